@@ -1,0 +1,51 @@
+"""Exact derivatives of ordinary numeric Python, at machine speed.
+
+Write NumPy; it is recorded once on a flat tape; every later point runs as
+machine code, and a branch that would go the other way is noticed.
+"""
+
+from numtape.errors import (
+    BranchError,
+    InputError,
+    NumtapeError,
+    OutputError,
+    TapeError,
+    TraceError,
+    UnsupportedError,
+)
+from numtape.functions.api import (
+    grad,
+    jacfwd,
+    jacobian,
+    jacrev,
+    jvp,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
+from numtape.functions.tape import Tape, record
+from numtape.testing import check_derivatives
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BranchError",
+    "InputError",
+    "NumtapeError",
+    "OutputError",
+    "Tape",
+    "TapeError",
+    "TraceError",
+    "UnsupportedError",
+    "__version__",
+    "check_derivatives",
+    "grad",
+    "jacfwd",
+    "jacobian",
+    "jacrev",
+    "jvp",
+    "record",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+]

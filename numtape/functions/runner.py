@@ -1,0 +1,198 @@
+"""Running one tape in every way: values, gradients, Jacobians, products.
+
+A `Runner` works on flat points: all inputs in one vector, all outputs in one.
+It picks the way. A tape of scalar instructions is differentiated by sweeps over
+stored partials, which need no preparation; a tape with vector instructions by
+derivative tapes, made when first needed and kept. Each thread has its own
+workspaces.
+
+Results come with a status: -1, or the number of the first guard that did not
+hold, in which case the result means nothing.
+"""
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.run import _kernels
+from numtape.run.workspace import Plan, Workspace
+from numtape.tape.flat import FlatTape
+from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
+
+__all__ = ["Runner"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Up to so many columns (or rows), a Jacobian is one tape with a derivative for
+# each; beyond, the tape of one product is run once for each.
+_UNROLLED = 24
+
+
+class Runner:
+    """All ways of running a tape.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    """
+
+    def __init__(self, tape: FlatTape) -> None:
+        self.tape = tape
+        self._plan: Plan | None = None
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._derived: dict[Hashable, Runner] = {}
+
+    def __reduce__(self) -> Any:
+        return Runner, (self.tape,)
+
+    # the tape itself
+
+    def workspace(self) -> Workspace:
+        """This thread's memory for evaluating."""
+        try:
+            workspace: Workspace = self._local.workspace
+        except AttributeError:
+            workspace = self._local.workspace = Workspace(self._prepared())
+        return workspace
+
+    def sweep_workspace(self) -> Workspace:
+        """This thread's memory for sweeping; it also evaluates."""
+        try:
+            workspace: Workspace = self._local.sweep_workspace
+        except AttributeError:
+            workspace = Workspace(self._prepared(), sweeps=True)
+            self._local.sweep_workspace = self._local.workspace = workspace
+        return workspace
+
+    def _prepared(self) -> Plan:
+        with self._lock:
+            if self._plan is None:
+                self._plan = Plan(self.tape)
+            return self._plan
+
+    def evaluate(self, x: Floats, y: Floats) -> int:
+        """Write the outputs at x into y, or as many of them as it has room for."""
+        workspace = self.workspace()
+        return workspace.plan.evaluate(workspace.handle, x, y)
+
+    def slot_values(self) -> Floats:
+        """Every slot of this thread's last run."""
+        return self.workspace().values
+
+    # derivatives
+
+    def gradient_function(self) -> Callable[[Floats, Floats], int]:
+        """For this thread: ``(x, g) -> status``, the gradient of the first output by all inputs."""
+        try:
+            function: Callable[[Floats, Floats], int] = self._local.gradient
+        except AttributeError:
+            function = self._local.gradient = self._make_gradient()
+        return function
+
+    def _make_gradient(self) -> Callable[[Floats, Floats], int]:
+        if self.tape.is_scalar:
+            kernel, handle = _kernels.gradient, self.sweep_workspace().handle
+        else:
+            workspace = self._jacobian_runner(np.arange(self.tape.inputs), "reverse").workspace()
+            kernel, handle = workspace.plan.evaluate, workspace.handle
+        return lambda x, g: kernel(handle, x, g)
+
+    def gradient_value(self) -> float:
+        """The first output, found by this thread's last gradient."""
+        if self.tape.is_scalar:
+            return float(self.sweep_workspace().gradient_output[0])
+        runner = self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
+        return float(runner.slot_values()[runner.tape.outputs[-1]])
+
+    def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[int, Floats, Floats]:
+        """Outputs, and their derivatives by some inputs: one row an output.
+
+        `mode` is "forward" or "reverse".
+        """
+        rows, columns = len(self.tape.outputs), len(inputs)
+        value, jacobian = np.empty(rows), np.zeros((rows, columns))
+        seeds = columns if mode == "forward" else rows
+        if self.tape.is_scalar:
+            workspace = self.sweep_workspace()
+            status = _kernels.linearize(workspace.handle, x, value)
+            if mode == "forward":
+                unit = np.zeros((columns, self.tape.inputs))
+                unit[np.arange(columns), inputs] = 1.0
+                transposed = np.empty((columns, rows))
+                _kernels.tangents(workspace.handle, unit, transposed)
+                jacobian = np.ascontiguousarray(transposed.T)
+            else:
+                full = np.empty((rows, self.tape.inputs))
+                _kernels.adjoints(workspace.handle, np.eye(rows), full)
+                jacobian = np.ascontiguousarray(full[:, inputs])
+            return status, value, jacobian
+        if seeds <= _UNROLLED:
+            runner = self._jacobian_runner(inputs, mode)
+            both = np.empty(rows * columns + rows)
+            status = runner.evaluate(x, both)
+            return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
+        status = -1
+        for k in range(seeds):
+            seed = np.zeros(len(x) if mode == "forward" else rows)
+            if mode == "forward":
+                seed[inputs[k]] = 1.0
+                status, value, jacobian[:, k] = self.jvp(x, seed)
+            else:
+                seed[k] = 1.0
+                status, value, gradient = self.vjp(x, seed)
+                jacobian[k] = gradient[inputs]
+            if status >= 0:
+                break
+        return status, value, jacobian
+
+    def jvp(self, x: Floats, direction: Floats) -> tuple[int, Floats, Floats]:
+        """Outputs, and their derivative along a direction."""
+        rows = len(self.tape.outputs)
+        value, derivative = np.empty(rows), np.empty((1, rows))
+        if self.tape.is_scalar:
+            workspace = self.sweep_workspace()
+            status = _kernels.linearize(workspace.handle, x, value)
+            _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
+            return status, value, derivative[0]
+        both = np.empty(2 * rows)
+        status = self._derivative("tangent", tangent).evaluate(np.concatenate([x, direction]), both)
+        return status, both[:rows], both[rows:]
+
+    def vjp(self, x: Floats, weights: Floats) -> tuple[int, Floats, Floats]:
+        """Outputs, and the gradient of their weighted sum by all inputs."""
+        rows, columns = len(self.tape.outputs), self.tape.inputs
+        value, derivative = np.empty(rows), np.empty((1, columns))
+        if self.tape.is_scalar:
+            workspace = self.sweep_workspace()
+            status = _kernels.linearize(workspace.handle, x, value)
+            _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
+            result = derivative[0]
+        else:
+            both = np.empty(rows + columns)
+            runner = self._derivative("adjoint", adjoint)
+            status = runner.evaluate(np.concatenate([x, weights]), both)
+            value, result = both[:rows], both[rows:]
+        return status, value, result
+
+    def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
+        """Of the tape of Jacobian and outputs, in this order."""
+        by = jacobian_by_columns if mode == "forward" else jacobian_by_rows
+        rows = len(self.tape.outputs)
+
+        def derive(tape: FlatTape) -> FlatTape:
+            derived = by(tape, inputs)
+            return replace(derived, outputs=np.roll(derived.outputs, -rows))
+
+        return self._derivative((mode, inputs.tobytes()), derive)
+
+    def _derivative(self, key: Hashable, derive: Callable[[FlatTape], FlatTape]) -> "Runner":
+        with self._lock:
+            if key not in self._derived:
+                self._derived[key] = Runner(derive(self.tape))
+            return self._derived[key]

@@ -1,0 +1,186 @@
+"""What of a call is recorded and what is fixed.
+
+A call's arguments are a tree. Its floats and float arrays are *traced*: they
+are inputs of the tape, and new values need no new recording. Everything else
+(ints, bools, strings, None, integer arrays, functions) is *static*: part of the
+signature under which a recording is kept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.functions.trees import Structure, flatten
+from numtape.trace.traced import Traced
+
+__all__ = ["Call", "Signature", "read_call"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Everything about a call but the values of its traced leaves.
+
+    Attributes
+    ----------
+    structure : Structure
+        Of the tuple of arguments.
+    shapes : tuple
+        For each leaf the shape of a traced one, None for a static one.
+    statics : tuple
+        The keys of the static leaves.
+    """
+
+    structure: Structure
+    shapes: tuple[tuple[int, ...] | None, ...]
+    statics: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: its signature, and the values that fill it.
+
+    Attributes
+    ----------
+    signature : Signature
+    inputs : list of float64 arrays
+        The traced leaves.
+    statics : list
+        The static leaves.
+    owners : tuple of int
+        For each traced leaf, which argument it is in.
+    """
+
+    signature: Signature
+    inputs: list[Floats]
+    statics: list[Any]
+    owners: tuple[int, ...]
+
+    def arguments(self, traced: Sequence[Any]) -> list[Any]:
+        """The arguments with other values in the places of the traced leaves."""
+        values, statics = iter(traced), iter(self.statics)
+        leaves = [
+            next(statics) if shape is None else next(values) for shape in self.signature.shapes
+        ]
+        built: list[Any] = list(self.signature.structure.build(leaves))
+        return built
+
+    def point(self) -> Floats:
+        """The traced leaves' values, end to end."""
+        if len(self.inputs) == 1:
+            return self.inputs[0].reshape(-1)
+        return np.concatenate([np.zeros(0), *(value.reshape(-1) for value in self.inputs)])
+
+    def input_range(self, argument: int) -> npt.NDArray[np.int64]:
+        """The places of an argument's values in the point."""
+        start, ranges = 0, [np.zeros(0, np.int64)]
+        for owner, value in zip(self.owners, self.inputs, strict=True):
+            if owner == argument:
+                ranges.append(np.arange(start, start + value.size))
+            start += value.size
+        return np.concatenate(ranges)
+
+
+def read_call(arguments: Sequence[Any], differentiated: Sequence[int] = ()) -> Call:
+    """Sort the leaves of a call's arguments into traced and static ones.
+
+    Raises
+    ------
+    InputError
+        Where a leaf is complex or an array of objects, or where a leaf of a
+        differentiated argument is not a float.
+    """
+    inputs: list[Floats] = []
+    statics: list[Any] = []
+    keys: list[Any] = []
+    shapes: list[tuple[int, ...] | None] = []
+    owners: list[int] = []
+    structures = []
+    for number, argument in enumerate(arguments):
+        leaves, structure = flatten(argument)
+        structures.append(structure)
+        for leaf in leaves:
+            value = _as_floats(leaf, number)
+            if value is not None:
+                inputs.append(value)
+                shapes.append(value.shape)
+                owners.append(number)
+                continue
+            if number in differentiated:
+                raise InputError(
+                    f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
+                    "derivative by it was asked for: only floats and float arrays have "
+                    "derivatives. Convert it to float, or leave it out of argnums"
+                )
+            statics.append(leaf)
+            keys.append(_static_key(leaf, number))
+            shapes.append(None)
+    signature = Signature(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys))
+    return Call(signature, inputs, statics, tuple(owners))
+
+
+def _type_name(leaf: Any) -> str:
+    if isinstance(leaf, np.ndarray):
+        return f"array of {leaf.dtype}"
+    return type(leaf).__name__
+
+
+def _as_floats(leaf: Any, number: int) -> Floats | None:
+    """A traced leaf as a contiguous float64 array; None for a static leaf."""
+    if isinstance(leaf, Traced):
+        raise InputError(
+            f"argument {number} holds the traced value {leaf!r}: a derivative was asked for "
+            "inside a function that is being recorded. Take the derivative outside it"
+        )
+    if isinstance(leaf, float | np.floating):
+        return np.array(leaf, np.float64)
+    if isinstance(leaf, np.ndarray):
+        if leaf.dtype.kind == "f":
+            return np.ascontiguousarray(leaf, np.float64).reshape(leaf.shape)
+        if leaf.dtype.kind in "cO":
+            raise InputError(
+                f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "
+                "float64 code. Convert it with .astype(float), or pass the real and the imaginary "
+                "part as two arrays"
+            )
+    if isinstance(leaf, complex):
+        raise InputError(
+            f"argument {number} holds the complex number {leaf!r}: numtape differentiates real "
+            "float64 code. Pass the real and the imaginary part as two floats"
+        )
+    return None
+
+
+def _static_key(leaf: Any, number: int) -> Any:
+    """What stands for a static leaf in a signature."""
+    if isinstance(leaf, np.ndarray):
+        return (leaf.dtype.str, leaf.shape, leaf.tobytes())
+    try:
+        hash(leaf)
+    except TypeError:
+        raise InputError(
+            f"argument {number} holds {leaf!r} of type {_type_name(leaf)}: an argument that is not "
+            "float is part of the key under which a recording is kept, so it must be hashable. "
+            "Make it a tuple or a frozen dataclass, or close over it instead of passing it"
+        ) from None
+    return (type(leaf), leaf)
+
+
+def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """The argument numbers meant by `argnums`, counted from the front."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for number in numbers:
+        if not -count <= number < count:
+            raise InputError(
+                f"argnums={argnums!r} names argument {number}, but the call has {count} positional "
+                "arguments. Pass that argument by position, or correct argnums"
+            )
+    return tuple(number % count for number in numbers)
+
+
+Function = Callable[..., Any]

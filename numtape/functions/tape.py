@@ -1,0 +1,559 @@
+"""The tape that users hold: a recording with methods.
+
+A `Tape` wraps a flat tape with what is needed to call it like the function it
+was recorded from: the trees of arguments and results. It knows one path only,
+and raises `BranchError` where a point would take another.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import BranchError, InputError, OutputError
+from numtape.functions.runner import Runner
+from numtape.functions.signature import Call, Signature, differentiated, read_call
+from numtape.functions.trees import Structure, flatten
+from numtape.tape.flat import FlatTape
+from numtape.tape.text import explain_guard, program, summary
+from numtape.trace.record import record_flat
+from numtape.trace.traced import Traced
+
+__all__ = ["Result", "Tape", "choose_mode", "record", "record_call"]
+
+Floats = npt.NDArray[np.float64]
+
+_FLOAT64 = np.dtype(np.float64)
+
+
+@dataclass(frozen=True)
+class Result:
+    """The tree that a recorded function returned.
+
+    Attributes
+    ----------
+    structure : Structure
+    shapes : tuple
+        Of each leaf.
+    aux : Structure or None
+        Of the auxiliary result, whose traced leaves are the last outputs.
+    aux_leaves : tuple
+        Leaves of the auxiliary result; None in the place of a traced one.
+    aux_shapes : tuple
+        Of its traced leaves.
+    """
+
+    structure: Structure
+    shapes: tuple[tuple[int, ...], ...]
+    aux: Structure | None = None
+    aux_leaves: tuple[Any, ...] = ()
+    aux_shapes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many outputs, not counting the auxiliary ones."""
+        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+
+    def build(self, outputs: Floats) -> Any:
+        """The tree with these outputs."""
+        return self.structure.build(_leaves(outputs, self.shapes))
+
+    def build_aux(self, outputs: Floats) -> Any:
+        """The auxiliary tree with the outputs after the first `size`."""
+        assert self.aux is not None
+        traced = iter(_leaves(outputs[self.size :], self.aux_shapes))
+        return self.aux.build(next(traced) if leaf is _TRACED else leaf for leaf in self.aux_leaves)
+
+
+_TRACED = object()
+
+
+def _leaves(flat: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """A flat vector cut into arrays; floats where the shape is ()."""
+    leaves: list[Any] = []
+    start = 0
+    for shape in shapes:
+        size = int(np.prod(shape, dtype=np.int64))
+        part = flat[start : start + size]
+        leaves.append(part.reshape(shape) if shape else float(part[0]))
+        start += size
+    return leaves
+
+
+class Tape:
+    """A recorded function: flat arrays, and every way of running them.
+
+    Made by `numtape.record`. All methods take the arguments that the recorded
+    function takes, with the shapes and static arguments of the recording.
+
+    Attributes
+    ----------
+    flat : FlatTape
+        The instructions.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x: np.sum(x * x), np.array([1.0, 2.0]))
+    >>> tape(np.array([3.0, 4.0]))
+    25.0
+    >>> tape.gradient(np.array([3.0, 4.0]))
+    array([6., 8.])
+    """
+
+    def __init__(self, flat: FlatTape, signature: Signature, call: Call, result: Result) -> None:
+        self.flat = flat
+        self.signature = signature
+        self.result = result
+        self.runner = Runner(flat)
+        # Auxiliary outputs are evaluated, and not differentiated.
+        self.derivatives = self.runner
+        if result.aux is not None:
+            self.derivatives = Runner(replace(flat, outputs=flat.outputs[: result.size]))
+        self._call = call
+        self._is_scalar_function = result.shapes == ((),)
+        # One array is the whole point: such calls need no sorting of arguments.
+        self._simple = self.is_simple()
+        self._input_shape = signature.shapes[0] if self._simple else None
+
+    def is_simple(self) -> bool:
+        """Whether the only argument is one float array."""
+        signature = self.signature
+        return (
+            len(signature.shapes) == 1
+            and bool(signature.shapes[0])
+            and len(signature.structure.children) == 1
+            and signature.structure.children[0].kind is None
+        )
+
+    # running
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The function's value.
+
+        Raises
+        ------
+        InputError
+            Where the arguments are not of the recording's structure and shapes.
+        BranchError
+            Where a comparison comes out otherwise than at the recording.
+        """
+        x = self._point(arguments)
+        y = np.empty(len(self.flat.outputs))
+        if self.runner.evaluate(x, y) >= 0:
+            self._raise_branch(x)
+        value = self.result.build(y)
+        return value if self.result.aux is None else (value, self.result.build_aux(y))
+
+    def auxiliary(self, arguments: Sequence[Any]) -> Any:
+        """The auxiliary result, for a tape of a function that has one."""
+        y = np.empty(len(self.flat.outputs))
+        self.runner.evaluate(self._point(arguments), y)
+        return self.result.build_aux(y)
+
+    def gradient(
+        self, *arguments: Any, argnums: int | Sequence[int] = 0, out: Floats | None = None
+    ) -> Any:
+        """The gradient of a scalar function.
+
+        Parameters
+        ----------
+        *arguments
+            As for the function.
+        argnums : int or sequence of int
+            Which arguments to differentiate by.
+        out : float64 array, optional
+            For a function of one array: where to write the gradient.
+
+        Returns
+        -------
+        A tree like the argument, or a tuple of them. Costs about two to four
+        times the function.
+        """
+        if self._simple and argnums == 0 and len(arguments) == 1:
+            x = arguments[0]
+            if not (
+                type(x) is np.ndarray
+                and x.shape == self._input_shape
+                and x.dtype is _FLOAT64
+                and x.flags.carray
+            ):
+                x = self._point(arguments).reshape(self._input_shape)
+            g = np.empty(x.shape) if out is None else out
+            if not self._is_scalar_function or out is not None:
+                self._check_scalar()
+                self._check_out(g)
+            if self.derivatives.gradient_function()(x.reshape(-1), g.reshape(-1)) >= 0:
+                self._raise_branch(x.reshape(-1))
+            return g
+        if out is not None:
+            raise InputError(
+                "out= was given for a function of more than one array: it is only for functions of "
+                "one. Leave it out"
+            )
+        return self.value_and_gradient(*arguments, argnums=argnums)[1]
+
+    def value_and_gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
+        """The value of a scalar function, and its gradient as `gradient` gives it."""
+        self._check_scalar()
+        x = self._point(arguments)
+        g = np.empty(self.flat.inputs)
+        if self.derivatives.gradient_function()(x, g) >= 0:
+            self._raise_branch(x)
+        value = self.result.structure.build([self.derivatives.gradient_value()])
+        return value, self.build_gradient(g, argnums)
+
+    def jacobian(
+        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+    ) -> Any:
+        """The derivatives of all outputs by all inputs.
+
+        Parameters
+        ----------
+        *arguments
+            As for the function.
+        argnums : int or sequence of int
+            Which arguments to differentiate by.
+        mode : {"forward", "reverse"}, optional
+            One sweep an input, or one an output; the cheaper one by default.
+
+        Returns
+        -------
+        A tree like the result, of trees like the argument, of arrays of shape
+        output shape + input shape.
+        """
+        return self.value_and_jacobian(*arguments, argnums=argnums, mode=mode)[1]
+
+    def value_and_jacobian(
+        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+    ) -> Any:
+        """The value, and the Jacobian as `jacobian` gives it."""
+        x = self._point(arguments)
+        numbers = differentiated(argnums, len(self._call.signature.structure.children))
+        self._check_floats(numbers)
+        inputs = np.concatenate([self._call.input_range(number) for number in numbers])
+        mode = choose_mode(mode, len(inputs), self.result.size)
+        status, y, jacobian = self.derivatives.jacobian(x, inputs, mode)
+        if status >= 0:
+            self._raise_branch(x)
+        return self.result.build(y), self.build_jacobian(jacobian, argnums)
+
+    def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """The value, and its derivative along `tangents`.
+
+        Parameters
+        ----------
+        arguments, tangents : sequence
+            The arguments, and a direction of the same structure and shapes.
+
+        Returns
+        -------
+        value, derivative
+            Both of the result's structure.
+        """
+        x = self._point(arguments)
+        direction = self._call_like(tangents, "tangents").point()
+        status, y, derivative = self.derivatives.jvp(x, direction)
+        if status >= 0:
+            self._raise_branch(x)
+        return self.result.build(y), self.result.build(derivative)
+
+    def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
+        """The value, and the gradient of the sum of its elements times `cotangents`.
+
+        Parameters
+        ----------
+        arguments : sequence
+            The arguments.
+        cotangents
+            A tree of the result's structure and shapes.
+
+        Returns
+        -------
+        value, gradients
+            The result's tree, and a tuple of trees like the arguments.
+        """
+        x = self._point(arguments)
+        status, y, gradient = self.derivatives.vjp(x, self.flat_cotangents(cotangents))
+        if status >= 0:
+            self._raise_branch(x)
+        return self.result.build(y), self.build_gradient(
+            gradient, range(len(self.signature.structure.children))
+        )
+
+    # reading
+
+    def __str__(self) -> str:
+        return program(self.flat)
+
+    def text(self, values: bool = False, lines: bool = False) -> str:
+        """The program a person can read; also what `print(tape)` shows.
+
+        Parameters
+        ----------
+        values : bool
+            Add what each instruction gave at the recording point.
+        lines : bool
+            Add the source line each instruction came from; for a tape recorded
+            with ``record(..., lines=True)``.
+        """
+        slots = None
+        if values:
+            y = np.empty(len(self.flat.outputs))
+            self.runner.evaluate(self.flat.point, y)
+            slots = self.runner.slot_values()
+        return program(self.flat, slots, lines)
+
+    def summary(self) -> str:
+        """How many instructions there are of each operation, and the memory of a run."""
+        return summary(self.flat)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Tape: {self.flat.inputs} inputs, {len(self.flat.outputs)} outputs, "
+            f"{self.flat.instructions} instructions>"
+        )
+
+    # trees and checks, shared with the functions in `api.py`
+
+    def build_gradient(self, gradient: Floats, argnums: int | Sequence[int]) -> Any:
+        """A gradient by all inputs as the tree of one argument, or a tuple of such trees."""
+        return self._by_argument(
+            argnums, lambda places, shape: _leaves(gradient[places], [shape])[0]
+        )
+
+    def build_jacobian(self, jacobian: Floats, argnums: int | Sequence[int]) -> Any:
+        """A matrix, its columns the inputs of `argnums` in order, as a tree of trees."""
+        blocks = []
+        row = 0
+        numbers = differentiated(argnums, len(self.signature.structure.children))
+        inputs = np.concatenate([self._call.input_range(number) for number in numbers])
+        column_of = np.zeros(self.flat.inputs, np.int64)
+        column_of[inputs] = np.arange(len(inputs))
+        for output in self.result.shapes:
+            rows = jacobian[row : row + int(np.prod(output, dtype=np.int64))]
+            row += len(rows)
+
+            def block(
+                places: npt.NDArray[np.int64],
+                shape: tuple[int, ...],
+                rows: Floats = rows,
+                output: tuple[int, ...] = output,
+            ) -> Any:
+                part = rows[:, column_of[places]].reshape(output + shape)
+                return part if part.ndim else float(part)
+
+            blocks.append(self._by_argument(argnums, block))
+        return self.result.structure.build(blocks)
+
+    def _by_argument(
+        self,
+        argnums: int | Sequence[int],
+        leaf_of: Callable[[npt.NDArray[np.int64], tuple[int, ...]], Any],
+    ) -> Any:
+        numbers = differentiated(argnums, len(self.signature.structure.children))
+        self._check_floats(numbers)
+        trees = []
+        for number in numbers:
+            leaves = []
+            start = 0
+            for owner, value in zip(self._call.owners, self._call.inputs, strict=True):
+                if owner == number:
+                    leaves.append(leaf_of(np.arange(start, start + value.size), value.shape))
+                start += value.size
+            trees.append(self.signature.structure.children[number].build(leaves))
+        return trees[0] if isinstance(argnums, int) else tuple(trees)
+
+    def flat_cotangents(self, cotangents: Any) -> Floats:
+        """Cotangents as a vector, checked against the result's tree."""
+        leaves, structure = flatten(cotangents)
+        shapes = tuple(np.shape(leaf) for leaf in leaves)
+        if structure != self.result.structure or shapes != self.result.shapes:
+            raise InputError(
+                f"cotangents of structure {structure} and shapes {shapes} were given for a result "
+                f"of structure {self.result.structure} and shapes {self.result.shapes}: they must "
+                "be the same. Pass a tree like the function's result"
+            )
+        return np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in leaves)])
+
+    def _point(self, arguments: Sequence[Any]) -> Floats:
+        if self._simple and len(arguments) == 1:
+            x = arguments[0]
+            if (
+                type(x) is np.ndarray
+                and x.shape == self._input_shape
+                and x.dtype is _FLOAT64
+                and x.flags.carray
+            ):
+                return x.reshape(-1)
+        return self._call_like(arguments, "arguments").point().copy()
+
+    def _call_like(self, arguments: Sequence[Any], what: str) -> Call:
+        """Arguments read and compared with the recording's signature."""
+        call = read_call(arguments)
+        if call.signature == self.signature:
+            return call
+        wanted, given = self.signature, call.signature
+        if given.structure != wanted.structure:
+            rule = f"of structure {given.structure} were given, and {wanted.structure} is needed"
+        elif given.shapes != wanted.shapes:
+            rule = f"of shapes {given.shapes} were given, and {wanted.shapes} are needed"
+        else:
+            rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
+        raise InputError(
+            f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
+            "recording. Record another tape for these, or use numtape.grad and its like, which do "
+            "so by themselves"
+        )
+
+    def failed_guard(self, x: Floats) -> tuple[int, float] | None:
+        """The first guard that does not hold at a point, and the guarded value there."""
+        guard = self.runner.evaluate(x, np.empty(len(self.flat.outputs)))
+        if guard < 0:
+            return None
+        return guard, float(self.runner.slot_values()[self.flat.guards[guard].slot])
+
+    def _raise_branch(self, x: Floats) -> NoReturn:
+        failed = self.failed_guard(x)
+        assert failed is not None
+        guard, outcome = failed
+        raise BranchError(
+            f"{explain_guard(self.flat, guard, self.runner.slot_values())} when this tape was "
+            "recorded: the function would take another path at this point. Record a tape here, or "
+            "use numtape.grad and its like, which keep a tape for each path",
+            guard,
+            outcome,
+        )
+
+    def _check_out(self, out: Any) -> None:
+        shape = self._input_shape
+        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != _FLOAT64:
+            raise InputError(
+                f"out={out!r} was given, and the gradient is a float64 array of shape {shape}: "
+                f"pass one, for example np.empty({shape})"
+            )
+        if not out.flags.carray:
+            raise InputError(
+                "out was given an array that is read-only or not contiguous: the gradient is "
+                "written straight into it. Pass a fresh one, or leave it out and assign the result"
+            )
+
+    def _check_scalar(self) -> None:
+        if self.result.shapes != ((),):
+            raise OutputError(
+                f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
+                "gradient is of a function that returns one number. Use jacobian, or return a sum"
+            )
+
+    def _check_floats(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            if number not in self._call.owners:
+                raise InputError(
+                    f"argument {number} has no float in it, and the derivative by it was asked "
+                    "for: only floats and float arrays have derivatives. Convert it to float, or "
+                    "choose other argnums"
+                )
+
+
+def choose_mode(mode: str | None, inputs: int, outputs: int) -> str:
+    """Forward or reverse: the one of fewer sweeps, a reverse one counting twice."""
+    if mode is None:
+        return "forward" if inputs <= 2 * outputs else "reverse"
+    if mode not in ("forward", "reverse"):
+        raise InputError(
+            f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a sweep "
+            "an output) or None (the cheaper one)"
+        )
+    return mode
+
+
+def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:
+    """Record a function at a point.
+
+    Parameters
+    ----------
+    function : callable
+        Plain NumPy code. It is called once.
+    *arguments
+        Where to record it: trees of floats and arrays. Floats and float arrays
+        become inputs of the tape; ints, bools, strings, None and integer arrays
+        are static.
+    lines : bool
+        Whether to keep the source line of every instruction, for
+        ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation.
+
+    Returns
+    -------
+    Tape
+
+    Raises
+    ------
+    InputError
+        Where an argument is complex or an array of objects.
+    TraceError
+        Where the function would lose a derivative, for example by ``float(x)``.
+    OutputError
+        Where nothing that it returns depends on its arguments.
+
+    Notes
+    -----
+    Costs 0.5 to 1.5 µs a scalar operation; an array operation costs as much as
+    NumPy's own and a few microseconds more.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x, y: np.log(x) + x * y - np.sin(y), 2.0, 5.0)
+    >>> print(tape)
+    inputs: s1 s2
+    s3 = log(s1)
+    s4 = s1 * s2
+    s5 = s3 + s4
+    s6 = sin(s2)
+    s7 = s5 - s6
+    outputs: s7
+    >>> tape(2.0, 5.0)
+    11.652071455223084
+    """
+    return record_call(function, read_call(arguments), lines=lines)
+
+
+def record_call(
+    function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
+) -> Tape:
+    """Record a function at a call that has been read."""
+    seen: dict[str, Any] = {}
+
+    def run(traced: list[Any]) -> list[Any]:
+        output = function(*call.arguments(traced))
+        aux_leaves: list[Any] = []
+        if has_aux:
+            if not isinstance(output, tuple) or len(output) != 2:
+                raise OutputError(
+                    f"the function returned {output!r}, and with has_aux=True it must return a "
+                    "pair (output, aux). Return such a pair, or leave has_aux out"
+                )
+            output, aux = output
+            aux_leaves, seen["aux"] = flatten(aux)
+        leaves, seen["structure"] = flatten(output)
+        seen["count"] = len(leaves)
+        seen["aux_leaves"] = [_TRACED if _is_recorded(leaf) else leaf for leaf in aux_leaves]
+        return leaves + [leaf for leaf in aux_leaves if _is_recorded(leaf)]
+
+    recording = record_flat(run, call.inputs, keep_lines=lines)
+    shapes = tuple(value.shape for value in recording.values)
+    count = seen["count"]
+    result = Result(
+        seen["structure"],
+        shapes[:count],
+        seen.get("aux"),
+        tuple(seen["aux_leaves"]),
+        shapes[count:],
+    )
+    return Tape(recording.tape, call.signature, call, result)
+
+
+def _is_recorded(leaf: Any) -> bool:
+    return isinstance(leaf, Traced) or (isinstance(leaf, np.ndarray) and leaf.dtype == object)

@@ -1,0 +1,103 @@
+"""Trees: nested containers as flat lists of leaves and a hashable structure.
+
+Dicts, lists, tuples, named tuples and dataclasses are branches; anything else
+is a leaf, and None is a branch without leaves. A structure rebuilds a tree from
+any leaves of the same number. (JAX's conventions; dict entries keep the order
+of the structure they came from, and equal structures have equal keys.)
+"""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Structure", "flatten", "map_leaves"]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The shape of a tree.
+
+    Attributes
+    ----------
+    kind : type or None
+        The container's type; None for a leaf.
+    names : tuple
+        Keys of a dict, field names of a dataclass.
+    children : tuple of Structure
+    """
+
+    kind: Any
+    names: tuple[Any, ...] = ()
+    children: tuple["Structure", ...] = ()
+
+    def build(self, leaves: Iterable[Any]) -> Any:
+        """The tree of this structure with these leaves."""
+        return self._build(iter(leaves))
+
+    def _build(self, leaves: Iterator[Any]) -> Any:
+        if self.kind is None:
+            return next(leaves)
+        if self.kind is type(None):
+            return None
+        children = [child._build(leaves) for child in self.children]
+        if issubclass(self.kind, dict):
+            return self.kind(zip(self.names, children, strict=True))
+        if dataclasses.is_dataclass(self.kind):
+            return self.kind(**dict(zip(self.names, children, strict=True)))
+        if hasattr(self.kind, "_fields"):
+            return self.kind(*children)
+        return self.kind(children)
+
+    def __str__(self) -> str:
+        if self.kind is None:
+            return "*"
+        if self.kind is type(None):
+            return "None"
+        children = [str(child) for child in self.children]
+        if self.names:
+            children = [f"{n}: {c}" for n, c in zip(self.names, children, strict=True)]
+        inside = ", ".join(children)
+        if self.kind is list:
+            return f"[{inside}]"
+        if self.kind is tuple:
+            return f"({inside},)" if len(children) == 1 else f"({inside})"
+        return f"{self.kind.__name__}({inside})"
+
+
+_LEAF = Structure(None)
+_NONE = Structure(type(None))
+
+
+def flatten(tree: Any) -> tuple[list[Any], Structure]:
+    """The leaves of a tree, from left to right, and its structure."""
+    leaves: list[Any] = []
+    return leaves, _flatten(tree, leaves)
+
+
+def _flatten(tree: Any, leaves: list[Any]) -> Structure:
+    names: Sequence[Any] = ()
+    children: Iterable[Any]
+    if tree is None:
+        return _NONE
+    if isinstance(tree, dict):
+        try:
+            names = sorted(tree)
+        except TypeError:
+            names = list(tree)
+        children = [tree[name] for name in names]
+    elif isinstance(tree, list | tuple):
+        children = tree
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        names = [field.name for field in dataclasses.fields(tree) if field.init]
+        children = [getattr(tree, name) for name in names]
+    else:
+        leaves.append(tree)
+        return _LEAF
+    return Structure(type(tree), tuple(names), tuple(_flatten(child, leaves) for child in children))
+
+
+def map_leaves(function: Any, tree: Any) -> Any:
+    """The tree with `function` applied to each leaf."""
+    leaves, structure = flatten(tree)
+    return structure.build([function(leaf) for leaf in leaves])

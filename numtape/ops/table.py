@@ -1,0 +1,649 @@
+"""The table of elementwise operations: one row per operation, and nothing twice.
+
+From a row come its opcode (its position), its code in the kernels, its tracing,
+its derivative rule, its printing, its documentation and its tests. Adding an
+operation is adding a row, then `python -m numtape.run.generate`.
+
+Two small languages are used in a row.
+
+`primal` is a Python expression of ``x`` and ``y`` that only the kernels
+evaluate: arithmetic, comparisons, ``a if c else b``, ``sqrt``. Where it is
+None, the kernels call the inner loop of the row's own ufunc, so that a replay
+gives bit for bit what NumPy or SciPy gives.
+
+`partials` are expressions of ``x``, ``y`` and the result ``f`` made of ``+ - *
+/``, numbers and *names of rows*. They are evaluated on floats by the kernels
+and on recorded values by the transforms, which differentiate them again for
+higher orders; so they must be right at the kinks, and must not make inf or nan
+that the true derivative does not have. ``where(c, a, b)`` may be used: the arm
+not taken counts for nothing, at every order.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+__all__ = ["OPCODE", "ROWS", "Row", "row_named", "row_of_ufunc"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One elementwise operation.
+
+    Attributes
+    ----------
+    name : str
+        The name in programs, printouts and partials.
+    arity : int
+        1 or 2 operands.
+    partials : tuple of str
+        One expression an operand; ``"0"`` marks a derivative that is zero
+        everywhere it exists.
+    synopsis : str
+        One line for the documentation's table of operations.
+    ufunc : str or None
+        Where NumPy's or SciPy's own version lives, ``"module.name"``.
+    primal : str or None
+        The kernels' expression; None calls the ufunc's inner loop.
+    symbol : str or None
+        The sign to print between (or before) the operands.
+    reference : str or None
+        The value as an mpmath expression, for the tests; None reads `primal`.
+    domain : tuple of (low, high)
+        Where the tests sample each operand.
+    singular : bool
+        Whether a partial may be infinite, or a mask, so that its product with
+        a seed must be the zero-safe `scale`; read off the partials.
+    """
+
+    name: str
+    arity: int
+    partials: tuple[str, ...]
+    synopsis: str
+    ufunc: str | None = None
+    primal: str | None = None
+    symbol: str | None = None
+    reference: str | None = None
+    domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
+    singular: bool = False
+
+    def __post_init__(self) -> None:
+        marks = ("/", "log(", "not_equal(", "equal(", "less(", "where(", "greater")
+        if any(mark in partial for partial in self.partials for mark in marks):
+            object.__setattr__(self, "singular", True)
+
+
+def _unary(name: str, partial: str, synopsis: str, **fields: Any) -> Row:
+    return Row(name, 1, (partial,), synopsis, **fields)
+
+
+def _binary(name: str, left: str, right: str, synopsis: str, **fields: Any) -> Row:
+    return Row(name, 2, (left, right), synopsis, **fields)
+
+
+_PI = "3.141592653589793"
+_LN2 = "0.6931471805599453"
+_LN10 = "2.302585092994046"
+_RADIAN = "0.017453292519943295"
+_DEGREE = "57.29577951308232"
+_TWO_OVER_SQRT_PI = "1.1283791670955126"
+
+_POSITIVE = ((0.05, 4.0), (0.05, 4.0))
+_BASE_AND_EXPONENT = ((0.05, 4.0), (-3.0, 3.0))
+_INSIDE_ONE = ((-0.95, 0.95),)
+
+# d(x**y)/dx; x**0 is flat even at 0, where the general formula is 0 * inf.
+_POWER_SLOPE = "where(equal(y, 0.0), 0.0, y * {name}(x, y - 1.0))"
+_POWER_LOG = "where(equal(x, 0.0), 0.0, f * log(x))"
+
+
+def _power(name: str, **fields: Any) -> Row:
+    synopsis = "x to the power y"
+    slope, log = _POWER_SLOPE.format(name=name), _POWER_LOG
+    if name.endswith("constant"):  # mostly a square, whose slope needs no power
+        synopsis += ", y held constant"
+        slope, log = f"where(equal(y, 2.0), 2.0 * x, {slope})", "0"
+    return _binary(name, slope, log, synopsis, domain=_BASE_AND_EXPONENT, **fields)
+
+
+def _comparison(name: str, symbol: str, synopsis: str) -> Row:
+    return _binary(
+        name,
+        "0",
+        "0",
+        synopsis,
+        ufunc=f"numpy.{name}",
+        primal=f"1.0 if x {symbol} y else 0.0",
+        symbol=symbol,
+    )
+
+
+# What the larger of two has as its partial: 1 for the larger, a half for each of
+# a tie. Written with the result, so that it serves the nan-ignoring forms too.
+_CHOSEN_LEFT = "equal(f, x) * (1.0 - 0.5 * equal(x, y))"
+_CHOSEN_RIGHT = "equal(f, y) * (1.0 - 0.5 * equal(x, y))"
+
+
+def _choice(name: str, reference: str, synopsis: str) -> Row:
+    return _binary(
+        name,
+        _CHOSEN_LEFT,
+        _CHOSEN_RIGHT,
+        synopsis,
+        ufunc=f"numpy.{name}",
+        reference=reference,
+    )
+
+
+# sinc'(x): the direct formula cancels near 0, so there its own series is used.
+_SINC_SERIES = "1.0"
+for _k in range(9, 1, -1):
+    _ratio = math.pi**2 * _k / ((2 * _k) * (2 * _k + 1) * (_k - 1))
+    _SINC_SERIES = f"(1.0 - {_ratio!r} * (x * x) * {_SINC_SERIES})"
+_SINC_SLOPE = (
+    f"where(less(absolute(x), 0.25), {-(math.pi**2) / 3!r} * x * {_SINC_SERIES},"
+    f" (cos({_PI} * x) - f) / x)"
+)
+
+# The distance of (x, y) from the origin, 1 at the origin: arctan2 is flat there.
+_RADIUS = "(hypot(x, y) + equal(hypot(x, y), 0.0))"
+
+# exp(x - f) of logaddexp; where f equals x the other term is negligible, or
+# both are infinite and the difference would be nan.
+_LOGADDEXP_LEFT = "where(equal(f, x), 0.0, x - f)"
+_LOGADDEXP_RIGHT = "where(equal(f, y), 0.0, y - f)"
+
+_ROWS: tuple[Row, ...] = (
+    # arithmetic
+    _binary("add", "1.0", "1.0", "x + y", ufunc="numpy.add", primal="x + y", symbol="+"),
+    _binary("subtract", "1.0", "-1.0", "x - y", ufunc="numpy.subtract", primal="x - y", symbol="-"),
+    _binary("multiply", "y", "x", "x * y", ufunc="numpy.multiply", primal="x * y", symbol="*"),
+    _binary(
+        "divide",
+        "1.0 / y",
+        "-f / y",
+        "x / y",
+        ufunc="numpy.divide",
+        primal="x / y",
+        symbol="/",
+        domain=((-3.0, 3.0), (0.2, 3.0)),
+    ),
+    _unary("negative", "-1.0", "-x", ufunc="numpy.negative", primal="-x", symbol="-"),
+    _unary("positive", "1.0", "x itself, copied", ufunc="numpy.positive", primal="x"),
+    _unary("square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x"),
+    _unary(
+        "reciprocal",
+        "-f * f",
+        "1 / x",
+        ufunc="numpy.reciprocal",
+        primal="1.0 / x",
+        domain=((0.2, 3.0),),
+    ),
+    # NumPy's power loop and the power operator of Python and NumPy scalars
+    # round differently in the last place; each is replayed as it was recorded.
+    _power("power", ufunc="numpy.power", reference="x ** y"),
+    _power("power_constant", ufunc="numpy.power", reference="x ** y"),
+    _power("pow", primal="x ** y", symbol="**"),
+    _power("pow_constant", primal="x ** y", symbol="**"),
+    _unary(
+        "absolute",
+        "sign(x)",
+        "absolute value",
+        ufunc="numpy.absolute",
+        primal="abs(x)",
+        reference="abs(x)",
+    ),
+    _unary(
+        "sign",
+        "0",
+        "-1, 0 or 1; nan for nan",
+        ufunc="numpy.sign",
+        primal="1.0 if x > 0.0 else (-1.0 if x < 0.0 else (0.0 if x == 0.0 else x))",
+        reference="mp.sign(x)",
+    ),
+    _binary(
+        "copysign",
+        "sign(x) * copysign(1.0, y)",
+        "0",
+        "|x| with the sign of y",
+        ufunc="numpy.copysign",
+        reference="abs(x) * mp.sign(y)",
+    ),
+    # roots, exponentials, logarithms
+    _unary(
+        "sqrt",
+        "0.5 / f",
+        "square root",
+        ufunc="numpy.sqrt",
+        primal="sqrt(x)",
+        domain=((0.05, 4.0),),
+    ),
+    _unary(
+        "norm_root",
+        "0.5 * not_equal(f, 0.0) / (f + equal(f, 0.0))",
+        "square root of a sum of squares: flat at 0",
+        primal="sqrt(x)",
+        domain=((0.05, 4.0),),
+    ),
+    _unary(
+        "cbrt",
+        "1.0 / (3.0 * f * f)",
+        "cube root",
+        ufunc="numpy.cbrt",
+        reference="mp.cbrt(x)",
+        domain=((0.05, 4.0),),
+    ),
+    _unary("exp", "f", "e to the power x", ufunc="numpy.exp", reference="mp.exp(x)"),
+    _unary("exp2", f"{_LN2} * f", "2 to the power x", ufunc="numpy.exp2", reference="mp.mpf(2)**x"),
+    _unary("expm1", "exp(x)", "exp(x) - 1", ufunc="numpy.expm1", reference="mp.expm1(x)"),
+    _unary(
+        "log",
+        "1.0 / x",
+        "natural logarithm",
+        ufunc="numpy.log",
+        reference="mp.log(x)",
+        domain=_POSITIVE,
+    ),
+    _unary(
+        "log2",
+        f"1.0 / ({_LN2} * x)",
+        "logarithm to base 2",
+        ufunc="numpy.log2",
+        reference="mp.log(x, 2)",
+        domain=_POSITIVE,
+    ),
+    _unary(
+        "log10",
+        f"1.0 / ({_LN10} * x)",
+        "logarithm to base 10",
+        ufunc="numpy.log10",
+        reference="mp.log10(x)",
+        domain=_POSITIVE,
+    ),
+    _unary(
+        "log1p",
+        "1.0 / (1.0 + x)",
+        "log(1 + x)",
+        ufunc="numpy.log1p",
+        reference="mp.log1p(x)",
+        domain=((-0.9, 4.0),),
+    ),
+    _binary(
+        "logaddexp",
+        f"exp({_LOGADDEXP_LEFT})",
+        f"exp({_LOGADDEXP_RIGHT})",
+        "log(exp(x) + exp(y))",
+        ufunc="numpy.logaddexp",
+        reference="mp.log(mp.exp(x) + mp.exp(y))",
+    ),
+    _binary(
+        "logaddexp2",
+        f"exp2({_LOGADDEXP_LEFT})",
+        f"exp2({_LOGADDEXP_RIGHT})",
+        "log2(2**x + 2**y)",
+        ufunc="numpy.logaddexp2",
+        reference="mp.log(mp.mpf(2)**x + mp.mpf(2)**y, 2)",
+    ),
+    # circular and hyperbolic functions
+    _unary("sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)"),
+    _unary("cos", "-sin(x)", "cosine", ufunc="numpy.cos", reference="mp.cos(x)"),
+    _unary(
+        "tan",
+        "1.0 + f * f",
+        "tangent",
+        ufunc="numpy.tan",
+        reference="mp.tan(x)",
+        domain=((-1.4, 1.4),),
+    ),
+    _unary(
+        "arcsin",
+        "1.0 / sqrt((1.0 - x) * (1.0 + x))",
+        "inverse sine",
+        ufunc="numpy.arcsin",
+        reference="mp.asin(x)",
+        domain=_INSIDE_ONE,
+    ),
+    _unary(
+        "arccos",
+        "-1.0 / sqrt((1.0 - x) * (1.0 + x))",
+        "inverse cosine",
+        ufunc="numpy.arccos",
+        reference="mp.acos(x)",
+        domain=_INSIDE_ONE,
+    ),
+    _unary(
+        "arctan",
+        "1.0 / (1.0 + x * x)",
+        "inverse tangent",
+        ufunc="numpy.arctan",
+        reference="mp.atan(x)",
+    ),
+    _binary(
+        "arctan2",
+        f"y / {_RADIUS} / {_RADIUS}",
+        f"-x / {_RADIUS} / {_RADIUS}",
+        "angle of the point (y, x)",
+        ufunc="numpy.arctan2",
+        reference="mp.atan2(x, y)",
+    ),
+    _binary(
+        "hypot",
+        "x / (f + equal(f, 0.0))",
+        "y / (f + equal(f, 0.0))",
+        "sqrt(x*x + y*y) without overflow",
+        ufunc="numpy.hypot",
+        reference="mp.hypot(x, y)",
+    ),
+    _unary("sinh", "cosh(x)", "hyperbolic sine", ufunc="numpy.sinh", reference="mp.sinh(x)"),
+    _unary("cosh", "sinh(x)", "hyperbolic cosine", ufunc="numpy.cosh", reference="mp.cosh(x)"),
+    _unary(
+        "tanh",
+        "1.0 / (cosh(x) * cosh(x))",
+        "hyperbolic tangent",
+        ufunc="numpy.tanh",
+        reference="mp.tanh(x)",
+    ),
+    _unary(
+        "arcsinh",
+        "1.0 / hypot(x, 1.0)",
+        "inverse hyperbolic sine",
+        ufunc="numpy.arcsinh",
+        reference="mp.asinh(x)",
+    ),
+    _unary(
+        "arccosh",
+        "1.0 / sqrt((x - 1.0) * (x + 1.0))",
+        "inverse hyperbolic cosine",
+        ufunc="numpy.arccosh",
+        reference="mp.acosh(x)",
+        domain=((1.1, 4.0),),
+    ),
+    _unary(
+        "arctanh",
+        "1.0 / ((1.0 - x) * (1.0 + x))",
+        "inverse hyperbolic tangent",
+        ufunc="numpy.arctanh",
+        reference="mp.atanh(x)",
+        domain=_INSIDE_ONE,
+    ),
+    _unary(
+        "sinc",
+        _SINC_SLOPE,
+        "sin(pi x) / (pi x), 1 at 0",
+        primal=f"sin({_PI} * (x if x != 0.0 else 1e-20)) / ({_PI} * (x if x != 0.0 else 1e-20))",
+        reference="mp.sincpi(x)",
+    ),
+    _unary(
+        "deg2rad",
+        _RADIAN,
+        "degrees to radians",
+        ufunc="numpy.deg2rad",
+        reference="x * mp.pi / 180",
+    ),
+    _unary(
+        "rad2deg",
+        _DEGREE,
+        "radians to degrees",
+        ufunc="numpy.rad2deg",
+        reference="x * 180 / mp.pi",
+    ),
+    # choices and rounding
+    _choice("maximum", "max(x, y)", "the larger; nan if either is nan"),
+    _choice("minimum", "min(x, y)", "the smaller; nan if either is nan"),
+    _choice("fmax", "max(x, y)", "the larger; nan only if both are nan"),
+    _choice("fmin", "min(x, y)", "the smaller; nan only if both are nan"),
+    _binary(
+        "clip_low",
+        "greater_equal(x, y)",
+        "less(x, y)",
+        "x, but not below y; at the bound the derivative is x's",
+        primal="x if (x >= y or x != x) else y",
+        reference="max(x, y)",
+    ),
+    _binary(
+        "clip_high",
+        "less_equal(x, y)",
+        "greater(x, y)",
+        "x, but not above y; at the bound the derivative is x's",
+        primal="x if (x <= y or x != x) else y",
+        reference="min(x, y)",
+    ),
+    # `where(c, a, b)` is merge(keep(c, a), drop(c, b)): each arm is masked to an
+    # exact 0 where it is not taken, and exactly one of the two is not masked.
+    _binary(
+        "keep",
+        "0",
+        "not_equal(x, 0.0)",
+        "y where x is true, else 0",
+        primal="y if x != 0.0 else 0.0",
+    ),
+    _binary(
+        "drop",
+        "0",
+        "equal(x, 0.0)",
+        "y where x is false, else 0",
+        primal="0.0 if x != 0.0 else y",
+    ),
+    _binary(
+        "merge",
+        "1.0",
+        "1.0",
+        "x + y where one of them is masked: keeps the sign of a zero",
+        primal="y if (x == 0.0 and copysign(1.0, x) > 0.0) else x",
+        reference="x + y",
+        domain=((0.0, 0.0), (-3.0, 3.0)),
+    ),
+    _binary(
+        "scale",
+        "y",
+        "x",
+        "x * y, but 0 where either is 0, even if the other is inf or nan",
+        primal="x * y if (x != 0.0 and y != 0.0) else 0.0",
+        reference="x * y",
+        singular=True,
+    ),
+    _unary("floor", "0", "round down", ufunc="numpy.floor", reference="mp.floor(x)"),
+    _unary("ceil", "0", "round up", ufunc="numpy.ceil", reference="mp.ceil(x)"),
+    _unary("trunc", "0", "round towards 0", ufunc="numpy.trunc", reference="mp.mpf(int(x))"),
+    _unary("rint", "0", "round to the nearest", ufunc="numpy.rint", reference="mp.nint(x)"),
+    _binary(
+        "remainder",
+        "1.0",
+        "-floor(x / y)",
+        "x modulo y, with the sign of y",
+        ufunc="numpy.remainder",
+        symbol="%",
+        reference="x - y * mp.floor(x / y)",
+        domain=((-3.0, 3.0), (0.3, 2.0)),
+    ),
+    _binary(
+        "fmod",
+        "1.0",
+        "-trunc(x / y)",
+        "remainder of x / y, with the sign of x",
+        ufunc="numpy.fmod",
+        reference="mp.fmod(x, y) if x >= 0 else -mp.fmod(-x, y)",
+        domain=((-3.0, 3.0), (0.3, 2.0)),
+    ),
+    _binary(
+        "floor_divide",
+        "0",
+        "0",
+        "x / y rounded down",
+        ufunc="numpy.floor_divide",
+        symbol="//",
+        reference="mp.floor(x / y)",
+        domain=((-3.0, 3.0), (0.3, 2.0)),
+    ),
+    _binary(
+        "heaviside",
+        "0",
+        "equal(x, 0.0)",
+        "0 below 0, 1 above, y at 0",
+        ufunc="numpy.heaviside",
+        reference="(0 if x < 0 else 1)",
+    ),
+    # comparisons and logic, as 0 or 1
+    _comparison("less", "<", "x < y"),
+    _comparison("less_equal", "<=", "x <= y"),
+    _comparison("greater", ">", "x > y"),
+    _comparison("greater_equal", ">=", "x >= y"),
+    _comparison("equal", "==", "x == y"),
+    _comparison("not_equal", "!=", "x != y"),
+    _binary(
+        "logical_and",
+        "0",
+        "0",
+        "x and y",
+        ufunc="numpy.logical_and",
+        primal="1.0 if (x != 0.0 and y != 0.0) else 0.0",
+    ),
+    _binary(
+        "logical_or",
+        "0",
+        "0",
+        "x or y",
+        ufunc="numpy.logical_or",
+        primal="1.0 if (x != 0.0 or y != 0.0) else 0.0",
+    ),
+    _binary(
+        "logical_xor",
+        "0",
+        "0",
+        "either x or y, not both",
+        ufunc="numpy.logical_xor",
+        primal="1.0 if ((x != 0.0) != (y != 0.0)) else 0.0",
+    ),
+    _unary(
+        "logical_not",
+        "0",
+        "not x",
+        ufunc="numpy.logical_not",
+        primal="1.0 if x == 0.0 else 0.0",
+    ),
+    _unary("isnan", "0", "x is nan", ufunc="numpy.isnan", primal="1.0 if x != x else 0.0"),
+    _unary(
+        "isfinite",
+        "0",
+        "x is neither infinite nor nan",
+        ufunc="numpy.isfinite",
+        primal="1.0 if x - x == 0.0 else 0.0",
+    ),
+    _unary(
+        "isinf",
+        "0",
+        "x is infinite",
+        ufunc="numpy.isinf",
+        primal="1.0 if (x == x and x - x != 0.0) else 0.0",
+    ),
+    # special functions
+    _unary(
+        "erf",
+        f"{_TWO_OVER_SQRT_PI} * exp(-(x * x))",
+        "error function",
+        ufunc="scipy.special.erf",
+        reference="mp.erf(x)",
+    ),
+    _unary(
+        "erfc",
+        f"-{_TWO_OVER_SQRT_PI} * exp(-(x * x))",
+        "1 - erf(x)",
+        ufunc="scipy.special.erfc",
+        reference="mp.erfc(x)",
+    ),
+    _unary(
+        "gammaln",
+        "digamma(x)",
+        "logarithm of |gamma(x)|",
+        ufunc="scipy.special.gammaln",
+        reference="mp.log(abs(mp.gamma(x)))",
+        domain=((0.1, 6.0),),
+    ),
+    _unary(
+        "digamma",
+        "zeta(2.0, x)",
+        "derivative of gammaln",
+        ufunc="scipy.special.digamma",
+        reference="mp.digamma(x)",
+        domain=((0.1, 6.0),),
+    ),
+    _binary(
+        "zeta",
+        "0",
+        "-x * zeta(x + 1.0, y)",
+        "Hurwitz zeta function of y, the order x held constant",
+        ufunc="scipy.special._ufuncs._zeta",
+        reference="mp.zeta(x, y)",
+        domain=((2.0, 2.0), (0.2, 6.0)),
+    ),
+    _unary(
+        "expit",
+        "f * expit(-x)",
+        "1 / (1 + exp(-x))",
+        ufunc="scipy.special.expit",
+        reference="1 / (1 + mp.exp(-x))",
+    ),
+    _unary(
+        "logit",
+        "1.0 / (x * (1.0 - x))",
+        "log(x / (1 - x))",
+        ufunc="scipy.special.logit",
+        reference="mp.log(x / (1 - x))",
+        domain=((0.05, 0.95),),
+    ),
+    _binary(
+        "xlogy",
+        "log(y)",
+        "where(logical_and(equal(x, 0.0), equal(y, 0.0)), 0.0, x / y)",
+        "x * log(y), 0 where x is 0",
+        ufunc="scipy.special.xlogy",
+        reference="x * mp.log(y)",
+        domain=_POSITIVE,
+    ),
+    _unary(
+        "stop_gradient",
+        "0",
+        "x, with no derivative",
+        primal="x",
+        reference="x",
+    ),
+)
+
+# Rows that the kernels write out come first, so that one comparison tells them
+# from those run by a loop.
+ROWS: tuple[Row, ...] = tuple(sorted(_ROWS, key=lambda row: row.primal is None))
+
+OPCODE: dict[str, int] = {row.name: opcode for opcode, row in enumerate(ROWS)}
+
+
+def row_named(name: str) -> Row:
+    """The row called `name`."""
+    return ROWS[OPCODE[name]]
+
+
+@cache
+def load_ufunc(path: str) -> Callable[..., Any]:
+    """The ufunc at ``"module.name"``; imports SciPy's parts only when asked for."""
+    module, _, name = path.rpartition(".")
+    ufunc: Callable[..., Any] = getattr(import_module(module), name)
+    return ufunc
+
+
+_ROW_OF_UFUNC_NAME = {
+    row.ufunc.rpartition(".")[2]: row for row in reversed(ROWS) if row.ufunc is not None
+}
+
+
+def row_of_ufunc(ufunc: Any) -> Row | None:
+    """The row that a ufunc records as, or None where there is none.
+
+    Rows are found by the ufunc's name and confirmed by identity, so that a
+    foreign ufunc that happens to share a name is not mistaken for ours.
+    """
+    row = _ROW_OF_UFUNC_NAME.get({"psi": "digamma"}.get(ufunc.__name__, ufunc.__name__))
+    if row is None or row.ufunc is None or load_ufunc(row.ufunc) is not ufunc:
+        return None
+    return row

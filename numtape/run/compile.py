@@ -1,0 +1,16 @@
+"""How every kernel is compiled: one decorator, one set of settings.
+
+Kernels compile when first called, and are cached on disk beside their file.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+__all__ = ["kernel"]
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile `function` on its first call, without the interpreter's lock, and cache it."""
+    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)

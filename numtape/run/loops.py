@@ -1,0 +1,79 @@
+"""The inner loops of NumPy's and SciPy's ufuncs, found by address.
+
+A ufunc is a table of compiled loops, one for each combination of types, laid
+out in a struct that NumPy's C header ``ufuncobject.h`` publishes. Calling the
+float64 loop directly gives exactly NumPy's result at NumPy's speed, without
+NumPy's dispatch. This module reads that struct, and knows nothing else.
+"""
+
+import ctypes
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.ops.structured import PRODUCT_OPCODE
+from numtape.ops.table import ROWS, load_ufunc
+
+__all__ = ["double_loop", "has_double_loop", "loop_table"]
+
+
+class _UFunc(ctypes.Structure):
+    _fields_ = (
+        ("reference_count", ctypes.c_ssize_t),
+        ("type", ctypes.c_void_p),
+        ("nin", ctypes.c_int),
+        ("nout", ctypes.c_int),
+        ("nargs", ctypes.c_int),
+        ("identity", ctypes.c_int),
+        ("functions", ctypes.POINTER(ctypes.c_void_p)),
+        ("data", ctypes.POINTER(ctypes.c_void_p)),
+    )
+
+
+@cache
+def double_loop(ufunc: Any) -> tuple[int, int]:
+    """The address of a ufunc's float64 loop and of the data it wants; zeros if it has none."""
+    struct = _UFunc.from_address(id(ufunc))
+    if (struct.nin, struct.nout) != (ufunc.nin, ufunc.nout):
+        raise RuntimeError(
+            f"numtape cannot read the ufunc {ufunc.__name__!r}: NumPy {np.__version__} lays out "
+            "ufuncs in a way this numtape does not know; install a numtape that supports it"
+        )
+    wanted = "d" * ufunc.nin + "->" + "d" * ufunc.nout
+    if wanted not in ufunc.types:
+        return 0, 0
+    position = ufunc.types.index(wanted)
+    return struct.functions[position] or 0, struct.data[position] or 0
+
+
+def has_double_loop(opcode: int) -> bool:
+    """Whether the row at `opcode` can be run by its ufunc's loop."""
+    path = ROWS[opcode].ufunc
+    return path is not None and double_loop(load_ufunc(path))[0] != 0
+
+
+def loop_table(opcodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Loop, data and arity for every opcode.
+
+    Only SciPy's rows among `opcodes` are looked up, so that a tape without them
+    does not import SciPy.
+    """
+    table = _numpy_loops().copy()
+    for opcode in opcodes[opcodes < len(ROWS)]:
+        path = ROWS[opcode].ufunc
+        if path is not None and not path.startswith("numpy."):
+            table[opcode, :2] = double_loop(load_ufunc(path))
+    return table
+
+
+@cache
+def _numpy_loops() -> npt.NDArray[np.int64]:
+    table = np.zeros((PRODUCT_OPCODE + 1, 3), np.int64)
+    for opcode, row in enumerate(ROWS):
+        table[opcode, 2] = row.arity
+        if row.ufunc is not None and row.ufunc.startswith("numpy."):
+            table[opcode, :2] = double_loop(load_ufunc(row.ufunc))
+    table[PRODUCT_OPCODE, :2] = double_loop(np.matmul)
+    return table

@@ -1,0 +1,644 @@
+"""The kernels: everything of numtape that runs as machine code.
+
+Only this file (through its generated copy `_kernels.py`) looks at an opcode.
+Kernels take addresses, arrays and numbers, allocate nothing and raise nothing;
+they return a status: -1, or the index of the first guard that did not hold.
+
+This file is a template: `generate.py` puts the operations' branches in place
+of the lines ``# <...>`` and copies the rest. A cached kernel must not use a
+symbol of another file (Numba would not notice an edit there), hence everything
+is here.
+
+A workspace is handed over as one integer, the address of its *handle*: a small
+int64 table of addresses and sizes, whose fields are the constants below.
+
+An operation without a branch of its own is run by the inner loop of its NumPy
+or SciPy ufunc (see `loops.py`), one element at a time in scalar instructions
+and a chunk at a time in vector instructions. Such a loop takes three tables,
+of pointers, counts and steps in bytes, which kernels write into the
+workspace's *frame*.
+"""
+
+import ctypes
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.extending import intrinsic, overload
+
+from numtape.run.compile import kernel
+
+sqrt = np.sqrt
+
+# Fields of a workspace's handle.
+SLOTS = 0  # how many
+VALUES = 1  # float64[slots]
+INSTRUCTIONS = 2  # how many
+CODE = 3  # int32[instructions, 3]
+FIRST_INPUT = 4  # slot
+FIRST_RESULT = 5  # slot
+OPERATIONS = 6  # how many
+LOOPS = 7  # int64[operations, 3]: address of the loop, of its data, its arity
+OUTPUTS = 8  # how many
+OUTPUT_SLOTS = 9  # int64[outputs]
+GUARDS = 10  # how many
+GUARD_SLOTS = 11  # int64[guards]
+GUARD_OUTCOMES = 12  # float64[guards]
+PARTIALS = 13  # float64[instructions, 2]
+SWEPT = 14  # float64[slots]: the adjoints or tangents of a sweep
+SEGMENTS = 15  # how many
+SEGMENT_TABLE = 16  # int64[segments, 4]: rows from, to, first result, words
+WORDS = 17  # how many
+WORD_TABLE = 18  # int64[words]: the vector instructions, encoded
+GATHERS = 19  # how many
+GATHER_TABLE = 20  # int64[gathers]: all gather tables, end to end
+BUFFER = 21  # float64[2 * CHUNK]: operands made contiguous
+FRAME = 22  # int64[FRAME_SIZE]
+SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
+GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
+HANDLE_SIZE = 25
+
+CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
+
+# Kinds of vector instruction: the first word of each.
+MAP = 0
+REDUCE = 1
+ACCUMULATE = 2
+PRODUCT = 3
+SCATTER = 4
+
+# Operations from this opcode on have no expression of their own, only a loop.
+FIRST_LOOP = 0  # <first loop>
+
+# The frame: three tables for loops over one element (its counts and steps never
+# change), then three for loops over many.
+FRAME_ONE_COUNT = 3
+FRAME_ONE_STEPS = 4
+FRAME_MANY = 8
+FRAME_MANY_COUNTS = 12
+FRAME_MANY_STEPS = 16
+FRAME_SIZE = 32
+
+
+# Memory by address, and loops by address. Each has a body in plain Python and
+# one that Numba compiles.
+
+
+def float64_array(address, shape):
+    """The float64 array of that shape at an address."""
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), shape)
+
+
+def int64_array(address, shape):
+    """The int64 array of that shape at an address."""
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int64)), shape)
+
+
+def int32_array(address, shape):
+    """The int32 array of that shape at an address."""
+    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int32)), shape)
+
+
+def run_loop(loop, data, pointers, counts, steps):
+    """Call a ufunc's inner loop: its address, its data, the addresses of its three tables."""
+    void = ctypes.c_void_p
+    ctypes.CFUNCTYPE(None, void, void, void, void)(int(loop))(
+        int(pointers), int(counts), int(steps), int(data)
+    )
+
+
+@intrinsic
+def _float64_pointer(typing_context, address):
+    return types.CPointer(types.float64)(types.int64), _as_pointer
+
+
+@intrinsic
+def _int64_pointer(typing_context, address):
+    return types.CPointer(types.int64)(types.int64), _as_pointer
+
+
+@intrinsic
+def _int32_pointer(typing_context, address):
+    return types.CPointer(types.int32)(types.int64), _as_pointer
+
+
+def _as_pointer(context, builder, signature, arguments):
+    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
+@intrinsic
+def _run_loop(typing_context, loop, data, pointers, counts, steps):
+    def emit(context, builder, signature, arguments):
+        byte_pointer = ir.IntType(8).as_pointer()
+        loop_type = ir.FunctionType(ir.VoidType(), [byte_pointer] * 4)
+        function = builder.inttoptr(arguments[0], loop_type.as_pointer())
+        data, pointers, counts, steps = (
+            builder.inttoptr(argument, byte_pointer) for argument in arguments[1:]
+        )
+        builder.call(function, [pointers, counts, steps, data])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), emit
+
+
+@overload(float64_array)
+def _compiled_float64_array(address, shape):
+    return lambda address, shape: carray(_float64_pointer(address), shape)
+
+
+@overload(int64_array)
+def _compiled_int64_array(address, shape):
+    return lambda address, shape: carray(_int64_pointer(address), shape)
+
+
+@overload(int32_array)
+def _compiled_int32_array(address, shape):
+    return lambda address, shape: carray(_int32_pointer(address), shape)
+
+
+@overload(run_loop)
+def _compiled_run_loop(loop, data, pointers, counts, steps):
+    return lambda loop, data, pointers, counts, steps: _run_loop(
+        loop, data, pointers, counts, steps
+    )
+
+
+# Scalar instructions.
+
+
+@kernel
+def loop_of_one(h, opcode, x, y):
+    """The value of an operation at one point, by its ufunc's loop."""
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    scratch = float64_array(h[SCRATCH], (4,))
+    scratch[0] = x
+    scratch[1] = y
+    frame[0] = h[SCRATCH]
+    frame[1] = h[SCRATCH] + 8 * (3 - loops[opcode, 2])
+    frame[2] = h[SCRATCH] + 16
+    run_loop(
+        loops[opcode, 0],
+        loops[opcode, 1],
+        h[FRAME],
+        h[FRAME] + 8 * FRAME_ONE_COUNT,
+        h[FRAME] + 8 * FRAME_ONE_STEPS,
+    )
+    return scratch[2]
+
+
+@kernel
+def run_scalars(handle, start, stop, first_result):
+    """Run the scalar instructions of rows `start` to `stop`."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
+    r = first_result
+    zero = r - r
+    for i in range(start, stop):
+        opcode = code[i, 0]
+        x = v[code[i, 1]]
+        y = v[code[i, 2]]
+        if opcode < 0:  # <primals>
+            f = 0.0
+        else:
+            f = loop_of_one(h, np.int64(opcode), x, y)
+        v[r] = f
+        r += 1
+
+
+@kernel
+def linearize_scalars(handle):
+    """Run a tape of scalar instructions and store the partials of each."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
+    partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
+    r = h[FIRST_RESULT]
+    zero = r - r
+    for i in range(h[INSTRUCTIONS]):
+        opcode = code[i, 0]
+        x = v[code[i, 1]]
+        y = v[code[i, 2]]
+        f = 0.0
+        if opcode >= FIRST_LOOP:
+            f = loop_of_one(h, np.int64(opcode), x, y)
+        dx = 0.0
+        dy = 0.0
+        if opcode < 0:  # <primals and partials>
+            f = 0.0
+        v[r] = f
+        partials[i, 0] = dx
+        partials[i, 1] = dy
+        r += 1
+
+
+@kernel
+def load_inputs(h, x):
+    """Copy a point into the input slots."""
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    for i in range(x.size):
+        v[h[FIRST_INPUT] + i] = x[i]
+
+
+@kernel
+def store_outputs(h, y):
+    """Copy the output slots out."""
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    slots = int64_array(h[OUTPUT_SLOTS], (h[OUTPUTS],))
+    for i in range(y.size):
+        y[i] = v[slots[i]]
+
+
+@kernel
+def check_guards(h):
+    """The index of the first guard that does not hold, or -1."""
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    slots = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
+    outcomes = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
+    for i in range(slots.size):
+        if v[slots[i]] != outcomes[i]:
+            return i
+    return -1
+
+
+# Sweeps: they know partials, and no opcode. A zero partial or a zero seed
+# contributes exactly 0, even where the other factor is infinite or nan: that is
+# what keeps the arm of a `where` that was not taken out of the derivative.
+
+
+@kernel
+def sweep_adjoints(h, seeds, x_adjoints):
+    """One reverse sweep over the stored partials: outputs' seeds in, inputs' adjoints out."""
+    adjoints = float64_array(h[SWEPT], (h[SLOTS],))
+    code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
+    partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
+    slots = int64_array(h[OUTPUT_SLOTS], (h[OUTPUTS],))
+    adjoints[:] = 0.0
+    for i in range(seeds.size):
+        adjoints[slots[i]] += seeds[i]
+    r = h[FIRST_RESULT] + h[INSTRUCTIONS]
+    for i in range(h[INSTRUCTIONS] - 1, -1, -1):
+        r -= 1
+        w = adjoints[r]
+        if w != 0.0:
+            dx = partials[i, 0]
+            dy = partials[i, 1]
+            if dx != 0.0:
+                adjoints[code[i, 1]] += dx * w
+            if dy != 0.0:
+                adjoints[code[i, 2]] += dy * w
+    for i in range(x_adjoints.size):
+        x_adjoints[i] = adjoints[h[FIRST_INPUT] + i]
+
+
+@kernel
+def sweep_tangents(h, seeds, y_tangents):
+    """One forward sweep over the stored partials: inputs' seeds in, outputs' tangents out."""
+    tangents = float64_array(h[SWEPT], (h[SLOTS],))
+    code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
+    partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
+    slots = int64_array(h[OUTPUT_SLOTS], (h[OUTPUTS],))
+    tangents[: h[FIRST_RESULT]] = 0.0
+    for i in range(seeds.size):
+        tangents[h[FIRST_INPUT] + i] = seeds[i]
+    r = h[FIRST_RESULT]
+    for i in range(h[INSTRUCTIONS]):
+        dx = partials[i, 0]
+        dy = partials[i, 1]
+        tx = tangents[code[i, 1]]
+        ty = tangents[code[i, 2]]
+        t = 0.0
+        if dx != 0.0 and tx != 0.0:
+            t += dx * tx
+        if dy != 0.0 and ty != 0.0:
+            t += dy * ty
+        tangents[r] = t
+        r += 1
+    for i in range(y_tangents.size):
+        y_tangents[i] = tangents[slots[i]]
+
+
+# Vector instructions.
+
+
+@kernel
+def view_position(words, shape, strides, rank, row):
+    """Where the `row`-th innermost run of a view starts, relative to its base."""
+    position = 0
+    for axis in range(rank - 2, -1, -1):
+        extent = words[shape + axis]
+        position += (row % extent) * words[strides + axis]
+        row //= extent
+    return position
+
+
+@kernel
+def fill(target, v, words, gathers, view, start):
+    """Copy elements `start` onwards of a view into the contiguous `target`.
+
+    A view is encoded as rank, base, gather table (or -1), shape, strides.
+    """
+    rank = words[view]
+    base = words[view + 1]
+    table = words[view + 2]
+    if rank == 0:
+        if table >= 0:
+            base = gathers[table + base]
+        for i in range(target.size):
+            target[i] = v[base]
+        return
+    run = words[view + 2 + rank]
+    step = words[view + 2 + 2 * rank]
+    row = start // run
+    column = start % run
+    done = 0
+    while done < target.size:
+        position = base + column * step
+        position += view_position(words, view + 3, view + 3 + rank, rank, row)
+        count = min(run - column, target.size - done)
+        if table >= 0:
+            for i in range(count):
+                target[done + i] = v[gathers[table + position + i * step]]
+        else:
+            for i in range(count):
+                target[done + i] = v[position + i * step]
+        done += count
+        row += 1
+        column = 0
+
+
+@kernel
+def map_branch(h, opcode, x, y, f):
+    """One chunk of an operation that has no loop of its own; operands contiguous."""
+    zero = opcode - opcode
+    # <maps>
+
+
+@kernel
+def run_map(h, words, at, r):
+    """An elementwise operation, chunk by chunk; the result is contiguous."""
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    size = words[at + 2]
+    has_loop = loops[opcode, 0] != 0
+    arity = loops[opcode, 2]
+    # A loop takes any one step; views that need more are copied by chunks.
+    chunk = size if has_loop else CHUNK
+    view = at + 3
+    for _ in range(arity):
+        rank = words[view]
+        if rank > 1 or words[view + 2] >= 0:
+            chunk = CHUNK
+        view += 3 + 2 * rank
+    start = size - size  # an int64 variable: a literal would compile `fill` a second time
+    while start < size:
+        count = min(chunk, size - start)
+        view = at + 3
+        for operand in range(arity):
+            rank = words[view]
+            step = 0
+            if rank == 1:
+                step = words[view + 4]
+            if rank > 1 or words[view + 2] >= 0 or not (has_loop or step == 1):
+                address = h[BUFFER] + 8 * CHUNK * operand
+                fill(float64_array(address, (count,)), v, words, gathers, view, start)
+                step = 1
+            else:
+                address = h[VALUES] + 8 * (words[view + 1] + start * step)
+            frame[FRAME_MANY + operand] = address
+            frame[FRAME_MANY_STEPS + operand] = 8 * step
+            view += 3 + 2 * rank
+        result = h[VALUES] + 8 * (r + start)
+        if has_loop:
+            frame[FRAME_MANY + arity] = result
+            frame[FRAME_MANY_STEPS + arity] = 8
+            frame[FRAME_MANY_COUNTS] = count
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+        else:
+            map_branch(
+                h,
+                opcode,
+                float64_array(frame[FRAME_MANY], (count,)),
+                float64_array(frame[FRAME_MANY + arity - 1], (count,)),
+                float64_array(result, (count,)),
+            )
+        start += count
+
+
+@kernel
+def run_loop_of_many(h, loop, data):
+    """Call a loop on the tables that the frame holds for loops over many elements."""
+    run_loop(
+        loop,
+        data,
+        h[FRAME] + 8 * FRAME_MANY,
+        h[FRAME] + 8 * FRAME_MANY_COUNTS,
+        h[FRAME] + 8 * FRAME_MANY_STEPS,
+    )
+
+
+@kernel
+def run_reduce(h, words, at, r):
+    """A reduction: every element of a view is combined into its result element.
+
+    Words: size of the result, initial value, rank, base, shape, the operand's
+    strides, the result's strides (0 on reduced axes). The axes come in the
+    order in which NumPy would walk them, so that roundings agree with it.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    result = float64_array(h[VALUES] + 8 * r, (words[at + 2],))
+    result[:] = float64_array(h[WORD_TABLE] + 8 * (at + 3), (1,))[0]
+    rank = words[at + 4]
+    base = words[at + 5]
+    shape = at + 6
+    strides = shape + rank
+    result_strides = strides + rank
+    rows = 1
+    for axis in range(rank - 1):
+        rows *= words[shape + axis]
+    frame[FRAME_MANY_COUNTS] = words[shape + rank - 1]
+    frame[FRAME_MANY_STEPS] = 8 * words[result_strides + rank - 1]
+    frame[FRAME_MANY_STEPS + 1] = 8 * words[strides + rank - 1]
+    frame[FRAME_MANY_STEPS + 2] = 8 * words[result_strides + rank - 1]
+    for row in range(rows):
+        target = h[VALUES] + 8 * (r + view_position(words, shape, result_strides, rank, row))
+        frame[FRAME_MANY] = target
+        frame[FRAME_MANY + 1] = h[VALUES] + 8 * (
+            base + view_position(words, shape, strides, rank, row)
+        )
+        frame[FRAME_MANY + 2] = target
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+
+
+@kernel
+def run_accumulate(h, words, at, r):
+    """A running sum or product along the last axis of a view.
+
+    Words: size of the result, rank, base, shape, the operand's strides, the result's.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    rank = words[at + 3]
+    base = words[at + 4]
+    shape = at + 5
+    strides = shape + rank
+    result_strides = strides + rank
+    rows = 1
+    for axis in range(rank - 1):
+        rows *= words[shape + axis]
+    step = words[strides + rank - 1]
+    result_step = words[result_strides + rank - 1]
+    frame[FRAME_MANY_COUNTS] = words[shape + rank - 1] - 1
+    frame[FRAME_MANY_STEPS] = 8 * result_step
+    frame[FRAME_MANY_STEPS + 1] = 8 * step
+    frame[FRAME_MANY_STEPS + 2] = 8 * result_step
+    for row in range(rows):
+        target = r + view_position(words, shape, result_strides, rank, row)
+        source = base + view_position(words, shape, strides, rank, row)
+        v[target] = v[source]
+        frame[FRAME_MANY] = h[VALUES] + 8 * target
+        frame[FRAME_MANY + 1] = h[VALUES] + 8 * (source + step)
+        frame[FRAME_MANY + 2] = h[VALUES] + 8 * (target + result_step)
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+
+
+@kernel
+def run_product(h, words, at, r):
+    """A matrix product, batched over leading axes, by NumPy's own loop and so by BLAS.
+
+    Words: size of the result, batch rank, m, n, p, then for left, right and
+    result: base, two strides; then the batch shape and three batch strides.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    rank = words[at + 3]
+    shape = at + 16
+    batches = 1
+    for axis in range(rank):
+        batches *= words[shape + axis]
+    frame[FRAME_MANY_COUNTS] = 1
+    for axis in range(3):
+        frame[FRAME_MANY_COUNTS + 1 + axis] = words[at + 4 + axis]
+        frame[FRAME_MANY_STEPS + axis] = 0
+        frame[FRAME_MANY_STEPS + 3 + 2 * axis] = 8 * words[at + 8 + 3 * axis]
+        frame[FRAME_MANY_STEPS + 4 + 2 * axis] = 8 * words[at + 9 + 3 * axis]
+    for batch in range(batches):
+        for argument in range(3):
+            position = words[at + 7 + 3 * argument]
+            if argument == 2:
+                position += r
+            rest = batch
+            for axis in range(rank - 1, -1, -1):
+                extent = words[shape + axis]
+                position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
+                rest //= extent
+            frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+
+
+@kernel
+def run_scatter(h, words, at, r):
+    """Sums by index: each element of a contiguous source is added to its target.
+
+    Words: size of the result, number of elements, their base, their gather table.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
+    v[r : r + words[at + 2]] = 0.0
+    for i in range(words[at + 3]):
+        v[r + gathers[words[at + 5] + i]] += v[words[at + 4] + i]
+
+
+@kernel
+def run_vector(h, at, r):
+    """Run the vector instruction whose words start at `at`."""
+    words = int64_array(h[WORD_TABLE], (h[WORDS],))
+    kind = words[at]
+    if kind == MAP:
+        run_map(h, words, at, r)
+    elif kind == REDUCE:
+        run_reduce(h, words, at, r)
+    elif kind == ACCUMULATE:
+        run_accumulate(h, words, at, r)
+    elif kind == PRODUCT:
+        run_product(h, words, at, r)
+    else:
+        run_scatter(h, words, at, r)
+
+
+# What a workspace calls. Points, seeds and results are contiguous float64.
+
+
+@kernel
+def evaluate(handle, x, y):
+    """Evaluate a tape of scalar instructions."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    load_inputs(h, x)
+    run_scalars(handle, np.int64(0), h[INSTRUCTIONS], h[FIRST_RESULT])
+    store_outputs(h, y)
+    return check_guards(h)
+
+
+@kernel
+def evaluate_mixed(handle, x, y):
+    """Evaluate a tape that has vector instructions."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    load_inputs(h, x)
+    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
+    for s in range(h[SEGMENTS]):
+        if segments[s, 3] < 0:
+            run_scalars(handle, segments[s, 0], segments[s, 1], segments[s, 2])
+        else:
+            run_vector(h, segments[s, 3], segments[s, 2])
+    store_outputs(h, y)
+    return check_guards(h)
+
+
+@kernel
+def linearize(handle, x, y):
+    """Evaluate a tape of scalar instructions, and keep the partials for sweeps."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    load_inputs(h, x)
+    linearize_scalars(handle)
+    store_outputs(h, y)
+    return check_guards(h)
+
+
+@kernel
+def tangents(handle, seeds, y_tangents):
+    """Forward sweeps after `linearize`: a row of `y_tangents` for each row of `seeds`."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    for k in range(seeds.shape[0]):
+        sweep_tangents(h, seeds[k], y_tangents[k])
+    return -1
+
+
+@kernel
+def adjoints(handle, seeds, x_adjoints):
+    """Reverse sweeps after `linearize`: a row of `x_adjoints` for each row of `seeds`."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    for k in range(seeds.shape[0]):
+        sweep_adjoints(h, seeds[k], x_adjoints[k])
+    return -1
+
+
+@kernel
+def gradient(handle, x, g):
+    """The gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    load_inputs(h, x)
+    linearize_scalars(handle)
+    scratch = float64_array(h[SCRATCH], (4,))
+    scratch[3] = 1.0
+    sweep_adjoints(h, scratch[3:4], g)
+    store_outputs(h, float64_array(h[GRADIENT_OUTPUT], (h[OUTPUTS],)))
+    return check_guards(h)

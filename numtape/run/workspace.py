@@ -1,0 +1,189 @@
+"""Workspaces: a flat tape made ready for the kernels, with the memory of a run.
+
+A `Plan` is what all runs of one tape share: its vector instructions encoded as
+words, its segments, its table of loops. A `Workspace` adds the memory that one
+run at a time needs, so each thread has its own. Both own the arrays whose
+addresses the kernels are given.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.ops.structured import ACCUMULATE, INITIAL, MAP, PRODUCT, REDUCE
+from numtape.ops.table import OPCODE, ROWS
+from numtape.run import _kernels
+from numtape.run.loops import loop_table
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+
+__all__ = ["Plan", "Workspace"]
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Plan:
+    """Everything about running a tape that does not change from run to run."""
+
+    def __init__(self, tape: FlatTape) -> None:
+        self.tape = tape
+        encoder = _Encoder()
+        segments = []
+        for start, stop, first_result, vector in tape.segments():
+            words = -1 if vector < 0 else encoder.encode(tape.vectors[vector])
+            segments.append((start, stop, first_result, words))
+        self.code = np.ascontiguousarray(tape.code)
+        self.segments = np.array(segments, np.int64).reshape(-1, 4)
+        self.words = np.array(encoder.words, np.int64)
+        self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
+        self.loops = loop_table(_opcodes_reached(tape))
+        self.guard_slots = np.array([guard.slot for guard in tape.guards], np.int64)
+        self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
+        self.evaluate: Callable[[int, Floats, Floats], int] = (
+            _kernels.evaluate if tape.is_scalar else _kernels.evaluate_mixed
+        )
+
+
+class Workspace:
+    """The memory of one run at a time, and the handle that kernels are given.
+
+    The partials and the sweep's memory are only allocated for a workspace that
+    is asked to sweep: 8 bytes a slot to evaluate, 32 to sweep.
+    """
+
+    def __init__(self, plan: Plan, sweeps: bool = False) -> None:
+        tape = plan.tape
+        self.plan = plan
+        self.values = np.zeros(tape.slots)
+        self.values[1 : tape.first_input] = tape.constants
+        self.gradient_output = np.zeros(len(tape.outputs))
+        frame = np.zeros(_kernels.FRAME_SIZE, np.int64)
+        frame[_kernels.FRAME_ONE_COUNT] = 1
+        frame[_kernels.FRAME_ONE_STEPS : _kernels.FRAME_ONE_STEPS + 3] = 8
+        self._handle = np.zeros(_kernels.HANDLE_SIZE, np.int64)
+        self._owned: list[npt.NDArray[Any]] = []
+        self._set(_kernels.SLOTS, tape.slots, _kernels.VALUES, self.values)
+        self._set(_kernels.INSTRUCTIONS, len(plan.code), _kernels.CODE, plan.code)
+        self._set(_kernels.FIRST_INPUT, tape.first_input)
+        self._set(_kernels.FIRST_RESULT, tape.first_result)
+        self._set(_kernels.OPERATIONS, len(plan.loops), _kernels.LOOPS, plan.loops)
+        self._set(_kernels.OUTPUTS, len(tape.outputs), _kernels.OUTPUT_SLOTS, tape.outputs)
+        self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_SLOTS, plan.guard_slots)
+        self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_OUTCOMES, plan.guard_outcomes)
+        self._set(_kernels.SEGMENTS, len(plan.segments), _kernels.SEGMENT_TABLE, plan.segments)
+        self._set(_kernels.WORDS, len(plan.words), _kernels.WORD_TABLE, plan.words)
+        self._set(_kernels.GATHERS, len(plan.gathers), _kernels.GATHER_TABLE, plan.gathers)
+        self._set(_kernels.FRAME, None, _kernels.FRAME, frame)
+        self._set(_kernels.SCRATCH, None, _kernels.SCRATCH, np.zeros(4))
+        self._set(_kernels.GRADIENT_OUTPUT, None, _kernels.GRADIENT_OUTPUT, self.gradient_output)
+        if tape.vectors:
+            self._set(_kernels.BUFFER, None, _kernels.BUFFER, np.zeros(2 * _kernels.CHUNK))
+        if sweeps:
+            partials = np.zeros((len(plan.code), 2))
+            self._set(_kernels.PARTIALS, None, _kernels.PARTIALS, partials)
+            self._set(_kernels.SWEPT, None, _kernels.SWEPT, np.zeros(tape.slots))
+        self.handle = self._handle.ctypes.data
+
+    def _set(
+        self,
+        count_field: int,
+        count: int | None,
+        address_field: int | None = None,
+        array: npt.NDArray[Any] | None = None,
+    ) -> None:
+        if count is not None:
+            self._handle[count_field] = count
+        if address_field is not None and array is not None:
+            self._owned.append(array)
+            self._handle[address_field] = array.ctypes.data
+
+
+class _Encoder:
+    """Vector instructions as words; see the kernels' docstrings for the order of each kind."""
+
+    def __init__(self) -> None:
+        self.words: list[int] = []
+        self.gathers: list[Ints] = []
+        self._gather_entries = 0
+
+    def encode(self, instruction: VectorInstruction) -> int:
+        at = len(self.words)
+        kind = instruction.kind
+        opcode, size, shape = instruction.opcode, instruction.size, instruction.shape
+        if kind == MAP:
+            self.words += (_kernels.MAP, opcode, size)
+            for view in instruction.operands:
+                self._view(view, shape)
+        elif kind == REDUCE:
+            (view,) = instruction.operands
+            initial = int(np.float64(INITIAL[ROWS[opcode].name]).view(np.int64))
+            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), view.base)
+            self.words += (*shape, *view.strides, *instruction.result_strides)
+        elif kind == ACCUMULATE:
+            (view,) = instruction.operands
+            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), view.base)
+            self.words += (*shape, *view.strides, *instruction.result_strides)
+        elif kind == PRODUCT:
+            self._product(instruction)
+        else:
+            (view,) = instruction.operands
+            assert instruction.targets is not None
+            table = self._gather(instruction.targets)
+            self.words += (_kernels.SCATTER, opcode, size, shape[0], view.base, table)
+        return at
+
+    def _product(self, instruction: VectorInstruction) -> None:
+        *batch, m, n, p = instruction.shape
+        left, right = instruction.operands
+        self.words += (_kernels.PRODUCT, instruction.opcode, instruction.size, len(batch), m, n, p)
+        for view in (left, right):
+            self.words += (view.base, *view.strides[-2:])
+        self.words += (0, p, 1)
+        self.words += batch
+        for view in (left, right):
+            self.words += view.strides[:-2]
+        stride = m * p
+        strides = []
+        for extent in reversed(batch):
+            strides.append(stride)
+            stride *= extent
+        self.words += reversed(strides)
+
+    def _view(self, view: View, shape: tuple[int, ...]) -> None:
+        """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
+        axes: list[tuple[int, int]] = []
+        for extent, stride in zip(shape, view.strides, strict=True):
+            if extent == 1:
+                continue
+            if axes and axes[-1][1] == stride * extent:
+                axes[-1] = (axes[-1][0] * extent, stride)
+            else:
+                axes.append((extent, stride))
+        table = -1 if view.table is None else self._gather(view.table)
+        self.words += (len(axes), view.base, table)
+        self.words += [extent for extent, _ in axes]
+        self.words += [stride for _, stride in axes]
+
+    def _gather(self, table: Ints) -> int:
+        start = self._gather_entries
+        self.gathers.append(table)
+        self._gather_entries += len(table)
+        return start
+
+
+def _opcodes_reached(tape: FlatTape) -> Ints:
+    """The opcodes on a tape, and those that their partials call."""
+    codes = {int(opcode) for opcode in np.unique(tape.code[:, 0])} - {VECTOR}
+    codes |= {instruction.opcode for instruction in tape.vectors}
+    todo = [opcode for opcode in codes if opcode < len(ROWS)]
+    while todo:
+        row = ROWS[todo.pop()]
+        for name in re.findall(r"([a-z]\w*)\(", " ".join((*row.partials, row.primal or ""))):
+            opcode = OPCODE.get(name)
+            if opcode is not None and opcode not in codes:
+                codes.add(opcode)
+                todo.append(opcode)
+    return np.array(sorted(codes), np.int64)

@@ -1,0 +1,1 @@
+"""The tape itself: flat arrays of instructions, and how to read them as text."""

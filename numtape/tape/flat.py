@@ -1,0 +1,210 @@
+"""The flat tape: what a recording leaves behind, as frozen arrays.
+
+A run of a tape has one float64 memory, and a *slot* is a place in it. Slot 0 is
+the null slot, always 0.0, which unary instructions name as their unused
+operand. Then come the constants, the inputs, and the results in the order of
+the instructions. Every slot is assigned once.
+
+An instruction is a row ``(opcode, a, b)`` of `FlatTape.code`. A scalar
+instruction reads slots a and b and makes one result. A vector instruction has
+the opcode `VECTOR`; a is its number in `FlatTape.vectors` and b the number of
+results it makes, which are contiguous.
+
+This module says what a tape is. It does not record, run or transform one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["VECTOR", "FlatTape", "Guard", "Location", "VectorInstruction", "View"]
+
+VECTOR = -1
+
+Slots = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Location:
+    """A line of the user's source."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class View:
+    """How a vector instruction reads one operand.
+
+    Element ``(i, j, ...)`` is at position ``base + i*strides[0] + ...``: that is
+    its slot, or, where there is a gather table, the place of its slot in it.
+    """
+
+    base: int
+    strides: tuple[int, ...]
+    table: Slots | None = None
+
+    def slots(self, shape: tuple[int, ...]) -> Slots:
+        """The slots read, as an array of that shape."""
+        positions = np.full(shape, self.base, np.int64)
+        for axis, (extent, stride) in enumerate(zip(shape, self.strides, strict=True)):
+            steps = np.arange(extent, dtype=np.int64) * stride
+            positions += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+        return positions if self.table is None else self.table[positions]
+
+
+@dataclass(frozen=True)
+class VectorInstruction:
+    """One operation over whole arrays.
+
+    Attributes
+    ----------
+    kind : str
+        One of the five kinds of `numtape.ops.structured`.
+    opcode : int
+        The row it applies, or `PRODUCT_OPCODE`.
+    shape : tuple of int
+        What it iterates over: for a map the shape of the result, for a
+        reduction or accumulation the axes in walking order, for a product
+        ``(*batch, m, n, p)``, for a scatter the number of elements.
+    operands : tuple of View
+        One view an operand, all over `shape`; those of a product over
+        ``(*batch, m, n)`` and ``(*batch, n, p)``.
+    result : tuple of int
+        The result's own shape.
+    result_strides : tuple of int
+        For reductions and accumulations: where element ``(i, j, ...)`` of
+        `shape` goes, relative to the first result; 0 on reduced axes.
+    targets : ndarray or None
+        For a scatter: the place in the result of each element.
+    """
+
+    kind: str
+    opcode: int
+    shape: tuple[int, ...]
+    operands: tuple[View, ...]
+    result: tuple[int, ...]
+    result_strides: tuple[int, ...] = ()
+    targets: Slots | None = None
+
+    @property
+    def size(self) -> int:
+        """How many results it makes."""
+        return int(np.prod(self.result, dtype=np.int64))
+
+    def operand_slots(self) -> tuple[Slots, ...]:
+        """The slots that each operand reads."""
+        return tuple(
+            view.slots(shape)
+            for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
+        )
+
+    def operand_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape that each operand's view walks."""
+        if self.kind == "product":
+            *batch, m, n, p = self.shape
+            return ((*batch, m, n), (*batch, n, p))
+        return (self.shape,) * len(self.operands)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A comparison whose outcome the recording relied on."""
+
+    slot: int
+    outcome: float
+    location: Location
+
+
+@dataclass(frozen=True)
+class FlatTape:
+    """A recording as flat arrays.
+
+    Attributes
+    ----------
+    code : int32 array (instructions, 3)
+        The instructions: opcode, a, b.
+    vectors : tuple of VectorInstruction
+    constants : float64 array
+        What slots 1, 2, ... hold.
+    inputs : int
+        How many inputs there are.
+    outputs : int64 array
+        The slots to return.
+    guards : tuple of Guard
+        In the order of the recording.
+    point : float64 array
+        The inputs at which it was recorded.
+    lines : tuple of Location or None
+        Where each instruction came from, if that was recorded.
+    """
+
+    code: npt.NDArray[np.int32]
+    vectors: tuple[VectorInstruction, ...]
+    constants: npt.NDArray[np.float64]
+    inputs: int
+    outputs: Slots
+    guards: tuple[Guard, ...] = ()
+    point: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    lines: tuple[Location, ...] | None = None
+
+    @property
+    def instructions(self) -> int:
+        """How many instructions there are; a vector instruction counts as one."""
+        return len(self.code)
+
+    @property
+    def first_input(self) -> int:
+        """The slot of the first input."""
+        return 1 + len(self.constants)
+
+    @property
+    def first_result(self) -> int:
+        """The slot of the first result."""
+        return self.first_input + self.inputs
+
+    @cached_property
+    def results(self) -> Slots:
+        """The first result slot of each instruction, and at the end the number of slots."""
+        sizes = np.where(self.code[:, 0] == VECTOR, self.code[:, 2], 1)
+        starts = np.zeros(len(self.code) + 1, np.int64)
+        np.cumsum(sizes, out=starts[1:])
+        return starts + self.first_result
+
+    @property
+    def slots(self) -> int:
+        """How many slots a run needs."""
+        return int(self.results[-1])
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether every instruction is a scalar one."""
+        return not self.vectors
+
+    def producer(self, slot: int) -> int | None:
+        """The number of the instruction that makes a slot; None for inputs and constants."""
+        if slot < self.first_result:
+            return None
+        return int(np.searchsorted(self.results, slot, side="right")) - 1
+
+    def segments(self) -> Iterator[tuple[int, int, int, int]]:
+        """Runs of scalar instructions, and vector instructions one by one.
+
+        Yields ``(start, stop, first result, vector)``: rows `start` to `stop`,
+        and the number of the vector instruction or -1.
+        """
+        start = 0
+        results = self.results
+        for row in np.flatnonzero(self.code[:, 0] == VECTOR).tolist():
+            if row > start:
+                yield start, row, int(results[start]), -1
+            yield row, row + 1, int(results[row]), int(self.code[row, 1])
+            start = row + 1
+        if start < len(self.code):
+            yield start, len(self.code), int(results[start]), -1

@@ -1,0 +1,177 @@
+"""Tapes as text: a program a person can read, counts, and explanations of guards."""
+
+from collections import Counter
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import TapeError
+from numtape.ops.table import ROWS
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+
+__all__ = ["explain_guard", "program", "summary"]
+
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
+
+
+def program(
+    tape: FlatTape, values: npt.NDArray[np.float64] | None = None, lines: bool = False
+) -> str:
+    """The tape as a program: an assignment for each instruction, guards as assertions.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    values : float64 array, optional
+        Every slot of a run, to be shown beside the instructions.
+    lines : bool
+        Whether to show the source line of each instruction.
+    """
+    if lines and tape.lines is None:
+        raise TapeError(
+            "the source lines were asked for, and this tape was recorded without them: record it "
+            "with numtape.record(..., lines=True)"
+        )
+    guards = {guard.slot: guard for guard in tape.guards}
+    rows = [f"inputs: {_names(tape, np.arange(tape.first_input, tape.first_result))}"]
+    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
+        result = int(tape.results[number])
+        if opcode == VECTOR:
+            instruction = tape.vectors[a]
+            slots = np.arange(result, result + b)
+            row = f"{_range(tape, slots)} = {_vector(tape, instruction)}"
+            if instruction.result:
+                row += f"  # shape {_shape(instruction.result)}"
+        else:
+            slots = np.array([result])
+            operands = [_name(tape, slot) for slot in (a, b)[: ROWS[opcode].arity]]
+            row = f"{_name(tape, result)} = {_call(opcode, operands)}"
+        notes = []
+        if values is not None:
+            notes.append(_shown(values[slots]))
+        if lines and tape.lines is not None:
+            notes.append(str(tape.lines[number]))
+        rows.append(row if not notes else f"{row:<36}  ; {'  '.join(notes)}")
+        if result in guards:
+            guard = guards[result]
+            outcome = f"{guard.outcome:.17g}"
+            rows.append(f"assert {_name(tape, result)} == {outcome}  # {guard.location}")
+    rows.append(f"outputs: {_names(tape, tape.outputs)}")
+    return "\n".join(rows)
+
+
+def summary(tape: FlatTape) -> str:
+    """How often each operation occurs, most frequent first, and the sizes of the tape."""
+    counts = Counter(
+        _operation(tape.vectors[a]) if opcode == VECTOR else ROWS[opcode].name
+        for opcode, a, _ in tape.code.tolist()
+    )
+    scalars = tape.instructions - len(tape.vectors)
+    rows = [
+        f"{tape.instructions} instructions ({scalars} scalar, {len(tape.vectors)} vector), "
+        f"{tape.inputs} inputs, {len(tape.outputs)} outputs, {len(tape.constants)} constants, "
+        f"{len(tape.guards)} guards",
+        f"{12 * tape.instructions} bytes of instructions, {8 * tape.slots} bytes to evaluate, "
+        f"{32 * tape.instructions} bytes more to sweep"
+        if tape.is_scalar
+        else f"{12 * tape.instructions} bytes of instructions, {8 * tape.slots} bytes to evaluate",
+    ]
+    width = max((len(name) for name in counts), default=0)
+    rows += [f"{name:<{width}}  {count}" for name, count in counts.most_common()]
+    return "\n".join(rows)
+
+
+def explain_guard(tape: FlatTape, number: int, values: npt.NDArray[np.float64]) -> str:
+    """Which comparison of a tape came out otherwise, where, and with which values.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    number : int
+        Of the guard.
+    values : float64 array
+        Every slot of the run in which it did not hold.
+    """
+    guard = tape.guards[number]
+    found = float(values[guard.slot])
+    producer = tape.producer(guard.slot)
+    text = "a value"
+    comparison = False
+    if producer is not None and tape.code[producer, 0] != VECTOR:
+        opcode, a, b = tape.code[producer].tolist()
+        text = _call(opcode, [repr(float(values[s])) for s in (a, b)[: ROWS[opcode].arity]])
+        comparison = ROWS[opcode].partials == ("0", "0")
+    if comparison:
+        return f"{guard.location}: {text} is {bool(found)}, and it was {bool(guard.outcome)}"
+    return f"{guard.location}: {text} is {found!r}, and it was {guard.outcome!r}"
+
+
+def _name(tape: FlatTape, slot: int) -> str:
+    """A slot as it is printed: constants by value, others numbered from the first input."""
+    if slot == 0:
+        return "0.0"
+    if slot < tape.first_input:
+        return repr(float(tape.constants[slot - 1]))
+    return f"s{slot - tape.first_input + 1}"
+
+
+def _names(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
+    if len(slots) > 8 and (np.diff(slots) == 1).all():
+        return _range(tape, slots)
+    shown = [_name(tape, slot) for slot in slots[:8].tolist()]
+    return " ".join(shown) + (f" ... ({len(slots)} in all)" if len(slots) > 8 else "")
+
+
+def _range(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
+    if len(slots) == 1:
+        return _name(tape, int(slots[0]))
+    return f"{_name(tape, int(slots[0]))}..{_name(tape, int(slots[-1]))}"
+
+
+def _call(opcode: int, operands: list[str]) -> str:
+    row = ROWS[opcode]
+    if row.symbol is None:
+        return f"{row.name}({', '.join(operands)})"
+    if len(operands) == 1:
+        return f"{row.symbol}{operands[0]}"
+    return f"{operands[0]} {row.symbol} {operands[1]}"
+
+
+def _operation(instruction: VectorInstruction) -> str:
+    if instruction.kind == "product":
+        return "matmul"
+    if instruction.kind == "scatter":
+        return "scatter"
+    name = ROWS[instruction.opcode].name
+    if instruction.kind == "reduce":
+        return _REDUCTIONS[name]
+    return f"cumulative {_REDUCTIONS[name]}" if instruction.kind == "accumulate" else f"{name}[]"
+
+
+def _vector(tape: FlatTape, instruction: VectorInstruction) -> str:
+    operands = [_operand(tape, slots) for slots in instruction.operand_slots()]
+    if instruction.kind == "map":
+        return _call(instruction.opcode, operands)
+    if instruction.kind == "product":
+        return " @ ".join(operands)
+    return f"{_operation(instruction)}({', '.join(operands)})"
+
+
+def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
+    unique = np.unique(slots)
+    if len(unique) == 1:
+        return _name(tape, int(unique[0]))
+    if int(unique[-1]) < tape.first_input:
+        return f"constant{_shape(slots.shape)}"
+    first, last = int(slots.flat[0]), int(slots.flat[-1])
+    joined = np.array_equal(slots.ravel(), np.arange(first, first + slots.size))
+    return f"{_name(tape, first)}{'..' if joined else '~'}{_name(tape, last)}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _shown(values: npt.NDArray[np.float64]) -> str:
+    shown = " ".join(f"{value:.10g}" for value in values[:4])
+    return shown + (" ..." if len(values) > 4 else "")

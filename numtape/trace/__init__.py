@@ -1,0 +1,1 @@
+"""Recording: traced values that stand in for floats and arrays, and what they write."""

@@ -1,0 +1,88 @@
+"""Running a Python function under trace: from values in to a flat tape out."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import numtape.trace.functions  # noqa: F401 (registers NumPy's functions)
+from numtape.errors import OutputError
+from numtape.tape.flat import FlatTape
+from numtape.trace.recorder import Recorder
+from numtape.trace.traced import Traced, lift, wrap
+
+__all__ = ["Recording", "record_flat"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Recording(NamedTuple):
+    """What came of recording a function: the tape, and its result's leaves as values."""
+
+    tape: FlatTape
+    values: list[Floats]
+
+
+def record_flat(
+    function: Callable[[list[Any]], Sequence[Any]],
+    inputs: Sequence[Floats],
+    keep_lines: bool = False,
+) -> Recording:
+    """Call `function` on traced versions of `inputs` and keep what it records.
+
+    Parameters
+    ----------
+    function : callable
+        Takes a list of traced values, returns a sequence of leaves: traced
+        values, numbers, arrays, object arrays of traced scalars.
+    inputs : sequence of float64 arrays
+        The recording point.
+    keep_lines : bool
+        Whether to keep the source line of every instruction.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    OutputError
+        Where a leaf is no number, or nothing that is returned is traced.
+    """
+    recorder = Recorder(sum(value.size for value in inputs), keep_lines)
+    traced = []
+    start = 1
+    for value in inputs:
+        slots = np.arange(start, start + value.size).reshape(value.shape)
+        traced.append(wrap(recorder, slots, value.copy()))
+        start += value.size
+    leaves = function(traced)
+    lifted = [_output(recorder, leaf) for leaf in leaves]
+    if not any(_is_traced(leaf) for leaf in leaves) and not recorder.guards:
+        shown = leaves[0] if len(leaves) == 1 else list(leaves)
+        raise OutputError(
+            f"the function returned {shown!r}, which no recorded operation connects to the "
+            "arguments: its derivative would be silently zero. Return a value computed from the "
+            "arguments with NumPy operations; if it really is constant, return value + 0.0 * x"
+        )
+    outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
+    point = np.concatenate([np.zeros(0), *(value.ravel() for value in inputs)])
+    return Recording(recorder.finish(outputs, point), [values for _, values in lifted])
+
+
+def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Floats]:
+    kind = np.asarray(leaf).dtype.kind if not isinstance(leaf, Traced) else "f"
+    if kind not in "fiubO":
+        raise OutputError(
+            f"the function returned {leaf!r}: numtape differentiates real float64 results. Return "
+            "numbers or arrays of floats; return other things as aux with has_aux=True"
+        )
+    slots, values = lift(recorder, leaf)
+    return np.asarray(slots), np.array(values, np.float64)
+
+
+def _is_traced(leaf: Any) -> bool:
+    if isinstance(leaf, Traced):
+        return True
+    return isinstance(leaf, np.ndarray) and leaf.dtype == object

@@ -1,0 +1,443 @@
+"""The recorder: turns operations on slots into the instructions of a tape.
+
+This is the lower half of tracing. It knows slots and shapes, and neither
+values nor Python functions: `traced.py` puts values and NumPy's interface on
+top, and the transforms use it directly to write derivative tapes.
+
+While recording, slots are numbered in three regions far apart (inputs from 1,
+constants and results from the bases below), because the number of constants is
+not known before the end; `finish` moves the regions together. Slot 0 is the
+null slot, always 0.0, in every numbering.
+"""
+
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import TapeError
+from numtape.ops.structured import (
+    ACCUMULATE,
+    INITIAL,
+    MAP,
+    PRODUCT,
+    PRODUCT_OPCODE,
+    REDUCE,
+    SCATTER,
+)
+from numtape.ops.table import OPCODE
+from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
+
+__all__ = ["CONSTANTS", "RESULTS", "SMALL", "Recorder", "user_location", "view_of"]
+
+Slots = npt.NDArray[np.int64]
+
+CONSTANTS = 1 << 40
+RESULTS = 1 << 41
+
+# Array operations over at most so many elements are recorded as scalar
+# instructions: cheaper to run one by one (4 ns each) than as a vector
+# instruction (20 to 40 ns), and they keep a tape of small arrays sweepable.
+SMALL = 8
+
+_MAX_SLOTS = 2**31 - 1
+_INTERNAL = ("numtape.trace", "numtape.functions", "numtape.transform", "numpy", "functools")
+
+
+class Recorder:
+    """Writes one tape.
+
+    Parameters
+    ----------
+    inputs : int
+        How many input slots the tape has.
+    keep_lines : bool
+        Whether to note the user's source line of every instruction.
+    """
+
+    __slots__ = (
+        "_constant_count",
+        "_constant_parts",
+        "_constants",
+        "code",
+        "guarded",
+        "guards",
+        "inputs",
+        "keep_lines",
+        "lines",
+        "next_slot",
+        "vectors",
+    )
+
+    def __init__(self, inputs: int, keep_lines: bool = False) -> None:
+        self.inputs = inputs
+        self.keep_lines = keep_lines
+        self.code: list[int] = []
+        self.vectors: list[VectorInstruction] = []
+        self.guards: list[Guard] = []
+        self.guarded: set[int] = set()
+        self.lines: list[Location] = []
+        self.next_slot = RESULTS
+        self._constants: dict[float | bytes, int] = {}
+        self._constant_parts: list[npt.NDArray[np.float64]] = []
+        self._constant_count = 0
+
+    # constants
+
+    def constant(self, value: float) -> int:
+        """The slot of a constant; equal bits share one."""
+        slot = self._constants.get(value)
+        if slot is None:
+            # 0.0 equals -0.0, and nan nothing: these go by their bits.
+            key = value if value and value == value else struct.pack("d", value)
+            slot = self._constants.get(key)
+            if slot is None:
+                slot = self._constants[key] = self._append_constants(np.array([value], np.float64))
+        return slot
+
+    def constant_array(self, values: npt.NDArray[np.float64]) -> Slots:
+        """Slots for an array of constants: contiguous, or one slot if all are the same.
+
+        Arrays of equal contents share their slots, so that data used in a loop
+        are stored once.
+        """
+        if values.size == 0:
+            return np.zeros(values.shape, np.int64)
+        if values.size == 1 or _all_same_bits(values):
+            return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
+        flat = np.ascontiguousarray(values, np.float64).ravel()
+        key = blake2b(flat.view(np.uint8), digest_size=16).digest()
+        start = self._constants.get(key)
+        if start is None:
+            start = self._constants[key] = self._append_constants(flat.copy())
+        return np.arange(start, start + values.size).reshape(values.shape)
+
+    def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
+        start = CONSTANTS + self._constant_count
+        self._constant_parts.append(values)
+        self._constant_count += values.size
+        return start
+
+    def constant_value(self, slot: int) -> float | None:
+        """The value of a slot that is a constant or null, else None."""
+        if slot == 0:
+            return 0.0
+        if not CONSTANTS <= slot < RESULTS:
+            return None
+        if len(self._constant_parts) > 1:
+            self._constant_parts = [np.concatenate(self._constant_parts)]
+        return float(self._constant_parts[0][slot - CONSTANTS])
+
+    # another tape's instructions
+
+    def adopt(self, tape: FlatTape) -> Slots:
+        """Copy a tape's instructions, reading this recorder's first inputs; for a new recorder.
+
+        Returns
+        -------
+        ndarray
+            For every slot of `tape`, its slot here.
+        """
+        first_input, first_result = tape.first_input, tape.first_result
+        slots = np.arange(tape.slots, dtype=np.int64)
+        slots[1:first_input] += CONSTANTS - 1
+        slots[first_input:first_result] += 1 - first_input
+        slots[first_result:] += RESULTS - first_result
+        if len(tape.constants):
+            self._append_constants(tape.constants)
+        code = tape.code.astype(np.int64)
+        is_scalar = code[:, 0] != VECTOR
+        code[is_scalar, 1:] = slots[code[is_scalar, 1:]]
+        self.code += code.ravel().tolist()
+        self.vectors += [_renumbered(instruction, slots) for instruction in tape.vectors]
+        self.next_slot += tape.slots - first_result
+        for guard in tape.guards:
+            self.guards.append(Guard(int(slots[guard.slot]), guard.outcome, guard.location))
+            self.guarded.add(int(slots[guard.slot]))
+        return slots
+
+    # instructions
+
+    def scalar(self, opcode: int, a: int, b: int) -> int:
+        """Record a scalar instruction; returns its result's slot."""
+        slot = self.next_slot
+        self.code += (opcode, a, b)
+        self.next_slot = slot + 1
+        if self.keep_lines:
+            self.lines.append(user_location())
+        return slot
+
+    def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
+        """Record a row over arrays of slots, broadcast together; returns the result's slots."""
+        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+        size = int(np.prod(shape, dtype=np.int64))
+        if size <= SMALL:
+            columns = [np.broadcast_to(operand, shape).ravel().tolist() for operand in operands]
+            if len(columns) == 1:
+                columns.append([0] * size)
+            scalar = self.scalar
+            slots = [scalar(opcode, a, b) for a, b in zip(*columns, strict=True)]
+            return np.array(slots, np.int64).reshape(shape)
+        views = tuple(_broadcast_view(operand, shape) for operand in operands)
+        return self._vector(VectorInstruction(MAP, opcode, shape, views, shape))
+
+    def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
+        """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
+        kept = tuple(axis for axis in range(operand.ndim) if axis not in axes)
+        result = tuple(operand.shape[axis] for axis in kept)
+        initial = INITIAL[name]
+        if operand.size == 0:
+            return np.full(result, self.constant(initial), np.int64)
+        opcode = OPCODE[name]
+        if operand.size <= SMALL:
+            flat = operand.transpose(kept + axes).reshape(*result, -1)
+            total = np.full(result, self.constant(initial), np.int64)
+            if initial in (1.0, float("-inf"), float("inf")):  # combining with these is exact
+                total, flat = flat[..., 0], flat[..., 1:]
+            for k in range(flat.shape[-1]):
+                total = self.elementwise(opcode, (total, flat[..., k]))
+            return total
+        view = self._affine_view(operand)
+        result_strides = np.zeros(operand.ndim, np.int64)
+        stride = 1
+        for axis in reversed(kept):
+            result_strides[axis] = stride
+            stride *= operand.shape[axis]
+        # NumPy walks the operand's memory in order, so the axis of the smallest
+        # stride goes innermost.
+        order = sorted(range(operand.ndim), key=lambda axis: -abs(view.strides[axis]))
+        shape, strides, into = _merge_axes(
+            tuple(operand.shape[axis] for axis in order),
+            tuple(view.strides[axis] for axis in order),
+            tuple(int(result_strides[axis]) for axis in order),
+        )
+        return self._vector(
+            VectorInstruction(REDUCE, opcode, shape, (View(view.base, strides),), result, into)
+        )
+
+    def accumulate(self, name: str, operand: Slots, axis: int) -> Slots:
+        """Record running sums or products along an axis."""
+        opcode = OPCODE[name]
+        if operand.size <= SMALL:
+            moved = np.moveaxis(operand, axis, 0)
+            rows = [moved[0]] if len(moved) else []
+            for row in moved[1:]:
+                rows.append(self.elementwise(opcode, (rows[-1], row)))
+            return np.moveaxis(np.array(rows, np.int64).reshape(moved.shape), 0, axis)
+        axis %= operand.ndim
+        order = (*(k for k in range(operand.ndim) if k != axis), axis)
+        view = self._affine_view(operand)
+        strides = _contiguous_strides(operand.shape)
+        instruction = VectorInstruction(
+            ACCUMULATE,
+            opcode,
+            tuple(operand.shape[k] for k in order),
+            (View(view.base, tuple(view.strides[k] for k in order)),),
+            operand.shape,
+            tuple(strides[k] for k in order),
+        )
+        return self._vector(instruction)
+
+    def product(self, left: Slots, right: Slots) -> Slots:
+        """Record ``left @ right`` for operands of rank 2 or more, batches broadcast."""
+        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        (m, n), p = left.shape[-2:], right.shape[-1]
+        result = (*batch, m, p)
+        if 0 in (*batch, m, n, p):
+            return np.full(result, self.constant(0.0), np.int64)
+        views = []
+        for operand in (left, right):
+            view = self._affine_view(operand)
+            missing = len(batch) + 2 - operand.ndim
+            shape = (1,) * missing + operand.shape
+            strides = [0] * missing + list(view.strides)
+            for axis in range(len(batch)):
+                if shape[axis] == 1:
+                    strides[axis] = 0
+            views.append(View(view.base, tuple(strides)))
+        return self._vector(
+            VectorInstruction(PRODUCT, PRODUCT_OPCODE, (*batch, m, n, p), tuple(views), result)
+        )
+
+    def scatter(self, operand: Slots, targets: Slots, size: int) -> Slots:
+        """Record sums by index: element i is added into place ``targets[i]`` of `size` places."""
+        flat = operand.ravel()
+        view = view_of(flat)
+        if view.table is not None or (view.strides != (1,) and flat.size > 1):
+            flat = self._copy(flat)
+            view = view_of(flat)
+        return self._vector(
+            VectorInstruction(SCATTER, 0, flat.shape, (view,), (size,), (), targets.ravel())
+        )
+
+    def _vector(self, instruction: VectorInstruction) -> Slots:
+        size = instruction.size
+        start = self.next_slot
+        self.code += (VECTOR, len(self.vectors), size)
+        self.vectors.append(instruction)
+        self.next_slot = start + size
+        if self.keep_lines:
+            self.lines.append(user_location())
+        return np.arange(start, start + size).reshape(instruction.result)
+
+    def _copy(self, operand: Slots) -> Slots:
+        """Contiguous copies of slots, always as one vector instruction."""
+        view = _broadcast_view(operand, operand.shape)
+        return self._vector(
+            VectorInstruction(MAP, OPCODE["positive"], operand.shape, (view,), operand.shape)
+        )
+
+    def _affine_view(self, operand: Slots) -> View:
+        """A view without a gather table, copying the operand first if it needs one."""
+        view = view_of(operand)
+        if view.table is not None:
+            view = view_of(self._copy(operand))
+        return view
+
+    # guards
+
+    def guard(self, slot: int, outcome: float) -> None:
+        """Note that the recording relies on the value of a slot."""
+        if slot in self.guarded or CONSTANTS <= slot < RESULTS:
+            return
+        self.guarded.add(slot)
+        self.guards.append(Guard(slot, outcome, user_location()))
+
+    # the end
+
+    def finish(self, outputs: Slots, point: npt.NDArray[np.float64]) -> FlatTape:
+        """The tape recorded so far, with the given output slots."""
+        total = 1 + self._constant_count + self.inputs + (self.next_slot - RESULTS)
+        if total > _MAX_SLOTS:
+            raise TapeError(
+                f"the recording needs {total} slots, and a tape holds at most {_MAX_SLOTS}; "
+                "record a smaller piece, for example one step of the loop"
+            )
+        code = np.array(self.code, np.int64).reshape(-1, 3)
+        is_scalar = code[:, 0] != VECTOR
+        code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
+        return FlatTape(
+            code=code.astype(np.int32),
+            vectors=tuple(_renumbered(instruction, self._final) for instruction in self.vectors),
+            constants=np.concatenate([np.zeros(0), *self._constant_parts]),
+            inputs=self.inputs,
+            outputs=self._final(outputs.ravel()),
+            guards=tuple(
+                Guard(int(self._final(np.int64(guard.slot))), guard.outcome, guard.location)
+                for guard in self.guards
+            ),
+            point=point,
+            lines=tuple(self.lines) if self.keep_lines else None,
+        )
+
+    def _final(self, slots: npt.ArrayLike) -> Slots:
+        """Slots in the final numbering: null, constants, inputs, results."""
+        slots = np.asarray(slots, np.int64)
+        constants = self._constant_count
+        return np.where(
+            slots >= RESULTS,
+            slots - RESULTS + 1 + constants + self.inputs,
+            np.where(
+                slots >= CONSTANTS, slots - CONSTANTS + 1, np.where(slots > 0, slots + constants, 0)
+            ),
+        )
+
+
+def _renumbered(instruction: VectorInstruction, slots: Callable[[Any], Slots] | Slots) -> Any:
+    """A vector instruction whose operands are read from other slots, region by region."""
+    new = slots if callable(slots) else slots.__getitem__
+    views = tuple(
+        View(int(new(view.base)), view.strides)
+        if view.table is None
+        else View(view.base, view.strides, new(view.table))
+        for view in instruction.operands
+    )
+    return replace(instruction, operands=views)
+
+
+def user_location() -> Location:
+    """The innermost line being run that is not numtape's or NumPy's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_back is not None:
+        name = frame.f_globals.get("__name__", "")
+        if not name.startswith(_INTERNAL):
+            break
+        frame = frame.f_back
+    assert frame is not None
+    return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _region(slot: int) -> int:
+    return 0 if slot < CONSTANTS else 1 if slot < RESULTS else 2
+
+
+def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
+    bits = np.ascontiguousarray(values).reshape(-1).view(np.int64)
+    return bool((bits == bits[0]).all())
+
+
+def _contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+    return tuple(strides)
+
+
+def view_of(slots: Slots) -> View:
+    """The simplest view that reads these slots, over their own shape."""
+    if slots.size == 0:
+        return View(0, (0,) * slots.ndim)
+    # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
+    base_shape = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)
+    core = slots[base_shape]
+    origin = (0,) * slots.ndim
+    base = int(core[origin])
+    strides = tuple(
+        int(core[origin[:axis] + (1,) + origin[axis + 1 :]]) - base if core.shape[axis] > 1 else 0
+        for axis in range(core.ndim)
+    )
+    low, high = int(core.min()), int(core.max())
+    if _region(low) == _region(high) and (low > 0 or high == 0):
+        view = View(base, strides)
+        if np.array_equal(view.slots(core.shape), core):
+            return view
+    own = _contiguous_strides(core.shape)
+    return View(
+        0,
+        tuple(0 if n == 1 else stride for n, stride in zip(core.shape, own, strict=True)),
+        core.ravel(),
+    )
+
+
+def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:
+    """A view over `shape` of slots that broadcast to it."""
+    view = view_of(slots)
+    missing = len(shape) - slots.ndim
+    strides = (0,) * missing + tuple(
+        0 if extent == 1 else stride
+        for extent, stride in zip(slots.shape, view.strides, strict=True)
+    )
+    return View(view.base, strides, view.table)
+
+
+def _merge_axes(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Drop axes of extent 1 and join neighbours that step as one."""
+    axes: list[list[int]] = []
+    for extent, *steps in zip(shape, *strides, strict=True):
+        if extent == 1:
+            continue
+        if axes and all(
+            before == step * extent for before, step in zip(axes[-1][1:], steps, strict=True)
+        ):
+            axes[-1] = [axes[-1][0] * extent, *steps]
+        else:
+            axes.append([extent, *steps])
+    if not axes:
+        axes = [[1] + [0] * len(strides)]
+    return tuple(tuple(column) for column in zip(*axes, strict=True))

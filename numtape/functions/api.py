@@ -20,7 +20,8 @@ from numtape.functions.signature import differentiated
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves
 from numtape.ops.table import row_named
-from numtape.trace.traced import Traced, apply_row
+from numtape.trace.traced import Traced
+from numtape.trace.ufuncs import apply_row
 
 __all__ = [
     "grad",

@@ -19,12 +19,12 @@ from numtape.trace.traced import (
     LIKE_FUNCTIONS,
     NUMPY_FUNCTIONS,
     Traced,
-    apply_row,
     as_floats,
     as_traced,
     lift,
     wrap,
 )
+from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
 

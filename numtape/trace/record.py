@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-import numtape.trace.functions  # noqa: F401 (registers NumPy's functions)
+import numtape.trace.functions
+import numtape.trace.operators  # noqa: F401 (these two teach traced values NumPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder

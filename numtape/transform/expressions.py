@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from numtape.ops.table import OPCODE, ROWS, Row
+from numtape.ops.values import value_of_row
 from numtape.trace.recorder import Recorder, Slots
-from numtape.trace.traced import value_of_row
 
 __all__ = ["Algebra", "Expression", "partial_of"]
 

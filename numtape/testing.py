@@ -5,6 +5,7 @@ For users who test their own functions, and for numtape's own tests.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from numtape.errors import NumtapeError
 from numtape.functions.signature import read_call
 from numtape.functions.tape import record_call
+from numtape.functions.trees import flatten
 
 __all__ = ["DerivativeCheck", "DerivativeError", "check_derivatives"]
 
@@ -98,8 +100,6 @@ def check_derivatives(
             part = x[start : start + value.size].reshape(value.shape)
             leaves.append(part if part.ndim else float(part))
             start += value.size
-        from numtape.functions.trees import flatten
-
         outputs, _ = flatten(function(*call.arguments(leaves)))
         return np.concatenate([np.zeros(0), *(np.ravel(output) for output in outputs)])
 
@@ -137,7 +137,7 @@ def _difference(
         below[column] -= h
         rise = function(above) - function(below)
         estimates.append(rise / (above[column] - below[column]))
-    once = [(4 * b - a) / 3 for a, b in zip(estimates, estimates[1:], strict=False)]
+    once = [(4 * b - a) / 3 for a, b in pairwise(estimates)]
     return np.asarray((16 * once[1] - once[0]) / 15)
 
 

@@ -87,28 +87,31 @@ class Runner:
 
     # derivatives
 
-    def gradient_function(self) -> Callable[[Floats, Floats], int]:
-        """For this thread: ``(x, g) -> status``, the gradient of the first output by all inputs."""
+    def gradient(self, x: Floats, g: Floats) -> int:
+        """Write the gradient of the first output by all inputs into g."""
+        local = self._local
         try:
-            function: Callable[[Floats, Floats], int] = self._local.gradient
+            status: int = local.gradient(local.gradient_handle, x, g)
         except AttributeError:
-            function = self._local.gradient = self._make_gradient()
-        return function
-
-    def _make_gradient(self) -> Callable[[Floats, Floats], int]:
-        if self.tape.is_scalar:
-            kernel, handle = _kernels.gradient, self.sweep_workspace().handle
-        else:
-            workspace = self._jacobian_runner(np.arange(self.tape.inputs), "reverse").workspace()
-            kernel, handle = workspace.plan.evaluate, workspace.handle
-        return lambda x, g: kernel(handle, x, g)
+            if self.tape.is_scalar:
+                local.gradient_handle = self.sweep_workspace().handle
+                local.gradient = _kernels.gradient
+            else:
+                workspace = self._gradient_runner().workspace()
+                local.gradient_handle = workspace.handle
+                local.gradient = workspace.plan.evaluate
+            status = local.gradient(local.gradient_handle, x, g)
+        return status
 
     def gradient_value(self) -> float:
         """The first output, found by this thread's last gradient."""
         if self.tape.is_scalar:
             return float(self.sweep_workspace().gradient_output[0])
-        runner = self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
+        runner = self._gradient_runner()
         return float(runner.slot_values()[runner.tape.outputs[-1]])
+
+    def _gradient_runner(self) -> "Runner":
+        return self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
 
     def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[int, Floats, Floats]:
         """Outputs, and their derivatives by some inputs: one row an output.

@@ -5,6 +5,7 @@ was recorded from: the trees of arguments and results. It knows one path only,
 and raises `BranchError` where a point would take another.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -54,7 +55,7 @@ class Result:
     @property
     def size(self) -> int:
         """How many outputs, not counting the auxiliary ones."""
-        return sum(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+        return sum(math.prod(shape) for shape in self.shapes)
 
     def build(self, outputs: Floats) -> Any:
         """The tree with these outputs."""
@@ -75,7 +76,7 @@ def _leaves(flat: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     leaves: list[Any] = []
     start = 0
     for shape in shapes:
-        size = int(np.prod(shape, dtype=np.int64))
+        size = math.prod(shape)
         part = flat[start : start + size]
         leaves.append(part.reshape(shape) if shape else float(part[0]))
         start += size
@@ -116,7 +117,7 @@ class Tape:
         self._is_scalar_function = result.shapes == ((),)
         # One array is the whole point: such calls need no sorting of arguments.
         self._simple = self.is_simple()
-        self._input_shape = signature.shapes[0] if self._simple else None
+        self._input_shape = (signature.shapes[0] if self._simple else None) or ()
 
     def is_simple(self) -> bool:
         """Whether the only argument is one float array."""
@@ -181,11 +182,15 @@ class Tape:
                 and x.flags.carray
             ):
                 x = self._point(arguments).reshape(self._input_shape)
-            g = np.empty(x.shape) if out is None else out
+            g = np.empty(self._input_shape) if out is None else out
             if not self._is_scalar_function or out is not None:
                 self._check_scalar()
                 self._check_out(g)
-            if self.derivatives.gradient_function()(x.reshape(-1), g.reshape(-1)) >= 0:
+            if x.ndim == 1:
+                status = self.derivatives.gradient(x, g)
+            else:
+                status = self.derivatives.gradient(x.reshape(-1), g.reshape(-1))
+            if status >= 0:
                 self._raise_branch(x.reshape(-1))
             return g
         if out is not None:
@@ -200,7 +205,7 @@ class Tape:
         self._check_scalar()
         x = self._point(arguments)
         g = np.empty(self.flat.inputs)
-        if self.derivatives.gradient_function()(x, g) >= 0:
+        if self.derivatives.gradient(x, g) >= 0:
             self._raise_branch(x)
         value = self.result.structure.build([self.derivatives.gradient_value()])
         return value, self.build_gradient(g, argnums)
@@ -333,7 +338,7 @@ class Tape:
         column_of = np.zeros(self.flat.inputs, np.int64)
         column_of[inputs] = np.arange(len(inputs))
         for output in self.result.shapes:
-            rows = jacobian[row : row + int(np.prod(output, dtype=np.int64))]
+            rows = jacobian[row : row + math.prod(output)]
             row += len(rows)
 
             def block(

@@ -44,7 +44,8 @@ class Structure:
         if issubclass(self.kind, dict):
             return self.kind(zip(self.names, children, strict=True))
         if dataclasses.is_dataclass(self.kind):
-            return self.kind(**dict(zip(self.names, children, strict=True)))
+            make: Any = self.kind
+            return make(**dict(zip(self.names, children, strict=True)))
         if hasattr(self.kind, "_fields"):
             return self.kind(*children)
         return self.kind(children)

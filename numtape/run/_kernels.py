@@ -58,7 +58,8 @@ BUFFER = 21  # float64[2 * CHUNK]: operands made contiguous
 FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
-HANDLE_SIZE = 25
+ZERO = 25  # always 0, which the compiler does not know
+HANDLE_SIZE = 26
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -196,7 +197,6 @@ def run_scalars(handle, start, stop, first_result):
     v = float64_array(h[VALUES], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     r = first_result
-    zero = r - r
     for i in range(start, stop):
         opcode = code[i, 0]
         x = v[code[i, 1]]
@@ -230,7 +230,7 @@ def run_scalars(handle, start, stop, first_result):
         elif opcode == 13:  # norm_root
             f = sqrt(x)
         elif opcode == 14:  # sinc
-            f = loop_of_one(h, zero + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+            f = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
         elif opcode == 15:  # clip_low
             f = x if x >= y or x != x else y
         elif opcode == 16:  # clip_high
@@ -240,7 +240,7 @@ def run_scalars(handle, start, stop, first_result):
         elif opcode == 18:  # drop
             f = 0.0 if x != 0.0 else y
         elif opcode == 19:  # merge
-            f = y if x == 0.0 and loop_of_one(h, zero + 37, 1.0, x) > 0.0 else x
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x) > 0.0 else x
         elif opcode == 20:  # scale
             f = x * y if x != 0.0 and y != 0.0 else 0.0
         elif opcode == 21:  # less
@@ -285,7 +285,6 @@ def linearize_scalars(handle):
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
     r = h[FIRST_RESULT]
-    zero = r - r
     for i in range(h[INSTRUCTIONS]):
         opcode = code[i, 0]
         x = v[code[i, 1]]
@@ -326,7 +325,7 @@ def linearize_scalars(handle):
         elif opcode == 8:  # pow
             f = x ** y
             dx = 0.0 if y == 0.0 else y * x ** (y - 1.0)
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, zero + 42, x, 0.0)
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 42, x, 0.0)
         elif opcode == 9:  # pow_constant
             f = x ** y
             dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * x ** (y - 1.0)
@@ -342,8 +341,8 @@ def linearize_scalars(handle):
             f = sqrt(x)
             dx = 0.5 * (1.0 if f != 0.0 else 0.0) / (f + (1.0 if f == 0.0 else 0.0))
         elif opcode == 14:  # sinc
-            f = loop_of_one(h, zero + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
-            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, zero + 49, 3.141592653589793 * x, 0.0) - f) / x
+            f = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, h[ZERO] + 49, 3.141592653589793 * x, 0.0) - f) / x
         elif opcode == 15:  # clip_low
             f = x if x >= y or x != x else y
             dx = 1.0 if x >= y else 0.0
@@ -359,7 +358,7 @@ def linearize_scalars(handle):
             f = 0.0 if x != 0.0 else y
             dy = 1.0 if x == 0.0 else 0.0
         elif opcode == 19:  # merge
-            f = y if x == 0.0 and loop_of_one(h, zero + 37, 1.0, x) > 0.0 else x
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x) > 0.0 else x
             dx = 1.0
             dy = 1.0
         elif opcode == 20:  # scale
@@ -395,12 +394,12 @@ def linearize_scalars(handle):
         elif opcode == 34:  # stop_gradient
             f = x
         elif opcode == 35:  # power
-            dx = 0.0 if y == 0.0 else y * loop_of_one(h, zero + 35, x, y - 1.0)
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, zero + 42, x, 0.0)
+            dx = 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 35, x, y - 1.0)
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 42, x, 0.0)
         elif opcode == 36:  # power_constant
-            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, zero + 36, x, y - 1.0)
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 36, x, y - 1.0)
         elif opcode == 37:  # copysign
-            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, zero + 37, 1.0, y)
+            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 37, 1.0, y)
         elif opcode == 38:  # cbrt
             dx = 1.0 / (3.0 * f * f)
         elif opcode == 39:  # exp
@@ -408,7 +407,7 @@ def linearize_scalars(handle):
         elif opcode == 40:  # exp2
             dx = 0.6931471805599453 * f
         elif opcode == 41:  # expm1
-            dx = loop_of_one(h, zero + 39, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 39, x, 0.0)
         elif opcode == 42:  # log
             dx = 1.0 / x
         elif opcode == 43:  # log2
@@ -418,15 +417,15 @@ def linearize_scalars(handle):
         elif opcode == 45:  # log1p
             dx = 1.0 / (1.0 + x)
         elif opcode == 46:  # logaddexp
-            dx = loop_of_one(h, zero + 39, 0.0 if f == x else x - f, 0.0)
-            dy = loop_of_one(h, zero + 39, 0.0 if f == y else y - f, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 39, 0.0 if f == x else x - f, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 39, 0.0 if f == y else y - f, 0.0)
         elif opcode == 47:  # logaddexp2
-            dx = loop_of_one(h, zero + 40, 0.0 if f == x else x - f, 0.0)
-            dy = loop_of_one(h, zero + 40, 0.0 if f == y else y - f, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 40, 0.0 if f == x else x - f, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 40, 0.0 if f == y else y - f, 0.0)
         elif opcode == 48:  # sin
-            dx = loop_of_one(h, zero + 49, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 49, x, 0.0)
         elif opcode == 49:  # cos
-            dx = -loop_of_one(h, zero + 48, x, 0.0)
+            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
         elif opcode == 50:  # tan
             dx = 1.0 + f * f
         elif opcode == 51:  # arcsin
@@ -436,21 +435,21 @@ def linearize_scalars(handle):
         elif opcode == 53:  # arctan
             dx = 1.0 / (1.0 + x * x)
         elif opcode == 54:  # arctan2
-            t0 = loop_of_one(h, zero + 55, x, y)
+            t0 = loop_of_one(h, h[ZERO] + 55, x, y)
             dx = y / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
             dy = -x / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
         elif opcode == 55:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
         elif opcode == 56:  # sinh
-            dx = loop_of_one(h, zero + 57, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 57, x, 0.0)
         elif opcode == 57:  # cosh
-            dx = loop_of_one(h, zero + 56, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 56, x, 0.0)
         elif opcode == 58:  # tanh
-            t0 = loop_of_one(h, zero + 57, x, 0.0)
+            t0 = loop_of_one(h, h[ZERO] + 57, x, 0.0)
             dx = 1.0 / (t0 * t0)
         elif opcode == 59:  # arcsinh
-            dx = 1.0 / loop_of_one(h, zero + 55, x, 1.0)
+            dx = 1.0 / loop_of_one(h, h[ZERO] + 55, x, 1.0)
         elif opcode == 60:  # arccosh
             dx = 1.0 / sqrt((x - 1.0) * (x + 1.0))
         elif opcode == 61:  # arctanh
@@ -473,28 +472,28 @@ def linearize_scalars(handle):
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
         elif opcode == 72:  # remainder
             dx = 1.0
-            dy = -loop_of_one(h, zero + 68, x / y, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 68, x / y, 0.0)
         elif opcode == 73:  # fmod
             dx = 1.0
-            dy = -loop_of_one(h, zero + 70, x / y, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 70, x / y, 0.0)
         elif opcode == 75:  # heaviside
             dy = 1.0 if x == 0.0 else 0.0
         elif opcode == 76:  # erf
-            dx = 1.1283791670955126 * loop_of_one(h, zero + 39, -(x * x), 0.0)
+            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
         elif opcode == 77:  # erfc
-            dx = -1.1283791670955126 * loop_of_one(h, zero + 39, -(x * x), 0.0)
+            dx = -1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
         elif opcode == 78:  # gammaln
-            dx = loop_of_one(h, zero + 79, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 79, x, 0.0)
         elif opcode == 79:  # digamma
-            dx = loop_of_one(h, zero + 80, 2.0, x)
+            dx = loop_of_one(h, h[ZERO] + 80, 2.0, x)
         elif opcode == 80:  # zeta
-            dy = -x * loop_of_one(h, zero + 80, x + 1.0, y)
+            dy = -x * loop_of_one(h, h[ZERO] + 80, x + 1.0, y)
         elif opcode == 81:  # expit
-            dx = f * loop_of_one(h, zero + 81, -x, 0.0)
+            dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
         elif opcode == 82:  # logit
             dx = 1.0 / (x * (1.0 - x))
         elif opcode == 83:  # xlogy
-            dx = loop_of_one(h, zero + 42, y, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 42, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else x / y
         v[r] = f
         partials[i, 0] = dx
@@ -640,7 +639,6 @@ def fill(target, v, words, gathers, view, start):
 @kernel
 def map_branch(h, opcode, x, y, f):
     """One chunk of an operation that has no loop of its own; operands contiguous."""
-    zero = opcode - opcode
     if opcode == 8:  # pow
         for i in range(f.size):
             f[i] = x[i] ** y[i]
@@ -652,7 +650,7 @@ def map_branch(h, opcode, x, y, f):
             f[i] = sqrt(x[i])
     elif opcode == 14:  # sinc
         for i in range(f.size):
-            f[i] = loop_of_one(h, zero + 48, 3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20))
+            f[i] = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20))
     elif opcode == 15:  # clip_low
         for i in range(f.size):
             f[i] = x[i] if x[i] >= y[i] or x[i] != x[i] else y[i]
@@ -667,7 +665,7 @@ def map_branch(h, opcode, x, y, f):
             f[i] = 0.0 if x[i] != 0.0 else y[i]
     elif opcode == 19:  # merge
         for i in range(f.size):
-            f[i] = y[i] if x[i] == 0.0 and loop_of_one(h, zero + 37, 1.0, x[i]) > 0.0 else x[i]
+            f[i] = y[i] if x[i] == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x[i]) > 0.0 else x[i]
     elif opcode == 20:  # scale
         for i in range(f.size):
             f[i] = x[i] * y[i] if x[i] != 0.0 and y[i] != 0.0 else 0.0

@@ -41,7 +41,8 @@ class _ToKernel(ast.NodeTransformer):
             padded = [*map(ast.unparse, arguments), "0.0"][:2]
             return _expression(_loop_of_one(OPCODE[name], *padded))
         operands = dict(zip("xy", arguments, strict=False))
-        return _Substitute(operands).visit(_kernel_expression(primal))
+        inlined: ast.expr = _Substitute(operands).visit(_kernel_expression(primal))
+        return inlined
 
 
 class _Substitute(ast.NodeTransformer):
@@ -63,7 +64,7 @@ def _kernel_expression(text: str) -> ast.expr:
 
 def _loop_of_one(opcode: int, x: str, y: str) -> str:
     # An integer written out would make Numba compile the call once for each value.
-    return f"loop_of_one(h, zero + {opcode}, {x}, {y})"
+    return f"loop_of_one(h, h[ZERO] + {opcode}, {x}, {y})"
 
 
 def _primal(primal: str) -> str:

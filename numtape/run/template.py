@@ -56,7 +56,8 @@ BUFFER = 21  # float64[2 * CHUNK]: operands made contiguous
 FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
-HANDLE_SIZE = 25
+ZERO = 25  # always 0, which the compiler does not know
+HANDLE_SIZE = 26
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -194,7 +195,6 @@ def run_scalars(handle, start, stop, first_result):
     v = float64_array(h[VALUES], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     r = first_result
-    zero = r - r
     for i in range(start, stop):
         opcode = code[i, 0]
         x = v[code[i, 1]]
@@ -215,7 +215,6 @@ def linearize_scalars(handle):
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
     r = h[FIRST_RESULT]
-    zero = r - r
     for i in range(h[INSTRUCTIONS]):
         opcode = code[i, 0]
         x = v[code[i, 1]]
@@ -371,7 +370,6 @@ def fill(target, v, words, gathers, view, start):
 @kernel
 def map_branch(h, opcode, x, y, f):
     """One chunk of an operation that has no loop of its own; operands contiguous."""
-    zero = opcode - opcode
     # <maps>
 
 

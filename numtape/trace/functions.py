@@ -62,7 +62,7 @@ def _traced(operand: Any) -> Any:
 
 
 def _moves(function: Callable[..., Any]) -> None:
-    """Apply `function`, which only moves the elements of its first argument, to slots and values."""
+    """Apply `function`, which only moves its first argument's elements, to slots and values."""
 
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
         array = _traced(array)
@@ -76,12 +76,13 @@ def _moves(function: Callable[..., Any]) -> None:
     NUMPY_FUNCTIONS[function] = implementation
 
 
-for _function in (
+_MOVES: tuple[Any, ...] = (
     *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.expand_dims),
     *(np.squeeze, np.broadcast_to, np.tile, np.repeat, np.roll, np.rot90, np.flip, np.fliplr),
     *(np.flipud, np.diagonal, np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.take),
     *(np.copy, np.delete, np.resize),
-):
+)
+for _function in _MOVES:
     _moves(_function)
 
 
@@ -99,7 +100,10 @@ def _joins(function: Callable[..., Any]) -> None:
     NUMPY_FUNCTIONS[function] = implementation
 
 
-for _function in (*(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack),):
+_JOINS: tuple[Any, ...] = (
+    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack),
+)
+for _function in _JOINS:
     _joins(_function)
 
 
@@ -123,8 +127,8 @@ def _each(function: Callable[..., Any]) -> None:
     NUMPY_FUNCTIONS[function] = implementation
 
 
-for _function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
-    _each(_function)
+for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
+    _each(getattr(np, _name))
 
 
 @_implements(np.broadcast_arrays)
@@ -148,8 +152,8 @@ def _with_zeros(function: Callable[..., Any]) -> None:
     NUMPY_FUNCTIONS[function] = implementation
 
 
-for _function in (np.diag, np.diagflat, np.tril, np.triu):
-    _with_zeros(_function)
+for _name in ("diag", "diagflat", "tril", "triu"):
+    _with_zeros(getattr(np, _name))
 
 
 # making arrays
@@ -163,12 +167,12 @@ def _constants(like: Traced, values: npt.NDArray[Any]) -> Any:
 
 @_implements(np.zeros_like, np.empty_like)
 def _zeros_like(array: Traced, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-    return _constants(array, np.zeros(np.shape(array) if shape is None else shape))
+    return _constants(array, np.zeros(_shape_of(array) if shape is None else shape))
 
 
 @_implements(np.ones_like)
 def _ones_like(array: Traced, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-    return _constants(array, np.ones(np.shape(array) if shape is None else shape))
+    return _constants(array, np.ones(_shape_of(array) if shape is None else shape))
 
 
 @_implements(np.full_like)
@@ -190,8 +194,8 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
     return _constants(like, function(*arguments, **options))
 
 
-for _function in (np.zeros, np.ones, np.empty, np.full, np.array, np.asarray, np.eye, np.identity):
-    LIKE_FUNCTIONS[_function] = make_like
+for _name in ("zeros", "ones", "empty", "full", "array", "asarray", "eye", "identity"):
+    LIKE_FUNCTIONS[getattr(np, _name)] = make_like
 
 
 # reductions
@@ -253,7 +257,7 @@ def _reduction(name: str, function: Any, method: str) -> None:
         return _reduce(name, a, axis, keepdims is True)
 
     NUMPY_FUNCTIONS[function] = implementation
-    NUMPY_FUNCTIONS[(ufunc, "reduce")] = ufunc_method  # type: ignore[index]
+    NUMPY_FUNCTIONS[(ufunc, "reduce")] = ufunc_method
 
 
 _reduction("add", np.sum, "sum")
@@ -323,9 +327,7 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
     return wrap(array.recorder, slots, np.cumsum(array.values, axis))
 
 
-NUMPY_FUNCTIONS[(np.add, "accumulate")] = (  # type: ignore[index]
-    lambda a, axis=0, dtype=None: _cumsum(a, axis)
-)
+NUMPY_FUNCTIONS[(np.add, "accumulate")] = lambda a, axis=0, dtype=None: _cumsum(a, axis)
 
 
 @_implements(np.ptp)
@@ -411,7 +413,7 @@ def _ufunc_outer(ufunc: Any) -> Callable[[Any, Any], Any]:
 for _row in ROWS:
     if _row.arity == 2 and _row.ufunc is not None and _row.ufunc.startswith("numpy."):
         _ufunc = load_ufunc(_row.ufunc)
-        NUMPY_FUNCTIONS[(_ufunc, "outer")] = _ufunc_outer(_ufunc)  # type: ignore[index]
+        NUMPY_FUNCTIONS[(_ufunc, "outer")] = _ufunc_outer(_ufunc)
 
 
 @_implements(np.linalg.norm)

@@ -124,63 +124,8 @@ def _array_power(self: TracedArray, exponent: Any) -> Any:
 
 
 def _scalar_power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
-    if type(exponent) in _NUMBERS:
-        return _constant_power(self, exponent)
-    return _variable_power(self, exponent)
-
-
-def _install() -> None:
-    """Give both classes their operators, from the table's names."""
-    binary = (
-        ("add", operator.add, np.add),
-        ("sub", operator.sub, np.subtract),
-        ("mul", operator.mul, np.multiply),
-        ("truediv", operator.truediv, np.divide),
-        ("mod", lambda x, y: np.remainder(x, y).item(), np.remainder),
-        ("floordiv", lambda x, y: np.floor_divide(x, y).item(), np.floor_divide),
-        ("pow", operator.pow, np.power),
-    )
-    for name, compute, ufunc in binary:
-        row = "pow" if name == "pow" else ufunc.__name__
-        forward, reflected = _scalar_binary(row, compute, ufunc)
-        setattr(TracedScalar, f"__{name}__", forward)
-        setattr(TracedScalar, f"__r{name}__", reflected)
-        forward, reflected, in_place = _array_binary(ufunc)
-        setattr(TracedArray, f"__{name}__", forward)
-        setattr(TracedArray, f"__r{name}__", reflected)
-        setattr(TracedArray, f"__i{name}__", in_place)
-    TracedScalar.__pow__ = _scalar_power  # type: ignore[attr-defined]
-    TracedArray.__pow__ = _array_power  # type: ignore[attr-defined]
-    for name, compute, ufunc in (
-        ("lt", operator.lt, np.less),
-        ("le", operator.le, np.less_equal),
-        ("gt", operator.gt, np.greater),
-        ("ge", operator.ge, np.greater_equal),
-        ("eq", operator.eq, np.equal),
-        ("ne", operator.ne, np.not_equal),
-    ):
-        setattr(TracedScalar, f"__{name}__", _scalar_comparison(ufunc.__name__, compute, ufunc))
-        setattr(TracedArray, f"__{name}__", _array_binary(ufunc)[0])
-    for name, ufunc in (("and", np.bitwise_and), ("or", np.bitwise_or), ("xor", np.bitwise_xor)):
-        for kind in (TracedScalar, TracedArray):
-            forward, reflected, in_place = _array_binary(ufunc)
-            setattr(kind, f"__{name}__", forward)
-            setattr(kind, f"__r{name}__", reflected)
-    TracedArray.__matmul__, TracedArray.__rmatmul__, _ = _array_binary(np.matmul)  # type: ignore[attr-defined]
-    for name, ufunc in (
-        ("neg", np.negative),
-        ("pos", np.positive),
-        ("abs", np.absolute),
-        ("invert", np.invert),
-    ):
-        for kind in (TracedScalar, TracedArray):
-            setattr(kind, f"__{name}__", _unary_method(ufunc))
-    # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
-    for row in ROWS:
-        if row.arity == 1 and row.ufunc is not None and row.ufunc.startswith("numpy."):
-            ufunc = getattr(np, row.name)
-            if not hasattr(TracedScalar, row.name):
-                setattr(TracedScalar, row.name, _unary_method(ufunc))
+    power = _constant_power if type(exponent) in _NUMBERS else _variable_power
+    return power(self, exponent)
 
 
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
@@ -192,4 +137,71 @@ def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
 
 _constant_power, _ = _scalar_binary("pow_constant", operator.pow, np.power)
 _variable_power, _ = _scalar_binary("pow", operator.pow, np.power)
+
+_ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
+    ("add", operator.add, np.add),
+    ("sub", operator.sub, np.subtract),
+    ("mul", operator.mul, np.multiply),
+    ("truediv", operator.truediv, np.divide),
+    ("mod", lambda x, y: np.remainder(x, y).item(), np.remainder),
+    ("floordiv", lambda x, y: np.floor_divide(x, y).item(), np.floor_divide),
+    ("pow", operator.pow, np.power),
+)
+_COMPARISONS: tuple[tuple[str, Callable[..., Any], Any], ...] = (
+    ("lt", operator.lt, np.less),
+    ("le", operator.le, np.less_equal),
+    ("gt", operator.gt, np.greater),
+    ("ge", operator.ge, np.greater_equal),
+    ("eq", operator.eq, np.equal),
+    ("ne", operator.ne, np.not_equal),
+)
+_ONLY_BY_UFUNC: tuple[tuple[str, Any], ...] = (
+    ("and", np.bitwise_and),
+    ("or", np.bitwise_or),
+    ("xor", np.bitwise_xor),
+    ("matmul", np.matmul),
+)
+_UNARY: tuple[tuple[str, Any], ...] = (
+    ("neg", np.negative),
+    ("pos", np.positive),
+    ("abs", np.absolute),
+    ("invert", np.invert),
+)
+
+
+def _set(kind: type, name: str, method: Callable[..., Any]) -> None:
+    setattr(kind, f"__{name}__", method)
+
+
+def _install() -> None:
+    """Give both classes their operators."""
+    for name, compute, ufunc in _ARITHMETIC:
+        row = "pow" if name == "pow" else ufunc.__name__
+        forward, reflected = _scalar_binary(row, compute, ufunc)
+        _set(TracedScalar, name, forward)
+        _set(TracedScalar, f"r{name}", reflected)
+        forward, reflected, in_place = _array_binary(ufunc)
+        _set(TracedArray, name, forward)
+        _set(TracedArray, f"r{name}", reflected)
+        _set(TracedArray, f"i{name}", in_place)
+    _set(TracedScalar, "pow", _scalar_power)
+    _set(TracedArray, "pow", _array_power)
+    for name, compute, ufunc in _COMPARISONS:
+        _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
+        _set(TracedArray, name, _array_binary(ufunc)[0])
+    for name, ufunc in _ONLY_BY_UFUNC:
+        forward, reflected, _ = _array_binary(ufunc)
+        for kind in (TracedScalar, TracedArray):
+            _set(kind, name, forward)
+            _set(kind, f"r{name}", reflected)
+    for name, ufunc in _UNARY:
+        for kind in (TracedScalar, TracedArray):
+            _set(kind, name, _unary_method(ufunc))
+    # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
+    for each in ROWS:
+        is_numpy = each.ufunc is not None and each.ufunc.startswith("numpy.")
+        if each.arity == 1 and is_numpy and not hasattr(TracedScalar, each.name):
+            setattr(TracedScalar, each.name, _unary_method(getattr(np, each.name)))
+
+
 _install()

@@ -112,7 +112,7 @@ class Recorder:
         if values.size == 1 or _all_same_bits(values):
             return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
-        key = blake2b(flat.view(np.uint8), digest_size=16).digest()
+        key = blake2b(flat.data.cast("B"), digest_size=16).digest()
         start = self._constants.get(key)
         if start is None:
             start = self._constants[key] = self._append_constants(flat.copy())
@@ -399,7 +399,7 @@ def view_of(slots: Slots) -> View:
     origin = (0,) * slots.ndim
     base = int(core[origin])
     strides = tuple(
-        int(core[origin[:axis] + (1,) + origin[axis + 1 :]]) - base if core.shape[axis] > 1 else 0
+        int(core[(*origin[:axis], 1, *origin[axis + 1 :])]) - base if core.shape[axis] > 1 else 0
         for axis in range(core.ndim)
     )
     low, high = int(core.min()), int(core.max())

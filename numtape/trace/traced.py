@@ -188,7 +188,7 @@ class TracedScalar(Traced):
         if isinstance(self.value, bool):
             self.recorder.guard(self.slot, float(self.value))
             return self.value
-        return bool(self != 0.0)
+        return bool(self.__ne__(0.0))
 
     def __int__(self) -> int:
         return self._rounded("trunc")
@@ -305,7 +305,7 @@ class TracedArray(Traced):
         return bool(self.ravel()[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        if dtype is not None and dtype != object:
+        if dtype is not None and np.dtype(dtype).kind != "O":
             _escaped("a conversion to an array of numbers")
         elements = np.empty(self.shape, object)
         for index in np.ndindex(self.shape):
@@ -382,9 +382,10 @@ class TracedArray(Traced):
         if kind == "f":
             return as_floats(self.copy())
         if kind == "b" and self.dtype != bool:
-            return self != 0.0
+            return self.__ne__(0.0)
         if kind in "iu":
-            return _guarded(np.trunc(self)).astype(dtype)
+            rounded: Any = np.trunc(self)
+            return _guarded(rounded).astype(dtype)
         if kind == "b":
             return self.copy()
         raise UnsupportedError(
@@ -422,7 +423,10 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
                 "traced values live as long as the call that recorded them. Return the value "
                 "instead of storing it, and pass it to the other function as an argument"
             )
-        return operand.slots, operand.values if isinstance(operand, TracedArray) else operand.value
+        if isinstance(operand, TracedScalar):
+            return operand.slots, operand.value
+        assert isinstance(operand, TracedArray)
+        return operand.slots, operand.values
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)

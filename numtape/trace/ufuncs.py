@@ -87,7 +87,7 @@ def _apply_ufunc(
     if options.get("where") is True:
         del options["where"]
     if method != "__call__":
-        implementation = NUMPY_FUNCTIONS.get((ufunc, method))  # type: ignore[call-overload]
+        implementation = NUMPY_FUNCTIONS.get((ufunc, method))
         result = NotImplemented if implementation is None else implementation(*inputs, **options)
     elif options:
         result = NotImplemented
@@ -126,11 +126,11 @@ def _call_ufunc(recorder: Recorder, ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if ufunc in _BITWISE:
         row = ROWS[OPCODE[_BITWISE[ufunc]]]
         for operand in inputs:
-            if getattr(operand, "dtype", np.dtype(type(operand))) != bool:
+            if getattr(operand, "dtype", np.dtype(type(operand))).kind != "b":
                 return NotImplemented
     if row is None:
         return _call_composed(ufunc, inputs)
-    operands = [
+    operands: list[Any] = [
         operand if isinstance(operand, Traced) else np.asarray(operand) for operand in inputs
     ]
     if all(operand.dtype == bool for operand in operands):

@@ -155,17 +155,18 @@ def _as_expressions(operands: Sequence[Any]) -> list[Expression]:
 def _row_function(row: Row) -> Callable[..., Any]:
     def apply(*operands: Any) -> Expression:
         expressions = _as_expressions(operands)
-        return expressions[0].algebra.apply(row.name, *expressions)
+        result: Expression = expressions[0].algebra.apply(row.name, *expressions)
+        return result
 
     return apply
 
 
 def _where(condition: Any, taken: Any, otherwise: Any) -> Expression:
-    condition, taken, otherwise = _as_expressions((condition, taken, otherwise))
-    if condition.constant is not None:
-        return taken if condition.constant != 0.0 else otherwise
-    apply = condition.algebra.apply
-    return apply("merge", apply("keep", condition, taken), apply("drop", condition, otherwise))
+    chosen, a, b = _as_expressions((condition, taken, otherwise))
+    if chosen.constant is not None:
+        return a if chosen.constant != 0.0 else b
+    apply = chosen.algebra.apply
+    return apply("merge", apply("keep", chosen, a), apply("drop", chosen, b))
 
 
 _NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
@@ -173,7 +174,7 @@ _NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__b
 
 @cache
 def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
-    """A row's partial with respect to an operand: a function of x, y, f, a number, or None for 0."""
+    """A row's partial by an operand: a function of x, y and f, a number, or None for 0."""
     text = ROWS[opcode].partials[operand]
     if text == "0":
         return None

@@ -76,7 +76,7 @@ class Derivative:
         every = (*arguments, named) if named else arguments
         argnums = by[0] if isinstance(self._argnums, int) else by
         result = paths.run(call, lambda tape: self._action(tape, every, argnums))
-        if paths.latest is not None and paths.latest.is_simple():
+        if paths.latest is not None and paths.latest.is_simple:
             self._fast[call.inputs[0].shape] = paths
         return result
 

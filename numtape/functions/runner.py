@@ -119,8 +119,12 @@ class Runner:
         `mode` is "forward" or "reverse".
         """
         rows, columns = len(self.tape.outputs), len(inputs)
-        value, jacobian = np.empty(rows), np.zeros((rows, columns))
         seeds = columns if mode == "forward" else rows
+        if not self.tape.is_scalar and seeds <= _UNROLLED:
+            both = np.empty(rows * columns + rows)
+            status = self._jacobian_runner(inputs, mode).evaluate(x, both)
+            return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
+        value, jacobian = np.empty(rows), np.zeros((rows, columns))
         if self.tape.is_scalar:
             workspace = self.sweep_workspace()
             status = _kernels.linearize(workspace.handle, x, value)
@@ -135,11 +139,6 @@ class Runner:
                 _kernels.adjoints(workspace.handle, np.eye(rows), full)
                 jacobian = np.ascontiguousarray(full[:, inputs])
             return status, value, jacobian
-        if seeds <= _UNROLLED:
-            runner = self._jacobian_runner(inputs, mode)
-            both = np.empty(rows * columns + rows)
-            status = runner.evaluate(x, both)
-            return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
         status = -1
         for k in range(seeds):
             seed = np.zeros(len(x) if mode == "forward" else rows)
@@ -185,6 +184,9 @@ class Runner:
 
     def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
         """Of the tape of Jacobian and outputs, in this order."""
+        key = (mode, inputs.tobytes())
+        if key in self._derived:
+            return self._derived[key]
         by = jacobian_by_columns if mode == "forward" else jacobian_by_rows
         rows = len(self.tape.outputs)
 
@@ -192,7 +194,7 @@ class Runner:
             derived = by(tape, inputs)
             return replace(derived, outputs=np.roll(derived.outputs, -rows))
 
-        return self._derivative((mode, inputs.tobytes()), derive)
+        return self._derivative(key, derive)
 
     def _derivative(self, key: Hashable, derive: Callable[[FlatTape], FlatTape]) -> "Runner":
         with self._lock:

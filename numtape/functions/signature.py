@@ -6,7 +6,7 @@ are inputs of the tape, and new values need no new recording. Everything else
 signature under which a recording is kept.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "read_call"]
+__all__ = ["Call", "Signature", "differentiated", "read_call"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -34,11 +34,26 @@ class Signature:
         For each leaf the shape of a traced one, None for a static one.
     statics : tuple
         The keys of the static leaves.
+    owners : tuple of int
+        For each traced leaf, which argument it is in.
     """
 
     structure: Structure
     shapes: tuple[tuple[int, ...] | None, ...]
     statics: tuple[Any, ...]
+    owners: tuple[int, ...]
+
+    @property
+    def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shapes of the traced leaves."""
+        return tuple(shape for shape in self.shapes if shape is not None)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every argument is one float or float array."""
+        return None not in self.shapes and all(
+            child.kind is None for child in self.structure.children
+        )
 
 
 @dataclass(frozen=True)
@@ -52,14 +67,11 @@ class Call:
         The traced leaves.
     statics : list
         The static leaves.
-    owners : tuple of int
-        For each traced leaf, which argument it is in.
     """
 
     signature: Signature
     inputs: list[Floats]
     statics: list[Any]
-    owners: tuple[int, ...]
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""
@@ -75,15 +87,6 @@ class Call:
         if len(self.inputs) == 1:
             return self.inputs[0].reshape(-1)
         return np.concatenate([np.zeros(0), *(value.reshape(-1) for value in self.inputs)])
-
-    def input_range(self, argument: int) -> npt.NDArray[np.int64]:
-        """The places of an argument's values in the point."""
-        start, ranges = 0, [np.zeros(0, np.int64)]
-        for owner, value in zip(self.owners, self.inputs, strict=True):
-            if owner == argument:
-                ranges.append(np.arange(start, start + value.size))
-            start += value.size
-        return np.concatenate(ranges)
 
 
 def read_call(arguments: Sequence[Any], differentiated: Sequence[int] = ()) -> Call:
@@ -120,8 +123,10 @@ def read_call(arguments: Sequence[Any], differentiated: Sequence[int] = ()) -> C
             statics.append(leaf)
             keys.append(_static_key(leaf, number))
             shapes.append(None)
-    signature = Signature(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys))
-    return Call(signature, inputs, statics, tuple(owners))
+    signature = Signature(
+        Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
+    )
+    return Call(signature, inputs, statics)
 
 
 def _type_name(leaf: Any) -> str:
@@ -181,6 +186,3 @@ def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
                 "arguments. Pass that argument by position, or correct argnums"
             )
     return tuple(number % count for number in numbers)
-
-
-Function = Callable[..., Any]

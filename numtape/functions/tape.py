@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from numtape.errors import BranchError, InputError, OutputError
 from numtape.functions.runner import Runner
-from numtape.functions.signature import Call, Signature, differentiated, read_call
+from numtape.functions.selection import Selection, cut, select
+from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.trees import Structure, flatten
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard, program, summary
@@ -59,28 +60,16 @@ class Result:
 
     def build(self, outputs: Floats) -> Any:
         """The tree with these outputs."""
-        return self.structure.build(_leaves(outputs, self.shapes))
+        return self.structure.build(cut(outputs, self.shapes))
 
     def build_aux(self, outputs: Floats) -> Any:
         """The auxiliary tree with the outputs after the first `size`."""
         assert self.aux is not None
-        traced = iter(_leaves(outputs[self.size :], self.aux_shapes))
+        traced = iter(cut(outputs[self.size :], self.aux_shapes))
         return self.aux.build(next(traced) if leaf is _TRACED else leaf for leaf in self.aux_leaves)
 
 
 _TRACED = object()
-
-
-def _leaves(flat: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    """A flat vector cut into arrays; floats where the shape is ()."""
-    leaves: list[Any] = []
-    start = 0
-    for shape in shapes:
-        size = math.prod(shape)
-        part = flat[start : start + size]
-        leaves.append(part.reshape(shape) if shape else float(part[0]))
-        start += size
-    return leaves
 
 
 class Tape:
@@ -104,7 +93,7 @@ class Tape:
     array([6., 8.])
     """
 
-    def __init__(self, flat: FlatTape, signature: Signature, call: Call, result: Result) -> None:
+    def __init__(self, flat: FlatTape, signature: Signature, result: Result) -> None:
         self.flat = flat
         self.signature = signature
         self.result = result
@@ -113,21 +102,16 @@ class Tape:
         self.derivatives = self.runner
         if result.aux is not None:
             self.derivatives = Runner(replace(flat, outputs=flat.outputs[: result.size]))
-        self._call = call
         self._is_scalar_function = result.shapes == ((),)
-        # One array is the whole point: such calls need no sorting of arguments.
-        self._simple = self.is_simple()
-        self._input_shape = (signature.shapes[0] if self._simple else None) or ()
+        self._selections: dict[Any, Selection] = {}
+        # Calls of floats and arrays alone need no sorting of arguments.
+        self._shapes = signature.traced_shapes if signature.is_flat else ()
+        self._input_shape = self._shapes[0] if self.is_simple else ()
 
+    @property
     def is_simple(self) -> bool:
         """Whether the only argument is one float array."""
-        signature = self.signature
-        return (
-            len(signature.shapes) == 1
-            and bool(signature.shapes[0])
-            and len(signature.structure.children) == 1
-            and signature.structure.children[0].kind is None
-        )
+        return len(self._shapes) == 1 and self._shapes[0] != ()
 
     # running
 
@@ -173,7 +157,7 @@ class Tape:
         A tree like the argument, or a tuple of them. Costs about two to four
         times the function.
         """
-        if self._simple and argnums == 0 and len(arguments) == 1:
+        if self._input_shape and argnums == 0 and len(arguments) == 1:
             x = arguments[0]
             if not (
                 type(x) is np.ndarray
@@ -208,7 +192,7 @@ class Tape:
         if self.derivatives.gradient(x, g) >= 0:
             self._raise_branch(x)
         value = self.result.structure.build([self.derivatives.gradient_value()])
-        return value, self.build_gradient(g, argnums)
+        return value, self.select(argnums).gradient(g)
 
     def jacobian(
         self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
@@ -236,14 +220,13 @@ class Tape:
     ) -> Any:
         """The value, and the Jacobian as `jacobian` gives it."""
         x = self._point(arguments)
-        numbers = differentiated(argnums, len(self._call.signature.structure.children))
-        self._check_floats(numbers)
-        inputs = np.concatenate([self._call.input_range(number) for number in numbers])
-        mode = choose_mode(mode, len(inputs), self.result.size)
-        status, y, jacobian = self.derivatives.jacobian(x, inputs, mode)
+        selection = self.select(argnums)
+        mode = choose_mode(mode, len(selection.inputs), self.result.size)
+        status, y, matrix = self.derivatives.jacobian(x, selection.inputs, mode)
         if status >= 0:
             self._raise_branch(x)
-        return self.result.build(y), self.build_jacobian(jacobian, argnums)
+        blocks = selection.jacobian(matrix, self.result.shapes)
+        return self.result.build(y), self.result.structure.build(blocks)
 
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """The value, and its derivative along `tangents`.
@@ -284,9 +267,11 @@ class Tape:
         status, y, gradient = self.derivatives.vjp(x, self.flat_cotangents(cotangents))
         if status >= 0:
             self._raise_branch(x)
-        return self.result.build(y), self.build_gradient(
-            gradient, range(len(self.signature.structure.children))
-        )
+        owners = tuple(sorted(set(self.signature.owners)))
+        by_owner = iter(self.select(owners).gradient(gradient))
+        count = len(self.signature.structure.children)
+        gradients = tuple(next(by_owner) if k in owners else None for k in range(count))
+        return self.result.build(y), gradients
 
     # reading
 
@@ -321,55 +306,15 @@ class Tape:
             f"{self.flat.instructions} instructions>"
         )
 
-    # trees and checks, shared with the functions in `api.py`
+    # arguments, and checks
 
-    def build_gradient(self, gradient: Floats, argnums: int | Sequence[int]) -> Any:
-        """A gradient by all inputs as the tree of one argument, or a tuple of such trees."""
-        return self._by_argument(
-            argnums, lambda places, shape: _leaves(gradient[places], [shape])[0]
-        )
-
-    def build_jacobian(self, jacobian: Floats, argnums: int | Sequence[int]) -> Any:
-        """A matrix, its columns the inputs of `argnums` in order, as a tree of trees."""
-        blocks = []
-        row = 0
-        numbers = differentiated(argnums, len(self.signature.structure.children))
-        inputs = np.concatenate([self._call.input_range(number) for number in numbers])
-        column_of = np.zeros(self.flat.inputs, np.int64)
-        column_of[inputs] = np.arange(len(inputs))
-        for output in self.result.shapes:
-            rows = jacobian[row : row + math.prod(output)]
-            row += len(rows)
-
-            def block(
-                places: npt.NDArray[np.int64],
-                shape: tuple[int, ...],
-                rows: Floats = rows,
-                output: tuple[int, ...] = output,
-            ) -> Any:
-                part = rows[:, column_of[places]].reshape(output + shape)
-                return part if part.ndim else float(part)
-
-            blocks.append(self._by_argument(argnums, block))
-        return self.result.structure.build(blocks)
-
-    def _by_argument(
-        self,
-        argnums: int | Sequence[int],
-        leaf_of: Callable[[npt.NDArray[np.int64], tuple[int, ...]], Any],
-    ) -> Any:
-        numbers = differentiated(argnums, len(self.signature.structure.children))
-        self._check_floats(numbers)
-        trees = []
-        for number in numbers:
-            leaves = []
-            start = 0
-            for owner, value in zip(self._call.owners, self._call.inputs, strict=True):
-                if owner == number:
-                    leaves.append(leaf_of(np.arange(start, start + value.size), value.shape))
-                start += value.size
-            trees.append(self.signature.structure.children[number].build(leaves))
-        return trees[0] if isinstance(argnums, int) else tuple(trees)
+    def select(self, argnums: int | Sequence[int]) -> Selection:
+        """The inputs meant by argnums."""
+        key = argnums if isinstance(argnums, int) else tuple(argnums)
+        selection = self._selections.get(key)
+        if selection is None:
+            selection = self._selections[key] = select(self.signature, argnums)
+        return selection
 
     def flat_cotangents(self, cotangents: Any) -> Floats:
         """Cotangents as a vector, checked against the result's tree."""
@@ -384,15 +329,26 @@ class Tape:
         return np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in leaves)])
 
     def _point(self, arguments: Sequence[Any]) -> Floats:
-        if self._simple and len(arguments) == 1:
-            x = arguments[0]
-            if (
-                type(x) is np.ndarray
-                and x.shape == self._input_shape
-                and x.dtype is _FLOAT64
-                and x.flags.carray
-            ):
-                return x.reshape(-1)
+        """The arguments end to end, in an array of their own."""
+        if len(arguments) == len(self._shapes):
+            x = np.empty(self.flat.inputs)
+            start = 0
+            for argument, shape in zip(arguments, self._shapes, strict=True):
+                if type(argument) is float and shape == ():
+                    x[start] = argument
+                    start += 1
+                elif (
+                    type(argument) is np.ndarray
+                    and argument.dtype is _FLOAT64
+                    and argument.shape == shape
+                ):
+                    stop = start + argument.size
+                    x[start:stop] = argument if argument.ndim == 1 else argument.reshape(-1)
+                    start = stop
+                else:
+                    break
+            else:
+                return x
         return self._call_like(arguments, "arguments").point().copy()
 
     def _call_like(self, arguments: Sequence[Any], what: str) -> Call:
@@ -451,15 +407,6 @@ class Tape:
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
                 "gradient is of a function that returns one number. Use jacobian, or return a sum"
             )
-
-    def _check_floats(self, numbers: Sequence[int]) -> None:
-        for number in numbers:
-            if number not in self._call.owners:
-                raise InputError(
-                    f"argument {number} has no float in it, and the derivative by it was asked "
-                    "for: only floats and float arrays have derivatives. Convert it to float, or "
-                    "choose other argnums"
-                )
 
 
 def choose_mode(mode: str | None, inputs: int, outputs: int) -> str:
@@ -557,7 +504,7 @@ def record_call(
         tuple(seen["aux_leaves"]),
         shapes[count:],
     )
-    return Tape(recording.tape, call.signature, call, result)
+    return Tape(recording.tape, call.signature, result)
 
 
 def _is_recorded(leaf: Any) -> bool:

@@ -1,0 +1,125 @@
+"""Which inputs of a tape are differentiated by, and their derivatives as trees."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.functions.signature import Signature, differentiated
+from numtape.functions.trees import Structure
+
+__all__ = ["Selection", "cut", "select"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The inputs chosen by argnums: the columns of a Jacobian.
+
+    Attributes
+    ----------
+    inputs : int64 array
+        Their places in the point.
+    shapes : tuple
+        Of the leaves that the columns make up, in order.
+    structures : tuple of Structure
+        Of the chosen arguments.
+    alone : bool
+        Whether argnums was one number, whose tree is then not put in a tuple.
+    """
+
+    inputs: npt.NDArray[np.int64]
+    shapes: tuple[tuple[int, ...], ...]
+    structures: tuple[Structure, ...]
+    alone: bool
+
+    @property
+    def is_one_leaf(self) -> bool:
+        """Whether the derivative by them is one array, in no container."""
+        return self.alone and self.structures[0].kind is None
+
+    def gradient(self, gradient: Floats) -> Any:
+        """Derivatives by all inputs of the tape, as the tree of the chosen ones."""
+        return self._trees(cut(gradient[self.inputs], self.shapes))
+
+    def jacobian(self, matrix: Floats, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
+        """For each output leaf the tree of its derivatives, from a matrix by columns."""
+        if self.is_one_leaf and len(outputs) == 1:
+            shape = outputs[0] + self.shapes[0]
+            return [matrix.reshape(shape) if shape else float(matrix[0, 0])]
+        blocks = []
+        row = 0
+        for output in outputs:
+            rows = matrix[row : row + math.prod(output)]
+            row += len(rows)
+            blocks.append(self._trees(self._columns(rows, output)))
+        return blocks
+
+    def _columns(self, rows: Floats, output: tuple[int, ...]) -> list[Any]:
+        leaves: list[Any] = []
+        start = 0
+        for shape in self.shapes:
+            stop = start + math.prod(shape)
+            part = rows[:, start:stop].reshape(output + shape)
+            leaves.append(part if part.ndim else float(part))
+            start = stop
+        return leaves
+
+    def _trees(self, leaves: list[Any]) -> Any:
+        if self.is_one_leaf:
+            return leaves[0]
+        remaining = iter(leaves)
+        trees = tuple(structure.build(remaining) for structure in self.structures)
+        return trees[0] if self.alone else trees
+
+
+def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
+    """The selection meant by argnums.
+
+    Raises
+    ------
+    InputError
+        Where an argument does not exist, or has no float in it.
+    """
+    structures = signature.structure.children
+    numbers = differentiated(argnums, len(structures))
+    chosen: list[npt.NDArray[np.int64]] = []
+    shapes: list[tuple[int, ...]] = []
+    for number in numbers:
+        start, found = 0, False
+        for owner, shape in zip(signature.owners, signature.traced_shapes, strict=True):
+            stop = start + math.prod(shape)
+            if owner == number:
+                chosen.append(np.arange(start, stop))
+                shapes.append(shape)
+                found = True
+            start = stop
+        if not found:
+            raise InputError(
+                f"argument {number} has no float in it, and the derivative by it was asked for: "
+                "only floats and float arrays have derivatives. Convert it to float, or choose "
+                "other argnums"
+            )
+    return Selection(
+        np.concatenate(chosen),
+        tuple(shapes),
+        tuple(structures[number] for number in numbers),
+        isinstance(argnums, int),
+    )
+
+
+def cut(flat: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """A flat vector cut into arrays; floats where the shape is ()."""
+    leaves: list[Any] = []
+    start = 0
+    for shape in shapes:
+        stop = start + math.prod(shape)
+        part = flat[start:stop]
+        leaves.append(part.reshape(shape) if shape else float(part[0]))
+        start = stop
+    return leaves

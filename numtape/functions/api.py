@@ -222,7 +222,7 @@ def jacfwd(
     --------
     >>> import numpy as np, numtape as nt
     >>> nt.jacfwd(lambda t: np.array([np.cos(t), np.sin(t)]))(0.0)
-    array([-0.,  1.])
+    array([0., 1.])
     """
     return _jacobian("jacfwd", function, argnums, has_aux, "forward")
 

@@ -60,6 +60,9 @@ class Result:
 
     def build(self, outputs: Floats) -> Any:
         """The tree with these outputs."""
+        if self.structure.kind is None and self.aux is None:
+            shape = self.shapes[0]
+            return outputs.reshape(shape) if shape else float(outputs[0])
         return self.structure.build(cut(outputs, self.shapes))
 
     def build_aux(self, outputs: Floats) -> Any:

@@ -108,6 +108,11 @@ def run_loop(loop, data, pointers, counts, steps):
     )
 
 
+def libm_pow(x, y):
+    """The C library's power, which Python's and NumPy's scalars use."""
+    return x**y
+
+
 @intrinsic
 def _float64_pointer(typing_context, address):
     return types.CPointer(types.float64)(types.int64), _as_pointer
@@ -142,6 +147,23 @@ def _run_loop(typing_context, loop, data, pointers, counts, steps):
     return types.void(*[types.int64] * 5), emit
 
 
+@intrinsic
+def _is_clear_square(typing_context, x):
+    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
+
+    def emit(context, builder, signature, arguments):
+        (x,) = arguments
+        double, word = ir.DoubleType(), ir.IntType(64)
+        square = builder.fmul(x, x)
+        remainder = builder.fma(x, x, builder.fneg(square))
+        exponent = builder.and_(builder.bitcast(square, word), word(0x7FF0000000000000))
+        unit = builder.fmul(builder.bitcast(exponent, double), double(0.45 * 2.0**-52))
+        size = builder.call(builder.module.declare_intrinsic("llvm.fabs", [double]), [remainder])
+        return builder.fcmp_ordered("<", size, unit)
+
+    return types.boolean(types.float64), emit
+
+
 @overload(float64_array)
 def _compiled_float64_array(address, shape):
     return lambda address, shape: carray(_float64_pointer(address), shape)
@@ -162,6 +184,19 @@ def _compiled_run_loop(loop, data, pointers, counts, steps):
     return lambda loop, data, pointers, counts, steps: _run_loop(
         loop, data, pointers, counts, steps
     )
+
+
+@overload(libm_pow)
+def _compiled_libm_pow(x, y):
+    # Most powers are squares. The C library rounds x**2 wrongly at times, but only
+    # where the exact square is almost half way between two floats (its error is
+    # below 0.54 units in the last place); elsewhere x*x is the same and 10 times as fast.
+    def power(x, y):
+        if y == 2.0 and _is_clear_square(x):
+            return x * x
+        return x**y
+
+    return power
 
 
 # Scalar instructions.

@@ -54,9 +54,10 @@ class Row:
         The value as an mpmath expression, for the tests; None reads `primal`.
     domain : tuple of (low, high)
         Where the tests sample each operand.
-    singular : bool
-        Whether a partial may be infinite, or a mask, so that its product with
-        a seed must be the zero-safe `scale`; read off the partials.
+    finite : bool
+        Whether it is finite for operands of moderate size, and no mask. A partial
+        made of such operations is multiplied with a seed as it is; any other
+        by the zero-safe `scale`.
     """
 
     name: str
@@ -68,12 +69,7 @@ class Row:
     symbol: str | None = None
     reference: str | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
-    singular: bool = False
-
-    def __post_init__(self) -> None:
-        marks = ("/", "log(", "not_equal(", "equal(", "less(", "where(", "greater")
-        if any(mark in partial for partial in self.partials for mark in marks):
-            object.__setattr__(self, "singular", True)
+    finite: bool = False
 
 
 def _unary(name: str, partial: str, synopsis: str, **fields: Any) -> Row:
@@ -158,9 +154,29 @@ _LOGADDEXP_RIGHT = "where(equal(f, y), 0.0, y - f)"
 
 _ROWS: tuple[Row, ...] = (
     # arithmetic
-    _binary("add", "1.0", "1.0", "x + y", ufunc="numpy.add", primal="x + y", symbol="+"),
-    _binary("subtract", "1.0", "-1.0", "x - y", ufunc="numpy.subtract", primal="x - y", symbol="-"),
-    _binary("multiply", "y", "x", "x * y", ufunc="numpy.multiply", primal="x * y", symbol="*"),
+    _binary(
+        "add", "1.0", "1.0", "x + y", ufunc="numpy.add", primal="x + y", symbol="+", finite=True
+    ),
+    _binary(
+        "subtract",
+        "1.0",
+        "-1.0",
+        "x - y",
+        ufunc="numpy.subtract",
+        primal="x - y",
+        symbol="-",
+        finite=True,
+    ),
+    _binary(
+        "multiply",
+        "y",
+        "x",
+        "x * y",
+        ufunc="numpy.multiply",
+        primal="x * y",
+        symbol="*",
+        finite=True,
+    ),
     _binary(
         "divide",
         "1.0 / y",
@@ -171,9 +187,9 @@ _ROWS: tuple[Row, ...] = (
         symbol="/",
         domain=((-3.0, 3.0), (0.2, 3.0)),
     ),
-    _unary("negative", "-1.0", "-x", ufunc="numpy.negative", primal="-x", symbol="-"),
-    _unary("positive", "1.0", "x itself, copied", ufunc="numpy.positive", primal="x"),
-    _unary("square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x"),
+    _unary("negative", "-1.0", "-x", ufunc="numpy.negative", primal="-x", symbol="-", finite=True),
+    _unary("positive", "1.0", "x itself, copied", ufunc="numpy.positive", primal="x", finite=True),
+    _unary("square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x", finite=True),
     _unary(
         "reciprocal",
         "-f * f",
@@ -211,6 +227,7 @@ _ROWS: tuple[Row, ...] = (
         "|x| with the sign of y",
         ufunc="numpy.copysign",
         reference="abs(x) * mp.sign(y)",
+        finite=True,
     ),
     # roots, exponentials, logarithms
     _unary(
@@ -236,8 +253,15 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.cbrt(x)",
         domain=((0.05, 4.0),),
     ),
-    _unary("exp", "f", "e to the power x", ufunc="numpy.exp", reference="mp.exp(x)"),
-    _unary("exp2", f"{_LN2} * f", "2 to the power x", ufunc="numpy.exp2", reference="mp.mpf(2)**x"),
+    _unary("exp", "f", "e to the power x", ufunc="numpy.exp", reference="mp.exp(x)", finite=True),
+    _unary(
+        "exp2",
+        f"{_LN2} * f",
+        "2 to the power x",
+        ufunc="numpy.exp2",
+        reference="mp.mpf(2)**x",
+        finite=True,
+    ),
     _unary("expm1", "exp(x)", "exp(x) - 1", ufunc="numpy.expm1", reference="mp.expm1(x)"),
     _unary(
         "log",
@@ -288,8 +312,8 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.log(mp.mpf(2)**x + mp.mpf(2)**y, 2)",
     ),
     # circular and hyperbolic functions
-    _unary("sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)"),
-    _unary("cos", "-sin(x)", "cosine", ufunc="numpy.cos", reference="mp.cos(x)"),
+    _unary("sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)", finite=True),
+    _unary("cos", "-sin(x)", "cosine", ufunc="numpy.cos", reference="mp.cos(x)", finite=True),
     _unary(
         "tan",
         "1.0 + f * f",
@@ -320,6 +344,7 @@ _ROWS: tuple[Row, ...] = (
         "inverse tangent",
         ufunc="numpy.arctan",
         reference="mp.atan(x)",
+        finite=True,
     ),
     _binary(
         "arctan2",
@@ -337,14 +362,29 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.hypot",
         reference="mp.hypot(x, y)",
     ),
-    _unary("sinh", "cosh(x)", "hyperbolic sine", ufunc="numpy.sinh", reference="mp.sinh(x)"),
-    _unary("cosh", "sinh(x)", "hyperbolic cosine", ufunc="numpy.cosh", reference="mp.cosh(x)"),
+    _unary(
+        "sinh",
+        "cosh(x)",
+        "hyperbolic sine",
+        ufunc="numpy.sinh",
+        reference="mp.sinh(x)",
+        finite=True,
+    ),
+    _unary(
+        "cosh",
+        "sinh(x)",
+        "hyperbolic cosine",
+        ufunc="numpy.cosh",
+        reference="mp.cosh(x)",
+        finite=True,
+    ),
     _unary(
         "tanh",
         "1.0 / (cosh(x) * cosh(x))",
         "hyperbolic tangent",
         ufunc="numpy.tanh",
         reference="mp.tanh(x)",
+        finite=True,
     ),
     _unary(
         "arcsinh",
@@ -443,7 +483,6 @@ _ROWS: tuple[Row, ...] = (
         "x * y, but 0 where either is 0, even if the other is inf or nan",
         primal="x * y if (x != 0.0 and y != 0.0) else 0.0",
         reference="x * y",
-        singular=True,
     ),
     _unary("floor", "0", "round down", ufunc="numpy.floor", reference="mp.floor(x)"),
     _unary("ceil", "0", "round up", ufunc="numpy.ceil", reference="mp.ceil(x)"),
@@ -585,6 +624,7 @@ _ROWS: tuple[Row, ...] = (
         "1 / (1 + exp(-x))",
         ufunc="scipy.special.expit",
         reference="1 / (1 + mp.exp(-x))",
+        finite=True,
     ),
     _unary(
         "logit",

@@ -302,12 +302,12 @@ class Recorder:
 
     # guards
 
-    def guard(self, slot: int, outcome: float) -> None:
-        """Note that the recording relies on the value of a slot."""
+    def guard(self, slot: int, outcome: float, location: Location | None = None) -> None:
+        """Note that the recording relies on the value of a slot, by default at the user's line."""
         if slot in self.guarded or CONSTANTS <= slot < RESULTS:
             return
         self.guarded.add(slot)
-        self.guards.append(Guard(slot, outcome, user_location()))
+        self.guards.append(Guard(slot, outcome, location or user_location()))
 
     # the end
 

@@ -1,24 +1,34 @@
 """Derivative tapes: a tape walked forward or backward, its rules recorded as a new tape.
 
 The new tape begins with the old one's instructions, so it gives the value as
-well. Tangents and adjoints are kept as slots of the new tape, one column for
-each seed; slot 0, the null slot, marks a derivative that is zero by structure
-and costs nothing. A rule's partials are recorded when the first seed needs them
-and shared by all.
+well. Tangents and adjoints are slots of the new tape, one list for each seed;
+slot 0, the null slot, marks a derivative that is zero by structure and costs
+nothing. A rule's partials are recorded when the first seed needs them and
+shared by all. Whatever turns out not to be needed is removed at the end.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from numtape.ops.structured import MAP
-from numtape.ops.table import ROWS
-from numtape.tape.flat import VECTOR, FlatTape
-from numtape.trace.recorder import Recorder, Slots, view_of
-from numtape.transform.expressions import Algebra, Expression, partial_of
+from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.trace.recorder import Slots, view_of
+from numtape.transform.builder import Builder, replay
+from numtape.transform.expressions import Expression, partial_of, template
+from numtape.transform.passes import remove_dead
 from numtape.transform.structured import adjoint_rule, tangent_rule
 
 __all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
+
+_ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
+
+# Rows without any derivative, and rows whose second operand is held constant.
+_FLAT = [row.partials == ("0",) * row.arity for row in ROWS]
+_HOLDS_CONSTANT = [row.name.endswith("_constant") for row in ROWS]
 
 
 def tangent(tape: FlatTape) -> FlatTape:
@@ -29,7 +39,7 @@ def tangent(tape: FlatTape) -> FlatTape:
     derivation = _Derivation(tape, extra_inputs=tape.inputs)
     seeds = np.arange(tape.inputs + 1, 2 * tape.inputs + 1)
     tangents = derivation.forward(np.arange(tape.inputs), seeds[:, None])
-    return derivation.finish(tangents[tape.outputs, 0], np.zeros(tape.inputs))
+    return derivation.finish(tangents[:, 0], np.zeros(tape.inputs))
 
 
 def adjoint(tape: FlatTape) -> FlatTape:
@@ -39,7 +49,7 @@ def adjoint(tape: FlatTape) -> FlatTape:
     """
     derivation = _Derivation(tape, extra_inputs=len(tape.outputs))
     seeds = np.arange(tape.inputs + 1, tape.inputs + 1 + len(tape.outputs))
-    adjoints = derivation.backward(np.arange(tape.inputs), tape.outputs, seeds[:, None])
+    adjoints = derivation.backward(np.arange(tape.inputs), seeds[:, None])
     return derivation.finish(adjoints[:, 0], np.zeros(len(tape.outputs)))
 
 
@@ -49,9 +59,9 @@ def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
     Costs about one tape for each input, less what is zero by structure.
     """
     derivation = _Derivation(tape, extra_inputs=0)
-    one = derivation.algebra.recorder.constant(1.0)
+    one = derivation.builder.constant(1.0)
     tangents = derivation.forward(inputs, np.eye(len(inputs), dtype=np.int64) * one)
-    return derivation.finish(tangents[tape.outputs].ravel(), np.zeros(0))
+    return derivation.finish(tangents.ravel(), np.zeros(0))
 
 
 def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
@@ -61,258 +71,298 @@ def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
     the tape of value and gradient.
     """
     derivation = _Derivation(tape, extra_inputs=0)
-    count = len(tape.outputs)
-    one = derivation.algebra.recorder.constant(1.0)
-    seeds = np.eye(count, dtype=np.int64) * one
-    adjoints = derivation.backward(inputs, tape.outputs, seeds)
+    one = derivation.builder.constant(1.0)
+    adjoints = derivation.backward(inputs, np.eye(len(tape.outputs), dtype=np.int64) * one)
     return derivation.finish(adjoints.T.ravel(), np.zeros(0))
 
 
 class _Derivation:
-    """A tape being differentiated into a new one."""
+    """A tape being differentiated into a new one.
+
+    Slots of the old tape index `primal`, tangents and adjoints; all slots kept
+    in those belong to the new tape. They are lists for tapes of scalar
+    instructions, where Python integers are quicker, and arrays for others.
+    """
 
     def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
         self.tape = tape
-        self.recorder = Recorder(tape.inputs + extra_inputs)
-        self.primal = self.recorder.adopt(tape)
-        self.algebra = Algebra(self.recorder)
+        self.builder = Builder(tape.inputs + extra_inputs)
+        self.primal = replay(tape, self.builder, range(1, tape.inputs + 1))
         self.operands = [instruction.operand_slots() for instruction in tape.vectors]
+        self.code = tape.code.tolist()
+        self.results = tape.results.tolist()
 
-    def finish(self, derivatives: Slots, extra_point: Any) -> FlatTape:
+    def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """The new tape, with the old outputs and then the derivatives' slots."""
-        outputs = np.concatenate([self.primal[self.tape.outputs], derivatives])
-        return self.recorder.finish(outputs, np.concatenate([self.tape.point, extra_point]))
+        values = np.array(self.primal, np.int64)[self.tape.outputs]
+        point = np.concatenate([self.tape.point, extra_point])
+        return remove_dead(self.builder.finish(np.concatenate([values, derivatives]), point))
 
-    def _active(self, inputs: Slots) -> Any:
-        """Which slots depend, through derivatives that are not zero, on the chosen inputs."""
-        tape = self.tape
-        active = np.zeros(tape.slots, bool)
-        active[tape.first_input + inputs] = True
-        flat = [row.partials == ("0",) * row.arity for row in ROWS]
-        results = tape.results.tolist()
-        for (opcode, a, b), result, end in zip(
-            tape.code.tolist(), results, results[1:], strict=False
-        ):
-            if opcode != VECTOR:
-                active[result] = (active[a] or active[b]) and not flat[opcode]
-                continue
-            instruction = tape.vectors[a]
-            if instruction.kind != MAP or not flat[instruction.opcode]:
-                active[result:end] = any(active[slots].any() for slots in self.operands[a])
-        return active
+    def _column(self) -> Any:
+        """A tangent or adjoint for every slot of the old tape, all zero."""
+        return [0] * self.tape.slots if self.tape.is_scalar else np.zeros(self.tape.slots, np.int64)
 
     # forward
 
     def forward(self, inputs: Slots, seeds: Slots) -> Slots:
-        """The tangents of every slot of the tape, a column for each column of `seeds`."""
+        """The tangents of the outputs, a column for each column of `seeds`."""
         tape = self.tape
-        tangents = np.zeros((tape.slots, seeds.shape[1]), np.int64)
-        tangents[tape.first_input + inputs] = seeds
-        results = tape.results.tolist()
+        columns = [self._column() for _ in range(seeds.shape[1])]
+        for column, seed in zip(columns, seeds.T, strict=True):
+            for place, slot in zip(
+                (tape.first_input + inputs).tolist(), seed.tolist(), strict=True
+            ):
+                column[place] = slot
+        add = self.builder.scalar
         for (opcode, a, b), result, end in zip(
-            tape.code.tolist(), results, results[1:], strict=False
+            self.code, self.results, self.results[1:], strict=False
         ):
             if opcode == VECTOR:
-                instruction = tape.vectors[a]
-                operands = self.operands[a]
-                slots = np.arange(result, end).reshape(instruction.result)
-            else:
-                instruction = None
-                operands = (np.array(a), np.array(b))[: ROWS[opcode].arity]
-                slots = np.array(result)
-            moving = [tangents[operand] for operand in operands]
-            columns = np.any([m.any(axis=tuple(range(m.ndim - 1))) for m in moving], axis=0)
-            if not columns.any():
+                slots = np.arange(result, end)
+                for column in columns:
+                    self._forward_vector(tape.vectors[a], self.operands[a], slots, column)
                 continue
-            opcode = opcode if instruction is None else instruction.opcode
-            is_map = instruction is None or instruction.kind == MAP
-            partials = _Partials(self, opcode, operands, slots) if is_map else None
-            for column in np.flatnonzero(columns).tolist():
-                seeded = tuple(m[..., column] if m[..., column].any() else None for m in moving)
-                if partials is not None:
-                    tangents[slots, column] = partials.tangent(seeded)
-                else:
-                    assert instruction is not None
-                    tangents[slots, column] = tangent_rule(
-                        self.algebra,
-                        instruction,
-                        tuple(self.primal[operand] for operand in operands),
-                        seeded,
-                        self.primal[slots],
-                    )
-        return tangents
+            if _FLAT[opcode]:
+                continue
+            partials: list[tuple[int, int] | None] = [None, None]
+            for column in columns:
+                total = 0
+                for k, operand in ((0, a), (1, b)):
+                    seed = int(column[operand])
+                    if seed:
+                        part = self._product(partials, k, opcode, a, b, result, seed)
+                        total = add(_ADD, total, part) if total and part else total or part
+                column[result] = total
+        return (
+            np.array([np.array(column)[tape.outputs] for column in columns])
+            .reshape(len(columns), -1)
+            .T
+        )
+
+    def _forward_vector(
+        self,
+        instruction: VectorInstruction,
+        operands: tuple[Slots, ...],
+        result: Slots,
+        column: Slots,
+    ) -> None:
+        moving = [column[operand] for operand in operands]
+        seeds = tuple(slots if slots.any() else None for slots in moving)
+        if all(seed is None for seed in seeds):
+            return
+        result = result.reshape(instruction.result)
+        if instruction.kind != MAP:
+            primal = tuple(self.primal[operand] for operand in operands)
+            column[result] = tangent_rule(
+                self.builder, instruction, primal, seeds, self.primal[result]
+            )
+            return
+        total: Slots | None = None
+        for k, seed in enumerate(seeds):
+            if seed is None:
+                continue
+            part = self._array_product(instruction, operands, result, k, seed)
+            if part is not None:
+                total = part if total is None else self.builder.elementwise(_ADD, (total, part))
+        if total is not None:
+            column[result] = total
 
     # backward
 
-    def backward(self, inputs: Slots, outputs: Slots, seeds: Slots) -> Slots:
+    def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
         tape = self.tape
         active = self._active(inputs)
-        adjoints = np.zeros((tape.slots, seeds.shape[1]), np.int64)
-        for output, row in zip(outputs.tolist(), seeds, strict=True):
-            if active[output]:
-                for column in np.flatnonzero(row).tolist():
-                    self._add(adjoints[:, column], np.array(output), np.array(row[column]))
-        code = tape.code.tolist()
-        results = tape.results.tolist()
-        for number in range(len(code) - 1, -1, -1):
-            opcode, a, b = code[number]
-            result, end = results[number], results[number + 1]
-            columns = np.flatnonzero(adjoints[result:end].any(axis=0)).tolist()
-            if not columns:
-                continue
+        columns = [self._column() for _ in range(seeds.shape[1])]
+        for column, seed in zip(columns, seeds.T, strict=True):
+            for output, slot in zip(tape.outputs.tolist(), seed.tolist(), strict=True):
+                if slot and active[output]:
+                    self._add(column, output, slot)
+        for number in range(len(self.code) - 1, -1, -1):
+            opcode, a, b = self.code[number]
+            result = self.results[number]
             if opcode == VECTOR:
-                self._backward_vector(a, np.arange(result, end), active, adjoints, columns)
+                slots = np.arange(result, self.results[number + 1])
+                for column in columns:
+                    self._backward_vector(a, slots, column, active)
                 continue
-            operands = (np.array(a), np.array(b))[: ROWS[opcode].arity]
-            partials = _Partials(self, opcode, operands, np.array(result))
+            operands = [(k, s) for k, s in ((0, a), (1, b)) if active[s]]
+            if not operands:
+                continue
+            partials: list[tuple[int, int] | None] = [None, None]
             for column in columns:
-                weight = np.array(adjoints[result, column])
-                for k, operand in enumerate(operands):
-                    if active[operand]:
-                        self._add(adjoints[:, column], operand, partials.product(k, weight))
-        return adjoints[tape.first_input + inputs]
+                weight = int(column[result])
+                if weight:
+                    for k, operand in operands:
+                        part = self._product(partials, k, opcode, a, b, result, weight)
+                        if part:
+                            self._add(column, operand, part)
+        places = (tape.first_input + inputs).tolist()
+        return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
+            len(places), len(columns)
+        )
 
-    def _backward_vector(
-        self, number: int, result: Slots, active: Any, adjoints: Slots, columns: list[int]
-    ) -> None:
-        instruction = self.tape.vectors[number]
-        operands = self.operands[number]
+    def _active(self, inputs: Slots) -> Any:
+        """Which slots depend, through derivatives that are not zero, on the chosen inputs."""
+        tape = self.tape
+        active: Any = [False] * tape.slots if tape.is_scalar else np.zeros(tape.slots, bool)
+        for place in (tape.first_input + inputs).tolist():
+            active[place] = True
+        for (opcode, a, b), result, end in zip(
+            self.code, self.results, self.results[1:], strict=False
+        ):
+            if opcode != VECTOR:
+                active[result] = (active[a] or active[b]) and not _FLAT[opcode]
+                continue
+            instruction = tape.vectors[a]
+            if instruction.kind != MAP or not _FLAT[instruction.opcode]:
+                active[result:end] = any(active[slots].any() for slots in self.operands[a])
+        return active
+
+    def _add(self, column: Any, place: int, slot: int) -> None:
+        """Add a contribution to one adjoint."""
+        present = int(column[place])
+        column[place] = self.builder.scalar(_ADD, present, slot) if present else slot
+
+    def _backward_vector(self, number: int, result: Slots, column: Slots, active: Any) -> None:
+        if not column[result].any():
+            return
+        instruction, operands = self.tape.vectors[number], self.operands[number]
         result = result.reshape(instruction.result)
         wanted = tuple(bool(active[operand].any()) for operand in operands)
-        is_map = instruction.kind == MAP
-        partials = _Partials(self, instruction.opcode, operands, result) if is_map else None
-        new_operands = tuple(self.primal[operand] for operand in operands)
-        for column in columns:
-            weights = adjoints[result, column]
-            if partials is not None:
-                for k, operand in enumerate(operands):
-                    if wanted[k]:
-                        contribution = partials.product(k, weights)
-                        self._accumulate(adjoints[:, column], operand, contribution, active)
-                continue
-            for targets, contribution in adjoint_rule(
-                self.algebra, instruction, new_operands, wanted, self.primal[result], weights
-            ):
-                self._accumulate(adjoints[:, column], self._original(targets), contribution, active)
-
-    def _original(self, slots: Slots) -> Slots:
-        """The old tape's slots for copies of them in the new one; `primal` the other way."""
-        order = np.argsort(self.primal)
-        originals: Slots = order[np.searchsorted(self.primal, slots, sorter=order)]
-        return originals
-
-    def _accumulate(
-        self, adjoints: Slots, targets: Slots, contribution: Slots | None, active: Any
-    ) -> None:
-        """Add contributions to the adjoints of target slots, which may repeat."""
-        if contribution is None:
+        if instruction.kind == MAP:
+            for k, operand in enumerate(operands):
+                if wanted[k]:
+                    part = self._array_product(instruction, operands, result, k, column[result])
+                    self._accumulate(column, operand, part, active)
             return
-        if contribution.ndim < targets.ndim or contribution.shape != targets.shape:
-            contribution = np.broadcast_to(contribution, targets.shape)
+        primal = tuple(self.primal[operand] for operand in operands)
+        for targets, part in adjoint_rule(
+            self.builder, instruction, operands, primal, wanted, self.primal[result], column[result]
+        ):
+            self._accumulate(column, targets, part, active)
+
+    def _accumulate(self, column: Slots, targets: Slots, part: Slots | None, active: Any) -> None:
+        """Add contributions to the adjoints of target slots, which may repeat."""
+        if part is None:
+            return
+        part = np.broadcast_to(part, targets.shape)
         repeated = tuple(
             axis
-            for axis, (extent, stride) in enumerate(
-                zip(targets.shape, view_of(targets).strides, strict=True)
-            )
-            if stride == 0 and extent > 1
+            for axis, stride in enumerate(view_of(targets).strides)
+            if stride == 0 and targets.shape[axis] > 1
         )
         if repeated:  # a broadcast operand: its element gets the sum
-            contribution = self.recorder.reduce("add", contribution, repeated)
-            targets = targets[
-                tuple(0 if k in repeated else slice(None) for k in range(targets.ndim))
-            ]
-        targets, contribution = targets.ravel(), contribution.ravel()
-        chosen = active[targets]
+            part = self.builder.reduce("add", part, repeated)
+            once = tuple(0 if axis in repeated else slice(None) for axis in range(targets.ndim))
+            targets = targets[once]
+        targets, part = targets.ravel(), part.ravel()
+        chosen = active[targets] & (part != 0)
         if not chosen.all():
-            targets, contribution = targets[chosen], contribution[chosen]
+            targets, part = targets[chosen], part[chosen]
         unique, places = np.unique(targets, return_inverse=True)
         if len(unique) < len(targets):
-            contribution = self.recorder.scatter(contribution, places, len(unique))
-            targets = unique
-        self._add(adjoints, targets, contribution)
+            part, targets = self.builder.scatter(part, places, len(unique)), unique
+        present = column[targets]
+        fresh = present == 0
+        column[targets[fresh]] = part[fresh]
+        if not fresh.all():
+            rest = slice(None) if not fresh.any() else ~fresh
+            column[targets[rest]] = self.builder.elementwise(_ADD, (present[rest], part[rest]))
 
-    def _add(self, adjoints: Slots, targets: Slots, contribution: Slots | None) -> None:
-        """Add contributions to the adjoints of distinct target slots."""
-        if contribution is None:
-            return
-        present = adjoints[targets]
-        fresh = (present == 0) | (contribution == 0)
-        if targets.ndim == 0 or not fresh.any():
-            if not fresh.all():
-                total = self.algebra.slots(present) + self.algebra.slots(contribution)
-                adjoints[targets] = total.slots
+    # partials times seeds
+
+    def _product(
+        self,
+        partials: list[tuple[int, int] | None],
+        k: int,
+        opcode: int,
+        a: int,
+        b: int,
+        result: int,
+        seed: int,
+    ) -> int:
+        """The k-th partial of a scalar instruction times a seed; 0 where that is zero by structure.
+
+        `partials` keeps, for one instruction, each partial's slot and the opcode to multiply with.
+        """
+        builder = self.builder
+        kept = partials[k]
+        if kept is None:
+            primal = self.primal
+            x, y = int(primal[a]), int(primal[b])
+            exponent = builder.known(y) if _HOLDS_CONSTANT[opcode] else None
+            rule = template(opcode, k, exponent)
+            if rule is None:
+                kept = (0, 0)
             else:
-                adjoints[targets] = np.where(present == 0, contribution, present)
-            return
-        adjoints[targets[fresh]] = np.where(present == 0, contribution, present)[fresh]
-        rest = ~fresh
-        if rest.any():
-            total = self.algebra.slots(present[rest]) + self.algebra.slots(contribution[rest])
-            adjoints[targets[rest]] = total.slots
+                places = (x, y, int(primal[result]), 0)
+                made: list[int] = []
+                for operation, left, right in rule.instructions:
+                    made.append(
+                        builder.scalar(
+                            operation,
+                            _placed(builder, left, places, made),
+                            _placed(builder, right, places, made),
+                        )
+                    )
+                slot = _placed(builder, rule.result, places, made)
+                kept = (slot, _SCALE if rule.singular else _MULTIPLY)
+            partials[k] = kept
+        partial, times = kept
+        if partial == 0 or builder.known(partial) == 0.0:
+            return 0
+        return builder.scalar(times, partial, seed)
 
+    def _array_product(
+        self,
+        instruction: VectorInstruction,
+        operands: tuple[Slots, ...],
+        result: Slots,
+        k: int,
+        seeds: Slots,
+    ) -> Slots | None:
+        """The k-th partial of an elementwise instruction times seeds; None where that is 0.
 
-class _Partials:
-    """The partials of one elementwise instruction, recorded when first asked for."""
-
-    def __init__(
-        self, derivation: _Derivation, opcode: int, operands: tuple[Slots, ...], result: Slots
-    ) -> None:
-        self.derivation = derivation
-        self.opcode = opcode
-        self.operands = operands
-        self.result = result
-        self._recorded: dict[int, Expression] = {}
-
-    def _partial(self, operand: int) -> Expression | None:
-        """The partial by an operand, or None where it is 0."""
-        rule = partial_of(self.opcode, operand)
+        The builder shares the partial with other seeds.
+        """
+        builder, opcode = self.builder, instruction.opcode
+        rule = partial_of(opcode, k)
         if rule is None:
             return None
-        if operand not in self._recorded:
-            algebra = self.derivation.algebra
-            if isinstance(rule, float):
-                self._recorded[operand] = algebra.constant(rule)
+        exponent = None
+        if isinstance(rule, float):
+            partial = np.array(builder.constant(rule))
+        else:
+            x, y = (
+                Expression(builder, self.primal[_once(slots)])
+                for slots in (operands[0], operands[-1])
+            )
+            exponent = y.constant if _HOLDS_CONSTANT[opcode] else None
+            found = rule(x, y, Expression(builder, self.primal[result]))
+            if isinstance(found, Expression):
+                if found.constant == 0.0:
+                    return None
+                partial = found.slots
             else:
-                primal = self.derivation.primal
-                arguments = [
-                    algebra.slots(primal[_unrepeated(slots)])
-                    for slots in (self.operands[0], self.operands[-1])
-                ]
-                partial = rule(*arguments, algebra.slots(primal[self.result]))
-                if not isinstance(partial, Expression):
-                    partial = algebra.constant(float(partial))
-                self._recorded[operand] = partial
-        return self._recorded[operand]
-
-    def product(self, operand: int, seeds: Slots) -> Slots | None:
-        """The partial times seeds, None where that is 0 by structure."""
-        partial = self._partial(operand)
-        if partial is None or partial.constant == 0.0 or not seeds.any():
-            return None
-        algebra = self.derivation.algebra
-        name = "scale" if ROWS[self.opcode].singular else "multiply"
-        return algebra.apply(name, partial, algebra.slots(seeds)).slots
-
-    def tangent(self, seeds: tuple[Slots | None, ...]) -> Any:
-        """The tangent of the result: the sum of the operands' products."""
-        products = [
-            self.product(operand, seeded)
-            for operand, seeded in enumerate(seeds)
-            if seeded is not None
-        ]
-        parts = [part for part in products if part is not None]
-        if not parts:
-            return 0
-        algebra = self.derivation.algebra
-        if len(parts) == 2:
-            return (algebra.slots(parts[0]) + algebra.slots(parts[1])).slots
-        return parts[0]
+                partial = np.array(builder.constant(float(found)))
+        known = template(opcode, k, exponent)
+        assert known is not None
+        return builder.elementwise(_SCALE if known.singular else _MULTIPLY, (partial, seeds))
 
 
-def _unrepeated(slots: Slots) -> Slots:
+def _placed(
+    builder: Builder, reference: float | int, places: Sequence[int], made: Sequence[int]
+) -> int:
+    """The slot that a template's reference stands for."""
+    if isinstance(reference, float):
+        return builder.constant(reference)
+    return made[reference] if reference >= 0 else places[-reference - 1]
+
+
+def _once(slots: Slots) -> Slots:
     """The slots of a broadcast operand without its repetitions."""
-    if slots.ndim == 0 or slots.size == 0:
+    if slots.size == 0:
         return slots
     strides = view_of(slots).strides
     return slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]

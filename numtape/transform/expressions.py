@@ -1,172 +1,115 @@
-"""Arithmetic on slots: what the partials of the table are evaluated with.
+"""The table's partials, ready to be written to a tape.
 
-An `Expression` is an array of slots that arithmetic and the rows' functions
-record on. Constants are folded and neutral factors dropped while recording,
-where that is exact; scalar instructions that were recorded before are used
-again. No values are involved.
+An `Expression` is an array of slots of a builder, with Python's operators and a
+function for every row: what the text of a partial is evaluated on. Evaluating
+text for each of a hundred thousand scalar instructions would be slow, so for
+those a partial is evaluated once and kept as a `Template`: a few instructions
+on x, y and f, to be copied.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from numtape.ops.table import OPCODE, ROWS, Row
-from numtape.ops.values import value_of_row
-from numtape.trace.recorder import Recorder, Slots
+from numtape.trace.recorder import RESULTS, Slots
+from numtape.transform.builder import Builder
 
-__all__ = ["Algebra", "Expression", "partial_of"]
-
-
-class Algebra:
-    """Records expressions; one for each tape that is being written."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.recorder = recorder
-        self._known: dict[tuple[int, int, int], int] = {}
-
-    def constant(self, value: float) -> "Expression":
-        """A constant as an expression of shape ()."""
-        return Expression(self, np.array(self.recorder.constant(value)))
-
-    def slots(self, slots: Slots) -> "Expression":
-        """Slots as an expression."""
-        return Expression(self, slots)
-
-    def apply(self, name: str, *operands: "Expression") -> "Expression":
-        """The row `name` of expressions, broadcast together."""
-        constants = [operand.constant for operand in operands]
-        if all(constant is not None for constant in constants):
-            with np.errstate(all="ignore"):
-                value = float(value_of_row(ROWS[OPCODE[name]], constants))
-            shape = np.broadcast_shapes(*(operand.slots.shape for operand in operands))
-            return Expression(self, np.broadcast_to(self.constant(value).slots, shape))
-        simpler = _SIMPLER.get(name)
-        result = simpler(self, *operands) if simpler is not None else None
-        return self._record(name, operands) if result is None else result
-
-    def _record(self, name: str, operands: Sequence["Expression"]) -> "Expression":
-        slots = [operand.slots for operand in operands]
-        if any(array.ndim for array in slots):
-            return Expression(self, self.recorder.elementwise(OPCODE[name], slots))
-        key = (OPCODE[name], int(slots[0]), int(slots[1]) if len(slots) == 2 else 0)
-        slot = self._known.get(key)
-        if slot is None:
-            slot = self._known[key] = self.recorder.scalar(*key)
-        return Expression(self, np.array(slot))
-
-    def sum(self, operand: "Expression", axes: tuple[int, ...]) -> "Expression":
-        """The sum over some axes."""
-        if not axes:
-            return operand
-        return Expression(self, self.recorder.reduce("add", operand.slots, axes))
+__all__ = ["Expression", "Template", "partial_of", "template"]
 
 
 class Expression:
-    """An array of slots, shape () for a single one."""
+    """An array of slots, shape () for a single one.
 
-    __slots__ = ("algebra", "slots")
+    Parameters
+    ----------
+    builder : Builder
+    slots : int64 array
+    """
 
-    def __init__(self, algebra: Algebra, slots: Slots) -> None:
-        self.algebra = algebra
+    __slots__ = ("builder", "slots")
+
+    def __init__(self, builder: Builder, slots: Slots) -> None:
+        self.builder = builder
         self.slots = slots
 
     @property
     def constant(self) -> float | None:
         """The value, where all slots are one and the same constant."""
-        if self.slots.ndim == 0:
-            return self.algebra.recorder.constant_value(int(self.slots))
         if self.slots.size == 0 or (self.slots != self.slots.flat[0]).any():
             return None
-        return self.algebra.recorder.constant_value(int(self.slots.flat[0]))
+        return self.builder.known(int(self.slots.flat[0]))
+
+    def apply(self, name: str, *operands: Any) -> "Expression":
+        """A row of expressions and numbers, recorded."""
+        builder = self.builder
+        expressions = [_as_expression(builder, operand) for operand in operands]
+        exponent = expressions[-1].constant
+        if name in _POWERS and exponent == 2.0:
+            name, expressions = "square", expressions[:1]
+        slots = [expression.slots for expression in expressions]
+        if any(array.ndim for array in slots):
+            return Expression(builder, builder.elementwise(OPCODE[name], slots))
+        a, b = (*(int(slot) for slot in slots), 0)[:2]
+        return Expression(builder, np.array(builder.scalar(OPCODE[name], a, b)))
 
     def __add__(self, other: Any) -> "Expression":
-        return self.algebra.apply("add", self, self._operand(other))
+        return self.apply("add", self, other)
 
     def __radd__(self, other: Any) -> "Expression":
-        return self.algebra.apply("add", self._operand(other), self)
+        return self.apply("add", other, self)
 
     def __sub__(self, other: Any) -> "Expression":
-        return self.algebra.apply("subtract", self, self._operand(other))
+        return self.apply("subtract", self, other)
 
     def __rsub__(self, other: Any) -> "Expression":
-        return self.algebra.apply("subtract", self._operand(other), self)
+        return self.apply("subtract", other, self)
 
     def __mul__(self, other: Any) -> "Expression":
-        return self.algebra.apply("multiply", self, self._operand(other))
+        return self.apply("multiply", self, other)
 
     def __rmul__(self, other: Any) -> "Expression":
-        return self.algebra.apply("multiply", self._operand(other), self)
+        return self.apply("multiply", other, self)
 
     def __truediv__(self, other: Any) -> "Expression":
-        return self.algebra.apply("divide", self, self._operand(other))
+        return self.apply("divide", self, other)
 
     def __rtruediv__(self, other: Any) -> "Expression":
-        return self.algebra.apply("divide", self._operand(other), self)
+        return self.apply("divide", other, self)
 
     def __neg__(self) -> "Expression":
-        return self.algebra.apply("negative", self)
-
-    def _operand(self, other: Any) -> "Expression":
-        return other if isinstance(other, Expression) else self.algebra.constant(float(other))
+        return self.apply("negative", self)
 
 
-def _simpler_product(algebra: Algebra, x: Expression, y: Expression) -> Expression | None:
-    shape = np.broadcast_shapes(x.slots.shape, y.slots.shape)
-    for factor, other in ((x.constant, y), (y.constant, x)):
-        if factor in (1.0, -1.0):
-            result = other if factor == 1.0 else algebra.apply("negative", other)
-            return Expression(algebra, np.broadcast_to(result.slots, shape))
-    return None
+_POWERS = ("power", "power_constant", "pow", "pow_constant")
 
 
-def _simpler_power(algebra: Algebra, x: Expression, y: Expression) -> Expression | None:
-    exponent = y.constant
-    if exponent not in (0.0, 1.0, 2.0):
-        return None
-    if exponent == 2.0:
-        return algebra.apply("square", x)
-    result = x if exponent == 1.0 else algebra.constant(1.0)
-    shape = np.broadcast_shapes(x.slots.shape, y.slots.shape)
-    return Expression(algebra, np.broadcast_to(result.slots, shape))
-
-
-def _simpler_division(algebra: Algebra, x: Expression, y: Expression) -> Expression | None:
-    return x if y.constant == 1.0 and not y.slots.ndim else None
-
-
-_SIMPLER: dict[str, Callable[..., Expression | None]] = {
-    "multiply": _simpler_product,
-    "scale": _simpler_product,
-    "divide": _simpler_division,
-    **dict.fromkeys(("power", "power_constant", "pow", "pow_constant"), _simpler_power),
-}
-
-
-def _as_expressions(operands: Sequence[Any]) -> list[Expression]:
-    algebra = next(operand.algebra for operand in operands if isinstance(operand, Expression))
-    return [
-        operand if isinstance(operand, Expression) else algebra.constant(float(operand))
-        for operand in operands
-    ]
+def _as_expression(builder: Builder, operand: Any) -> Expression:
+    if isinstance(operand, Expression):
+        return operand
+    return Expression(builder, np.array(builder.constant(float(operand))))
 
 
 def _row_function(row: Row) -> Callable[..., Any]:
-    def apply(*operands: Any) -> Expression:
-        expressions = _as_expressions(operands)
-        result: Expression = expressions[0].algebra.apply(row.name, *expressions)
-        return result
+    def function(*operands: Any) -> Any:
+        for operand in operands:
+            if isinstance(operand, Expression):
+                return operand.apply(row.name, *operands)
+        raise TypeError(f"{row.name} of numbers alone in a partial: write the number")
 
-    return apply
+    return function
 
 
-def _where(condition: Any, taken: Any, otherwise: Any) -> Expression:
-    chosen, a, b = _as_expressions((condition, taken, otherwise))
-    if chosen.constant is not None:
-        return a if chosen.constant != 0.0 else b
-    apply = chosen.algebra.apply
-    return apply("merge", apply("keep", chosen, a), apply("drop", chosen, b))
+def _where(condition: Expression, taken: Any, otherwise: Any) -> Any:
+    chosen = condition.constant
+    if chosen is not None:
+        return taken if chosen != 0.0 else otherwise
+    kept = condition.apply("keep", condition, taken)
+    dropped = condition.apply("drop", condition, otherwise)
+    return condition.apply("merge", kept, dropped)
 
 
 _NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
@@ -183,3 +126,77 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     except ValueError:
         function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(_NAMES))
         return function
+
+
+@dataclass(frozen=True)
+class Template:
+    """A partial of scalars as instructions to be copied.
+
+    A reference is a float for a constant, -1, -2, -3 or -4 for x, y, f or the null
+    slot, and k for the result of the k-th instruction.
+
+    Attributes
+    ----------
+    instructions : tuple of (opcode, a, b)
+        With references for a and b.
+    result : float or int
+        The reference of the partial itself.
+    singular : bool
+        Whether it may be infinite, or a mask; see `Row.finite`.
+    """
+
+    instructions: tuple[tuple[int, float | int, float | int], ...]
+    result: float | int
+    singular: bool
+
+
+@cache
+def template(opcode: int, operand: int, exponent: float | None) -> Template | None:
+    """A row's partial as a template, None where it is 0.
+
+    Parameters
+    ----------
+    opcode, operand : int
+    exponent : float or None
+        The second operand, for a row that holds it constant.
+    """
+    rule = partial_of(opcode, operand)
+    if rule is None:
+        return None
+    if isinstance(rule, float):
+        return Template((), rule, False)
+    builder = Builder(3)
+    x, y, f = (Expression(builder, np.array(slot)) for slot in (1, 2, 3))
+    if exponent is not None:
+        y = _as_expression(builder, exponent)
+    partial = _as_expression(builder, rule(x, y, f))
+    code = [tuple(builder.code[k : k + 3]) for k in range(0, len(builder.code), 3)]
+
+    def reference(slot: int) -> float | int:
+        if slot == 0:
+            return -4
+        value = builder.known(slot)
+        if value is not None:
+            return value
+        return slot - RESULTS if slot >= RESULTS else -slot
+
+    # What folding left over is not copied.
+    needed, wanted = set(), [int(partial.slots)]
+    while wanted:
+        slot = wanted.pop()
+        if slot >= RESULTS and slot not in needed:
+            needed.add(slot)
+            wanted += code[slot - RESULTS][1:]
+    numbers = {slot - RESULTS: number for number, slot in enumerate(sorted(needed))}
+
+    def renumbered(slot: int) -> float | int:
+        place = reference(slot)
+        return numbers[place] if isinstance(place, int) and place >= 0 else place
+
+    return Template(
+        tuple(
+            (code[k][0], renumbered(code[k][1]), renumbered(code[k][2])) for k in sorted(numbers)
+        ),
+        renumbered(int(partial.slots)),
+        ROWS[opcode].name == "scale" or not all(ROWS[code[k][0]].finite for k in numbers),
+    )

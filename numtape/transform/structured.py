@@ -11,16 +11,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from numtape.ops.structured import ACCUMULATE, PRODUCT, REDUCE
-from numtape.ops.table import ROWS
-from numtape.tape.flat import VectorInstruction
+from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.flat import VectorInstruction, View
 from numtape.trace.recorder import Slots
-from numtape.transform.expressions import Algebra, Expression
+from numtape.transform.builder import Builder, arranged
 
 __all__ = ["adjoint_rule", "tangent_rule"]
 
 
 def tangent_rule(
-    algebra: Algebra,
+    builder: Builder,
     instruction: VectorInstruction,
     operands: tuple[Slots, ...],
     tangents: tuple[Slots | None, ...],
@@ -30,7 +30,7 @@ def tangent_rule(
 
     Parameters
     ----------
-    algebra : Algebra
+    builder : Builder
     instruction : VectorInstruction
     operands, tangents : tuple of ndarray
         Slots of each operand, over the shape its view walks, and of its
@@ -38,34 +38,33 @@ def tangent_rule(
     result : ndarray
         Slots of the result, in its own shape.
     """
-    recorder = algebra.recorder
     if instruction.kind == PRODUCT:
         (a, b), (da, db) = operands, tangents
         parts = []
         if da is not None:
-            parts.append(algebra.slots(recorder.product(da, b)))
+            parts.append(builder.product(da, b))
         if db is not None:
-            parts.append(algebra.slots(recorder.product(a, db)))
-        return (parts[0] if len(parts) == 1 else parts[0] + parts[1]).slots
+            parts.append(builder.product(a, db))
+        return parts[0] if len(parts) == 1 else builder.elementwise(OPCODE["add"], parts)
     (tangent,) = tangents
     assert tangent is not None
     if instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         moved = walk.arrange(tangent)
-        if ROWS[instruction.opcode].name != "add":
-            share = walk.partials(algebra, operands[0], result)
-            moved = algebra.apply("scale", share, algebra.slots(moved)).slots
-        return recorder.reduce("add", moved, walk.reduced).reshape(instruction.result)
+        if walk.name != "add":
+            share = walk.partials(builder, operands[0], result)
+            moved = builder.elementwise(OPCODE["scale"], (share, moved))
+        return builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
     if instruction.kind == ACCUMULATE:
-        running = recorder.accumulate("add", tangent, -1)
-        return _placed(instruction, running)
+        return _placed(instruction, builder.accumulate("add", tangent, -1))
     assert instruction.targets is not None
-    return recorder.scatter(tangent, instruction.targets, instruction.size)
+    return builder.scatter(tangent, instruction.targets, instruction.size)
 
 
 def adjoint_rule(
-    algebra: Algebra,
+    builder: Builder,
     instruction: VectorInstruction,
+    originals: tuple[Slots, ...],
     operands: tuple[Slots, ...],
     wanted: tuple[bool, ...],
     result: Slots,
@@ -73,47 +72,50 @@ def adjoint_rule(
 ) -> Iterator[tuple[Slots, Slots]]:
     """Contributions of a structured instruction to its operands' adjoints.
 
-    Parameters as for `tangent_rule`; `wanted` says which operands depend on an
-    input, `adjoints` are the slots of the result's adjoints.
+    Parameters
+    ----------
+    builder : Builder
+    instruction : VectorInstruction
+    originals, operands : tuple of ndarray
+        Slots of each operand in the tape that is differentiated, and in the new one.
+    wanted : tuple of bool
+        Whether each operand depends on an input.
+    result, adjoints : ndarray
+        Slots of the result and of its adjoints, in the result's shape.
 
     Yields
     ------
     targets, contributions : ndarray
-        Slots of operand elements, and what is to be added to their adjoints.
+        Original slots of operand elements, and what is to be added to their adjoints.
     """
-    recorder = algebra.recorder
     if instruction.kind == PRODUCT:
         a, b = operands
         if wanted[0]:
-            yield a, recorder.product(adjoints, b.swapaxes(-1, -2))
+            yield originals[0], builder.product(adjoints, b.swapaxes(-1, -2))
         if wanted[1]:
-            yield b, recorder.product(a.swapaxes(-1, -2), adjoints)
+            yield originals[1], builder.product(a.swapaxes(-1, -2), adjoints)
     elif instruction.kind == REDUCE:
         walk = _Reduction(instruction)
-        moved = walk.arrange(operands[0])
-        spread = walk.spread(adjoints)
-        if ROWS[instruction.opcode].name == "add":
-            yield moved, np.broadcast_to(spread, moved.shape)
+        targets, spread = walk.arrange(originals[0]), walk.spread(adjoints)
+        if walk.name == "add":
+            yield targets, np.broadcast_to(spread, targets.shape)
         else:
-            share = walk.partials(algebra, operands[0], result)
-            yield moved, algebra.apply("scale", share, algebra.slots(spread)).slots
+            share = walk.partials(builder, operands[0], result)
+            yield targets, builder.elementwise(OPCODE["scale"], (share, spread))
     elif instruction.kind == ACCUMULATE:
-        backward = _walked(instruction, adjoints)[..., ::-1]
-        yield operands[0], recorder.accumulate("add", backward, -1)[..., ::-1]
+        backward = adjoints.ravel()[_places(instruction)][..., ::-1]
+        yield originals[0], builder.accumulate("add", backward, -1)[..., ::-1]
     else:
-        yield operands[0], adjoints.ravel()[instruction.targets]
+        yield originals[0], adjoints.ravel()[instruction.targets]
 
 
 class _Reduction:
     """The axes of a reduction: kept ones first, in the order of the result."""
 
     def __init__(self, instruction: VectorInstruction) -> None:
-        strides = instruction.result_strides
-        axes = range(len(strides))
-        kept = sorted((k for k in axes if strides[k]), key=lambda k: -strides[k])
-        self.order = (*kept, *(k for k in axes if not strides[k]))
-        self.kept_shape = tuple(instruction.shape[k] for k in kept)
-        self.reduced = tuple(range(len(kept), len(strides)))
+        self.order, self.reduced = arranged(instruction)
+        kept = self.order[: len(self.order) - len(self.reduced)]
+        self.kept_shape = tuple(instruction.shape[axis] for axis in kept)
         self.name = ROWS[instruction.opcode].name
 
     def arrange(self, slots: Slots) -> Slots:
@@ -124,19 +126,19 @@ class _Reduction:
         """Result slots with an axis of extent 1 for each reduced one."""
         return slots.reshape(self.kept_shape + (1,) * len(self.reduced))
 
-    def partials(self, algebra: Algebra, operand: Slots, result: Slots) -> Expression:
+    def partials(self, builder: Builder, operand: Slots, result: Slots) -> Slots:
         """The result's derivative by each operand element, arranged."""
-        x = algebra.slots(self.arrange(operand))
+        x = self.arrange(operand)
         if self.name == "multiply":
-            flat = x.slots.reshape(*self.kept_shape, -1)
-            return algebra.slots(_exclusive_products(algebra, flat).reshape(x.slots.shape))
-        f = algebra.slots(self.spread(result))
-        chosen = algebra.apply("equal", x, f)  # 1 for each of the extremes, which share evenly
-        count = algebra.sum(chosen, self.reduced)
-        return chosen / algebra.slots(self.spread(count.slots))
+            flat = x.reshape(*self.kept_shape, -1)
+            return _exclusive_products(builder, flat).reshape(x.shape)
+        # 1 for each of the extremes, which share evenly.
+        chosen = builder.elementwise(OPCODE["equal"], (x, self.spread(result)))
+        count = self.spread(builder.reduce("add", chosen, self.reduced))
+        return builder.elementwise(OPCODE["divide"], (chosen, count))
 
 
-def _exclusive_products(algebra: Algebra, x: Slots) -> Slots:
+def _exclusive_products(builder: Builder, x: Slots) -> Slots:
     """For each element along the last axis, the product of all others; right for zeros.
 
     Pairs are multiplied, the problem of half the size is solved for the pairs,
@@ -144,13 +146,18 @@ def _exclusive_products(algebra: Algebra, x: Slots) -> Slots:
     """
     n = x.shape[-1]
     if n == 1:
-        return np.broadcast_to(algebra.constant(1.0).slots, x.shape)
+        return np.full(x.shape, builder.constant(1.0), np.int64)
+    multiply = OPCODE["multiply"]
     half = n // 2
-    left, right = algebra.slots(x[..., :half]), algebra.slots(x[..., half : 2 * half])
-    pairs = np.concatenate([(left * right).slots, x[..., 2 * half :]], axis=-1)
-    others = _exclusive_products(algebra, pairs)
-    both = algebra.slots(others[..., :half])
-    parts = [(both * right).slots, (both * left).slots, others[..., half:]]
+    left, right, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    pairs = np.concatenate([builder.elementwise(multiply, (left, right)), rest], axis=-1)
+    others = _exclusive_products(builder, pairs)
+    both = others[..., :half]
+    parts = [
+        builder.elementwise(multiply, (both, right)),
+        builder.elementwise(multiply, (both, left)),
+        others[..., half:],
+    ]
     return np.concatenate(parts, axis=-1)
 
 
@@ -161,15 +168,6 @@ def _placed(instruction: VectorInstruction, walked: Slots) -> Slots:
     return placed.reshape(instruction.result)
 
 
-def _walked(instruction: VectorInstruction, result: Slots) -> Slots:
-    """Slots in the result's own order put in walking order."""
-    return result.ravel()[_places(instruction)]
-
-
 def _places(instruction: VectorInstruction) -> Slots:
-    places = np.zeros(instruction.shape, np.int64)
-    for axis, stride in enumerate(instruction.result_strides):
-        extent = instruction.shape[axis]
-        steps = np.arange(extent) * stride
-        places = places + steps.reshape((-1,) + (1,) * (len(instruction.shape) - axis - 1))
-    return places
+    """Where each walked element is in the result."""
+    return View(0, instruction.result_strides).slots(instruction.shape)

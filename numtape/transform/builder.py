@@ -1,0 +1,389 @@
+"""Writing a tape that is simpler than what it is written from.
+
+A `Builder` is a recorder that looks at each instruction before it records it.
+It folds constants, applies identities that are exact in floating point (but for
+the sign of a zero or the bits of a nan), and returns the slot of an equal
+instruction that is there already. `replay` feeds it an existing tape; the
+derivative transforms write to it directly, so a derivative tape is simplified
+while it is made.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from numtape.ops.structured import ACCUMULATE, MAP, PRODUCT, REDUCE
+from numtape.ops.table import OPCODE, ROWS
+from numtape.ops.values import value_of_row
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.trace.recorder import Recorder, Slots
+
+__all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay"]
+
+_ADD, _SUBTRACT, _MULTIPLY = OPCODE["add"], OPCODE["subtract"], OPCODE["multiply"]
+_DIVIDE, _NEGATIVE, _SCALE = OPCODE["divide"], OPCODE["negative"], OPCODE["scale"]
+_COMMUTATIVE = frozenset(
+    OPCODE[name] for name in ("add", "multiply", "scale", "equal", "not_equal", "logical_and")
+)
+
+# A tape with more constants than this keeps them as they are: they are data.
+_FEW_CONSTANTS = 10_000
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a builder does to instructions.
+
+    Attributes
+    ----------
+    fold : bool
+        Compute operations on constants.
+    simplify : bool
+        Apply identities: ``x * 1``, ``x + (-y)``, ``-(-x)`` and their like.
+    share : bool
+        Record equal instructions once.
+    """
+
+    fold: bool = True
+    simplify: bool = True
+    share: bool = True
+
+
+ALL_RULES = Rules()
+NO_RULES = Rules(False, False, False)
+
+
+class Builder(Recorder):
+    """A recorder that simplifies.
+
+    Parameters
+    ----------
+    inputs : int
+        How many input slots the tape has.
+    rules : Rules
+    """
+
+    __slots__ = ("_negated", "_scalars", "_vectors", "_written", "rules")
+
+    def __init__(self, inputs: int, rules: Rules = ALL_RULES) -> None:
+        super().__init__(inputs)
+        self.rules = rules
+        self._scalars: dict[tuple[int, int, int], int] = {}
+        self._vectors: dict[Any, Slots] = {}
+        self._written: dict[int, float] = {0: 0.0}  # constants by slot
+        self._negated: dict[int, int] = {}  # what a slot is the negative of
+
+    # constants
+
+    def constant(self, value: float) -> int:
+        """The slot of a constant; equal bits share one."""
+        slot = super().constant(value)
+        self._written[slot] = value
+        return slot
+
+    def known(self, slot: int) -> float | None:
+        """The value of a slot, where it is a constant that instructions may be folded with."""
+        return self._written.get(slot)
+
+    # instructions
+
+    def scalar(self, opcode: int, a: int, b: int) -> int:
+        """Record a scalar instruction, unless a simpler slot will do."""
+        written = self._written
+        if self.rules.fold and a in written and b in written:
+            return self._fold(opcode, a, b)
+        if self.rules.simplify:
+            rule = _IDENTITIES.get(opcode)
+            if rule is not None:
+                simpler = rule(self, a, b)
+                if simpler is not None:
+                    return simpler
+        if not self.rules.share:
+            slot = super().scalar(opcode, a, b)
+        else:
+            key = (opcode, b, a) if a > b and opcode in _COMMUTATIVE else (opcode, a, b)
+            known = self._scalars.get(key)
+            if known is not None:
+                return known
+            slot = self._scalars[key] = super().scalar(opcode, a, b)
+        if opcode == _NEGATIVE:
+            self._negated[slot] = a
+        return slot
+
+    def _fold(self, opcode: int, a: int, b: int) -> int:
+        row = ROWS[opcode]
+        operands = (self._written[a], self._written[b])[: row.arity]
+        with np.errstate(all="ignore"):
+            return self.constant(float(value_of_row(row, operands)))
+
+    def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
+        """Record a row over arrays, unless simpler slots will do."""
+        if self.rules.fold or self.rules.simplify:
+            uniform = [_uniform(operand) for operand in operands]
+            simpler = self._simpler_array(opcode, operands, uniform)
+            if simpler is not None:
+                shape = np.broadcast_shapes(*(operand.shape for operand in operands))
+                return np.broadcast_to(simpler, shape)
+        return super().elementwise(opcode, operands)
+
+    def _simpler_array(
+        self, opcode: int, operands: Sequence[Slots], uniform: Sequence[int | None]
+    ) -> Slots | None:
+        """Operands that are one constant throughout can do to an array what they do to a scalar."""
+        constants = [None if slot is None else self.known(slot) for slot in uniform]
+        if None not in constants:
+            if not self.rules.fold:
+                return None
+            a, b = (*uniform, 0)[:2]
+            return np.array(self._fold(opcode, int(a or 0), int(b or 0)))
+        if not self.rules.simplify or len(operands) == 1:
+            return None
+        x, y = constants
+        left, right = operands
+        name = ROWS[opcode].name
+        if name in ("multiply", "scale") and 1.0 in (x, y):
+            return right if x == 1.0 else left
+        if name in ("multiply", "scale") and -1.0 in (x, y):
+            return super().elementwise(_NEGATIVE, (right if x == -1.0 else left,))
+        if name == "divide" and y == 1.0:
+            return left
+        if name in ("pow", "pow_constant", "power", "power_constant") and y == 1.0:
+            return left
+        if name in ("keep", "drop") and x is not None:
+            return right if (x != 0.0) == (name == "keep") else np.array(self.constant(0.0))
+        if name == "merge" and _is_plus_zero(x):
+            return right
+        if name == "merge" and _is_plus_zero(y):
+            return left
+        return None
+
+    def _vector(self, instruction: VectorInstruction) -> Slots:
+        if not self.rules.share:
+            return super()._vector(instruction)
+        key = (
+            instruction.kind,
+            instruction.opcode,
+            instruction.shape,
+            instruction.result,
+            instruction.result_strides,
+            _digest(instruction.targets),
+            *((view.base, view.strides, _digest(view.table)) for view in instruction.operands),
+        )
+        slots = self._vectors.get(key)
+        if slots is None:
+            slots = self._vectors[key] = super()._vector(instruction)
+        return slots
+
+
+def _uniform(slots: Slots) -> int | None:
+    """The slot that an array repeats, or None."""
+    if slots.size == 0:
+        return None
+    first = int(slots.flat[0])
+    return first if slots.size == 1 or (slots == first).all() else None
+
+
+def _is_plus_zero(value: float | None) -> bool:
+    return value == 0.0 and not np.signbit(value)
+
+
+def _digest(table: Slots | None) -> bytes | None:
+    if table is None:
+        return None
+    return blake2b(np.ascontiguousarray(table).data.cast("B"), digest_size=16).digest()
+
+
+# Identities of scalar instructions. Each gives a slot of the same value, or None.
+
+
+def _add(builder: Builder, a: int, b: int) -> int | None:
+    negated = builder._negated
+    if b in negated:
+        return builder.scalar(_SUBTRACT, a, negated[b])
+    if a in negated:
+        return builder.scalar(_SUBTRACT, b, negated[a])
+    return None
+
+
+def _subtract(builder: Builder, a: int, b: int) -> int | None:
+    if b in builder._negated:
+        return builder.scalar(_ADD, a, builder._negated[b])
+    return a if _is_plus_zero(builder.known(b)) else None
+
+
+def _multiply_by(opcode: int) -> Callable[[Builder, int, int], int | None]:
+    """`multiply` and `scale`: signs move outwards, where sums take them up."""
+
+    def multiply(builder: Builder, a: int, b: int) -> int | None:
+        negated = builder._negated
+        for factor, other in ((a, b), (b, a)):
+            value = builder.known(factor)
+            if value == 1.0:
+                return other
+            if value == -1.0:
+                return builder.scalar(_NEGATIVE, other, 0)
+            if value is not None and other in negated:
+                return builder.scalar(opcode, builder.constant(-value), negated[other])
+        if a in negated or b in negated:
+            product = builder.scalar(opcode, negated.get(a, a), negated.get(b, b))
+            both = a in negated and b in negated
+            return product if both else builder.scalar(_NEGATIVE, product, 0)
+        return None
+
+    return multiply
+
+
+def _divide(builder: Builder, a: int, b: int) -> int | None:
+    negated = builder._negated
+    if builder.known(b) == 1.0:
+        return a
+    if builder.known(b) == -1.0:
+        return builder.scalar(_NEGATIVE, a, 0)
+    if a in negated:
+        quotient = builder.scalar(_DIVIDE, negated[a], negated.get(b, b))
+        return quotient if b in negated else builder.scalar(_NEGATIVE, quotient, 0)
+    return None
+
+
+def _negative(builder: Builder, a: int, b: int) -> int | None:
+    return builder._negated.get(a)
+
+
+def _positive(builder: Builder, a: int, b: int) -> int | None:
+    return a
+
+
+def _power(builder: Builder, a: int, b: int) -> int | None:
+    exponent = builder.known(b)
+    if exponent == 1.0:
+        return a
+    return builder.constant(1.0) if exponent == 0.0 else None
+
+
+def _masked(when: bool) -> Callable[[Builder, int, int], int | None]:
+    def mask(builder: Builder, a: int, b: int) -> int | None:
+        condition = builder.known(a)
+        if condition is None:
+            return None
+        return b if (condition != 0.0) == when else builder.constant(0.0)
+
+    return mask
+
+
+def _merge(builder: Builder, a: int, b: int) -> int | None:
+    if _is_plus_zero(builder.known(a)):
+        return b
+    return a if _is_plus_zero(builder.known(b)) else None
+
+
+_IDENTITIES: dict[int, Callable[[Builder, int, int], int | None]] = {
+    OPCODE[name]: rule
+    for name, rule in {
+        "add": _add,
+        "subtract": _subtract,
+        "multiply": _multiply_by(_MULTIPLY),
+        "scale": _multiply_by(_SCALE),
+        "divide": _divide,
+        "negative": _negative,
+        "positive": _positive,
+        "pow": _power,
+        "pow_constant": _power,
+        "power": _power,
+        "power_constant": _power,
+        "keep": _masked(True),
+        "drop": _masked(False),
+        "merge": _merge,
+    }.items()
+}
+
+
+# Existing tapes.
+
+
+def replay(
+    tape: FlatTape, recorder: Recorder, inputs: Sequence[int] | Slots, needed: Any = None
+) -> Any:
+    """Record a tape's instructions again, on other inputs.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    recorder : Recorder
+        Where to.
+    inputs : sequence of int
+        The slots that take the place of the tape's inputs.
+    needed : sequence of bool, optional
+        Which instructions to record; all by default.
+
+    Returns
+    -------
+    list of int, or int64 array for a tape with vector instructions
+        For every slot of `tape`, its slot in `recorder`; 0 where it was not recorded.
+    """
+    slots: Any = [0] * tape.slots if tape.is_scalar else np.zeros(tape.slots, np.int64)
+    _replay_constants(tape, recorder, slots)
+    slots[tape.first_input : tape.first_result] = list(inputs)
+    scalar = recorder.scalar
+    results = tape.results.tolist()
+    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
+        if needed is not None and not needed[number]:
+            continue
+        if opcode != VECTOR:
+            slots[results[number]] = scalar(opcode, int(slots[a]), int(slots[b]))
+            continue
+        instruction = tape.vectors[a]
+        operands = tuple(slots[operand] for operand in instruction.operand_slots())
+        new = _replay_vector(recorder, instruction, operands)
+        slots[results[number] : results[number + 1]] = new.ravel()
+    for guard in tape.guards:
+        recorder.guard(int(slots[guard.slot]), guard.outcome, guard.location)
+    return slots
+
+
+def _replay_constants(tape: FlatTape, recorder: Recorder, slots: Any) -> None:
+    if tape.is_scalar or len(tape.constants) == 0:
+        for slot, value in enumerate(tape.constants.tolist(), 1):
+            slots[slot] = recorder.constant(value)
+        return
+    # Vector instructions may read them as arrays, so they stay together.
+    slots[1 : tape.first_input] = recorder.constant_array(tape.constants)
+    if isinstance(recorder, Builder) and len(tape.constants) <= _FEW_CONSTANTS:
+        for slot, value in enumerate(tape.constants.tolist(), 1):
+            recorder._written.setdefault(int(slots[slot]), value)
+
+
+def _replay_vector(
+    recorder: Recorder, instruction: VectorInstruction, operands: tuple[Slots, ...]
+) -> Slots:
+    if instruction.kind == MAP:
+        return recorder.elementwise(instruction.opcode, operands)
+    if instruction.kind == PRODUCT:
+        return recorder.product(*operands)
+    (operand,) = operands
+    if instruction.kind == REDUCE:
+        order, reduced = arranged(instruction)
+        return recorder.reduce(ROWS[instruction.opcode].name, operand.transpose(order), reduced)
+    if instruction.kind == ACCUMULATE:
+        running = recorder.accumulate(ROWS[instruction.opcode].name, operand, -1)
+        order, _ = arranged(instruction)
+        return running.transpose(order)
+    assert instruction.targets is not None
+    return recorder.scatter(operand, instruction.targets, instruction.size)
+
+
+def arranged(instruction: VectorInstruction) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes of a reduction or accumulation in the order of its result, reduced ones last.
+
+    Returns
+    -------
+    order, reduced : tuple of int
+        How to transpose the walked axes, and which of the transposed are reduced.
+    """
+    strides = instruction.result_strides
+    axes = range(len(strides))
+    kept = sorted((k for k in axes if strides[k]), key=lambda k: -strides[k])
+    dropped = [k for k in axes if not strides[k]]
+    return (*kept, *dropped), tuple(range(len(kept), len(strides)))

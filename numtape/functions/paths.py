@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numtape.errors import BranchError, OutputError
+from numtape.functions.inner import InnerTape
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape, record_call
+from numtape.trace.recorder import Recorder
 
 __all__ = ["Paths", "Recordings"]
 
@@ -134,6 +136,14 @@ class Recordings:
                 key, Paths(lambda call: record_call(function, call, self.has_aux))
             )
         return paths, call
+
+    def inner(
+        self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]
+    ) -> InnerTape:
+        """A recording inside another, of which nothing is kept: it may use the other's values."""
+        function = self._with_named if named else self.function
+        every = (*arguments, named) if named else arguments
+        return InnerTape(outer, function, every, self.has_aux)
 
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments

@@ -182,6 +182,24 @@ class Runner:
             value, result = both[:rows], both[rows:]
         return status, value, result
 
+    def linearize(self, x: Floats) -> tuple[int, Floats, Callable[[Floats], Floats]]:
+        """Outputs, and a function from directions to the outputs' derivatives."""
+        rows = len(self.tape.outputs)
+        if not self.tape.is_scalar:
+            value = np.empty(rows)
+            return self.evaluate(x, value), value, lambda dx: self.jvp(x, dx)[2]
+        # A workspace of its own: others' runs must not overwrite the partials.
+        value, workspace = np.empty(rows), Workspace(self._prepared(), sweeps=True)
+        status = _kernels.linearize(workspace.handle, x, value)
+
+        def push(direction: Floats) -> Floats:
+            derivative = np.empty((1, rows))
+            _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
+            pushed: Floats = derivative[0]
+            return pushed
+
+        return status, value, push
+
     def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
         """Of the tape of Jacobian and outputs, in this order."""
         key = (mode, inputs.tobytes())

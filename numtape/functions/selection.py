@@ -43,15 +43,15 @@ class Selection:
         """Whether the derivative by them is one array, in no container."""
         return self.alone and self.structures[0].kind is None
 
-    def gradient(self, gradient: Floats) -> Any:
+    def gradient(self, gradient: Any) -> Any:
         """Derivatives by all inputs of the tape, as the tree of the chosen ones."""
         return self._trees(cut(gradient[self.inputs], self.shapes))
 
-    def jacobian(self, matrix: Floats, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
+    def jacobian(self, matrix: Any, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
         """For each output leaf the tree of its derivatives, from a matrix by columns."""
         if self.is_one_leaf and len(outputs) == 1:
             shape = outputs[0] + self.shapes[0]
-            return [matrix.reshape(shape) if shape else float(matrix[0, 0])]
+            return [matrix.reshape(shape) if shape else matrix.item()]
         blocks = []
         row = 0
         for output in outputs:
@@ -60,13 +60,13 @@ class Selection:
             blocks.append(self._trees(self._columns(rows, output)))
         return blocks
 
-    def _columns(self, rows: Floats, output: tuple[int, ...]) -> list[Any]:
+    def _columns(self, rows: Any, output: tuple[int, ...]) -> list[Any]:
         leaves: list[Any] = []
         start = 0
         for shape in self.shapes:
             stop = start + math.prod(shape)
             part = rows[:, start:stop].reshape(output + shape)
-            leaves.append(part if part.ndim else float(part))
+            leaves.append(part if part.ndim else part.item())
             start = stop
         return leaves
 
@@ -113,13 +113,13 @@ def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
     )
 
 
-def cut(flat: Floats, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    """A flat vector cut into arrays; floats where the shape is ()."""
+def cut(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """A flat vector, which may be traced, cut into arrays; scalars where the shape is ()."""
     leaves: list[Any] = []
     start = 0
     for shape in shapes:
         stop = start + math.prod(shape)
         part = flat[start:stop]
-        leaves.append(part.reshape(shape) if shape else float(part[0]))
+        leaves.append(part.reshape(shape) if shape else part.item())
         start = stop
     return leaves

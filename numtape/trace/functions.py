@@ -14,13 +14,14 @@ import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
     NUMPY_FUNCTIONS,
     Traced,
     as_floats,
     as_traced,
+    innermost,
     lift,
     wrap,
 )
@@ -38,24 +39,8 @@ def _implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[...,
     return register
 
 
-def _recorder_of(*operands: Any) -> Recorder:
-    """The recorder of the first traced value among operands and their elements."""
-    for operand in operands:
-        if isinstance(operand, Traced):
-            return operand.recorder
-        if isinstance(operand, list | tuple) or (
-            isinstance(operand, np.ndarray) and operand.dtype == object
-        ):
-            for element in np.ravel(operand) if isinstance(operand, np.ndarray) else operand:
-                try:
-                    return _recorder_of(element)
-                except LookupError:
-                    continue
-    raise LookupError
-
-
 def _traced(operand: Any) -> Any:
-    return as_traced(_recorder_of(operand), operand)
+    return as_traced(innermost(operand), operand)
 
 
 # moving elements
@@ -91,7 +76,7 @@ def _joins(function: Callable[..., Any]) -> None:
 
     def implementation(arrays: Any, *arguments: Any, **options: Any) -> Any:
         arrays = list(arrays)
-        recorder = _recorder_of(*arrays)
+        recorder = innermost(*arrays)
         lifted = [lift(recorder, array) for array in arrays]
         slots = function([np.asarray(slots) for slots, _ in lifted], *arguments, **options)
         values = function([np.asarray(values) for _, values in lifted], *arguments, **options)
@@ -119,7 +104,7 @@ def _each(function: Callable[..., Any]) -> None:
     """`np.atleast_1d` and its like: one array or several."""
 
     def implementation(*arrays: Any) -> Any:
-        recorder = _recorder_of(*arrays)
+        recorder = innermost(*arrays)
         lifted = [lift(recorder, array) for array in arrays]
         results = [wrap(recorder, function(s), function(np.asarray(v))) for s, v in lifted]
         return results[0] if len(results) == 1 else results
@@ -134,7 +119,7 @@ for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
 @_implements(np.broadcast_arrays)
 def _broadcast_arrays(*arrays: Any, subok: bool = False) -> Any:
     shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
-    recorder = _recorder_of(*arrays)
+    recorder = innermost(*arrays)
     return tuple(np.broadcast_to(as_traced(recorder, array), shape) for array in arrays)
 
 
@@ -180,7 +165,7 @@ def _full_like(
     array: Any, fill_value: Any, dtype: Any = None, shape: Any = None, **options: Any
 ) -> Any:
     shape = np.shape(array) if shape is None else shape
-    return np.copy(np.broadcast_to(as_traced(_recorder_of(array, fill_value), fill_value), shape))
+    return np.copy(np.broadcast_to(as_traced(innermost(array, fill_value), fill_value), shape))
 
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
@@ -341,7 +326,7 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue)
 
 def _product(left: Any, right: Any, values: Any) -> Any:
     """Record a matrix product as `np.matmul` defines it, with the values it gave."""
-    recorder = _recorder_of(left, right)
+    recorder = innermost(left, right)
     (a, _), (b, _) = lift(recorder, left), lift(recorder, right)
     a, b = np.asarray(a), np.asarray(b)
     slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
@@ -353,7 +338,7 @@ def _values(operand: Any) -> npt.NDArray[Any]:
     if isinstance(operand, Traced):
         return np.asarray(operand.values, np.float64)  # type: ignore[attr-defined]
     try:
-        return np.asarray(lift(_recorder_of(operand), operand)[1], np.float64)
+        return np.asarray(lift(innermost(operand), operand)[1], np.float64)
     except LookupError:
         return np.asarray(operand)
 
@@ -455,7 +440,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
             "depend on the point. Use np.where(condition, a, b), or index with the mask x[mask], "
             "which is guarded"
         )
-    recorder = _recorder_of(condition, x, y)
+    recorder = innermost(condition, x, y)
     (slots_x, values_x), (slots_y, values_y) = lift(recorder, x), lift(recorder, y)
     if not isinstance(condition, Traced):
         condition = np.asarray(condition)
@@ -486,7 +471,7 @@ def _clip(
     _no_options("clip", out=out)
     low = a_min if a_min is not None else min
     high = a_max if a_max is not None else max
-    result = as_traced(_recorder_of(a, low, high), a)
+    result = as_traced(innermost(a, low, high), a)
     if low is not None:
         result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
     if high is not None:

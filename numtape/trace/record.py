@@ -1,6 +1,8 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,16 +15,48 @@ from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder
 from numtape.trace.traced import Traced, lift, wrap
 
-__all__ = ["Recording", "record_flat"]
+__all__ = ["Recording", "active_recorder", "record_flat"]
 
 Floats = npt.NDArray[np.float64]
 
 
 class Recording(NamedTuple):
-    """What came of recording a function: the tape, and its result's leaves as values."""
+    """What came of recording a function.
+
+    Attributes
+    ----------
+    tape : FlatTape
+        Its last inputs are the captured values.
+    values : list of float64 arrays
+        The leaves of the result.
+    captured : list of int
+        Slots of the recording around this one whose values were used.
+    """
 
     tape: FlatTape
     values: list[Floats]
+    captured: list[int]
+
+
+_RUNNING = threading.local()
+
+
+def active_recorder() -> Recorder | None:
+    """The recorder of the function that this thread is recording, the innermost one."""
+    stack = getattr(_RUNNING, "stack", None)
+    return stack[-1] if stack else None
+
+
+@contextmanager
+def _active(recorder: Recorder) -> Iterator[None]:
+    """Make a recorder the active one."""
+    if not hasattr(_RUNNING, "stack"):
+        _RUNNING.stack = []
+    _RUNNING.stack.append(recorder)
+    try:
+        yield
+    finally:
+        _RUNNING.stack.pop()
 
 
 def record_flat(
@@ -51,16 +85,18 @@ def record_flat(
     OutputError
         Where a leaf is no number, or nothing that is returned is traced.
     """
-    recorder = Recorder(sum(value.size for value in inputs), keep_lines)
+    parent = active_recorder()
+    recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
     traced = []
     start = 1
     for value in inputs:
         slots = np.arange(start, start + value.size).reshape(value.shape)
         traced.append(wrap(recorder, slots, value.copy()))
         start += value.size
-    leaves = function(traced)
+    with _active(recorder):
+        leaves = function(traced)
     lifted = [_output(recorder, leaf) for leaf in leaves]
-    if not any(_is_traced(leaf) for leaf in leaves) and not recorder.guards:
+    if not any(_is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
         shown = leaves[0] if len(leaves) == 1 else list(leaves)
         raise OutputError(
             f"the function returned {shown!r}, which no recorded operation connects to the "
@@ -68,8 +104,12 @@ def record_flat(
             "arguments with NumPy operations; if it really is constant, return value + 0.0 * x"
         )
     outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
-    point = np.concatenate([np.zeros(0), *(value.ravel() for value in inputs)])
-    return Recording(recorder.finish(outputs, point), [values for _, values in lifted])
+    point = [*(value.ravel() for value in inputs), np.array(recorder.captured_values)]
+    return Recording(
+        recorder.finish(outputs, np.concatenate(point)),
+        [values for _, values in lifted],
+        list(recorder.captured),
+    )
 
 
 def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Floats]:

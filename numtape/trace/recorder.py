@@ -4,10 +4,14 @@ This is the lower half of tracing. It knows slots and shapes, and neither
 values nor Python functions: `traced.py` puts values and NumPy's interface on
 top, and the transforms use it directly to write derivative tapes.
 
-While recording, slots are numbered in three regions far apart (inputs from 1,
-constants and results from the bases below), because the number of constants is
-not known before the end; `finish` moves the regions together. Slot 0 is the
-null slot, always 0.0, in every numbering.
+While recording, slots are numbered in four regions far apart (inputs from 1,
+captures, constants and results from the bases below), because how many there
+are is not known before the end; `finish` moves the regions together. Slot 0 is
+the null slot, always 0.0, in every numbering.
+
+A recording made inside another (a derivative taken in a function that is being
+recorded) may use values of the outer one. Those are *captured*: they become
+further inputs, after its own.
 """
 
 import struct
@@ -16,7 +20,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from types import FrameType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +41,7 @@ __all__ = ["CONSTANTS", "RESULTS", "SMALL", "Recorder", "user_location", "view_o
 
 Slots = npt.NDArray[np.int64]
 
+CAPTURES = 1 << 39
 CONSTANTS = 1 << 40
 RESULTS = 1 << 41
 
@@ -59,25 +63,37 @@ class Recorder:
         How many input slots the tape has.
     keep_lines : bool
         Whether to note the user's source line of every instruction.
+    parent : Recorder, optional
+        The recording that this one is made inside of.
     """
 
     __slots__ = (
         "_constant_count",
         "_constant_parts",
         "_constants",
+        "captured",
+        "captured_values",
         "code",
+        "depth",
         "guarded",
         "guards",
         "inputs",
         "keep_lines",
         "lines",
         "next_slot",
+        "parent",
         "vectors",
     )
 
-    def __init__(self, inputs: int, keep_lines: bool = False) -> None:
+    def __init__(
+        self, inputs: int, keep_lines: bool = False, parent: "Recorder | None" = None
+    ) -> None:
         self.inputs = inputs
         self.keep_lines = keep_lines
+        self.parent = parent
+        self.depth: int = 0 if parent is None else parent.depth + 1
+        self.captured: dict[int, int] = {}  # slots here by the parent's slots
+        self.captured_values: list[float] = []
         self.code: list[int] = []
         self.vectors: list[VectorInstruction] = []
         self.guards: list[Guard] = []
@@ -87,6 +103,18 @@ class Recorder:
         self._constants: dict[float | bytes, int] = {}
         self._constant_parts: list[npt.NDArray[np.float64]] = []
         self._constant_count = 0
+
+    # captures
+
+    def capture(self, slots: Slots, values: npt.NDArray[np.float64]) -> Slots:
+        """Slots here for values of the parent, as further inputs."""
+        captured = self.captured
+        for slot, value in zip(slots.ravel().tolist(), values.ravel().tolist(), strict=True):
+            if slot not in captured:
+                captured[slot] = CAPTURES + len(captured)
+                self.captured_values.append(value)
+        found = [captured[slot] for slot in slots.ravel().tolist()]
+        return np.array(found, np.int64).reshape(slots.shape)
 
     # constants
 
@@ -133,34 +161,6 @@ class Recorder:
         if len(self._constant_parts) > 1:
             self._constant_parts = [np.concatenate(self._constant_parts)]
         return float(self._constant_parts[0][slot - CONSTANTS])
-
-    # another tape's instructions
-
-    def adopt(self, tape: FlatTape) -> Slots:
-        """Copy a tape's instructions, reading this recorder's first inputs; for a new recorder.
-
-        Returns
-        -------
-        ndarray
-            For every slot of `tape`, its slot here.
-        """
-        first_input, first_result = tape.first_input, tape.first_result
-        slots = np.arange(tape.slots, dtype=np.int64)
-        slots[1:first_input] += CONSTANTS - 1
-        slots[first_input:first_result] += 1 - first_input
-        slots[first_result:] += RESULTS - first_result
-        if len(tape.constants):
-            self._append_constants(tape.constants)
-        code = tape.code.astype(np.int64)
-        is_scalar = code[:, 0] != VECTOR
-        code[is_scalar, 1:] = slots[code[is_scalar, 1:]]
-        self.code += code.ravel().tolist()
-        self.vectors += [_renumbered(instruction, slots) for instruction in tape.vectors]
-        self.next_slot += tape.slots - first_result
-        for guard in tape.guards:
-            self.guards.append(Guard(int(slots[guard.slot]), guard.outcome, guard.location))
-            self.guarded.add(int(slots[guard.slot]))
-        return slots
 
     # instructions
 
@@ -313,7 +313,8 @@ class Recorder:
 
     def finish(self, outputs: Slots, point: npt.NDArray[np.float64]) -> FlatTape:
         """The tape recorded so far, with the given output slots."""
-        total = 1 + self._constant_count + self.inputs + (self.next_slot - RESULTS)
+        inputs = self.inputs + len(self.captured)
+        total = 1 + self._constant_count + inputs + (self.next_slot - RESULTS)
         if total > _MAX_SLOTS:
             raise TapeError(
                 f"the recording needs {total} slots, and a tape holds at most {_MAX_SLOTS}; "
@@ -326,7 +327,7 @@ class Recorder:
             code=code.astype(np.int32),
             vectors=tuple(_renumbered(instruction, self._final) for instruction in self.vectors),
             constants=np.concatenate([np.zeros(0), *self._constant_parts]),
-            inputs=self.inputs,
+            inputs=inputs,
             outputs=self._final(outputs.ravel()),
             guards=tuple(
                 Guard(int(self._final(np.int64(guard.slot))), guard.outcome, guard.location)
@@ -340,18 +341,22 @@ class Recorder:
         """Slots in the final numbering: null, constants, inputs, results."""
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
-        return np.where(
-            slots >= RESULTS,
-            slots - RESULTS + 1 + constants + self.inputs,
-            np.where(
-                slots >= CONSTANTS, slots - CONSTANTS + 1, np.where(slots > 0, slots + constants, 0)
-            ),
+        first_capture = 1 + constants + self.inputs
+        return np.select(
+            [slots >= RESULTS, slots >= CONSTANTS, slots >= CAPTURES, slots > 0],
+            [
+                slots - RESULTS + first_capture + len(self.captured),
+                slots - CONSTANTS + 1,
+                slots - CAPTURES + first_capture,
+                slots + constants,
+            ],
         )
 
 
-def _renumbered(instruction: VectorInstruction, slots: Callable[[Any], Slots] | Slots) -> Any:
+def _renumbered(
+    instruction: VectorInstruction, new: Callable[[npt.ArrayLike], Slots]
+) -> VectorInstruction:
     """A vector instruction whose operands are read from other slots, region by region."""
-    new = slots if callable(slots) else slots.__getitem__
     views = tuple(
         View(int(new(view.base)), view.strides)
         if view.table is None
@@ -374,7 +379,7 @@ def user_location() -> Location:
 
 
 def _region(slot: int) -> int:
-    return 0 if slot < CONSTANTS else 1 if slot < RESULTS else 2
+    return sum(slot >= base for base in (CAPTURES, CONSTANTS, RESULTS))
 
 
 def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "TracedScalar",
     "as_floats",
     "as_traced",
+    "innermost",
     "lift",
     "wrap",
 ]
@@ -87,7 +88,7 @@ class Traced:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._apply_ufunc(self.recorder, ufunc, method, inputs, options)
+        return self._apply_ufunc(ufunc, method, inputs, options)
 
     def __array_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...], options: dict[str, Any]
@@ -418,11 +419,7 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
     """
     if isinstance(operand, Traced):
         if operand.recorder is not recorder:
-            raise TraceError(
-                f"a value {operand!r} of one recording was used in another at {user_location()}: "
-                "traced values live as long as the call that recorded them. Return the value "
-                "instead of storing it, and pass it to the other function as an argument"
-            )
+            return _captured(recorder, operand)
         if isinstance(operand, TracedScalar):
             return operand.slots, operand.value
         assert isinstance(operand, TracedArray)
@@ -438,6 +435,46 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
         )
     floats = array.astype(np.float64)
     return recorder.constant_array(floats), array if array.dtype.kind == "b" else floats
+
+
+def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
+    """Slots for a value of a recording around this one, as further inputs of this one."""
+    parent = recorder.parent
+    if parent is None or operand.recorder.depth >= recorder.depth:
+        raise TraceError(
+            f"a value {operand!r} of one recording was used in another at {user_location()}: "
+            "traced values live as long as the call that recorded them. Return the value "
+            "instead of storing it, and pass it to the other function as an argument"
+        )
+    slots, values = lift(parent, operand)
+    return recorder.capture(np.asarray(slots), np.asarray(values, np.float64)), values
+
+
+def innermost(*operands: Any) -> Recorder:
+    """The recorder to write an operation to: of several nested ones the innermost.
+
+    Looks into lists, tuples and object arrays; raises LookupError where nothing is traced.
+    """
+    found: Recorder | None = None
+    for operand in operands:
+        if isinstance(operand, Traced):
+            recorder = operand.recorder
+        elif isinstance(operand, list | tuple) or (
+            isinstance(operand, np.ndarray) and operand.dtype == object
+        ):
+            try:
+                recorder = innermost(
+                    *(operand.flat if isinstance(operand, np.ndarray) else operand)
+                )
+            except LookupError:
+                continue
+        else:
+            continue
+        if found is None or recorder.depth > found.depth:
+            found = recorder
+    if found is None:
+        raise LookupError
+    return found
 
 
 def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _Values]:

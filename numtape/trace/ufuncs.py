@@ -12,8 +12,8 @@ import numpy.typing as npt
 from numtape.errors import TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, row_of_ufunc
 from numtape.ops.values import value_of_row
-from numtape.trace.recorder import Recorder, user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, TracedArray, TracedScalar, lift
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, TracedArray, TracedScalar, innermost, lift
 
 __all__ = ["apply_row"]
 
@@ -35,7 +35,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 
     The value is NumPy's own, unless it is given.
     """
-    recorder = next(operand.recorder for operand in operands if isinstance(operand, Traced))
+    recorder = innermost(*operands)
     lifted = [lift(recorder, operand) for operand in operands]
     values = [values for _, values in lifted]
     if value is None:
@@ -79,9 +79,7 @@ _BITWISE = {
 }
 
 
-def _apply_ufunc(
-    recorder: Recorder, ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]
-) -> Any:
+def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
     out = options.pop("out", None)
     if options.get("where") is True:
@@ -92,7 +90,7 @@ def _apply_ufunc(
     elif options:
         result = NotImplemented
     else:
-        result = _call_ufunc(recorder, ufunc, inputs)
+        result = _call_ufunc(ufunc, inputs)
     if result is NotImplemented:
         details = "".join(f", {name}={value!r}" for name, value in options.items())
         call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
@@ -113,13 +111,13 @@ def _apply_ufunc(
     return target
 
 
-def _call_ufunc(recorder: Recorder, ufunc: Any, inputs: tuple[Any, ...]) -> Any:
+def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if len(inputs) == 1 and type(inputs[0]) is TracedScalar:  # the hot path of scalar code
         row = _row_of(ufunc)
         (x,) = inputs
         if row is not None and type(x.value) is float:
-            slot = recorder.scalar(OPCODE[row.name], x.slot, 0)
-            return TracedScalar(recorder, slot, ufunc(x.value).item())
+            slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
+            return TracedScalar(x.recorder, slot, ufunc(x.value).item())
     if ufunc is np.matmul:
         return NUMPY_FUNCTIONS[np.matmul](*inputs)
     row = _row_of(ufunc)

@@ -1,0 +1,146 @@
+"""Derivatives taken inside a function that is being recorded.
+
+The inner function is recorded at its values on a tape of its own, its arguments
+fresh inputs of that tape, so one derivative's perturbation cannot be mistaken
+for another's. The derivative tape is then written into the outer recording, on
+the slots that the arguments and the captured values have there.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.functions.runner import Runner
+from numtape.functions.selection import Selection
+from numtape.functions.signature import read_call
+from numtape.functions.tape import choose_mode, record_call_inside
+from numtape.functions.trees import flatten, map_leaves
+from numtape.tape.flat import FlatTape
+from numtape.trace.recorder import Recorder, Slots
+from numtape.trace.traced import Traced, as_traced, lift, wrap
+from numtape.transform.builder import replay
+from numtape.transform.derivative import (
+    adjoint,
+    jacobian_by_columns,
+    jacobian_by_rows,
+    tangent,
+)
+
+__all__ = ["InnerTape", "plain_values"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class InnerTape:
+    """A tape recorded inside another recording, with the methods of a `Tape`.
+
+    Results are traced values of the outer recording. The point is that of the
+    recording, so the arguments that methods take are not looked at again.
+
+    Parameters
+    ----------
+    outer : Recorder
+    function : callable
+    arguments : sequence
+        Trees that may hold traced values.
+    has_aux : bool
+    """
+
+    def __init__(
+        self,
+        outer: Recorder,
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        has_aux: bool = False,
+    ) -> None:
+        call = read_call(map_leaves(plain_values, list(arguments)))
+        self.tape, captured = record_call_inside(function, call, has_aux)
+        self._outer = outer
+        inputs = [
+            lift(outer, leaf)[0].ravel()
+            for leaf, shape in zip(flatten(list(arguments))[0], call.signature.shapes, strict=True)
+            if shape is not None
+        ]
+        self._inputs = np.concatenate([np.zeros(0, np.int64), *inputs])
+        self._captured = np.array(captured, np.int64)
+
+    def _run(self, flat: FlatTape, seeds: Any = ()) -> Any:
+        """Write a tape into the outer recording; its outputs as one traced array.
+
+        The tape's inputs are the point, the captured values, and the seeds.
+        """
+        slots, values = lift(self._outer, np.ravel(seeds) if len(seeds) else np.zeros(0))
+        inputs: Slots = np.concatenate([self._inputs, self._captured, np.asarray(slots).ravel()])
+        point = self.tape.flat.point
+        outputs = np.empty(len(flat.outputs))
+        Runner(flat).evaluate(np.concatenate([point, np.ravel(values)]), outputs)
+        written = np.asarray(replay(flat, self._outer, inputs))
+        return wrap(self._outer, written[flat.outputs], outputs)
+
+    # the methods of a tape
+
+    def __call__(self, *arguments: Any) -> Any:
+        """The value."""
+        return self.tape.result.build(self._run(self.tape.flat))
+
+    def auxiliary(self, arguments: Sequence[Any]) -> Any:
+        """The auxiliary result."""
+        return self.tape.result.build_aux(self._run(self.tape.flat))
+
+    def gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
+        """The gradient of a scalar function."""
+        return self.value_and_gradient(*arguments, argnums=argnums)[1]
+
+    def value_and_gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
+        """The value and the gradient of a scalar function."""
+        self.tape.check_scalar()
+        return self.value_and_jacobian(*arguments, argnums=argnums, mode="reverse")
+
+    def jacobian(
+        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+    ) -> Any:
+        """The Jacobian."""
+        return self.value_and_jacobian(*arguments, argnums=argnums, mode=mode)[1]
+
+    def value_and_jacobian(
+        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+    ) -> Any:
+        """The value and the Jacobian."""
+        selection: Selection = self.tape.select(argnums)
+        flat, result = self.tape.derivatives.tape, self.tape.result
+        mode = choose_mode(mode, len(selection.inputs), result.size)
+        derive = jacobian_by_columns if mode == "forward" else jacobian_by_rows
+        outputs = self._run(derive(flat, selection.inputs))
+        matrix = outputs[result.size :].reshape(result.size, len(selection.inputs))
+        blocks = selection.jacobian(matrix, result.shapes)
+        return result.build(outputs[: result.size]), result.structure.build(blocks)
+
+    def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
+        """The value and its derivative along tangents, which may be traced."""
+        flat, result = self.tape.derivatives.tape, self.tape.result
+        leaves = [np.ravel(self._traced(leaf)) for leaf in flatten(list(tangents))[0]]
+        still = [np.zeros(len(self._captured))]  # captured values do not move
+        outputs = self._run(tangent(flat), np.concatenate([*leaves, *still]))
+        value, derivative = outputs[: result.size], outputs[result.size :]
+        return result.build(value), result.build(derivative)
+
+    def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
+        """The value and the gradients of its elements times cotangents, which may be traced."""
+        flat, result = self.tape.derivatives.tape, self.tape.result
+        leaves = [np.ravel(self._traced(leaf)) for leaf in flatten(cotangents)[0]]
+        outputs = self._run(adjoint(flat), np.concatenate(leaves))
+        gradient = outputs[result.size :]
+        return result.build(outputs[: result.size]), self.tape.gradients(gradient)
+
+    def _traced(self, leaf: Any) -> Any:
+        return as_traced(self._outer, leaf)
+
+
+def plain_values(leaf: Any) -> Any:
+    """A traced leaf's value at the recording point; other leaves as they are."""
+    if not isinstance(leaf, Traced):
+        return leaf
+    values = np.array(leaf.values, np.float64)  # type: ignore[attr-defined]
+    return values if values.ndim else float(values)

@@ -1,0 +1,73 @@
+"""What a recorded function returned: the tree that a tape's outputs are put back into."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.functions.selection import cut
+from numtape.functions.trees import Structure, flatten
+
+__all__ = ["TRACED", "Result"]
+
+Floats = npt.NDArray[np.float64]
+
+# Stands among the leaves of an auxiliary result for one that is an output of the tape.
+TRACED = object()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The tree that a recorded function returned.
+
+    Attributes
+    ----------
+    structure : Structure
+    shapes : tuple
+        Of each leaf.
+    aux : Structure or None
+        Of the auxiliary result, whose traced leaves are the last outputs.
+    aux_leaves : tuple
+        Leaves of the auxiliary result; None in the place of a traced one.
+    aux_shapes : tuple
+        Of its traced leaves.
+    """
+
+    structure: Structure
+    shapes: tuple[tuple[int, ...], ...]
+    aux: Structure | None = None
+    aux_leaves: tuple[Any, ...] = ()
+    aux_shapes: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many outputs, not counting the auxiliary ones."""
+        return sum(math.prod(shape) for shape in self.shapes)
+
+    def build(self, outputs: Any) -> Any:
+        """The tree with these outputs."""
+        if self.structure.kind is None and self.aux is None:
+            shape = self.shapes[0]
+            return outputs.reshape(shape) if shape else outputs.item()
+        return self.structure.build(cut(outputs, self.shapes))
+
+    def build_aux(self, outputs: Any) -> Any:
+        """The auxiliary tree with the outputs after the first `size`."""
+        assert self.aux is not None
+        traced = iter(cut(outputs[self.size :], self.aux_shapes))
+        return self.aux.build(next(traced) if leaf is TRACED else leaf for leaf in self.aux_leaves)
+
+    def flat(self, cotangents: Any) -> Floats:
+        """Cotangents as a vector, checked against this tree."""
+        leaves, structure = flatten(cotangents)
+        shapes = tuple(np.shape(leaf) for leaf in leaves)
+        if structure != self.structure or shapes != self.shapes:
+            raise InputError(
+                f"cotangents of structure {structure} and shapes {shapes} were given for a result "
+                f"of structure {self.structure} and shapes {self.shapes}: they must "
+                "be the same. Pass a tree like the function's result"
+            )
+        return np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in leaves)])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
-from numtape.trace.recorder import Slots, view_of
+from numtape.trace.recorder import RESULTS, Slots, view_of
 from numtape.transform.builder import Builder, replay
 from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.passes import remove_dead
@@ -79,83 +79,91 @@ def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
 class _Derivation:
     """A tape being differentiated into a new one.
 
-    Slots of the old tape index `primal`, tangents and adjoints; all slots kept
-    in those belong to the new tape. They are lists for tapes of scalar
+    The tape is first written, simplified, to a builder; then those instructions
+    are walked, and the rules written after them. Tangents and adjoints are slots
+    by *place*: inputs from 1, then results in order; place 0 is for the null
+    slot and for constants, and stays zero. They are lists for tapes of scalar
     instructions, where Python integers are quicker, and arrays for others.
     """
 
     def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
         self.tape = tape
-        self.builder = Builder(tape.inputs + extra_inputs)
-        self.primal = replay(tape, self.builder, range(1, tape.inputs + 1))
-        self.operands = [instruction.operand_slots() for instruction in tape.vectors]
-        self.code = tape.code.tolist()
-        self.results = tape.results.tolist()
+        self.builder = builder = Builder(tape.inputs + extra_inputs)
+        slots = replay(tape, builder, range(1, tape.inputs + 1))
+        self.outputs = np.array(slots, np.int64)[tape.outputs]
+        self.is_scalar = not builder.vectors
+        code = np.array(builder.code, np.int64).reshape(-1, 3)
+        self.code = code.tolist()
+        is_vector = code[:, 0] == VECTOR
+        starts = np.zeros(len(code) + 1, np.int64)
+        np.cumsum(np.where(is_vector, code[:, 2], 1), out=starts[1:])
+        self.results = (starts + 1 + tape.inputs).tolist()
+        self.places = np.where(is_vector[:, None], 0, self._places(code[:, 1:])).tolist()
+        self.operands = [
+            tuple((slots, self._places(slots)) for slots in instruction.operand_slots())
+            for instruction in builder.vectors
+        ]
+        self.vectors = list(builder.vectors)
+
+    def _places(self, slots: Slots) -> Slots:
+        """The places of slots."""
+        inputs = self.tape.inputs
+        return np.select(
+            [slots >= RESULTS, slots <= inputs], [slots - RESULTS + 1 + inputs, slots], 0
+        )
 
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """The new tape, with the old outputs and then the derivatives' slots."""
-        values = np.array(self.primal, np.int64)[self.tape.outputs]
         point = np.concatenate([self.tape.point, extra_point])
-        return remove_dead(self.builder.finish(np.concatenate([values, derivatives]), point))
+        outputs = np.concatenate([self.outputs, derivatives])
+        return remove_dead(self.builder.finish(outputs, point))
 
     def _column(self) -> Any:
-        """A tangent or adjoint for every slot of the old tape, all zero."""
-        return [0] * self.tape.slots if self.tape.is_scalar else np.zeros(self.tape.slots, np.int64)
+        """A tangent or adjoint for every place, all zero."""
+        count = self.results[-1]
+        return [0] * count if self.is_scalar else np.zeros(count, np.int64)
 
     # forward
 
     def forward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The tangents of the outputs, a column for each column of `seeds`."""
-        tape = self.tape
         columns = [self._column() for _ in range(seeds.shape[1])]
         for column, seed in zip(columns, seeds.T, strict=True):
-            for place, slot in zip(
-                (tape.first_input + inputs).tolist(), seed.tolist(), strict=True
-            ):
+            for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
                 column[place] = slot
         add = self.builder.scalar
-        for (opcode, a, b), result, end in zip(
-            self.code, self.results, self.results[1:], strict=False
-        ):
+        for number, (opcode, a, b) in enumerate(self.code):
+            result = self.results[number]
             if opcode == VECTOR:
-                slots = np.arange(result, end)
                 for column in columns:
-                    self._forward_vector(tape.vectors[a], self.operands[a], slots, column)
+                    self._forward_vector(a, result, column)
                 continue
             if _FLAT[opcode]:
                 continue
             partials: list[tuple[int, int] | None] = [None, None]
             for column in columns:
                 total = 0
-                for k, operand in ((0, a), (1, b)):
-                    seed = int(column[operand])
+                for k, place in enumerate(self.places[number]):
+                    seed = int(column[place])
                     if seed:
                         part = self._product(partials, k, opcode, a, b, result, seed)
                         total = add(_ADD, total, part) if total and part else total or part
                 column[result] = total
-        return (
-            np.array([np.array(column)[tape.outputs] for column in columns])
-            .reshape(len(columns), -1)
-            .T
+        places = self._places(self.outputs).tolist()
+        return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
+            len(places), len(columns)
         )
 
-    def _forward_vector(
-        self,
-        instruction: VectorInstruction,
-        operands: tuple[Slots, ...],
-        result: Slots,
-        column: Slots,
-    ) -> None:
-        moving = [column[operand] for operand in operands]
+    def _forward_vector(self, number: int, start: int, column: Slots) -> None:
+        instruction, operands = self.vectors[number], self.operands[number]
+        moving = [column[places] for _, places in operands]
         seeds = tuple(slots if slots.any() else None for slots in moving)
         if all(seed is None for seed in seeds):
             return
-        result = result.reshape(instruction.result)
+        places, result = self._result(instruction, start)
         if instruction.kind != MAP:
-            primal = tuple(self.primal[operand] for operand in operands)
-            column[result] = tangent_rule(
-                self.builder, instruction, primal, seeds, self.primal[result]
-            )
+            slots = tuple(slots for slots, _ in operands)
+            column[places] = tangent_rule(self.builder, instruction, slots, seeds, result)
             return
         total: Slots | None = None
         for k, seed in enumerate(seeds):
@@ -165,58 +173,64 @@ class _Derivation:
             if part is not None:
                 total = part if total is None else self.builder.elementwise(_ADD, (total, part))
         if total is not None:
-            column[result] = total
+            column[places] = total
+
+    def _result(self, instruction: VectorInstruction, start: int) -> tuple[Slots, Slots]:
+        """Places and slots of a vector instruction's result, in its shape."""
+        places = np.arange(start, start + instruction.size).reshape(instruction.result)
+        return places, places - (1 + self.tape.inputs) + RESULTS
 
     # backward
 
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
-        tape = self.tape
         active = self._active(inputs)
         columns = [self._column() for _ in range(seeds.shape[1])]
+        outputs = self._places(self.outputs).tolist()
         for column, seed in zip(columns, seeds.T, strict=True):
-            for output, slot in zip(tape.outputs.tolist(), seed.tolist(), strict=True):
+            for output, slot in zip(outputs, seed.tolist(), strict=True):
                 if slot and active[output]:
                     self._add(column, output, slot)
         for number in range(len(self.code) - 1, -1, -1):
             opcode, a, b = self.code[number]
             result = self.results[number]
             if opcode == VECTOR:
-                slots = np.arange(result, self.results[number + 1])
                 for column in columns:
-                    self._backward_vector(a, slots, column, active)
+                    self._backward_vector(a, result, column, active)
                 continue
-            operands = [(k, s) for k, s in ((0, a), (1, b)) if active[s]]
-            if not operands:
+            if not active[result]:
                 continue
+            operands = [(k, place) for k, place in enumerate(self.places[number]) if active[place]]
             partials: list[tuple[int, int] | None] = [None, None]
             for column in columns:
                 weight = int(column[result])
                 if weight:
-                    for k, operand in operands:
+                    for k, place in operands:
                         part = self._product(partials, k, opcode, a, b, result, weight)
                         if part:
-                            self._add(column, operand, part)
-        places = (tape.first_input + inputs).tolist()
+                            self._add(column, place, part)
+        places = (1 + inputs).tolist()
         return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
             len(places), len(columns)
         )
 
     def _active(self, inputs: Slots) -> Any:
-        """Which slots depend, through derivatives that are not zero, on the chosen inputs."""
-        tape = self.tape
-        active: Any = [False] * tape.slots if tape.is_scalar else np.zeros(tape.slots, bool)
-        for place in (tape.first_input + inputs).tolist():
+        """Which places depend, through derivatives that are not zero, on the chosen inputs."""
+        count = self.results[-1]
+        active: Any = [False] * count if self.is_scalar else np.zeros(count, bool)
+        for place in (1 + inputs).tolist():
             active[place] = True
-        for (opcode, a, b), result, end in zip(
-            self.code, self.results, self.results[1:], strict=False
-        ):
+        for number, (opcode, vector, _) in enumerate(self.code):
+            result = self.results[number]
             if opcode != VECTOR:
+                a, b = self.places[number]
                 active[result] = (active[a] or active[b]) and not _FLAT[opcode]
                 continue
-            instruction = tape.vectors[a]
+            instruction = self.vectors[vector]
             if instruction.kind != MAP or not _FLAT[instruction.opcode]:
-                active[result:end] = any(active[slots].any() for slots in self.operands[a])
+                active[result : self.results[number + 1]] = any(
+                    active[places].any() for _, places in self.operands[vector]
+                )
         return active
 
     def _add(self, column: Any, place: int, slot: int) -> None:
@@ -224,26 +238,32 @@ class _Derivation:
         present = int(column[place])
         column[place] = self.builder.scalar(_ADD, present, slot) if present else slot
 
-    def _backward_vector(self, number: int, result: Slots, column: Slots, active: Any) -> None:
-        if not column[result].any():
+    def _backward_vector(self, number: int, start: int, column: Slots, active: Any) -> None:
+        instruction, operands = self.vectors[number], self.operands[number]
+        places, result = self._result(instruction, start)
+        weights = column[places]
+        if not weights.any() or not active[places].any():
             return
-        instruction, operands = self.tape.vectors[number], self.operands[number]
-        result = result.reshape(instruction.result)
-        wanted = tuple(bool(active[operand].any()) for operand in operands)
+        wanted = tuple(bool(active[places].any()) for _, places in operands)
         if instruction.kind == MAP:
-            for k, operand in enumerate(operands):
+            for k, (_, targets) in enumerate(operands):
                 if wanted[k]:
-                    part = self._array_product(instruction, operands, result, k, column[result])
-                    self._accumulate(column, operand, part, active)
+                    part = self._array_product(instruction, operands, result, k, weights)
+                    self._accumulate(column, targets, part, active)
             return
-        primal = tuple(self.primal[operand] for operand in operands)
         for targets, part in adjoint_rule(
-            self.builder, instruction, operands, primal, wanted, self.primal[result], column[result]
+            self.builder,
+            instruction,
+            tuple(targets for _, targets in operands),
+            tuple(slots for slots, _ in operands),
+            wanted,
+            result,
+            weights,
         ):
             self._accumulate(column, targets, part, active)
 
     def _accumulate(self, column: Slots, targets: Slots, part: Slots | None, active: Any) -> None:
-        """Add contributions to the adjoints of target slots, which may repeat."""
+        """Add contributions to the adjoints of target places, which may repeat."""
         if part is None:
             return
         part = np.broadcast_to(part, targets.shape)
@@ -260,9 +280,9 @@ class _Derivation:
         chosen = active[targets] & (part != 0)
         if not chosen.all():
             targets, part = targets[chosen], part[chosen]
-        unique, places = np.unique(targets, return_inverse=True)
+        unique, order = np.unique(targets, return_inverse=True)
         if len(unique) < len(targets):
-            part, targets = self.builder.scatter(part, places, len(unique)), unique
+            part, targets = self.builder.scatter(part, order, len(unique)), unique
         present = column[targets]
         fresh = present == 0
         column[targets[fresh]] = part[fresh]
@@ -284,19 +304,18 @@ class _Derivation:
     ) -> int:
         """The k-th partial of a scalar instruction times a seed; 0 where that is zero by structure.
 
-        `partials` keeps, for one instruction, each partial's slot and the opcode to multiply with.
+        `a` and `b` are slots, `result` a place; `partials` keeps, for one
+        instruction, each partial's slot and the opcode to multiply with.
         """
         builder = self.builder
         kept = partials[k]
         if kept is None:
-            primal = self.primal
-            x, y = int(primal[a]), int(primal[b])
-            exponent = builder.known(y) if _HOLDS_CONSTANT[opcode] else None
+            exponent = builder.known(b) if _HOLDS_CONSTANT[opcode] else None
             rule = template(opcode, k, exponent)
             if rule is None:
                 kept = (0, 0)
             else:
-                places = (x, y, int(primal[result]), 0)
+                places = (a, b, result - 1 - self.tape.inputs + RESULTS, 0)
                 made: list[int] = []
                 for operation, left, right in rule.instructions:
                     made.append(
@@ -317,7 +336,7 @@ class _Derivation:
     def _array_product(
         self,
         instruction: VectorInstruction,
-        operands: tuple[Slots, ...],
+        operands: tuple[tuple[Slots, Slots], ...],
         result: Slots,
         k: int,
         seeds: Slots,
@@ -334,12 +353,9 @@ class _Derivation:
         if isinstance(rule, float):
             partial = np.array(builder.constant(rule))
         else:
-            x, y = (
-                Expression(builder, self.primal[_once(slots)])
-                for slots in (operands[0], operands[-1])
-            )
+            x, y = (Expression(builder, _once(slots)) for slots, _ in (operands[0], operands[-1]))
             exponent = y.constant if _HOLDS_CONSTANT[opcode] else None
-            found = rule(x, y, Expression(builder, self.primal[result]))
+            found = rule(x, y, Expression(builder, result))
             if isinstance(found, Expression):
                 if found.constant == 0.0:
                     return None

@@ -64,7 +64,7 @@ def tangent_rule(
 def adjoint_rule(
     builder: Builder,
     instruction: VectorInstruction,
-    originals: tuple[Slots, ...],
+    places: tuple[Slots, ...],
     operands: tuple[Slots, ...],
     wanted: tuple[bool, ...],
     result: Slots,
@@ -76,8 +76,8 @@ def adjoint_rule(
     ----------
     builder : Builder
     instruction : VectorInstruction
-    originals, operands : tuple of ndarray
-        Slots of each operand in the tape that is differentiated, and in the new one.
+    places, operands : tuple of ndarray
+        For each operand, the places of its adjoints and its slots.
     wanted : tuple of bool
         Whether each operand depends on an input.
     result, adjoints : ndarray
@@ -86,17 +86,17 @@ def adjoint_rule(
     Yields
     ------
     targets, contributions : ndarray
-        Original slots of operand elements, and what is to be added to their adjoints.
+        Places of operand elements, and what is to be added to their adjoints.
     """
     if instruction.kind == PRODUCT:
         a, b = operands
         if wanted[0]:
-            yield originals[0], builder.product(adjoints, b.swapaxes(-1, -2))
+            yield places[0], builder.product(adjoints, b.swapaxes(-1, -2))
         if wanted[1]:
-            yield originals[1], builder.product(a.swapaxes(-1, -2), adjoints)
+            yield places[1], builder.product(a.swapaxes(-1, -2), adjoints)
     elif instruction.kind == REDUCE:
         walk = _Reduction(instruction)
-        targets, spread = walk.arrange(originals[0]), walk.spread(adjoints)
+        targets, spread = walk.arrange(places[0]), walk.spread(adjoints)
         if walk.name == "add":
             yield targets, np.broadcast_to(spread, targets.shape)
         else:
@@ -104,9 +104,9 @@ def adjoint_rule(
             yield targets, builder.elementwise(OPCODE["scale"], (share, spread))
     elif instruction.kind == ACCUMULATE:
         backward = adjoints.ravel()[_places(instruction)][..., ::-1]
-        yield originals[0], builder.accumulate("add", backward, -1)[..., ::-1]
+        yield places[0], builder.accumulate("add", backward, -1)[..., ::-1]
     else:
-        yield originals[0], adjoints.ravel()[instruction.targets]
+        yield places[0], adjoints.ravel()[instruction.targets]
 
 
 class _Reduction:

@@ -218,19 +218,25 @@ def _multiply_by(opcode: int) -> Callable[[Builder, int, int], int | None]:
     """`multiply` and `scale`: signs move outwards, where sums take them up."""
 
     def multiply(builder: Builder, a: int, b: int) -> int | None:
-        negated = builder._negated
-        for factor, other in ((a, b), (b, a)):
-            value = builder.known(factor)
-            if value == 1.0:
-                return other
-            if value == -1.0:
-                return builder.scalar(_NEGATIVE, other, 0)
-            if value is not None and other in negated:
-                return builder.scalar(opcode, builder.constant(-value), negated[other])
-        if a in negated or b in negated:
-            product = builder.scalar(opcode, negated.get(a, a), negated.get(b, b))
-            both = a in negated and b in negated
-            return product if both else builder.scalar(_NEGATIVE, product, 0)
+        negated, written = builder._negated, builder._written
+        if a in written:
+            return by_constant(builder, b, a, written[a])
+        if b in written:
+            return by_constant(builder, a, b, written[b])
+        if a in negated:
+            product = builder.scalar(opcode, negated[a], negated.get(b, b))
+            return product if b in negated else builder.scalar(_NEGATIVE, product, 0)
+        if b in negated:
+            return builder.scalar(_NEGATIVE, builder.scalar(opcode, a, negated[b]), 0)
+        return None
+
+    def by_constant(builder: Builder, other: int, slot: int, value: float) -> int | None:
+        if value == 1.0:
+            return other
+        if value == -1.0:
+            return builder.scalar(_NEGATIVE, other, 0)
+        if other in builder._negated:
+            return builder.scalar(opcode, builder.constant(-value), builder._negated[other])
         return None
 
     return multiply

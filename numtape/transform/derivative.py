@@ -131,24 +131,26 @@ class _Derivation:
         for column, seed in zip(columns, seeds.T, strict=True):
             for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
                 column[place] = slot
-        add = self.builder.scalar
-        for number, (opcode, a, b) in enumerate(self.code):
+        scalar, one = self.builder.scalar, self.builder.constant(1.0)
+        for number, (opcode, vector, _) in enumerate(self.code):
             result = self.results[number]
             if opcode == VECTOR:
                 for column in columns:
-                    self._forward_vector(a, result, column)
+                    self._forward_vector(vector, result, column)
                 continue
             if _FLAT[opcode]:
                 continue
-            partials: list[tuple[int, int] | None] = [None, None]
-            for column in columns:
-                total = 0
-                for k, place in enumerate(self.places[number]):
+            for k, place in enumerate(self.places[number]):
+                moving = [column for column in columns if column[place]]
+                partial = self._partial(number, k) if moving else None
+                if partial is None:
+                    continue
+                slot, times = partial
+                for column in moving:
                     seed = int(column[place])
-                    if seed:
-                        part = self._product(partials, k, opcode, a, b, result, seed)
-                        total = add(_ADD, total, part) if total and part else total or part
-                column[result] = total
+                    part = seed if slot == one else scalar(times, slot, seed)
+                    present = int(column[result])
+                    column[result] = scalar(_ADD, present, part) if present else part
         places = self._places(self.outputs).tolist()
         return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
             len(places), len(columns)
@@ -191,24 +193,27 @@ class _Derivation:
             for output, slot in zip(outputs, seed.tolist(), strict=True):
                 if slot and active[output]:
                     self._add(column, output, slot)
+        scalar, one = self.builder.scalar, self.builder.constant(1.0)
         for number in range(len(self.code) - 1, -1, -1):
-            opcode, a, b = self.code[number]
+            opcode, vector, _ = self.code[number]
             result = self.results[number]
             if opcode == VECTOR:
                 for column in columns:
-                    self._backward_vector(a, result, column, active)
+                    self._backward_vector(vector, result, column, active)
                 continue
-            if not active[result]:
+            live = [column for column in columns if column[result]]
+            if not live or not active[result]:
                 continue
-            operands = [(k, place) for k, place in enumerate(self.places[number]) if active[place]]
-            partials: list[tuple[int, int] | None] = [None, None]
-            for column in columns:
-                weight = int(column[result])
-                if weight:
-                    for k, place in operands:
-                        part = self._product(partials, k, opcode, a, b, result, weight)
-                        if part:
-                            self._add(column, place, part)
+            for k, place in enumerate(self.places[number]):
+                partial = self._partial(number, k) if active[place] else None
+                if partial is None:
+                    continue
+                slot, times = partial
+                for column in live:
+                    weight = int(column[result])
+                    part = weight if slot == one else scalar(times, slot, weight)
+                    present = int(column[place])
+                    column[place] = scalar(_ADD, present, part) if present else part
         places = (1 + inputs).tolist()
         return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
             len(places), len(columns)
@@ -292,46 +297,28 @@ class _Derivation:
 
     # partials times seeds
 
-    def _product(
-        self,
-        partials: list[tuple[int, int] | None],
-        k: int,
-        opcode: int,
-        a: int,
-        b: int,
-        result: int,
-        seed: int,
-    ) -> int:
-        """The k-th partial of a scalar instruction times a seed; 0 where that is zero by structure.
+    def _partial(self, number: int, k: int) -> tuple[int, int] | None:
+        """The k-th partial of a scalar instruction, recorded; None where it is 0.
 
-        `a` and `b` are slots, `result` a place; `partials` keeps, for one
-        instruction, each partial's slot and the opcode to multiply with.
+        Returns
+        -------
+        slot, opcode
+            Of the partial, and of the operation to multiply it with a seed.
         """
+        opcode, a, b = self.code[number]
         builder = self.builder
-        kept = partials[k]
-        if kept is None:
-            exponent = builder.known(b) if _HOLDS_CONSTANT[opcode] else None
-            rule = template(opcode, k, exponent)
-            if rule is None:
-                kept = (0, 0)
-            else:
-                places = (a, b, result - 1 - self.tape.inputs + RESULTS, 0)
-                made: list[int] = []
-                for operation, left, right in rule.instructions:
-                    made.append(
-                        builder.scalar(
-                            operation,
-                            _placed(builder, left, places, made),
-                            _placed(builder, right, places, made),
-                        )
-                    )
-                slot = _placed(builder, rule.result, places, made)
-                kept = (slot, _SCALE if rule.singular else _MULTIPLY)
-            partials[k] = kept
-        partial, times = kept
-        if partial == 0 or builder.known(partial) == 0.0:
-            return 0
-        return builder.scalar(times, partial, seed)
+        rule = template(opcode, k, builder.known(b) if _HOLDS_CONSTANT[opcode] else None)
+        if rule is None:
+            return None
+        slots = (a, b, self.results[number] - 1 - self.tape.inputs + RESULTS, 0)
+        made: list[int] = []
+        for operation, left, right in rule.instructions:
+            x, y = _slot(builder, left, slots, made), _slot(builder, right, slots, made)
+            made.append(builder.scalar(operation, x, y))
+        slot = _slot(builder, rule.result, slots, made)
+        if builder.known(slot) == 0.0:
+            return None
+        return slot, _SCALE if rule.singular else _MULTIPLY
 
     def _array_product(
         self,
@@ -367,13 +354,13 @@ class _Derivation:
         return builder.elementwise(_SCALE if known.singular else _MULTIPLY, (partial, seeds))
 
 
-def _placed(
-    builder: Builder, reference: float | int, places: Sequence[int], made: Sequence[int]
+def _slot(
+    builder: Builder, reference: float | int, slots: Sequence[int], made: Sequence[int]
 ) -> int:
     """The slot that a template's reference stands for."""
     if isinstance(reference, float):
         return builder.constant(reference)
-    return made[reference] if reference >= 0 else places[-reference - 1]
+    return made[reference] if reference >= 0 else slots[-reference - 1]
 
 
 def _once(slots: Slots) -> Slots:

@@ -43,7 +43,7 @@ class Runner:
 
     def __init__(self, tape: FlatTape) -> None:
         self.tape = tape
-        self._plan: Plan | None = None
+        self._plans: dict[bool, Plan] = {}  # by whether for sweeps
         self._local = threading.local()
         self._lock = threading.Lock()
         self._derived: dict[Hashable, Runner] = {}
@@ -58,32 +58,38 @@ class Runner:
         try:
             workspace: Workspace = self._local.workspace
         except AttributeError:
-            workspace = self._local.workspace = Workspace(self._prepared())
+            workspace = self._local.workspace = Workspace(self._plan(False))
         return workspace
 
     def sweep_workspace(self) -> Workspace:
-        """This thread's memory for sweeping; it also evaluates."""
+        """This thread's memory for sweeping; in it every slot keeps its value."""
         try:
             workspace: Workspace = self._local.sweep_workspace
         except AttributeError:
-            workspace = Workspace(self._prepared(), sweeps=True)
-            self._local.sweep_workspace = self._local.workspace = workspace
+            workspace = self._local.sweep_workspace = Workspace(self._plan(True))
         return workspace
 
-    def _prepared(self) -> Plan:
+    def _plan(self, sweeps: bool) -> Plan:
         with self._lock:
-            if self._plan is None:
-                self._plan = Plan(self.tape)
-            return self._plan
+            if sweeps not in self._plans:
+                self._plans[sweeps] = Plan(self.tape, sweeps)
+            return self._plans[sweeps]
 
     def evaluate(self, x: Floats, y: Floats) -> int:
         """Write the outputs at x into y, or as many of them as it has room for."""
         workspace = self.workspace()
         return workspace.plan.evaluate(workspace.handle, x, y)
 
-    def slot_values(self) -> Floats:
-        """Every slot of this thread's last run."""
-        return self.workspace().values
+    def value_of(self, slot: int) -> float:
+        """What an output, guard or operand of a guard was in this thread's last `evaluate`."""
+        workspace = self.workspace()
+        return float(workspace.values[workspace.plan.places[slot]])
+
+    def slot_values(self, x: Floats) -> Floats:
+        """Every slot of a run at x."""
+        workspace = Workspace(Plan(self.tape, sweeps=True))
+        workspace.plan.evaluate(workspace.handle, x, np.empty(len(self.tape.outputs)))
+        return workspace.values
 
     # derivatives
 
@@ -108,7 +114,7 @@ class Runner:
         if self.tape.is_scalar:
             return float(self.sweep_workspace().gradient_output[0])
         runner = self._gradient_runner()
-        return float(runner.slot_values()[runner.tape.outputs[-1]])
+        return runner.value_of(int(runner.tape.outputs[-1]))
 
     def _gradient_runner(self) -> "Runner":
         return self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
@@ -189,7 +195,7 @@ class Runner:
             value = np.empty(rows)
             return self.evaluate(x, value), value, lambda dx: self.jvp(x, dx)[2]
         # A workspace of its own: others' runs must not overwrite the partials.
-        value, workspace = np.empty(rows), Workspace(self._prepared(), sweeps=True)
+        value, workspace = np.empty(rows), Workspace(self._plan(True))
         status = _kernels.linearize(workspace.handle, x, value)
 
         def push(direction: Floats) -> Floats:

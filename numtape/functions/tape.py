@@ -392,9 +392,7 @@ class Tape:
         """
         slots = None
         if values:
-            y = np.empty(len(self.flat.outputs))
-            self.runner.evaluate(self.flat.point, y)
-            slots = self.runner.slot_values()
+            slots = self.runner.slot_values(self.flat.point)
         return program(self.flat, slots, lines)
 
     def summary(self) -> str:
@@ -470,14 +468,14 @@ class Tape:
         guard = self.runner.evaluate(x, np.empty(len(self.flat.outputs)))
         if guard < 0:
             return None
-        return guard, float(self.runner.slot_values()[self.flat.guards[guard].slot])
+        return guard, self.runner.value_of(self.flat.guards[guard].slot)
 
     def _raise_branch(self, x: Floats) -> NoReturn:
         failed = self.failed_guard(x)
         assert failed is not None
         guard, outcome = failed
         raise BranchError(
-            f"{explain_guard(self.flat, guard, self.runner.slot_values())} when this tape was "
+            f"{explain_guard(self.flat, guard, self.runner.value_of)} when this tape was "
             "recorded: the function would take another path at this point. Record a tape here, or "
             "use numtape.grad and its like, which keep a tape for each path",
             guard,

@@ -33,10 +33,10 @@ from numtape.run.compile import kernel
 sqrt = np.sqrt
 
 # Fields of a workspace's handle.
-SLOTS = 0  # how many
+SLOTS = 0  # how many places for slots
 VALUES = 1  # float64[slots]
 INSTRUCTIONS = 2  # how many
-CODE = 3  # int32[instructions, 3]
+CODE = 3  # int32[instructions, 3]: opcode, a, b; results follow one another
 FIRST_INPUT = 4  # slot
 FIRST_RESULT = 5  # slot
 OPERATIONS = 6  # how many
@@ -49,7 +49,7 @@ GUARD_OUTCOMES = 12  # float64[guards]
 PARTIALS = 13  # float64[instructions, 2]
 SWEPT = 14  # float64[slots]: the adjoints or tangents of a sweep
 SEGMENTS = 15  # how many
-SEGMENT_TABLE = 16  # int64[segments, 4]: rows from, to, first result, words
+SEGMENT_TABLE = 16  # int64[segments, 4]: rows from, to, place of the result, words
 WORDS = 17  # how many
 WORD_TABLE = 18  # int64[words]: the vector instructions, encoded
 GATHERS = 19  # how many
@@ -59,7 +59,8 @@ FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
 ZERO = 25  # always 0, which the compiler does not know
-HANDLE_SIZE = 26
+PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 * the result's place, a, b
+HANDLE_SIZE = 27
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -226,14 +227,13 @@ def loop_of_one(h, opcode, x, y):
 
 
 @kernel
-def run_scalars(handle, start, stop, first_result):
+def run_scalars(handle, start, stop):
     """Run the scalar instructions of rows `start` to `stop`."""
     h = int64_array(handle, (HANDLE_SIZE,))
     v = float64_array(h[VALUES], (h[SLOTS],))
-    code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
-    r = first_result
+    code = int32_array(h[PLACED_CODE], (h[INSTRUCTIONS], 3))
     for i in range(start, stop):
-        opcode = code[i, 0]
+        opcode = code[i, 0] & 255
         x = v[code[i, 1]]
         y = v[code[i, 2]]
         if opcode == 0:  # add
@@ -308,8 +308,7 @@ def run_scalars(handle, start, stop, first_result):
             f = x
         else:
             f = loop_of_one(h, np.int64(opcode), x, y)
-        v[r] = f
-        r += 1
+        v[code[i, 0] >> 8] = f
 
 
 @kernel
@@ -956,7 +955,7 @@ def evaluate(handle, x, y):
     """Evaluate a tape of scalar instructions."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
-    run_scalars(handle, np.int64(0), h[INSTRUCTIONS], h[FIRST_RESULT])
+    run_scalars(handle, np.int64(0), h[INSTRUCTIONS])
     store_outputs(h, y)
     return check_guards(h)
 
@@ -969,7 +968,7 @@ def evaluate_mixed(handle, x, y):
     segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
     for s in range(h[SEGMENTS]):
         if segments[s, 3] < 0:
-            run_scalars(handle, segments[s, 0], segments[s, 1], segments[s, 2])
+            run_scalars(handle, segments[s, 0], segments[s, 1])
         else:
             run_vector(h, segments[s, 3], segments[s, 2])
     store_outputs(h, y)

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.errors import TapeError
 from numtape.ops.structured import ACCUMULATE, INITIAL, MAP, PRODUCT, REDUCE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
 from numtape.run.loops import loop_table
+from numtape.run.memory import addresses, unshared
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
 
 __all__ = ["Plan", "Workspace"]
@@ -25,39 +27,72 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-class Plan:
-    """Everything about running a tape that does not change from run to run."""
+# An opcode and the place of a result share 32 bits.
+_MAX_PLACES = 1 << 23
 
-    def __init__(self, tape: FlatTape) -> None:
+
+class Plan:
+    """Everything about running a tape that does not change from run to run.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    sweeps : bool
+        Whether it is for sweeps, which need every slot at a place of its own;
+        else places are used again, see `memory.py`.
+    """
+
+    def __init__(self, tape: FlatTape, sweeps: bool = False) -> None:
         self.tape = tape
-        encoder = _Encoder()
+        self.sweeps = sweeps
+        self.places, self.size = unshared(tape) if sweeps else addresses(tape)
+        self.code = np.ascontiguousarray(tape.code)
+        self.placed_code = self._placed_code()
+        encoder = _Encoder(self.places)
         segments = []
         for start, stop, first_result, vector in tape.segments():
             words = -1 if vector < 0 else encoder.encode(tape.vectors[vector])
-            segments.append((start, stop, first_result, words))
-        self.code = np.ascontiguousarray(tape.code)
+            place = int(self.places[first_result]) if first_result < tape.slots else 0
+            segments.append((start, stop, place, words))
         self.segments = np.array(segments, np.int64).reshape(-1, 4)
         self.words = np.array(encoder.words, np.int64)
         self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
         self.loops = loop_table(_opcodes_reached(tape))
-        self.guard_slots = np.array([guard.slot for guard in tape.guards], np.int64)
+        self.outputs = self.places[tape.outputs]
+        self.guard_slots = np.array([self.places[guard.slot] for guard in tape.guards], np.int64)
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
         self.evaluate: Callable[[int, Floats, Floats], int] = (
             _kernels.evaluate if tape.is_scalar else _kernels.evaluate_mixed
         )
 
+    def _placed_code(self) -> npt.NDArray[np.int32]:
+        """The code with operands by place, and each scalar result's place beside its opcode."""
+        code = self.tape.code
+        scalars = code[:, 0] != VECTOR
+        results = np.zeros(len(code), np.int64)
+        results[scalars] = self.places[self.tape.results[:-1][scalars]]
+        if len(code) and results.max() >= _MAX_PLACES:
+            raise TapeError(
+                f"the tape keeps {results.max()} scalar results alive at once, and a run has room "
+                f"for {_MAX_PLACES}: record a smaller piece, for example one step of the loop"
+            )
+        placed = np.zeros(code.shape, np.int32)
+        placed[scalars, 0] = code[scalars, 0] + 256 * results[scalars]
+        placed[scalars, 1:] = self.places[code[scalars, 1:]]
+        return placed
+
 
 class Workspace:
     """The memory of one run at a time, and the handle that kernels are given.
 
-    The partials and the sweep's memory are only allocated for a workspace that
-    is asked to sweep: 8 bytes a slot to evaluate, 32 to sweep.
+    The partials and the sweep's memory are only allocated for a plan for sweeps:
+    8 bytes for a place to evaluate, 32 for an instruction to sweep.
     """
 
-    def __init__(self, plan: Plan, sweeps: bool = False) -> None:
+    def __init__(self, plan: Plan) -> None:
         tape = plan.tape
         self.plan = plan
-        self.values = np.zeros(tape.slots)
+        self.values = np.zeros(plan.size)
         self.values[1 : tape.first_input] = tape.constants
         self.gradient_output = np.zeros(len(tape.outputs))
         frame = np.zeros(_kernels.FRAME_SIZE, np.int64)
@@ -65,12 +100,13 @@ class Workspace:
         frame[_kernels.FRAME_ONE_STEPS : _kernels.FRAME_ONE_STEPS + 3] = 8
         self._handle = np.zeros(_kernels.HANDLE_SIZE, np.int64)
         self._owned: list[npt.NDArray[Any]] = []
-        self._set(_kernels.SLOTS, tape.slots, _kernels.VALUES, self.values)
+        self._set(_kernels.SLOTS, plan.size, _kernels.VALUES, self.values)
         self._set(_kernels.INSTRUCTIONS, len(plan.code), _kernels.CODE, plan.code)
+        self._set(_kernels.PLACED_CODE, None, _kernels.PLACED_CODE, plan.placed_code)
         self._set(_kernels.FIRST_INPUT, tape.first_input)
         self._set(_kernels.FIRST_RESULT, tape.first_result)
         self._set(_kernels.OPERATIONS, len(plan.loops), _kernels.LOOPS, plan.loops)
-        self._set(_kernels.OUTPUTS, len(tape.outputs), _kernels.OUTPUT_SLOTS, tape.outputs)
+        self._set(_kernels.OUTPUTS, len(tape.outputs), _kernels.OUTPUT_SLOTS, plan.outputs)
         self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_SLOTS, plan.guard_slots)
         self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_OUTCOMES, plan.guard_outcomes)
         self._set(_kernels.SEGMENTS, len(plan.segments), _kernels.SEGMENT_TABLE, plan.segments)
@@ -81,7 +117,7 @@ class Workspace:
         self._set(_kernels.GRADIENT_OUTPUT, None, _kernels.GRADIENT_OUTPUT, self.gradient_output)
         if tape.vectors:
             self._set(_kernels.BUFFER, None, _kernels.BUFFER, np.zeros(2 * _kernels.CHUNK))
-        if sweeps:
+        if plan.sweeps:
             partials = np.zeros((len(plan.code), 2))
             self._set(_kernels.PARTIALS, None, _kernels.PARTIALS, partials)
             self._set(_kernels.SWEPT, None, _kernels.SWEPT, np.zeros(tape.slots))
@@ -104,7 +140,8 @@ class Workspace:
 class _Encoder:
     """Vector instructions as words; see the kernels' docstrings for the order of each kind."""
 
-    def __init__(self) -> None:
+    def __init__(self, places: Ints) -> None:
+        self.places = places
         self.words: list[int] = []
         self.gathers: list[Ints] = []
         self._gather_entries = 0
@@ -120,11 +157,11 @@ class _Encoder:
         elif kind == REDUCE:
             (view,) = instruction.operands
             initial = int(np.float64(INITIAL[ROWS[opcode].name]).view(np.int64))
-            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), view.base)
+            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), self._base(view))
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == ACCUMULATE:
             (view,) = instruction.operands
-            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), view.base)
+            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), self._base(view))
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == PRODUCT:
             self._product(instruction)
@@ -132,7 +169,7 @@ class _Encoder:
             (view,) = instruction.operands
             assert instruction.targets is not None
             table = self._gather(instruction.targets)
-            self.words += (_kernels.SCATTER, opcode, size, shape[0], view.base, table)
+            self.words += (_kernels.SCATTER, opcode, size, shape[0], self._base(view), table)
         return at
 
     def _product(self, instruction: VectorInstruction) -> None:
@@ -140,7 +177,7 @@ class _Encoder:
         left, right = instruction.operands
         self.words += (_kernels.PRODUCT, instruction.opcode, instruction.size, len(batch), m, n, p)
         for view in (left, right):
-            self.words += (view.base, *view.strides[-2:])
+            self.words += (self._base(view), *view.strides[-2:])
         self.words += (0, p, 1)
         self.words += batch
         for view in (left, right):
@@ -162,10 +199,16 @@ class _Encoder:
                 axes[-1] = (axes[-1][0] * extent, stride)
             else:
                 axes.append((extent, stride))
-        table = -1 if view.table is None else self._gather(view.table)
-        self.words += (len(axes), view.base, table)
+        if view.table is None:
+            self.words += (len(axes), self._base(view), -1)
+        else:
+            self.words += (len(axes), view.base, self._gather(self.places[view.table]))
         self.words += [extent for extent, _ in axes]
         self.words += [stride for _, stride in axes]
+
+    def _base(self, view: View) -> int:
+        """The place of a view's first element; the others keep their distances from it."""
+        return int(self.places[view.base])
 
     def _gather(self, table: Ints) -> int:
         start = self._gather_entries

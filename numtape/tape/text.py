@@ -1,6 +1,7 @@
 """Tapes as text: a program a person can read, counts, and explanations of guards."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,7 @@ def summary(tape: FlatTape) -> str:
     return "\n".join(rows)
 
 
-def explain_guard(tape: FlatTape, number: int, values: npt.NDArray[np.float64]) -> str:
+def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float]) -> str:
     """Which comparison of a tape came out otherwise, where, and with which values.
 
     Parameters
@@ -89,17 +90,17 @@ def explain_guard(tape: FlatTape, number: int, values: npt.NDArray[np.float64]) 
     tape : FlatTape
     number : int
         Of the guard.
-    values : float64 array
-        Every slot of the run in which it did not hold.
+    value_of : callable
+        From a slot to its value in the run in which the guard did not hold.
     """
     guard = tape.guards[number]
-    found = float(values[guard.slot])
+    found = value_of(guard.slot)
     producer = tape.producer(guard.slot)
     text = "a value"
     comparison = False
     if producer is not None and tape.code[producer, 0] != VECTOR:
         opcode, a, b = tape.code[producer].tolist()
-        text = _call(opcode, [repr(float(values[s])) for s in (a, b)[: ROWS[opcode].arity]])
+        text = _call(opcode, [repr(value_of(slot)) for slot in (a, b)[: ROWS[opcode].arity]])
         comparison = ROWS[opcode].partials == ("0", "0")
     if comparison:
         return f"{guard.location}: {text} is {bool(found)}, and it was {bool(guard.outcome)}"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
 from numtape.functions.signature import read_call
-from numtape.functions.tape import choose_mode, record_call_inside
+from numtape.functions.tape import record_call_inside
 from numtape.functions.trees import flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
@@ -110,7 +110,7 @@ class InnerTape:
         """The value and the Jacobian."""
         selection: Selection = self.tape.select(argnums)
         flat, result = self.tape.derivatives.tape, self.tape.result
-        mode = choose_mode(mode, len(selection.inputs), result.size)
+        mode = self.tape.mode(mode, selection)
         derive = jacobian_by_columns if mode == "forward" else jacobian_by_rows
         outputs = self._run(derive(flat, selection.inputs))
         matrix = outputs[result.size :].reshape(result.size, len(selection.inputs))

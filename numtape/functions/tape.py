@@ -30,7 +30,7 @@ from numtape.trace.record import record_flat
 from numtape.trace.traced import Traced
 from numtape.transform.passes import optimize
 
-__all__ = ["Result", "Tape", "choose_mode", "record", "record_call"]
+__all__ = ["Result", "Tape", "record", "record_call"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,6 +70,7 @@ class Tape:
         self._is_scalar_function = result.shapes == ((),)
         self._selections: dict[Any, Selection] = {}
         self._gradient_tapes: dict[Any, Tape] = {}
+        self._modes: dict[bytes, str] = {}
         # Calls of floats and arrays alone need no sorting of arguments.
         self._shapes = signature.traced_shapes if signature.is_flat else ()
         self._input_shape = self._shapes[0] if self.is_simple else ()
@@ -187,7 +188,7 @@ class Tape:
         """The value, and the Jacobian as `jacobian` gives it."""
         x = self._point(arguments)
         selection = self.select(argnums)
-        mode = choose_mode(mode, len(selection.inputs), self.result.size)
+        mode = self.mode(mode, selection)
         status, y, matrix = self.derivatives.jacobian(x, selection.inputs, mode)
         if status >= 0:
             self._raise_branch(x)
@@ -407,6 +408,21 @@ class Tape:
 
     # arguments, and checks
 
+    def mode(self, mode: str | None, selection: Selection) -> str:
+        """The mode asked for, or where that is None the cheaper one."""
+        if mode is None:
+            key = selection.inputs.tobytes()
+            chosen = self._modes.get(key)
+            if chosen is None:
+                chosen = self._modes[key] = self.derivatives.cheaper_mode(selection.inputs)
+            return chosen
+        if mode not in ("forward", "reverse"):
+            raise InputError(
+                f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
+                "sweep an output) or None (the cheaper one)"
+            )
+        return mode
+
     def gradients(self, gradient: Any) -> tuple[Any, ...]:
         """A gradient by all inputs as a tuple of trees like the arguments; None for static ones."""
         owners = tuple(sorted(set(self.signature.owners)))
@@ -502,18 +518,6 @@ class Tape:
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
                 "gradient is of a function that returns one number. Use jacobian, or return a sum"
             )
-
-
-def choose_mode(mode: str | None, inputs: int, outputs: int) -> str:
-    """Forward or reverse: the one of fewer sweeps, a reverse one counting twice."""
-    if mode is None:
-        return "forward" if inputs <= 2 * outputs else "reverse"
-    if mode not in ("forward", "reverse"):
-        raise InputError(
-            f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a sweep "
-            "an output) or None (the cheaper one)"
-        )
-    return mode
 
 
 def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:

@@ -96,8 +96,7 @@ class Workspace:
         self.values[1 : tape.first_input] = tape.constants
         self.gradient_output = np.zeros(len(tape.outputs))
         frame = np.zeros(_kernels.FRAME_SIZE, np.int64)
-        frame[_kernels.FRAME_ONE_COUNT] = 1
-        frame[_kernels.FRAME_ONE_STEPS : _kernels.FRAME_ONE_STEPS + 3] = 8
+        frame[_kernels.FRAME_ONE_COUNT] = 1  # and steps of 0, as NumPy has them for one element
         self._handle = np.zeros(_kernels.HANDLE_SIZE, np.int64)
         self._owned: list[npt.NDArray[Any]] = []
         self._set(_kernels.SLOTS, plan.size, _kernels.VALUES, self.values)

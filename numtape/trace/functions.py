@@ -198,15 +198,15 @@ def _reduce(name: str, array: Any, axis: Any, keepdims: bool) -> Any:
     array = _traced(array)
     if name in ("add", "multiply"):
         array = as_floats(array)
-    axes = _axes(axis, array.ndim)
-    values = getattr(np, name).reduce(np.asarray(array.values), axis=axes, keepdims=keepdims)
     if array.ndim == 0:
         return array
+    axes = _axes(axis, array.ndim)
     if array.size == 0 and name in ("maximum", "minimum"):
         raise ValueError(
             f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
             "handle the empty case before"
         )
+    values = getattr(np, name).reduce(np.asarray(array.values), axis=axes, keepdims=keepdims)
     slots = array.recorder.reduce(name, array.slots, axes)
     return wrap(array.recorder, slots.reshape(np.shape(values)), values)
 
@@ -356,12 +356,12 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
         return np.multiply(a, b)
     if right.ndim <= 2 and left.ndim <= 2:
         return _product(a, b, np.dot(left, right))
-    # The sum runs over the last axis of a and the last but one of b.
-    b = np.moveaxis(_traced_or_array(b), -2, 0) if right.ndim > 1 else b
-    rows = np.reshape(_traced_or_array(a), (-1, left.shape[-1]))
-    columns = np.reshape(b, (right.shape[-2] if right.ndim > 1 else right.shape[0], -1))
-    shape = left.shape[:-1] + (right.shape[:-2] + right.shape[-1:] if right.ndim > 1 else ())
-    return np.reshape(np.matmul(rows, columns), shape)
+    # NumPy takes a dot product for each element of the result; so a batch of them is recorded.
+    rows, columns = _traced_or_array(a), _traced_or_array(b)
+    if right.ndim > 1:
+        columns = np.moveaxis(columns, -2, -1)
+    rows = np.reshape(rows, left.shape[:-1] + (1,) * (columns.ndim - 1) + (1, left.shape[-1]))
+    return np.matmul(rows, columns[..., None])[..., 0, 0]
 
 
 def _traced_or_array(operand: Any) -> Any:

@@ -93,6 +93,13 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     return ufunc(left, right)
 
 
+def _scalar_invert(self: TracedScalar) -> Any:
+    raise UnsupportedError(
+        f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
+        "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition"
+    )
+
+
 def _is_bool_scalar(operand: Any) -> bool:
     return isinstance(getattr(operand, "value", operand), bool | np.bool_)
 
@@ -194,9 +201,13 @@ def _install() -> None:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, forward)
             _set(kind, f"r{name}", reflected)
+    for kind in (TracedScalar, TracedArray):
+        _set(kind, "divmod", lambda self, other: (self // other, self % other))
+        _set(kind, "rdivmod", lambda self, other: (other // self, other % self))
     for name, ufunc in _UNARY:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, _unary_method(ufunc))
+    _set(TracedScalar, "invert", _scalar_invert)
     # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
     for each in ROWS:
         is_numpy = each.ufunc is not None and each.ufunc.startswith("numpy.")

@@ -51,6 +51,7 @@ RESULTS = 1 << 41
 SMALL = 8
 
 _MAX_SLOTS = 2**31 - 1
+_POWER = OPCODE["power"]
 _INTERNAL = ("numtape.trace", "numtape.functions", "numtape.transform", "numpy", "functools")
 
 
@@ -177,7 +178,8 @@ class Recorder:
         """Record a row over arrays of slots, broadcast together; returns the result's slots."""
         shape = np.broadcast_shapes(*(operand.shape for operand in operands))
         size = int(np.prod(shape, dtype=np.int64))
-        if size <= SMALL:
+        # NumPy's power rounds otherwise for an array of exponents than for one.
+        if size <= SMALL and opcode != _POWER:
             columns = [np.broadcast_to(operand, shape).ravel().tolist() for operand in operands]
             if len(columns) == 1:
                 columns.append([0] * size)
@@ -195,7 +197,11 @@ class Recorder:
         if operand.size == 0:
             return np.full(result, self.constant(initial), np.int64)
         opcode = OPCODE[name]
-        if operand.size <= SMALL:
+        view = view_of(operand)
+        if _reduces_by_scalars(name, operand, axes):
+            # NumPy walks memory in order: the axis of the largest stride goes outermost.
+            if view.table is None:
+                axes = tuple(sorted(axes, key=lambda axis: -abs(view.strides[axis])))
             flat = operand.transpose(kept + axes).reshape(*result, -1)
             total = np.full(result, self.constant(initial), np.int64)
             if initial in (1.0, float("-inf"), float("inf")):  # combining with these is exact
@@ -378,6 +384,17 @@ def user_location() -> Location:
     return Location(frame.f_code.co_filename, frame.f_lineno)
 
 
+def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:
+    """Whether a reduction is small enough for scalar instructions that give the same.
+
+    NumPy adds eight and more elements in another order than one by one; and a
+    tie of three or more extremes is shared evenly only by the reduction's rule.
+    """
+    each = int(np.prod([operand.shape[axis] for axis in axes], dtype=np.int64))
+    most = {"add": 7, "multiply": SMALL}.get(name, 2)
+    return operand.size <= SMALL and each <= most
+
+
 def _region(slot: int) -> int:
     return sum(slot >= base for base in (CAPTURES, CONSTANTS, RESULTS))
 
@@ -416,7 +433,7 @@ def view_of(slots: Slots) -> View:
     return View(
         0,
         tuple(0 if n == 1 else stride for n, stride in zip(core.shape, own, strict=True)),
-        core.ravel(),
+        core.flatten(),  # a copy: a traced array's own slots change when it is assigned to
     )
 
 

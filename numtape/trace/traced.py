@@ -11,6 +11,7 @@ NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions.py`.
 """
 
 import linecache
+import operator
 import re
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
@@ -524,8 +525,8 @@ def _plain_key(key: Any) -> Any:
         return tuple(_plain_key(part) for part in key)
     if isinstance(key, TracedArray):
         return _guarded(key) if key.dtype == bool else key.astype(np.int64)
-    if isinstance(key, TracedScalar) and isinstance(key.value, bool):
-        return bool(key)
+    if isinstance(key, TracedScalar):
+        return bool(key) if isinstance(key.value, bool) else operator.index(key)
     if isinstance(key, list):
         return [_plain_key(part) for part in key]
     return key

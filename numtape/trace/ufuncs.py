@@ -148,8 +148,9 @@ def _is_constant(operand: Any) -> bool:
 
 def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     """Ufuncs that are other ufuncs put together."""
-    if ufunc is np.float_power:
-        return np.power(*inputs)
+    if ufunc is np.float_power:  # the C library's, not the loop of np.power
+        constant = not isinstance(inputs[1], Traced | list | np.ndarray)
+        return apply_row(ROWS[OPCODE["pow_constant" if constant else "pow"]], inputs)
     if ufunc is np.fabs:
         return np.absolute(*inputs)
     if ufunc in (np.radians, np.degrees):

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import MAP
+from numtape.ops.structured import MAP, REDUCE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.trace.recorder import RESULTS, Slots, view_of
 from numtape.transform.builder import Builder, replay
-from numtape.transform.expressions import Expression, partial_of, template
+from numtape.transform.expressions import Expression, is_flat, partial_of, template
 from numtape.transform.passes import remove_dead
 from numtape.transform.structured import adjoint_rule, tangent_rule
 
@@ -26,8 +26,11 @@ __all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 _ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
 
+# Reductions whose partials are masks.
+_CHOICES = (OPCODE["maximum"], OPCODE["minimum"])
+
 # Rows without any derivative, and rows whose second operand is held constant.
-_FLAT = [row.partials == ("0",) * row.arity for row in ROWS]
+_FLAT = [is_flat(opcode) for opcode in range(len(ROWS))]
 _HOLDS_CONSTANT = [row.name.endswith("_constant") for row in ROWS]
 
 
@@ -145,7 +148,7 @@ class _Derivation:
                 partial = self._partial(number, k) if moving else None
                 if partial is None:
                     continue
-                slot, times = partial
+                slot, times, _ = partial
                 for column in moving:
                     seed = int(column[place])
                     part = seed if slot == one else scalar(times, slot, seed)
@@ -171,7 +174,7 @@ class _Derivation:
         for k, seed in enumerate(seeds):
             if seed is None:
                 continue
-            part = self._array_product(instruction, operands, result, k, seed)
+            part, _ = self._array_product(instruction, operands, result, k, seed, False)
             if part is not None:
                 total = part if total is None else self.builder.elementwise(_ADD, (total, part))
         if total is not None:
@@ -187,6 +190,8 @@ class _Derivation:
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
         active = self._active(inputs)
+        # Places whose adjoints may have been masked to 0 where operands are infinite or nan.
+        masked: Any = self._column()
         columns = [self._column() for _ in range(seeds.shape[1])]
         outputs = self._places(self.outputs).tolist()
         for column, seed in zip(columns, seeds.T, strict=True):
@@ -199,7 +204,7 @@ class _Derivation:
             result = self.results[number]
             if opcode == VECTOR:
                 for column in columns:
-                    self._backward_vector(vector, result, column, active)
+                    self._backward_vector(vector, result, column, active, masked)
                 continue
             live = [column for column in columns if column[result]]
             if not live or not active[result]:
@@ -208,7 +213,11 @@ class _Derivation:
                 partial = self._partial(number, k) if active[place] else None
                 if partial is None:
                     continue
-                slot, times = partial
+                slot, times, masks = partial
+                if masked[result]:
+                    times = _SCALE
+                if masks or masked[result]:
+                    masked[place] = 1
                 for column in live:
                     weight = int(column[result])
                     part = weight if slot == one else scalar(times, slot, weight)
@@ -243,19 +252,29 @@ class _Derivation:
         present = int(column[place])
         column[place] = self.builder.scalar(_ADD, present, slot) if present else slot
 
-    def _backward_vector(self, number: int, start: int, column: Slots, active: Any) -> None:
+    def _backward_vector(
+        self, number: int, start: int, column: Slots, active: Any, masked: Any
+    ) -> None:
         instruction, operands = self.vectors[number], self.operands[number]
         places, result = self._result(instruction, start)
         weights = column[places]
         if not weights.any() or not active[places].any():
             return
         wanted = tuple(bool(active[places].any()) for _, places in operands)
+        is_masked = bool(masked[places].any())
         if instruction.kind == MAP:
             for k, (_, targets) in enumerate(operands):
                 if wanted[k]:
-                    part = self._array_product(instruction, operands, result, k, weights)
+                    part, masks = self._array_product(
+                        instruction, operands, result, k, weights, is_masked
+                    )
+                    if masks or is_masked:
+                        masked[targets] = 1
                     self._accumulate(column, targets, part, active)
             return
+        if is_masked or (instruction.kind == REDUCE and instruction.opcode in _CHOICES):
+            for _, targets in operands:
+                masked[targets] = 1
         for targets, part in adjoint_rule(
             self.builder,
             instruction,
@@ -297,13 +316,14 @@ class _Derivation:
 
     # partials times seeds
 
-    def _partial(self, number: int, k: int) -> tuple[int, int] | None:
+    def _partial(self, number: int, k: int) -> tuple[int, int, bool] | None:
         """The k-th partial of a scalar instruction, recorded; None where it is 0.
 
         Returns
         -------
-        slot, opcode
-            Of the partial, and of the operation to multiply it with a seed.
+        slot, opcode, masks
+            Of the partial, of the operation to multiply it with a seed, and
+            whether the partial is a mask.
         """
         opcode, a, b = self.code[number]
         builder = self.builder
@@ -318,7 +338,7 @@ class _Derivation:
         slot = _slot(builder, rule.result, slots, made)
         if builder.known(slot) == 0.0:
             return None
-        return slot, _SCALE if rule.singular else _MULTIPLY
+        return slot, _SCALE if rule.singular else _MULTIPLY, rule.masks
 
     def _array_product(
         self,
@@ -327,15 +347,17 @@ class _Derivation:
         result: Slots,
         k: int,
         seeds: Slots,
-    ) -> Slots | None:
+        masked: bool,
+    ) -> tuple[Slots | None, bool]:
         """The k-th partial of an elementwise instruction times seeds; None where that is 0.
 
-        The builder shares the partial with other seeds.
+        The builder shares the partial with other seeds. `masked` says whether the
+        seeds may have been masked; the second result, whether the partial masks.
         """
         builder, opcode = self.builder, instruction.opcode
         rule = partial_of(opcode, k)
         if rule is None:
-            return None
+            return None, False
         exponent = None
         if isinstance(rule, float):
             partial = np.array(builder.constant(rule))
@@ -345,13 +367,14 @@ class _Derivation:
             found = rule(x, y, Expression(builder, result))
             if isinstance(found, Expression):
                 if found.constant == 0.0:
-                    return None
+                    return None, False
                 partial = found.slots
             else:
                 partial = np.array(builder.constant(float(found)))
         known = template(opcode, k, exponent)
         assert known is not None
-        return builder.elementwise(_SCALE if known.singular else _MULTIPLY, (partial, seeds))
+        times = _SCALE if known.singular or masked else _MULTIPLY
+        return builder.elementwise(times, (partial, seeds)), known.masks
 
 
 def _slot(

@@ -18,7 +18,7 @@ from numtape.ops.table import OPCODE, ROWS, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
-__all__ = ["Expression", "Template", "partial_of", "template"]
+__all__ = ["Expression", "Template", "is_flat", "partial_of", "template"]
 
 
 class Expression:
@@ -143,11 +143,15 @@ class Template:
         The reference of the partial itself.
     singular : bool
         Whether it may be infinite, or a mask; see `Row.finite`.
+    masks : bool
+        Whether it is made of comparisons, and so may mask what is below it: an
+        arm that is not taken, where operands may be infinite or nan.
     """
 
     instructions: tuple[tuple[int, float | int, float | int], ...]
     result: float | int
     singular: bool
+    masks: bool
 
 
 @cache
@@ -164,7 +168,7 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
     if rule is None:
         return None
     if isinstance(rule, float):
-        return Template((), rule, False)
+        return Template((), rule, False, False)
     builder = Builder(3)
     x, y, f = (Expression(builder, np.array(slot)) for slot in (1, 2, 3))
     if exponent is not None:
@@ -199,4 +203,11 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
         ),
         renumbered(int(partial.slots)),
         ROWS[opcode].name == "scale" or not all(ROWS[code[k][0]].finite for k in numbers),
+        ROWS[opcode].name == "scale" or any(is_flat(code[k][0]) for k in numbers),
     )
+
+
+def is_flat(opcode: int) -> bool:
+    """Whether a row has no derivative at all: comparisons, rounding."""
+    row = ROWS[opcode]
+    return row.partials == ("0",) * row.arity

@@ -1,0 +1,134 @@
+"""What a first derivative costs once everything is recorded and compiled."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import numtape
+
+from .measure import best_seconds
+from .problems import GRADIENTS, JACOBIANS
+from .rivals import RIVALS, prepare
+
+_LOOPS = {name: problem for name, problem in GRADIENTS.items() if problem.scalar_code}
+
+
+class Gradient:
+    """The gradient of a loop of scalars, by problem and rival."""
+
+    params = (list(_LOOPS), list(RIVALS))
+    param_names = ("problem", "rival")
+
+    call: Callable[[], Any]
+
+    def setup(self, problem: str, rival: str) -> None:
+        self.call = prepare(rival, _LOOPS[problem]).call
+
+    def time_gradient(self, problem: str, rival: str) -> None:
+        self.call()
+
+
+class Jacobian:
+    """The Jacobian of few outputs by more inputs, by problem and rival."""
+
+    params = (list(JACOBIANS), [rival for rival in RIVALS if rival != "numtape out="])
+    param_names = ("problem", "rival")
+
+    call: Callable[[], Any]
+
+    def setup(self, problem: str, rival: str) -> None:
+        self.call = prepare(rival, JACOBIANS[problem]).call
+
+    def time_jacobian(self, problem: str, rival: str) -> None:
+        self.call()
+
+
+class Instruction:
+    """Linearize and adjoint sweep: the gradient's time for each instruction of its tape.
+
+    The tapes are long, so that the cost of a call hardly counts.
+    """
+
+    params = tuple(name for name in _LOOPS if name != "rosenbrock loop 10")
+    param_names = ("problem",)
+
+    def setup(self, problem: str) -> None:
+        numtape.grad(_LOOPS[problem].function)(_LOOPS[problem].point)
+
+    def track_nanoseconds(self, problem: str) -> float:
+        return nanoseconds_per_instruction(problem)
+
+    track_nanoseconds.unit = "ns"
+
+
+def nanoseconds_per_instruction(problem: str) -> float:
+    """A gradient's nanoseconds over the number of instructions on its tape."""
+    point = GRADIENTS[problem].point
+    tape = numtape.record(GRADIENTS[problem].function, point)
+    out = np.empty_like(point)
+    return best_seconds(lambda: tape.gradient(point, out=out)) * 1e9 / tape.flat.instructions
+
+
+def one_instruction(x: Any) -> Any:
+    return x[0] * x[0]
+
+
+class CallOverhead:
+    """Calls whose tape has one instruction: what is measured is getting there and back."""
+
+    def setup(self) -> None:
+        self.point = np.array([3.0])
+        self.out = np.empty(1)
+        self.tape = numtape.record(one_instruction, self.point)
+        self.grad = numtape.grad(one_instruction)
+        self.jacobian = numtape.jacobian(one_instruction)
+        self.value_and_grad = numtape.value_and_grad(one_instruction)
+        self.time_tape_value()
+        self.time_tape_gradient_out()
+        self.time_tape_jacobian()
+        self.time_grad()
+        self.time_jacobian()
+        self.time_value_and_grad()
+
+    def time_tape_value(self) -> None:
+        self.tape(self.point)
+
+    def time_tape_gradient(self) -> None:
+        self.tape.gradient(self.point)
+
+    def time_tape_gradient_out(self) -> None:
+        self.tape.gradient(self.point, out=self.out)
+
+    def time_tape_jacobian(self) -> None:
+        self.tape.jacobian(self.point)
+
+    def time_grad(self) -> None:
+        self.grad(self.point)
+
+    def time_value_and_grad(self) -> None:
+        self.value_and_grad(self.point)
+
+    def time_jacobian(self) -> None:
+        self.jacobian(self.point)
+
+
+def payoff_with_data(x: Any, strike: float, scale: Any) -> Any:
+    return (x[0] - strike) * scale[0]
+
+
+class CallWithData:
+    """A call of several arguments, as in fitting: parameters, a number, an array of data."""
+
+    def setup(self) -> None:
+        self.arguments = (np.array([3.0]), 2.0, np.array([1.5]))
+        self.tape = numtape.record(payoff_with_data, *self.arguments)
+        self.grad = numtape.grad(payoff_with_data)
+        self.time_tape_gradient()
+        self.time_grad()
+
+    def time_tape_gradient(self) -> None:
+        self.tape.gradient(*self.arguments)
+
+    def time_grad(self) -> None:
+        self.grad(*self.arguments)

@@ -1,0 +1,237 @@
+"""The workloads, each written once, with the point at which it is measured.
+
+A workload is plain NumPy code that is given its NumPy as the first argument, so
+that a rival with a NumPy of its own can run it unchanged. It comes in one of two
+styles: a loop of scalars reads the point element by element and never as a
+whole; an array program has no Python loop.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+import numpy.typing
+
+__all__ = ["GRADIENTS", "JACOBIANS", "PROBLEMS", "Problem"]
+
+Floats = numpy.typing.NDArray[numpy.float64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function and a point.
+
+    Attributes
+    ----------
+    name : str
+    workload : callable
+        ``workload(np, x)``: a number, or a vector of numbers.
+    point : float64 vector
+        Where it is measured.
+    scalar_code : bool
+        Whether it is a loop of scalars, and not an array program.
+    """
+
+    name: str
+    workload: Callable[[Any, Any], Any]
+    point: Floats
+    scalar_code: bool
+
+    def function(self, x: Any) -> Any:
+        """The workload with NumPy itself."""
+        return self.workload(numpy, x)
+
+
+# Chained valleys; the function that optimisers are first tried on.
+
+
+def rosenbrock_loop(np: Any, x: Any) -> Any:
+    total = 0.0
+    for i in range(len(x) - 1):
+        total = total + 100.0 * (x[i + 1] - x[i] ** 2) ** 2 + (1.0 - x[i]) ** 2
+    return total
+
+
+def rosenbrock_arrays(np: Any, x: Any) -> Any:
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+# Speelpenning's product: as cheap as a function of n variables can be, so what is
+# measured is the cost of an instruction.
+
+
+def speelpenning_loop(np: Any, x: Any) -> Any:
+    product = x[0]
+    for i in range(1, len(x)):
+        product = product * x[i]
+    return product
+
+
+# The Helmholtz energy of a mixed fluid after Peng and Robinson, in the form that
+# Griewank made a benchmark of; gas constant and temperature are 1.
+
+
+def helmholtz_loop(np: Any, x: Any) -> Any:
+    n = len(x)
+    volume = 0.0
+    for i in range(n):
+        volume = volume + 0.1 * (i + 1) / n * x[i]
+    attraction = 0.0
+    for i in range(n):
+        row = 0.0
+        for j in range(n):
+            row = row + x[j] / (i + j + 1)
+        attraction = attraction + x[i] * row
+    entropy = 0.0
+    for i in range(n):
+        entropy = entropy + x[i] * np.log(x[i] / (1.0 - volume))
+    return entropy - _attraction_term(np, attraction, volume)
+
+
+def helmholtz_arrays(np: Any, x: Any) -> Any:
+    n = x.shape[0]
+    count = numpy.arange(n)
+    volume = np.sum(0.1 * (count + 1) / n * x)
+    attraction = np.sum(x * np.matmul(1.0 / (count[:, None] + count + 1), x))
+    return np.sum(x * np.log(x / (1.0 - volume))) - _attraction_term(np, attraction, volume)
+
+
+def _attraction_term(np: Any, attraction: Any, volume: Any) -> Any:
+    ratio = (1.0 + (1.0 + math.sqrt(2.0)) * volume) / (1.0 + (1.0 - math.sqrt(2.0)) * volume)
+    return attraction / (math.sqrt(8.0) * volume) * np.log(ratio)
+
+
+def _helmholtz_point(n: int) -> Floats:
+    return numpy.arange(1.0, n + 1) / (n * (n + 1) / 2)
+
+
+# One path of Heston's model of a share whose variance is random too, and what a
+# call option pays at its end: a scalar program whose every step needs the last.
+
+STEPS = 50
+YEARS = 1.0
+NORMALS: list[tuple[float, float]] = [
+    (float(first), float(second))
+    for first, second in numpy.random.default_rng(1).standard_normal((STEPS, 2))
+]
+# Price, variance, rate, reversion, mean variance, volatility, correlation, strike.
+_HESTON_POINT = numpy.array([100.0, 0.04, 0.03, 1.5, 0.05, 0.4, -0.6, 60.0])
+
+
+def heston_path(np: Any, x: Any) -> Any:
+    price, variance = x[0], x[1]
+    for first, second in NORMALS:
+        price, variance = heston_step(np, x, price, variance, first, second)
+    return heston_payoff(np, x, price)
+
+
+def heston_step(np: Any, x: Any, price: Any, variance: Any, first: Any, second: Any) -> Any:
+    """Price and variance one step later, driven by two normal random numbers."""
+    rate, reversion, mean_variance, volatility, correlation = (x[i] for i in range(2, 7))
+    step = YEARS / STEPS
+    positive = np.maximum(variance, 0.0)
+    root = np.sqrt(positive * step)
+    shock = correlation * first + np.sqrt(1.0 - correlation * correlation) * second
+    return (
+        price * np.exp((rate - 0.5 * positive) * step + root * first),
+        variance + reversion * (mean_variance - positive) * step + volatility * root * shock,
+    )
+
+
+def heston_payoff(np: Any, x: Any, price: Any) -> Any:
+    """What the call option pays at the end, as seen from the start."""
+    return np.exp(-x[2] * YEARS) * np.maximum(price - x[7], 0.0)
+
+
+# Bundle adjustment: how far a point in space lands, seen through a camera, from
+# where it was found in the picture. Rotation (3), centre (3), focal length,
+# principal point (2) and distortion (2) of the camera; the point (3); a weight.
+
+_FOUND = (0.3, -0.2)
+_BUNDLE_POINT = numpy.array(
+    [0.1, -0.2, 0.3, 0.5, -0.4, -5.0, 1.2, 0.1, -0.05, 0.02, -0.003, 0.6, -0.7, 1.5, 0.9]
+)
+
+
+def reprojection(np: Any, x: Any) -> Any:
+    distance = [x[11] - x[3], x[12] - x[4], x[13] - x[5]]
+    u, v, w = _rotate(np, [x[0], x[1], x[2]], distance)
+    u, v = u / w, v / w
+    radius = u * u + v * v
+    scale = x[6] * (1.0 + radius * (x[9] + radius * x[10]))
+    return np.array(
+        [x[14] * (scale * u + x[7] - _FOUND[0]), x[14] * (scale * v + x[8] - _FOUND[1])]
+    )
+
+
+def _rotate(np: Any, rotation: Any, vector: Any) -> Any:
+    """Rodrigues' formula: the rotation's direction is the axis, its length the angle."""
+    angle = np.sqrt(rotation[0] ** 2 + rotation[1] ** 2 + rotation[2] ** 2)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    a, b, c = rotation[0] / angle, rotation[1] / angle, rotation[2] / angle
+    x, y, z = vector
+    along = (a * x + b * y + c * z) * (1.0 - cosine)
+    return [
+        x * cosine + (b * z - c * y) * sine + a * along,
+        y * cosine + (c * x - a * z) * sine + b * along,
+        z * cosine + (a * y - b * x) * sine + c * along,
+    ]
+
+
+# Two fits to data: the loss over 1,000 rows of logistic regression, and of a
+# network with one hidden layer of 32.
+
+_random = numpy.random.default_rng(2)
+FEATURES = _random.standard_normal((1000, 20))
+SIGNS = numpy.where(FEATURES @ _random.standard_normal(20) > 0.0, 1.0, -1.0)
+TARGETS = numpy.sin(FEATURES[:, 0]) * FEATURES[:, 1]
+HIDDEN = 32
+_REGRESSION_POINT = 0.1 * _random.standard_normal(20)
+_NETWORK_POINT = 0.1 * _random.standard_normal(20 * HIDDEN + HIDDEN + HIDDEN + 1)
+
+
+def logistic_regression(np: Any, x: Any) -> Any:
+    margins = SIGNS * np.matmul(FEATURES, x)
+    return np.sum(np.logaddexp(0.0, -margins)) / len(SIGNS) + 0.01 * np.sum(x * x)
+
+
+def network(np: Any, x: Any) -> Any:
+    size = 20 * HIDDEN
+    weights = np.reshape(x[:size], (20, HIDDEN))
+    hidden = np.tanh(np.matmul(FEATURES, weights) + x[size : size + HIDDEN])
+    output = np.matmul(hidden, x[size + HIDDEN : size + 2 * HIDDEN]) + x[size + 2 * HIDDEN]
+    return np.sum((output - TARGETS) ** 2) / len(TARGETS)
+
+
+def _valley(n: int) -> Floats:
+    return numpy.linspace(0.5, 1.5, n)
+
+
+# Near 1, so that the product of any number of them stays in range.
+def _factors(n: int) -> Floats:
+    return numpy.exp(numpy.linspace(-0.01, 0.011, n))
+
+
+GRADIENTS = {
+    problem.name: problem
+    for problem in (
+        Problem("rosenbrock loop 10", rosenbrock_loop, _valley(10), True),
+        Problem("rosenbrock loop 1000", rosenbrock_loop, _valley(1000), True),
+        Problem("speelpenning loop 1000", speelpenning_loop, _factors(1000), True),
+        Problem("helmholtz loop 30", helmholtz_loop, _helmholtz_point(30), True),
+        Problem("heston path 50", heston_path, _HESTON_POINT, True),
+        Problem("rosenbrock arrays 1000", rosenbrock_arrays, _valley(1000), False),
+        Problem("helmholtz arrays 100", helmholtz_arrays, _helmholtz_point(100), False),
+        Problem("logistic regression", logistic_regression, _REGRESSION_POINT, False),
+        Problem("network", network, _NETWORK_POINT, False),
+    )
+}
+
+JACOBIANS = {
+    problem.name: problem
+    for problem in (Problem("bundle adjustment", reprojection, _BUNDLE_POINT, True),)
+}
+
+PROBLEMS = GRADIENTS | JACOBIANS

@@ -1,0 +1,254 @@
+"""How each library is made to differentiate a workload, in the way its own users would.
+
+`prepare` returns a call without arguments: the derivative at a point in memory
+that the caller may change. Everything a library does only once (recording,
+building its graph, compiling) has then been done. Libraries that are not
+installed, and workloads that a library cannot take, raise `NotImplementedError`,
+which asv understands as "skip".
+"""
+
+import importlib
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+import numtape
+
+from .problems import (
+    FEATURES,
+    HIDDEN,
+    NORMALS,
+    TARGETS,
+    Problem,
+    heston_path,
+    heston_payoff,
+    heston_step,
+    network,
+)
+
+__all__ = ["RIVALS", "TOLERANCE", "Prepared", "prepare"]
+
+Floats = npt.NDArray[np.float64]
+
+
+class Prepared(NamedTuple):
+    """A derivative ready to be called.
+
+    Attributes
+    ----------
+    point : float64 vector
+        Where `call` differentiates; write into it to move.
+    call : callable
+        The gradient, or the Jacobian of a workload that returns a vector.
+    """
+
+    point: Floats
+    call: Callable[[], Any]
+
+
+def prepare(rival: str, problem: Problem) -> Prepared:
+    """A rival's derivative of a problem, called once so that everything is compiled."""
+    point = problem.point.copy()
+    prepared = Prepared(point, RIVALS[rival](problem, point))
+    prepared.call()
+    return prepared
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise NotImplementedError(f"{name} is not installed") from None
+
+
+def _has_vector_result(problem: Problem) -> bool:
+    return np.ndim(problem.function(problem.point)) > 0
+
+
+# numtape, in three ways: a tape whose result is a new array, a tape that writes
+# into an array it is given, and the function that keeps its tapes by itself.
+
+
+def _numtape(problem: Problem, point: Floats) -> Callable[[], Any]:
+    tape = numtape.record(problem.function, point)
+    if _has_vector_result(problem):
+        return lambda: tape.jacobian(point)
+    return lambda: tape.gradient(point)
+
+
+def _numtape_out(problem: Problem, point: Floats) -> Callable[[], Any]:
+    if _has_vector_result(problem):
+        raise NotImplementedError("Tape.jacobian has no out=")
+    tape = numtape.record(problem.function, point)
+    out = np.empty_like(point)
+    return lambda: tape.gradient(point, out=out)
+
+
+def _numtape_function(problem: Problem, point: Floats) -> Callable[[], Any]:
+    by = numtape.jacobian if _has_vector_result(problem) else numtape.grad
+    derivative = by(problem.function)
+    return lambda: derivative(point)
+
+
+# CasADi: scalar symbols (SX) for loops of scalars, matrix symbols (MX) for array
+# programs, each of which is the faster one there. A function is called with an
+# array, or, without any conversion, on memory that it was given beforehand.
+
+
+def _casadi_numpy(casadi: Any) -> Any:
+    """CasADi's functions under NumPy's names."""
+
+    def logaddexp(x: Any, y: Any) -> Any:
+        return casadi.fmax(x, y) + casadi.log1p(casadi.exp(-casadi.fabs(x - y)))
+
+    return SimpleNamespace(
+        sqrt=casadi.sqrt,
+        exp=casadi.exp,
+        log=casadi.log,
+        sin=casadi.sin,
+        cos=casadi.cos,
+        tanh=casadi.tanh,
+        maximum=casadi.fmax,
+        logaddexp=logaddexp,
+        sum=casadi.sum1,
+        matmul=casadi.mtimes,
+        array=lambda parts: casadi.vertcat(*parts),
+    )
+
+
+def _casadi_network(casadi: Any, x: Any) -> Any:
+    """The network, for a library that stores matrices by columns and broadcasts no rows."""
+    size = 20 * HIDDEN
+    weights = casadi.reshape(x[:size], HIDDEN, 20).T
+    bias = casadi.repmat(x[size : size + HIDDEN].T, len(TARGETS), 1)
+    hidden = casadi.tanh(casadi.mtimes(FEATURES, weights) + bias)
+    output = casadi.mtimes(hidden, x[size + HIDDEN : size + 2 * HIDDEN]) + x[size + 2 * HIDDEN]
+    return casadi.sum1((output - TARGETS) ** 2) / len(TARGETS)
+
+
+def _casadi_derivative(problem: Problem) -> Any:
+    casadi = _module("casadi")
+    size = len(problem.point)
+    symbol = (casadi.SX if problem.scalar_code else casadi.MX).sym("x", size)
+    given = [symbol[i] for i in range(size)] if problem.scalar_code else symbol
+    if problem.workload is network:
+        result = _casadi_network(casadi, given)
+    else:
+        result = problem.workload(_casadi_numpy(casadi), given)
+    if _has_vector_result(problem):
+        derivative = casadi.densify(casadi.jacobian(result, symbol))
+    else:
+        derivative = casadi.densify(casadi.gradient(result, symbol))
+    return casadi.Function("derivative", [symbol], [derivative])
+
+
+def _casadi(problem: Problem, point: Floats) -> Callable[[], Any]:
+    derivative = _casadi_derivative(problem)
+    return lambda: derivative(point)
+
+
+def _casadi_buffer(problem: Problem, point: Floats) -> Callable[[], Any]:
+    derivative = _casadi_derivative(problem)
+    buffer, evaluate = derivative.buffer()
+    result = np.zeros(derivative.size_out(0), order="F")  # CasADi stores matrices by columns
+    buffer.set_arg(0, memoryview(point))
+    buffer.set_res(0, memoryview(result.T))
+
+    # CasADi keeps bare addresses: what they lead to must live as long as the call.
+    def call(keep: Any = (buffer, point)) -> Floats:
+        evaluate()
+        return result
+
+    return call
+
+
+def _autograd(problem: Problem, point: Floats) -> Callable[[], Any]:
+    autograd = _module("autograd")
+    autograd_numpy = _module("autograd.numpy")
+    by = autograd.jacobian if _has_vector_result(problem) else autograd.grad
+    derivative = by(lambda x: problem.workload(autograd_numpy, x))
+    return lambda: derivative(point)
+
+
+def _scipy(problem: Problem, point: Floats) -> Callable[[], Any]:
+    """Forward differences: one evaluation of plain NumPy code for each variable."""
+    optimize = _module("scipy.optimize")
+    if len(point) > 100:
+        raise NotImplementedError("one evaluation for each of so many variables takes too long")
+    # Python floats make a loop of scalars several times faster than NumPy's do.
+    if problem.scalar_code:
+        return lambda: optimize.approx_fprime(point, lambda x: problem.function(x.tolist()))
+    return lambda: optimize.approx_fprime(point, problem.function)
+
+
+# JAX: compiled. It unrolls Python loops, and compiling the path that way takes more
+# than four minutes, so it gets the path as JAX wants it: a scan over the steps.
+
+
+def _jax_path(jax: Any, x: Any) -> Any:
+    def one_step(state: Any, normals: Any) -> Any:
+        price, variance = state
+        after = heston_step(jax.numpy, x, price, variance, normals[0], normals[1])
+        return after, None
+
+    (price, _), _ = jax.lax.scan(one_step, (x[0], x[1]), np.array(NORMALS))
+    return heston_payoff(jax.numpy, x, price)
+
+
+def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
+    jax = _module("jax")
+    if problem.scalar_code and len(point) > 200:
+        raise NotImplementedError("compiling a loop that long takes minutes")
+    jax.config.update("jax_enable_x64", True)
+    by = jax.jacrev if _has_vector_result(problem) else jax.grad
+    if problem.workload is heston_path:
+        derivative = jax.jit(by(lambda x: _jax_path(jax, x)))
+    else:
+        derivative = jax.jit(by(lambda x: problem.workload(jax.numpy, x)))
+    return lambda: derivative(point).block_until_ready()
+
+
+def _torch(problem: Problem, point: Floats) -> Callable[[], Any]:
+    torch = _module("torch")
+
+    def tensor(x: Any) -> Any:
+        return torch.as_tensor(x, dtype=torch.float64)
+
+    torch_numpy = SimpleNamespace(
+        sqrt=torch.sqrt,
+        exp=torch.exp,
+        log=torch.log,
+        sin=torch.sin,
+        cos=torch.cos,
+        tanh=torch.tanh,
+        maximum=lambda x, y: torch.maximum(tensor(x), tensor(y)),
+        logaddexp=lambda x, y: torch.logaddexp(tensor(x), tensor(y)),
+        sum=torch.sum,
+        matmul=lambda x, y: torch.matmul(tensor(x), tensor(y)),
+        reshape=torch.reshape,
+        array=torch.stack,
+    )
+    by = torch.func.jacrev if _has_vector_result(problem) else torch.func.grad
+    derivative = by(lambda x: problem.workload(torch_numpy, x))
+    memory = torch.from_numpy(point)
+    return lambda: derivative(memory)
+
+
+RIVALS: dict[str, Callable[[Problem, Floats], Callable[[], Any]]] = {
+    "numtape": _numtape,
+    "numtape out=": _numtape_out,
+    "numtape function": _numtape_function,
+    "casadi": _casadi,
+    "casadi buffer": _casadi_buffer,
+    "autograd": _autograd,
+    "scipy differences": _scipy,
+    "jax": _jax,
+    "torch": _torch,
+}
+
+# How far a rival may be from the others, relative to the derivative's largest element:
+# rounding for the exact ones, the step's error for differences.
+TOLERANCE = dict.fromkeys(RIVALS, 1e-8) | {"scipy differences": 1e-4}

@@ -1,0 +1,179 @@
+"""numtape and every installed rival in one process, then numtape against its targets.
+
+Run ``python side_by_side.py``, or name problems to compare only those. First
+every derivative is checked against numtape's, at the problem's point and at
+another one. Then the calls are measured interleaved, in an order drawn anew for
+each round, and each one's best time is shown with its ratio to numtape's. The
+targets follow if no problem was named.
+"""
+
+import argparse
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from benchmarks.cold_start import first_gradient_seconds, import_seconds
+from benchmarks.first_derivatives import nanoseconds_per_instruction, one_instruction
+from benchmarks.measure import best_seconds, best_seconds_together
+from benchmarks.memory import marginal_bytes
+from benchmarks.problems import GRADIENTS, PROBLEMS, Problem
+from benchmarks.rivals import RIVALS, TOLERANCE, Prepared, prepare
+
+# After `benchmarks`, which keeps NumPy to one thread.
+import numpy as np  # isort: skip
+
+import numtape
+
+# The tapes that the issue's target for an instruction speaks of: 1,000 to 10,000 long.
+_LONG_TAPES = (
+    "rosenbrock loop 1000",
+    "speelpenning loop 1000",
+    "helmholtz loop 30",
+    "heston path 50",
+)
+
+
+def prepare_all(problem: Problem) -> dict[str, Prepared]:
+    """Every rival that is installed and takes the problem, in an order drawn at random."""
+    prepared = {}
+    for rival in random.sample(list(RIVALS), len(RIVALS)):
+        try:
+            prepared[rival] = prepare(rival, problem)
+        except NotImplementedError:
+            continue
+    return prepared
+
+
+def check_agreement(problem: Problem, prepared: dict[str, Prepared]) -> None:
+    """Raise where a rival's derivative is not numtape's, at two points.
+
+    The second point shows that a rival reads its point anew at each call.
+    """
+    for move in (1.0, 1.001):
+        expected = np.array(_at(prepared["numtape"], problem.point * move))
+        for rival, its in prepared.items():
+            found = np.reshape(np.array(_at(its, problem.point * move)), expected.shape)
+            error = np.max(np.abs(found - expected)) / np.max(np.abs(expected))
+            if not error <= TOLERANCE[rival]:
+                raise SystemExit(
+                    f"{problem.name}: the derivative by {rival!r} differs from numtape's by "
+                    f"{error:.1e} of its largest element, and {TOLERANCE[rival]:.0e} is allowed"
+                )
+    for its in prepared.values():
+        its.point[:] = problem.point
+
+
+def _at(prepared: Prepared, point: Any) -> Any:
+    prepared.point[:] = point
+    return prepared.call()
+
+
+def compare(problems: dict[str, Problem]) -> dict[str, dict[str, float]]:
+    """Measure and print; seconds by problem and rival."""
+    measured = {}
+    names = [rival for rival in RIVALS if rival != "numtape"]
+    print("Microseconds for one gradient or Jacobian (times numtape's in brackets)\n")
+    print(f"{'':24}{'numtape':>9}" + "".join(f"{name:>20}" for name in names))
+    for problem in problems.values():
+        prepared = prepare_all(problem)
+        check_agreement(problem, prepared)
+        calls = {rival: its.call for rival, its in prepared.items()}
+        calls["plain value"] = lambda problem=problem: problem.function(problem.point)
+        seconds = measured[problem.name] = best_seconds_together(calls)
+        cells = [_cell(seconds, name) for name in names]
+        print(f"{problem.name:24}{seconds['numtape'] * 1e6:9.2f}" + "".join(cells), flush=True)
+    print("\nGradient or Jacobian over the function's value in plain NumPy\n")
+    for name, seconds in measured.items():
+        print(f"{name:24}{seconds['numtape'] / seconds['plain value']:9.2f}")
+    return measured
+
+
+def _cell(seconds: dict[str, float], rival: str) -> str:
+    if rival not in seconds:
+        return f"{'-':>20}"
+    ratio = seconds[rival] / seconds["numtape"]
+    return f"{seconds[rival] * 1e6:11.2f} {f'({ratio:.3g})':>8}"
+
+
+class Target(NamedTuple):
+    """Something to reach: what was measured and the bound, which is an upper one unless said."""
+
+    name: str
+    measured: float
+    bound: float
+    unit: str
+    at_least: bool = False
+
+    def __str__(self) -> str:
+        met = self.measured >= self.bound if self.at_least else self.measured <= self.bound
+        sign = "≥" if self.at_least else "≤"
+        return (
+            f"{'met   ' if met else 'MISSED'}  {self.name:52}"
+            f"{self.measured:10.3g} {sign} {self.bound:g} {self.unit}"
+        )
+
+
+def targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
+    """The targets of speed and memory, measured one after the other."""
+    valley = measured["rosenbrock loop 10"]
+    for rival, bound in (("casadi", 8.0), ("autograd", 100.0)):
+        if rival in valley:
+            ratio = valley[rival] / valley["numtape"]
+            yield Target(f"Rosenbrock of 10: {rival} over numtape", ratio, bound, "times", True)
+    for name in _LONG_TAPES:
+        nanoseconds = nanoseconds_per_instruction(name)
+        yield Target(f"linearize and adjoint: {name}", nanoseconds, 10.0, "ns an instruction")
+    yield from _call_targets()
+    for name in _LONG_TAPES:
+        yield Target(f"recording: {name}", _recording(name), 1.5, "µs an operation")
+    instruction, state = marginal_bytes()
+    yield Target("memory of a scalar instruction", instruction, 12.0, "bytes")
+    yield Target("memory of a run, for each instruction", state, 32.0, "bytes")
+    yield Target("import beyond Numba's", import_seconds(), 0.2, "s")
+    for code in ("scalar", "array"):
+        seconds = first_gradient_seconds(code, "warm")
+        yield Target(f"first gradient, warm cache, {code} code", seconds, 0.5, "s")
+    for code, bound in (("scalar", 3.0), ("array", 8.0)):
+        seconds = first_gradient_seconds(code, "cold")
+        yield Target(f"first gradient, cold cache, {code} code", seconds, bound, "s")
+
+
+def _call_targets() -> Iterator[Target]:
+    point, out = np.array([3.0]), np.empty(1)
+    tape = numtape.record(one_instruction, point)
+    derivative = numtape.grad(one_instruction)
+    seconds = best_seconds_together(
+        {
+            "tape.gradient(x, out=g)": lambda: tape.gradient(point, out=out),
+            "grad(f)(x)": lambda: derivative(point),
+        }
+    )
+    for (name, found), bound in zip(seconds.items(), (1.5, 5.0), strict=True):
+        yield Target(f"a call of one instruction: {name}", found * 1e6, bound, "µs")
+
+
+def _recording(name: str) -> float:
+    problem = GRADIENTS[name]
+    instructions = numtape.record(problem.function, problem.point).flat.instructions
+    seconds = best_seconds(lambda: numtape.record(problem.function, problem.point))
+    return seconds * 1e6 / instructions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("problem", nargs="*", help=f"of: {', '.join(PROBLEMS)}")
+    chosen = parser.parse_args().problem or list(PROBLEMS)
+    unknown = [name for name in chosen if name not in PROBLEMS]
+    if unknown:
+        parser.error(f"there is no problem {unknown[0]!r}; choose from {', '.join(PROBLEMS)}")
+    print(f"numtape {numtape.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}")
+    measured = compare({name: PROBLEMS[name] for name in chosen})
+    if len(chosen) == len(PROBLEMS):
+        print("\nTargets\n")
+        for target in targets(measured):
+            print(target, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""What many tests compare: bits, trees, recorded against plain functions, higher derivatives."""
+
+import copy
+
+import numpy as np
+
+import numtape as nt
+from numtape.functions.runner import Runner
+from numtape.functions.trees import flatten
+from numtape.run import _kernels
+from numtape.run.workspace import Plan, Workspace
+from numtape.tape.flat import FlatTape
+from numtape.transform.derivative import jacobian_by_rows
+
+__all__ = [
+    "assert_replays",
+    "assert_same_bits",
+    "central_jacobian",
+    "derivatives_every_way",
+    "evaluate",
+    "hessian",
+    "sweep",
+    "workspace",
+]
+
+
+def assert_same_bits(actual, expected) -> None:
+    """Equal shapes and equal float64 bits; any nan equals any nan."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    a = np.ascontiguousarray(actual, np.float64).reshape(-1)
+    e = np.ascontiguousarray(expected, np.float64).reshape(-1)
+    same = (a.view(np.int64) == e.view(np.int64)) | (np.isnan(a) & np.isnan(e))
+    assert same.all(), f"bits differ at {np.flatnonzero(~same)}: {a[~same]} against {e[~same]}"
+
+
+def assert_replays(function, *calls) -> nt.Tape:
+    """Record at the first call; there and at the others the tape equals the plain function."""
+    tape = nt.record(function, *copy.deepcopy(calls[0]))
+    for call in calls:
+        expected, structure = flatten(function(*copy.deepcopy(call)))
+        actual, found = flatten(tape(*call))
+        assert found == structure
+        for one, other in zip(actual, expected):
+            assert_same_bits(one, other)
+    return tape
+
+
+# running flat tapes
+
+
+def workspace(tape: FlatTape, sweeps: bool = False) -> Workspace:
+    """Fresh memory for a tape."""
+    return Workspace(Plan(tape, sweeps))
+
+
+def evaluate(tape: FlatTape, x) -> np.ndarray:
+    """The outputs at x, by the kernels."""
+    y = np.empty(len(tape.outputs))
+    assert Runner(tape).evaluate(np.array(x, np.float64).reshape(-1), y) == -1
+    return y
+
+
+def sweep(tape: FlatTape, x) -> tuple[np.ndarray, np.ndarray]:
+    """The Jacobian of a scalar tape by tangent sweeps and by adjoint sweeps."""
+    memory = workspace(tape, sweeps=True)
+    y = np.empty(len(tape.outputs))
+    assert _kernels.linearize(memory.handle, np.array(x, np.float64).reshape(-1), y) == -1
+    forward = np.empty((tape.inputs, len(y)))
+    reverse = np.empty((len(y), tape.inputs))
+    _kernels.tangents(memory.handle, np.eye(tape.inputs), forward)
+    _kernels.adjoints(memory.handle, np.eye(len(y)), reverse)
+    return forward.T, reverse
+
+
+def derivatives_every_way(function, *arguments) -> list[np.ndarray]:
+    """The Jacobian of a function by all its floats, by every way there is to compute it."""
+    from numtape.transform.derivative import jacobian_by_columns
+
+    tape = nt.record(function, *arguments)
+    flat, runner = tape.flat, tape.runner
+    x, inputs, rows = flat.point, np.arange(flat.inputs), len(flat.outputs)
+    ways = [runner.jacobian(x, inputs, mode)[2] for mode in ("forward", "reverse")]
+    for by in (jacobian_by_columns, jacobian_by_rows):
+        ways.append(evaluate(by(flat, inputs), x)[rows:].reshape(rows, flat.inputs))
+    columns = [runner.jvp(x, unit)[2] for unit in np.eye(flat.inputs)]
+    ways.append(np.array(columns).reshape(flat.inputs, rows).T)
+    ways.append(np.array([runner.vjp(x, unit)[2] for unit in np.eye(rows)]))
+    if flat.is_scalar:
+        ways += sweep(flat, x)
+    return ways
+
+
+def hessian(function, *arguments) -> np.ndarray:
+    """The second derivatives of a scalar function by all its floats, by two derivative tapes."""
+    flat = nt.record(function, *arguments).flat
+    n = flat.inputs
+    inputs = np.arange(n)
+    first = jacobian_by_rows(flat, inputs)  # outputs: value, gradient
+    second = jacobian_by_rows(first, inputs)  # outputs: those, then their rows
+    y = evaluate(second, flat.point)[1 + n :].reshape(1 + n, n)
+    return y[1:]
+
+
+def central_jacobian(function, x, step: float = 1e-4) -> np.ndarray:
+    """Fourth-order central differences of a function from a vector to a vector."""
+    columns = []
+    for unit in np.eye(len(x)):
+        h = step * unit
+        rise = 8 * (function(x + h) - function(x - h)) - (function(x + 2 * h) - function(x - 2 * h))
+        columns.append(rise / (12 * step))
+    return np.array(columns).T

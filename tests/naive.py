@@ -1,0 +1,288 @@
+"""A slow, obvious interpreter of flat tapes: the reference of every kernel.
+
+One slot at a time, in plain Python and NumPy, straight from the definitions in
+`numtape.tape.flat` and the expressions in the table of operations. It shares no
+code with the kernels, the workspaces or the transforms.
+"""
+
+import math
+from functools import cache
+from types import CodeType
+
+import numpy as np
+
+from numtape.ops.structured import INITIAL
+from numtape.ops.table import ROWS, Row, load_ufunc
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+
+__all__ = [
+    "adjoints",
+    "evaluate",
+    "failed_guard",
+    "jacobian",
+    "linearize",
+    "row_partial",
+    "row_value",
+    "run",
+    "tangents",
+]
+
+
+@cache
+def _compiled(text: str) -> CodeType:
+    return compile(text, text, "eval")
+
+
+def _expression(text: str, x: float, y: float, f: float = 0.0) -> float:
+    names = {"x": np.float64(x), "y": np.float64(y), "f": np.float64(f)}
+    with np.errstate(all="ignore"):
+        return float(eval(_compiled(text), _NAMES, names))
+
+
+def row_value(row: Row, x: float, y: float = 0.0) -> float:
+    """A row at one point: by its `primal`, or by its ufunc where it has none."""
+    if row.primal is not None:
+        return _expression(row.primal, x, y)
+    with np.errstate(all="ignore"):
+        return float(load_ufunc(row.ufunc)(*(x, y)[: row.arity]))
+
+
+def row_partial(row: Row, operand: int, x: float, y: float, f: float) -> float:
+    """A row's partial by an operand at one point, where its value is f."""
+    return _expression(row.partials[operand], x, y, f)
+
+
+def _function(row: Row):
+    return lambda *operands: np.float64(row_value(row, *operands))
+
+
+_NAMES = {row.name: _function(row) for row in ROWS}
+_NAMES |= {
+    "__builtins__": {},
+    "sqrt": np.sqrt,
+    "abs": abs,
+    "where": lambda condition, taken, other: taken if condition != 0.0 else other,
+}
+
+
+# values
+
+
+def evaluate(tape: FlatTape, x) -> np.ndarray:
+    """Every slot of a run at x."""
+    values = np.zeros(tape.slots)
+    values[1 : tape.first_input] = tape.constants
+    values[tape.first_input : tape.first_result] = x
+    for (opcode, a, b), result in zip(tape.code.tolist(), tape.results.tolist()):
+        if opcode == VECTOR:
+            instruction = tape.vectors[a]
+            assert instruction.size == b
+            values[result : result + b] = _vector(instruction, values)
+        else:
+            values[result] = row_value(ROWS[opcode], values[a], values[b])
+    return values
+
+
+def run(tape: FlatTape, x) -> np.ndarray:
+    """The outputs at x."""
+    return evaluate(tape, x)[tape.outputs]
+
+
+def failed_guard(tape: FlatTape, values: np.ndarray) -> int:
+    """The first guard that does not hold, or -1."""
+    for number, guard in enumerate(tape.guards):
+        if values[guard.slot] != guard.outcome:
+            return number
+    return -1
+
+
+def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
+    """The results of a vector instruction, end to end."""
+    operands = [values[slots] for slots in instruction.operand_slots()]
+    if instruction.kind == "map":
+        row = ROWS[instruction.opcode]
+        columns = [operand.ravel().tolist() for operand in operands]
+        return np.array([row_value(row, *point) for point in zip(*columns)])
+    if instruction.kind == "product":
+        return np.matmul(*operands).ravel()
+    (operand,) = operands
+    if instruction.kind == "scatter":
+        result = np.zeros(instruction.size)
+        for target, value in zip(instruction.targets.tolist(), operand.tolist()):
+            result[target] += value
+        return result
+    ufunc = getattr(np, ROWS[instruction.opcode].name)
+    places = _places(instruction)
+    if instruction.kind == "accumulate":
+        result = np.zeros(instruction.size)
+        result[places] = ufunc.accumulate(operand, axis=-1)
+        return result
+    result = np.full(instruction.size, INITIAL[ROWS[instruction.opcode].name])
+    inner_is_reduced = instruction.result_strides[-1] == 0
+    for row in np.ndindex(instruction.shape[:-1]):
+        target = places[row]
+        if inner_is_reduced and ufunc is np.add:  # NumPy adds up such a row pairwise
+            result[target[0]] += np.add.reduce(np.ascontiguousarray(operand[row]))
+        else:
+            for place, value in zip(target.tolist(), operand[row].tolist()):
+                result[place] = ufunc(result[place], value)
+    return result
+
+
+def _places(instruction: VectorInstruction) -> np.ndarray:
+    """Which result each element of `shape` goes to."""
+    places = np.zeros(instruction.shape, np.int64)
+    for index in np.ndindex(instruction.shape):
+        places[index] = sum(i * s for i, s in zip(index, instruction.result_strides))
+    return places
+
+
+# partials
+
+
+def linearize(tape: FlatTape, values: np.ndarray) -> list[tuple[np.ndarray, ...]]:
+    """For each instruction, the partials of an elementwise one by each operand."""
+    partials = []
+    for (opcode, a, b), result in zip(tape.code.tolist(), tape.results.tolist()):
+        if opcode != VECTOR:
+            row = ROWS[opcode]
+            point = values[a], values[b], values[result]
+            partials.append(tuple(np.array(row_partial(row, k, *point)) for k in range(row.arity)))
+            continue
+        instruction = tape.vectors[a]
+        if instruction.kind != "map":
+            partials.append(())
+            continue
+        row = ROWS[instruction.opcode]
+        operands = [values[slots].ravel() for slots in instruction.operand_slots()]
+        x, y, f = operands[0], operands[-1], values[result : result + b]
+        columns = [
+            np.array([row_partial(row, k, *point) for point in zip(x, y, f)])
+            for k in range(row.arity)
+        ]
+        partials.append(tuple(column.reshape(instruction.shape) for column in columns))
+    return partials
+
+
+# sweeps
+
+
+def _times(partial: float, seed: float) -> float:
+    """A product in which a zero wins against inf and nan."""
+    return 0.0 if partial == 0.0 or seed == 0.0 else partial * seed
+
+
+_products = np.vectorize(_times, otypes=[float])
+
+
+def tangents(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
+    """The outputs' tangents for the inputs' seeds."""
+    with np.errstate(all="ignore"):
+        return _tangents(tape, values, seeds)
+
+
+def _tangents(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
+    moving = np.zeros(tape.slots)
+    moving[tape.first_input : tape.first_result] = seeds
+    partials = linearize(tape, values)
+    results = tape.results.tolist()
+    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
+        result = results[number]
+        if opcode != VECTOR:
+            for partial, operand in zip(partials[number], (a, b)):
+                moving[result] += _times(float(partial), moving[operand])
+            continue
+        instruction = tape.vectors[a]
+        slots = instruction.operand_slots()
+        if instruction.kind == "map":
+            total = np.zeros(instruction.shape)
+            for partial, operand in zip(partials[number], slots):
+                total = total + _products(partial, moving[operand])
+            moving[result : result + b] = total.ravel()
+            continue
+        for k, operand in enumerate(slots):
+            matrix = _structured_jacobian(instruction, [values[s] for s in slots], k)
+            moving[result : result + b] += matrix @ moving[operand].ravel()
+    return moving[tape.outputs]
+
+
+def adjoints(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
+    """The inputs' adjoints for the outputs' seeds."""
+    with np.errstate(all="ignore"):
+        return _adjoints(tape, values, seeds)
+
+
+def _adjoints(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
+    weights = np.zeros(tape.slots)
+    for output, seed in zip(tape.outputs.tolist(), seeds):
+        weights[output] += seed
+    partials = linearize(tape, values)
+    results = tape.results.tolist()
+    for number in reversed(range(tape.instructions)):
+        opcode, a, b = tape.code[number].tolist()
+        result = results[number]
+        if opcode != VECTOR:
+            for partial, operand in zip(partials[number], (a, b)):
+                weights[operand] += _times(float(partial), weights[result])
+            continue
+        instruction = tape.vectors[a]
+        slots = instruction.operand_slots()
+        own = weights[result : result + b].copy()
+        for k, operand in enumerate(slots):
+            if instruction.kind == "map":
+                contribution = _products(partials[number][k].ravel(), own)
+            else:
+                matrix = _structured_jacobian(instruction, [values[s] for s in slots], k)
+                contribution = own @ matrix
+            for slot, part in zip(operand.ravel().tolist(), contribution.tolist()):
+                weights[slot] += part
+    return weights[tape.first_input : tape.first_result]
+
+
+def jacobian(tape: FlatTape, x) -> np.ndarray:
+    """The outputs' derivatives by the inputs, a column at a time."""
+    values = evaluate(tape, x)
+    columns = [tangents(tape, values, unit) for unit in np.eye(tape.inputs)]
+    return np.array(columns).reshape(tape.inputs, len(tape.outputs)).T
+
+
+def _structured_jacobian(instruction: VectorInstruction, operands, k: int) -> np.ndarray:
+    """The matrix of a structured operation's derivatives by operand k, element by element."""
+    operand = operands[k]
+    matrix = np.zeros((instruction.size, operand.size))
+    if instruction.kind == "product":
+        for column in range(operand.size):
+            unit = np.zeros(operand.size)
+            unit[column] = 1.0
+            pair = list(operands)
+            pair[k] = unit.reshape(operand.shape)
+            matrix[:, column] = np.matmul(*pair).ravel()
+        return matrix
+    if instruction.kind == "scatter":
+        for element, target in enumerate(instruction.targets.tolist()):
+            matrix[target, element] = 1.0
+        return matrix
+    places = _places(instruction).ravel()
+    flat = operand.ravel()
+    name = ROWS[instruction.opcode].name
+    if instruction.kind == "accumulate":
+        assert name == "add"
+        columns = np.arange(flat.size).reshape(instruction.shape)
+        for index in np.ndindex(instruction.shape):
+            for before in range(index[-1] + 1):
+                place = places.reshape(instruction.shape)[index]
+                matrix[place, columns[(*index[:-1], before)]] = 1.0
+        return matrix
+    for target in range(instruction.size):
+        (members,) = np.nonzero(places == target)
+        for member in members.tolist():
+            others = [flat[m] for m in members.tolist() if m != member]
+            if name == "add":
+                slope = 1.0
+            elif name == "multiply":
+                slope = math.prod(others)
+            else:
+                best = (max if name == "maximum" else min)(flat[members])
+                slope = float(flat[member] == best) / np.count_nonzero(flat[members] == best)
+            matrix[target, member] = slope
+    return matrix

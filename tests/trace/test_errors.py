@@ -1,0 +1,262 @@
+"""Nothing is ever silently constant: what would lose a derivative raises, and says what to write.
+
+Every message names the value or the call, the rule, and the remedy.
+"""
+
+import cmath
+import math
+
+import numpy as np
+import pytest
+
+import numtape as nt
+
+X = np.array([0.5, 1.5, 2.5])
+
+
+def _message(function, kind=nt.TraceError, *arguments):
+    with pytest.raises(kind) as caught:
+        nt.record(function, *(arguments or (X,)))
+    return str(caught.value)
+
+
+def test_float():
+    message = _message(lambda x: np.sin(float(x[0])) * x[1])
+    assert "derivative would be lost" in message
+    assert "drop the float(...)" in message
+    assert "stop_gradient" in message
+    assert __file__ in message
+
+
+def test_math():
+    message = _message(lambda x: math.sin(x[0]) * x[1])
+    assert "math.sin(x[0])" in message
+    assert "np.sin(x) for math.sin(x)" in message
+
+
+def test_complex():
+    message = _message(lambda x: complex(x[0]))
+    assert "complex" in message
+    assert "two real values" in message
+
+
+def test_cmath():
+    assert "real" in _message(lambda x: cmath.sin(x[0]))
+
+
+def test_complex_operand():
+    message = _message(lambda x: x * np.array([1j, 2.0, 3.0]))
+    assert "complex128" in message
+    assert "two real values" in message
+
+
+def test_complex_number():
+    with pytest.raises((nt.TraceError, TypeError)):
+        nt.record(lambda x: x[0] * 1j, X)
+
+
+def test_hash():
+    message = _message(lambda x: {x[0]: 1.0})
+    assert "silently constant" in message
+    assert "integer or a string" in message
+
+
+def test_hash_of_an_array():
+    assert "hash" in _message(lambda x: {x: 1.0})
+
+
+def _assigns(x):
+    y = np.zeros(3)
+    y[1] = x[1]
+    return y
+
+
+def _assigns_array(x):
+    y = np.zeros(3)
+    y[:] = x
+    return y
+
+
+def _chain(error):
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("function", [_assigns, _assigns_array])
+def test_assignment_into_a_plain_array(function):
+    """Whatever NumPy lets through is, or chains, our error with the remedy."""
+    with pytest.raises((nt.TraceError, TypeError, ValueError)) as caught:
+        nt.record(function, X)
+    ours = [error for error in _chain(caught.value) if isinstance(error, nt.TraceError)]
+    assert ours
+    assert "y = np.zeros(n, like=x)" in str(ours[0])
+    assert "np.zeros_like(x)" in str(ours[0])
+
+
+def test_out_is_a_plain_array():
+    def f(x):
+        y = np.zeros(3)
+        np.sin(x, out=y)
+        return y
+
+    assert "np.zeros_like(x)" in _message(f)
+
+
+def test_in_place_on_a_plain_array():
+    def f(x):
+        y = np.zeros(3)
+        y += x
+        return y
+
+    assert "np.zeros_like(x)" in _message(f)
+
+
+def test_conversion_with_a_dtype():
+    message = _message(lambda x: np.asarray(x, dtype=float) * 2.0)
+    assert "convert without dtype" in message
+
+
+def test_unsupported_function():
+    message = _message(lambda x: np.fft.fft(x), nt.UnsupportedError)
+    assert "fft" in message
+    assert "no rule" in message
+    assert "Write it with" in message
+
+
+def test_unsupported_ufunc():
+    message = _message(lambda x: np.nextafter(x, 2.0), nt.UnsupportedError)
+    assert "nextafter" in message
+    assert "no rule" in message
+
+
+def test_unsupported_ufunc_method():
+    message = _message(lambda x: np.add.at(x, [0], 1.0), nt.UnsupportedError)
+    assert "add.at" in message
+
+
+def test_unsupported_option():
+    message = _message(lambda x: np.sum(x, where=x > 0), nt.UnsupportedError)
+    assert "where" in message
+    message = _message(lambda x: np.sin(x, where=[True, False, True]), nt.UnsupportedError)
+    assert "where" in message
+
+
+def test_unsupported_initial():
+    assert "initial" in _message(lambda x: np.sum(x, initial=3.0), nt.UnsupportedError)
+
+
+def test_unsupported_norm():
+    message = _message(lambda x: np.linalg.norm(np.outer(x, x), "nuc"), nt.UnsupportedError)
+    assert "nuc" in message
+    assert "fro" in message
+
+
+def test_where_with_one_argument():
+    assert "guarded" in _message(lambda x: np.where(x > 0), nt.UnsupportedError)
+
+
+def test_round_to_digits():
+    assert "round(x)" in _message(lambda x: round(x[0], 2), nt.UnsupportedError)
+
+
+def test_adding_two_comparisons():
+    message = _message(lambda x: (x[0] > 0) + (x[1] > 0), nt.UnsupportedError)
+    assert "1.0 * (x < y)" in message
+
+
+def test_index_that_is_no_integer():
+    message = _message(lambda x: x[x[0]] * 2.0)
+    assert "0.5" in message
+    assert "index must be an integer" in message
+    assert "int(x)" in message
+
+
+def test_range_of_a_traced_value():
+    assert "int(x)" in _message(lambda x: x[0] * len(range(x[1])))
+
+
+def test_value_of_another_recording():
+    kept = []
+    nt.record(lambda x: kept.append(x[0]) or x[0] * 2.0, X)
+    message = _message(lambda x: x * kept[0])
+    assert "0.5" in message
+    assert "of one recording was used in another" in message
+    assert "argument" in message
+
+
+def test_value_of_another_recording_by_scalar_operators():
+    kept = []
+    nt.record(lambda x: kept.append(x) or x * 2.0, 1.5)
+    for function in (
+        lambda x: x * kept[0],
+        lambda x: kept[0] * x,
+        lambda x: np.maximum(x, kept[0]),
+    ):
+        assert "another" in _message(function, nt.TraceError, 2.0)
+
+
+def test_value_of_another_recording_returned():
+    kept = []
+    nt.record(lambda x: kept.append(x) or x * 2.0, 1.5)
+    assert "another" in _message(lambda x: kept[0], nt.TraceError, 2.0)
+
+
+def test_ragged_rows():
+    with pytest.raises((nt.TraceError, ValueError)):
+        nt.record(lambda x: x * [[x[0]], [x[1], x[2]]], X)
+
+
+def test_text_among_values():
+    message = _message(lambda x: x * np.array([x[0], "a", x[1]], dtype=object))
+    assert "'a'" in message
+    assert "number" in message
+
+
+def test_empty_extremes():
+    with pytest.raises(ValueError, match="no elements"):
+        nt.record(lambda x: np.max(x[:0]), X)
+
+
+def test_item_of_many():
+    with pytest.raises(ValueError, match="one element"):
+        nt.record(lambda x: x.item(), X)
+
+
+def test_index_out_of_bounds_is_the_users_error():
+    with pytest.raises(IndexError):
+        nt.record(lambda x: x[3], X)
+
+
+def test_wrong_shapes_are_the_users_error():
+    with pytest.raises(ValueError, match="broadcast"):
+        nt.record(lambda x: x * np.ones(4), X)
+
+
+def test_exceptions_propagate_and_the_next_recording_works():
+    class Mine(Exception):
+        pass
+
+    def f(x, fail):
+        y = np.sin(x)
+        if fail:
+            raise Mine("on purpose")
+        return np.sum(y)
+
+    gradient = nt.grad(f)
+    with pytest.raises(Mine, match="on purpose"):
+        gradient(X, True)
+    np.testing.assert_allclose(gradient(X, False), np.cos(X), rtol=1e-15)
+    with pytest.raises(Mine):
+        gradient(X, True)
+    np.testing.assert_allclose(gradient(X, False), np.cos(X), rtol=1e-15)
+
+
+def test_every_error_is_a_numtape_error_and_a_builtin_one():
+    assert issubclass(nt.TraceError, nt.NumtapeError)
+    assert issubclass(nt.TraceError, TypeError)
+    assert issubclass(nt.UnsupportedError, nt.TraceError)
+    for kind in (nt.InputError, nt.OutputError, nt.TapeError):
+        assert issubclass(kind, nt.NumtapeError)
+        assert issubclass(kind, ValueError)
+    assert issubclass(nt.BranchError, RuntimeError)

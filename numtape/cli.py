@@ -62,8 +62,8 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    function, arguments = _function(options.function), [_argument(text) for text in options.at]
-    tape = nt.record(function, *arguments, lines=True)
+    function, arguments = _function(options.function), _arguments(options.at)
+    tape = _called(options, nt.record, function, *arguments, lines=True)
     print(tape.text(values=True, lines=True))
     print()
     print(tape.summary())
@@ -82,12 +82,25 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    function, arguments = _function(options.function), [_argument(text) for text in options.at]
-    found = nt.check_derivatives(function, *arguments)
+    function, arguments = _function(options.function), _arguments(options.at)
+    found = _called(options, nt.check_derivatives, function, *arguments)
     print(f"forward against central differences: {found.error:.2e} (relative)")
     print(f"forward against reverse:             {found.modes:.2e} (relative)")
     print("the derivatives agree")
     return 0
+
+
+def _called(options: argparse.Namespace, run: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """Run something that calls the user's function; a call that does not fit is wrong input."""
+    try:
+        return run(*given, **named)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, NumtapeError):
+            raise
+        raise InputError(
+            f"{options.function} called with --at {' --at '.join(options.at)} raised "
+            f"{type(error).__name__}: {error}. Give one --at for each argument, of its kind"
+        ) from error
 
 
 def _function(text: str) -> Callable[..., Any]:
@@ -118,6 +131,16 @@ def _function(text: str) -> Callable[..., Any]:
         )
     result: Callable[..., Any] = function
     return result
+
+
+def _arguments(texts: Sequence[str]) -> list[Any]:
+    arguments = [_argument(text) for text in texts]
+    if not any(map(_has_floats, arguments)):
+        raise InputError(
+            f"--at {' --at '.join(texts)} holds no float to differentiate by: write 3.0 for 3, or "
+            'a list of numbers, for example --at "[2.0, 5.0]"'
+        )
+    return arguments
 
 
 def _argument(text: str) -> Any:

@@ -109,8 +109,9 @@ class Runner:
             status: int = local.gradient(local.gradient_handle, x, g)
         except AttributeError:
             if self.tape.is_scalar:
-                local.gradient_handle = self.sweep_workspace().handle
-                local.gradient = _kernels.gradient
+                workspace = self.sweep_workspace()
+                local.gradient_handle = workspace.handle
+                local.gradient = workspace.plan.gradient
             else:
                 workspace = self._gradient_runner().workspace()
                 local.gradient_handle = workspace.handle
@@ -142,7 +143,7 @@ class Runner:
         value, jacobian = np.empty(rows), np.zeros((rows, columns))
         if self.tape.is_scalar:
             workspace = self.sweep_workspace()
-            status = _kernels.linearize(workspace.handle, x, value)
+            status = workspace.plan.linearize(workspace.handle, x, value)
             if mode == "forward":
                 unit = np.zeros((columns, self.tape.inputs))
                 unit[np.arange(columns), inputs] = 1.0
@@ -191,7 +192,7 @@ class Runner:
         value, derivative = np.empty(rows), np.empty((1, rows))
         if self.tape.is_scalar:
             workspace = self.sweep_workspace()
-            status = _kernels.linearize(workspace.handle, x, value)
+            status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
             return status, value, derivative[0]
         both = np.empty(2 * rows)
@@ -204,7 +205,7 @@ class Runner:
         value, derivative = np.empty(rows), np.empty((1, columns))
         if self.tape.is_scalar:
             workspace = self.sweep_workspace()
-            status = _kernels.linearize(workspace.handle, x, value)
+            status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
             result = derivative[0]
         else:
@@ -222,7 +223,7 @@ class Runner:
             return self.evaluate(x, value), value, lambda dx: self.jvp(x, dx)[2]
         # A workspace of its own: others' runs must not overwrite the partials.
         value, workspace = np.empty(rows), Workspace(self._plan(True))
-        status = _kernels.linearize(workspace.handle, x, value)
+        status = workspace.plan.linearize(workspace.handle, x, value)
 
         def push(direction: Floats) -> Floats:
             derivative = np.empty((1, rows))

@@ -58,6 +58,9 @@ class Row:
         Whether it is finite for operands of moderate size, and no mask. A partial
         made of such operations is multiplied with a seed as it is; any other
         by the zero-safe `scale`.
+    common : bool
+        Whether it is among the operations that most scalar code is made of:
+        tapes of these alone use kernels that compile sooner.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Row:
     reference: str | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
     finite: bool = False
+    common: bool = False
 
 
 def _unary(name: str, partial: str, synopsis: str, **fields: Any) -> Row:
@@ -114,6 +118,7 @@ def _comparison(name: str, symbol: str, synopsis: str) -> Row:
         ufunc=f"numpy.{name}",
         primal=f"1.0 if x {symbol} y else 0.0",
         symbol=symbol,
+        common=True,
     )
 
 
@@ -123,7 +128,7 @@ _CHOSEN_LEFT = "equal(f, x) * (1.0 - 0.5 * equal(x, y))"
 _CHOSEN_RIGHT = "equal(f, y) * (1.0 - 0.5 * equal(x, y))"
 
 
-def _choice(name: str, reference: str, synopsis: str) -> Row:
+def _choice(name: str, reference: str, synopsis: str, **fields: Any) -> Row:
     return _binary(
         name,
         _CHOSEN_LEFT,
@@ -131,6 +136,7 @@ def _choice(name: str, reference: str, synopsis: str) -> Row:
         synopsis,
         ufunc=f"numpy.{name}",
         reference=reference,
+        **fields,
     )
 
 
@@ -155,7 +161,15 @@ _LOGADDEXP_RIGHT = "where(equal(f, y), 0.0, y - f)"
 _ROWS: tuple[Row, ...] = (
     # arithmetic
     _binary(
-        "add", "1.0", "1.0", "x + y", ufunc="numpy.add", primal="x + y", symbol="+", finite=True
+        "add",
+        "1.0",
+        "1.0",
+        "x + y",
+        ufunc="numpy.add",
+        primal="x + y",
+        symbol="+",
+        finite=True,
+        common=True,
     ),
     _binary(
         "subtract",
@@ -166,6 +180,7 @@ _ROWS: tuple[Row, ...] = (
         primal="x - y",
         symbol="-",
         finite=True,
+        common=True,
     ),
     _binary(
         "multiply",
@@ -176,6 +191,7 @@ _ROWS: tuple[Row, ...] = (
         primal="x * y",
         symbol="*",
         finite=True,
+        common=True,
     ),
     _binary(
         "divide",
@@ -186,10 +202,30 @@ _ROWS: tuple[Row, ...] = (
         primal="x / y",
         symbol="/",
         domain=((-3.0, 3.0), (0.2, 3.0)),
+        common=True,
     ),
-    _unary("negative", "-1.0", "-x", ufunc="numpy.negative", primal="-x", symbol="-", finite=True),
-    _unary("positive", "1.0", "x itself, copied", ufunc="numpy.positive", primal="x", finite=True),
-    _unary("square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x", finite=True),
+    _unary(
+        "negative",
+        "-1.0",
+        "-x",
+        ufunc="numpy.negative",
+        primal="-x",
+        symbol="-",
+        finite=True,
+        common=True,
+    ),
+    _unary(
+        "positive",
+        "1.0",
+        "x itself, copied",
+        ufunc="numpy.positive",
+        primal="x",
+        finite=True,
+        common=True,
+    ),
+    _unary(
+        "square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x", finite=True, common=True
+    ),
     _unary(
         "reciprocal",
         "-f * f",
@@ -203,7 +239,7 @@ _ROWS: tuple[Row, ...] = (
     _power("power", ufunc="numpy.power", reference="x ** y"),
     _power("power_constant", ufunc="numpy.power", reference="x ** y"),
     _power("pow", primal="x ** y", symbol="**"),
-    _power("pow_constant", primal="x ** y", symbol="**"),
+    _power("pow_constant", primal="x ** y", symbol="**", common=True),
     _unary(
         "absolute",
         "sign(x)",
@@ -211,6 +247,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.absolute",
         primal="abs(x)",
         reference="abs(x)",
+        common=True,
     ),
     _unary(
         "sign",
@@ -237,6 +274,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.sqrt",
         primal="sqrt(x)",
         domain=((0.05, 4.0),),
+        common=True,
     ),
     _unary(
         "norm_root",
@@ -253,7 +291,15 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.cbrt(x)",
         domain=((0.05, 4.0),),
     ),
-    _unary("exp", "f", "e to the power x", ufunc="numpy.exp", reference="mp.exp(x)", finite=True),
+    _unary(
+        "exp",
+        "f",
+        "e to the power x",
+        ufunc="numpy.exp",
+        reference="mp.exp(x)",
+        finite=True,
+        common=True,
+    ),
     _unary(
         "exp2",
         f"{_LN2} * f",
@@ -262,7 +308,9 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.mpf(2)**x",
         finite=True,
     ),
-    _unary("expm1", "exp(x)", "exp(x) - 1", ufunc="numpy.expm1", reference="mp.expm1(x)"),
+    _unary(
+        "expm1", "exp(x)", "exp(x) - 1", ufunc="numpy.expm1", reference="mp.expm1(x)", common=True
+    ),
     _unary(
         "log",
         "1.0 / x",
@@ -270,6 +318,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.log",
         reference="mp.log(x)",
         domain=_POSITIVE,
+        common=True,
     ),
     _unary(
         "log2",
@@ -294,6 +343,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.log1p",
         reference="mp.log1p(x)",
         domain=((-0.9, 4.0),),
+        common=True,
     ),
     _binary(
         "logaddexp",
@@ -312,8 +362,18 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.log(mp.mpf(2)**x + mp.mpf(2)**y, 2)",
     ),
     # circular and hyperbolic functions
-    _unary("sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)", finite=True),
-    _unary("cos", "-sin(x)", "cosine", ufunc="numpy.cos", reference="mp.cos(x)", finite=True),
+    _unary(
+        "sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)", finite=True, common=True
+    ),
+    _unary(
+        "cos",
+        "-sin(x)",
+        "cosine",
+        ufunc="numpy.cos",
+        reference="mp.cos(x)",
+        finite=True,
+        common=True,
+    ),
     _unary(
         "tan",
         "1.0 + f * f",
@@ -321,6 +381,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.tan",
         reference="mp.tan(x)",
         domain=((-1.4, 1.4),),
+        common=True,
     ),
     _unary(
         "arcsin",
@@ -345,6 +406,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arctan",
         reference="mp.atan(x)",
         finite=True,
+        common=True,
     ),
     _binary(
         "arctan2",
@@ -353,6 +415,7 @@ _ROWS: tuple[Row, ...] = (
         "angle of the point (y, x)",
         ufunc="numpy.arctan2",
         reference="mp.atan2(x, y)",
+        common=True,
     ),
     _binary(
         "hypot",
@@ -361,6 +424,7 @@ _ROWS: tuple[Row, ...] = (
         "sqrt(x*x + y*y) without overflow",
         ufunc="numpy.hypot",
         reference="mp.hypot(x, y)",
+        common=True,
     ),
     _unary(
         "sinh",
@@ -369,6 +433,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.sinh",
         reference="mp.sinh(x)",
         finite=True,
+        common=True,
     ),
     _unary(
         "cosh",
@@ -377,6 +442,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.cosh",
         reference="mp.cosh(x)",
         finite=True,
+        common=True,
     ),
     _unary(
         "tanh",
@@ -385,6 +451,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.tanh",
         reference="mp.tanh(x)",
         finite=True,
+        common=True,
     ),
     _unary(
         "arcsinh",
@@ -431,8 +498,8 @@ _ROWS: tuple[Row, ...] = (
         reference="x * 180 / mp.pi",
     ),
     # choices and rounding
-    _choice("maximum", "max(x, y)", "the larger; nan if either is nan"),
-    _choice("minimum", "min(x, y)", "the smaller; nan if either is nan"),
+    _choice("maximum", "max(x, y)", "the larger; nan if either is nan", common=True),
+    _choice("minimum", "min(x, y)", "the smaller; nan if either is nan", common=True),
     _choice("fmax", "max(x, y)", "the larger; nan only if both are nan"),
     _choice("fmin", "min(x, y)", "the smaller; nan only if both are nan"),
     _binary(
@@ -486,7 +553,14 @@ _ROWS: tuple[Row, ...] = (
     ),
     _unary("floor", "0", "round down", ufunc="numpy.floor", reference="mp.floor(x)"),
     _unary("ceil", "0", "round up", ufunc="numpy.ceil", reference="mp.ceil(x)"),
-    _unary("trunc", "0", "round towards 0", ufunc="numpy.trunc", reference="mp.mpf(int(x))"),
+    _unary(
+        "trunc",
+        "0",
+        "round towards 0",
+        ufunc="numpy.trunc",
+        reference="mp.mpf(int(x))",
+        common=True,
+    ),
     _unary("rint", "0", "round to the nearest", ufunc="numpy.rint", reference="mp.nint(x)"),
     _binary(
         "remainder",
@@ -585,6 +659,7 @@ _ROWS: tuple[Row, ...] = (
         "error function",
         ufunc="scipy.special.erf",
         reference="mp.erf(x)",
+        common=True,
     ),
     _unary(
         "erfc",
@@ -625,6 +700,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.expit",
         reference="1 / (1 + mp.exp(-x))",
         finite=True,
+        common=True,
     ),
     _unary(
         "logit",

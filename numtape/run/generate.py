@@ -105,13 +105,14 @@ def _chain(branches: list[tuple[int, list[str]]], indent: str) -> str:
 
 def kernel_source() -> str:
     """The whole text of `_kernels.py`."""
-    text = _TEMPLATE.read_text()
+    text = _with_common(_TEMPLATE.read_text())
     primals = [(k, [f"f = {_primal(row.primal)}"]) for k, row in enumerate(ROWS) if row.primal]
     partials = [
         (k, _assignments(row))
         for k, row in enumerate(ROWS)
         if row.primal or set(row.partials) != {"0"}
     ]
+    common = [(k, body) for k, body in partials if ROWS[k].common]
     maps = [
         (k, ["for i in range(f.size):", f"    f[i] = {_indexed(_primal(row.primal))}"])
         for k, row in enumerate(ROWS)
@@ -121,13 +122,24 @@ def kernel_source() -> str:
     for marker, chain in (
         (placeholder.format("primals"), _chain(primals, "        ")),
         (placeholder.format("primals and partials"), _chain(partials, "        ")),
+        (placeholder.format("common primals and partials"), _chain(common, "        ")),
         ("    # <maps>\n", _chain(maps, "    ")),
         ("FIRST_LOOP = 0  # <first loop>\n", f"FIRST_LOOP = {len(primals)}\n"),
     ):
         if text.count(marker) != 1:
             raise ValueError(f"template.py must hold the line {marker.strip()!r} exactly once")
         text = text.replace(marker, chain)
-    return _HEADER + text
+    return _HEADER + text.rstrip() + "\n"
+
+
+def _with_common(text: str) -> str:
+    """The template with its marked parts written twice."""
+    begin, end = "# <for tapes of common operations too>\n", "# <end>\n"
+    parts = re.split(f"{re.escape(begin)}(.*?){re.escape(end)}", text, flags=re.DOTALL)
+    for k in range(1, len(parts), 2):
+        again = re.sub(r"\b(linearize_scalars|linearize|gradient)\(", r"\1_common(", parts[k])
+        parts[k] += again.replace("# <primals", "# <common primals")
+    return "".join(parts)
 
 
 def _indexed(expression: str) -> str:

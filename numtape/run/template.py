@@ -5,9 +5,13 @@ Kernels take addresses, arrays and numbers, allocate nothing and raise nothing;
 they return a status: -1, or the index of the first guard that did not hold.
 
 This file is a template: `generate.py` puts the operations' branches in place
-of the lines ``# <...>`` and copies the rest. A cached kernel must not use a
-symbol of another file (Numba would not notice an edit there), hence everything
-is here.
+of the lines ``# <...>`` and copies the rest. What stands between ``# <for tapes
+of common operations too>`` and ``# <end>`` is written twice: a second time, with
+names ending in ``_common``, for the operations marked common in the table alone.
+Those compile in a quarter of the time, and are all that most tapes need.
+
+A cached kernel must not use a symbol of another file (Numba would not notice an
+edit there), hence everything is here.
 
 A workspace is handed over as one integer, the address of its *handle*: a small
 int64 table of addresses and sizes, whose fields are the constants below.
@@ -241,6 +245,7 @@ def run_scalars(handle, start, stop):
         v[code[i, 0] >> 8] = f
 
 
+# <for tapes of common operations too>
 @kernel
 def linearize_scalars(handle):
     """Run a tape of scalar instructions and store the partials of each."""
@@ -266,6 +271,7 @@ def linearize_scalars(handle):
         r += 1
 
 
+# <end>
 @kernel
 def load_inputs(h, x):
     """Copy a point into the input slots."""
@@ -636,16 +642,6 @@ def evaluate_mixed(handle, x, y):
 
 
 @kernel
-def linearize(handle, x, y):
-    """Evaluate a tape of scalar instructions, and keep the partials for sweeps."""
-    h = int64_array(handle, (HANDLE_SIZE,))
-    load_inputs(h, x)
-    linearize_scalars(handle)
-    store_outputs(h, y)
-    return check_guards(h)
-
-
-@kernel
 def tangents(handle, seeds, y_tangents):
     """Forward sweeps after `linearize`: a row of `y_tangents` for each row of `seeds`."""
     h = int64_array(handle, (HANDLE_SIZE,))
@@ -663,6 +659,17 @@ def adjoints(handle, seeds, x_adjoints):
     return -1
 
 
+# <for tapes of common operations too>
+@kernel
+def linearize(handle, x, y):
+    """Evaluate a tape of scalar instructions, and keep the partials for sweeps."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    load_inputs(h, x)
+    linearize_scalars(handle)
+    store_outputs(h, y)
+    return check_guards(h)
+
+
 @kernel
 def gradient(handle, x, g):
     """The gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
@@ -674,3 +681,6 @@ def gradient(handle, x, g):
     sweep_adjoints(h, scratch[3:4], g)
     store_outputs(h, float64_array(h[GRADIENT_OUTPUT], (h[OUTPUTS],)))
     return check_guards(h)
+
+
+# <end>

@@ -61,6 +61,13 @@ class Plan:
         self.outputs = self.places[tape.outputs]
         self.guard_slots = np.array([self.places[guard.slot] for guard in tape.guards], np.int64)
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
+        common = tape.is_scalar and all(ROWS[k].common for k in np.unique(tape.code[:, 0]))
+        self.linearize: Callable[[int, Floats, Floats], int] = (
+            _kernels.linearize_common if common else _kernels.linearize
+        )
+        self.gradient: Callable[[int, Floats, Floats], int] = (
+            _kernels.gradient_common if common else _kernels.gradient
+        )
         self.evaluate: Callable[[int, Floats, Floats], int] = (
             _kernels.evaluate if tape.is_scalar else _kernels.evaluate_mixed
         )

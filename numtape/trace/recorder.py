@@ -387,12 +387,15 @@ def user_location() -> Location:
 def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:
     """Whether a reduction is small enough for scalar instructions that give the same.
 
-    NumPy adds eight and more elements in another order than one by one; and a
-    tie of three or more extremes is shared evenly only by the reduction's rule.
+    NumPy adds eight and more elements in another order than one by one, and
+    adds up each innermost run by itself; and a tie of three or more extremes is
+    shared evenly only by the reduction's own rule.
     """
-    each = int(np.prod([operand.shape[axis] for axis in axes], dtype=np.int64))
-    most = {"add": 7, "multiply": SMALL}.get(name, 2)
-    return operand.size <= SMALL and each <= most
+    extents = [operand.shape[axis] for axis in axes if operand.shape[axis] > 1]
+    each = int(np.prod(extents, dtype=np.int64))
+    if operand.size > SMALL or (name in ("maximum", "minimum") and each > 2):
+        return False
+    return name != "add" or (each < 8 and len(extents) <= 1)
 
 
 def _region(slot: int) -> int:
@@ -415,26 +418,38 @@ def view_of(slots: Slots) -> View:
     """The simplest view that reads these slots, over their own shape."""
     if slots.size == 0:
         return View(0, (0,) * slots.ndim)
+    first, last = slots.item(0), slots.item(-1)
+    if (
+        slots.flags.c_contiguous
+        and last - first == slots.size - 1
+        and _region(first) == _region(last)
+    ):
+        flat = slots.reshape(-1)
+        if (flat[1:] - flat[:-1] == 1).all():
+            return View(first, _without_single(slots.shape, _contiguous_strides(slots.shape)))
     # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
-    base_shape = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)
-    core = slots[base_shape]
-    origin = (0,) * slots.ndim
-    base = int(core[origin])
-    strides = tuple(
-        int(core[(*origin[:axis], 1, *origin[axis + 1 :])]) - base if core.shape[axis] > 1 else 0
-        for axis in range(core.ndim)
-    )
-    low, high = int(core.min()), int(core.max())
-    if _region(low) == _region(high) and (low > 0 or high == 0):
-        view = View(base, strides)
-        if np.array_equal(view.slots(core.shape), core):
-            return view
-    own = _contiguous_strides(core.shape)
-    return View(
-        0,
-        tuple(0 if n == 1 else stride for n, stride in zip(core.shape, own, strict=True)),
-        core.flatten(),  # a copy: a traced array's own slots change when it is assigned to
-    )
+    core = slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)]
+    strides = []
+    low = high = first
+    for axis, extent in enumerate(core.shape):
+        stride = 0
+        if extent > 1:
+            steps = np.diff(core, axis=axis)
+            stride = steps.item(0)
+            if (steps != stride).any():
+                break
+            low, high = low + min(0, (extent - 1) * stride), high + max(0, (extent - 1) * stride)
+        strides.append(stride)
+    if len(strides) == core.ndim and _region(low) == _region(high) and (low > 0 or high == 0):
+        return View(first, tuple(strides))
+    own = _without_single(core.shape, _contiguous_strides(core.shape))
+    # A copy: a traced array's own slots change when it is assigned to.
+    return View(0, own, core.flatten())
+
+
+def _without_single(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides with 0 for axes of extent 1, which do not step."""
+    return tuple(0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
 
 
 def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:

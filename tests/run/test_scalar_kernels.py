@@ -70,11 +70,12 @@ def test_tape_is_scalar(case):
 
 def test_evaluate(case):
     tape, points = case
-    memory = workspace(tape)
+    memory, sharing = workspace(tape, sweeps=True), workspace(tape)
     for x in points:
         y = np.empty(len(tape.outputs))
-        assert _kernels.evaluate(memory.handle, x, y) == -1
+        assert _kernels.evaluate(sharing.handle, x, y) == -1
         assert_same_bits(y, naive.run(tape, x))
+        assert _kernels.evaluate(memory.handle, x, y) == -1
         assert_same_bits(memory.values, naive.evaluate(tape, x))
 
 

@@ -551,7 +551,7 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     Notes
     -----
     Costs 0.5 to 1.5 µs a scalar operation; an array operation costs as much as
-    NumPy's own and a few microseconds more.
+    NumPy's own, 20 to 30 µs more, and 1 to 2 ns an element.
 
     Examples
     --------

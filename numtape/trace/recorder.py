@@ -16,7 +16,7 @@ further inputs, after its own.
 
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from types import FrameType
@@ -331,20 +331,31 @@ class Recorder:
         code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
         return FlatTape(
             code=code.astype(np.int32),
-            vectors=tuple(_renumbered(instruction, self._final) for instruction in self.vectors),
+            vectors=tuple(self._final_vector(instruction) for instruction in self.vectors),
             constants=np.concatenate([np.zeros(0), *self._constant_parts]),
             inputs=inputs,
             outputs=self._final(outputs.ravel()),
             guards=tuple(
-                Guard(int(self._final(np.int64(guard.slot))), guard.outcome, guard.location)
+                Guard(self._final_slot(guard.slot), guard.outcome, guard.location)
                 for guard in self.guards
             ),
             point=point,
             lines=tuple(self.lines) if self.keep_lines else None,
         )
 
+    def _final_slot(self, slot: int) -> int:
+        """A slot in the final numbering: null, constants, inputs, captures, results."""
+        first_input = 1 + self._constant_count
+        if slot >= RESULTS:
+            return slot - RESULTS + first_input + self.inputs + len(self.captured)
+        if slot >= CONSTANTS:
+            return slot - CONSTANTS + 1
+        if slot >= CAPTURES:
+            return slot - CAPTURES + first_input + self.inputs
+        return slot + first_input - 1 if slot else 0
+
     def _final(self, slots: npt.ArrayLike) -> Slots:
-        """Slots in the final numbering: null, constants, inputs, results."""
+        """Slots in the final numbering."""
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
@@ -358,18 +369,14 @@ class Recorder:
             ],
         )
 
-
-def _renumbered(
-    instruction: VectorInstruction, new: Callable[[npt.ArrayLike], Slots]
-) -> VectorInstruction:
-    """A vector instruction whose operands are read from other slots, region by region."""
-    views = tuple(
-        View(int(new(view.base)), view.strides)
-        if view.table is None
-        else View(view.base, view.strides, new(view.table))
-        for view in instruction.operands
-    )
-    return replace(instruction, operands=views)
+    def _final_vector(self, instruction: VectorInstruction) -> VectorInstruction:
+        views = tuple(
+            View(self._final_slot(view.base), view.strides)
+            if view.table is None
+            else View(view.base, view.strides, self._final(view.table))
+            for view in instruction.operands
+        )
+        return replace(instruction, operands=views)
 
 
 def user_location() -> Location:

@@ -322,6 +322,10 @@ class Tape:
         """
         return Tape(optimize(self.flat), self.signature, self.result)
 
+    def without_guards(self) -> "Tape":
+        """The same tape, taking the recorded path everywhere."""
+        return Tape(replace(self.flat, guards=()), self.signature, self.result)
+
     def _differentiated(self) -> FlatTape:
         return self.derivatives.tape
 

@@ -119,13 +119,6 @@ class Runner:
             status = local.gradient(local.gradient_handle, x, g)
         return status
 
-    def gradient_value(self) -> float:
-        """The first output, found by this thread's last gradient."""
-        if self.tape.is_scalar:
-            return float(self.sweep_workspace().gradient_output[0])
-        runner = self._gradient_runner()
-        return runner.value_of(int(runner.tape.outputs[-1]))
-
     def _gradient_runner(self) -> "Runner":
         return self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
 

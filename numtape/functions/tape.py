@@ -155,11 +155,18 @@ class Tape:
         """The value of a scalar function, and its gradient as `gradient` gives it."""
         self.check_scalar()
         x = self._point(arguments)
-        g = np.empty(self.flat.inputs)
-        if self.derivatives.gradient(x, g) >= 0:
+        selection = self.select(argnums)
+        if self.derivatives.tape.is_scalar:  # one sweep gives the gradient by all inputs
+            g = np.empty(self.flat.inputs)
+            status = self.derivatives.gradient(x, g)
+            y = self.derivatives.sweep_workspace().gradient_output
+            gradient = selection.gradient(g)
+        else:
+            status, y, matrix = self.derivatives.jacobian(x, selection.inputs, "reverse")
+            (gradient,) = selection.jacobian(matrix, ((),))
+        if status >= 0:
             self._raise_branch(x)
-        value = self.result.structure.build([self.derivatives.gradient_value()])
-        return value, self.select(argnums).gradient(g)
+        return self.result.structure.build([float(y[0])]), gradient
 
     def jacobian(
         self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None

@@ -115,17 +115,16 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
     numbers = np.arange(count)
     makes = results[1:] > results[:-1]
     np.minimum.at(defined, block_of[results[:-1][makes] - first], numbers[makes])
-    np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
     scalars = tape.code[:, 0] != VECTOR
+    for number in np.flatnonzero(~scalars).tolist():  # in order, so the last one to write stands
+        for slots in tape.vectors[int(tape.code[number, 1])].operand_slots():
+            read = slots[slots >= first]
+            last[block_of[read - first]] = number
     for column in (1, 2):
         operands = tape.code[scalars, column].astype(np.int64)
         is_result = operands >= first
         np.maximum.at(last, block_of[operands[is_result] - first], numbers[scalars][is_result])
-    for number in np.flatnonzero(~scalars).tolist():
-        for slots in tape.vectors[int(tape.code[number, 1])].operand_slots():
-            read = np.unique(slots)
-            read = np.unique(block_of[read[read >= first] - first])
-            last[read] = np.maximum(last[read], number)
+    np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
     kept = [tape.outputs]
     for guard in tape.guards:
         producer = tape.producer(guard.slot)

@@ -9,13 +9,11 @@ numbers of inputs and outputs.
 import numpy as np
 
 from numtape.ops.structured import MAP
-from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.trace.recorder import Slots
+from numtape.transform.expressions import is_flat
 
 __all__ = ["jacobian_costs"]
-
-_FLAT = [row.partials == ("0",) * row.arity for row in ROWS]
 
 
 def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
@@ -28,30 +26,35 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
         The inputs to differentiate by.
     """
     first = tape.first_result
-    producers = np.repeat(np.arange(tape.instructions), np.diff(tape.results)).tolist()
+    producers = np.repeat(np.arange(tape.instructions), np.diff(tape.results))
+    places = (tape.first_input + inputs).tolist()
+    bits = {place: 1 << k for k, place in enumerate(places)}
     moved = [0] * tape.instructions  # for each instruction, a bit for each input that moves it
-    bit_of_input = {
-        int(tape.first_input + place): 1 << k for k, place in enumerate(inputs.tolist())
-    }
     read: list[list[int]] = []
     sizes = []
+    is_read = np.zeros(first, bool)
+    is_used = np.zeros(tape.instructions, bool)
     for number, (opcode, a, b) in enumerate(tape.code.tolist()):
         if opcode != VECTOR:
-            slots, flat, size = [a, b], _FLAT[opcode], 1
+            flat, size = is_flat(opcode), 1
+            early = [slot for slot in (a, b) if slot < first]
+            before = [int(producers[slot - first]) for slot in (a, b) if slot >= first]
         else:
             vector = tape.vectors[a]
-            slots = np.unique(np.concatenate([s.ravel() for s in vector.operand_slots()])).tolist()
-            flat, size = vector.kind == MAP and _FLAT[vector.opcode], b
+            flat, size = vector.kind == MAP and is_flat(vector.opcode), b
+            is_read[:], is_used[:] = False, False
+            for slots in vector.operand_slots():
+                is_read[slots[slots < first]] = True
+                is_used[producers[slots[slots >= first] - first]] = True
+            early = np.flatnonzero(is_read).tolist()
+            before = np.flatnonzero(is_used).tolist()
         sizes.append(size)
-        before = [] if flat else sorted({producers[s - first] for s in slots if s >= first})
-        read.append(before)
+        read.append([] if flat else before)
         if not flat:
-            bits = 0
             for producer in before:
-                bits |= moved[producer]
-            for slot in slots:
-                bits |= bit_of_input.get(slot, 0)
-            moved[number] = bits
+                moved[number] |= moved[producer]
+            for slot in early:
+                moved[number] |= bits.get(slot, 0)
     moves = [0] * tape.instructions  # for each instruction, a bit for each output that it moves
     for k, output in enumerate(tape.outputs.tolist()):
         if output >= first:

@@ -291,9 +291,10 @@ class _Derivation:
         if part is None:
             return
         part = np.broadcast_to(part, targets.shape)
+        view, shape = view_of(targets), targets.shape
         repeated = tuple(
             axis
-            for axis, stride in enumerate(view_of(targets).strides)
+            for axis, stride in enumerate(view.strides)
             if stride == 0 and targets.shape[axis] > 1
         )
         if repeated:  # a broadcast operand: its element gets the sum
@@ -304,9 +305,10 @@ class _Derivation:
         chosen = active[targets] & (part != 0)
         if not chosen.all():
             targets, part = targets[chosen], part[chosen]
-        unique, order = np.unique(targets, return_inverse=True)
-        if len(unique) < len(targets):
-            part, targets = self.builder.scatter(part, order, len(unique)), unique
+        if view.table is not None or _overlaps(shape, view.strides):
+            unique, order = np.unique(targets, return_inverse=True)
+            if len(unique) < len(targets):
+                part, targets = self.builder.scatter(part, order, len(unique)), unique
         present = column[targets]
         fresh = present == 0
         column[targets[fresh]] = part[fresh]
@@ -392,3 +394,14 @@ def _once(slots: Slots) -> Slots:
         return slots
     strides = view_of(slots).strides
     return slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]
+
+
+def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether evenly spaced places may meet, apart from axes that do not step at all."""
+    reach = 0
+    for stride, extent in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True)):
+        if stride and extent > 1:
+            if stride <= reach:
+                return True
+            reach += (extent - 1) * stride
+    return False

@@ -26,7 +26,8 @@ from numtape.functions.api import (
     value_and_grad,
     vjp,
 )
-from numtape.functions.tape import Tape, record
+from numtape.functions.recording import record
+from numtape.functions.tape import Tape
 from numtape.testing import check_derivatives
 
 __version__ = "0.1.0"

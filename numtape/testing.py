@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import NumtapeError
+from numtape.functions.recording import record_call
 from numtape.functions.signature import read_call
-from numtape.functions.tape import record_call
 from numtape.functions.trees import flatten
 
 __all__ = ["DerivativeCheck", "DerivativeError", "check_derivatives"]

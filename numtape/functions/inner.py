@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
 from numtape.functions.signature import read_call
-from numtape.functions.tape import record_call_inside
 from numtape.functions.trees import flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots

@@ -14,8 +14,9 @@ from typing import Any
 
 from numtape.errors import BranchError, OutputError
 from numtape.functions.inner import InnerTape
+from numtape.functions.recording import record_call
 from numtape.functions.signature import Call, Signature, read_call
-from numtape.functions.tape import Tape, record_call
+from numtape.functions.tape import Tape
 from numtape.trace.recorder import Recorder
 
 __all__ = ["Paths", "Recordings"]

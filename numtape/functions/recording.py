@@ -1,0 +1,113 @@
+"""Recording a Python function as a `Tape`: its arguments and its result are trees."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import OutputError
+from numtape.functions.result import TRACED, Result
+from numtape.functions.signature import Call, read_call
+from numtape.functions.tape import Tape
+from numtape.functions.trees import flatten
+from numtape.trace.record import record_flat
+from numtape.trace.traced import Traced
+
+__all__ = ["record", "record_call", "record_call_inside"]
+
+
+def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:
+    """Record a function at a point.
+
+    Parameters
+    ----------
+    function : callable
+        Plain NumPy code. It is called once.
+    *arguments
+        Where to record it: trees of floats and arrays. Floats and float arrays
+        become inputs of the tape; ints, bools, strings, None and integer arrays
+        are static.
+    lines : bool
+        Whether to keep the source line of every instruction, for
+        ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation.
+
+    Returns
+    -------
+    Tape
+
+    Raises
+    ------
+    InputError
+        Where an argument is complex or an array of objects.
+    TraceError
+        Where the function would lose a derivative, for example by ``float(x)``.
+    OutputError
+        Where nothing that it returns depends on its arguments.
+
+    Notes
+    -----
+    Costs 0.5 to 1.5 µs a scalar operation; an array operation costs as much as
+    NumPy's own, 20 to 30 µs more, and 1 to 2 ns an element.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x, y: np.log(x) + x * y - np.sin(y), 2.0, 5.0)
+    >>> print(tape)
+    inputs: s1 s2
+    s3 = log(s1)
+    s4 = s1 * s2
+    s5 = s3 + s4
+    s6 = sin(s2)
+    s7 = s5 - s6
+    outputs: s7
+    >>> tape(2.0, 5.0)
+    11.652071455223084
+    """
+    return record_call(function, read_call(arguments), lines=lines)
+
+
+def record_call(
+    function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
+) -> Tape:
+    """Record a function at a call that has been read."""
+    return record_call_inside(function, call, has_aux, lines)[0]
+
+
+def record_call_inside(
+    function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
+) -> tuple[Tape, list[int]]:
+    """As `record_call`, and the slots of the recording around it that were captured."""
+    seen: dict[str, Any] = {}
+
+    def run(traced: list[Any]) -> list[Any]:
+        output = function(*call.arguments(traced))
+        aux_leaves: list[Any] = []
+        if has_aux:
+            if not isinstance(output, tuple) or len(output) != 2:
+                raise OutputError(
+                    f"the function returned {output!r}, and with has_aux=True it must return a "
+                    "pair (output, aux). Return such a pair, or leave has_aux out"
+                )
+            output, aux = output
+            aux_leaves, seen["aux"] = flatten(aux)
+        leaves, seen["structure"] = flatten(output)
+        seen["count"] = len(leaves)
+        seen["aux_leaves"] = [TRACED if _is_recorded(leaf) else leaf for leaf in aux_leaves]
+        return leaves + [leaf for leaf in aux_leaves if _is_recorded(leaf)]
+
+    recording = record_flat(run, call.inputs, keep_lines=lines)
+    shapes = tuple(value.shape for value in recording.values)
+    count = seen["count"]
+    result = Result(
+        seen["structure"],
+        shapes[:count],
+        seen.get("aux"),
+        tuple(seen["aux_leaves"]),
+        shapes[count:],
+    )
+    return Tape(recording.tape, call.signature, result), recording.captured
+
+
+def _is_recorded(leaf: Any) -> bool:
+    return isinstance(leaf, Traced) or (isinstance(leaf, np.ndarray) and leaf.dtype == object)

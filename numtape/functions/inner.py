@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.errors import InputError
 from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
 from numtape.functions.signature import read_call
-from numtape.functions.trees import flatten, map_leaves
+from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
 from numtape.trace.traced import Traced, as_traced, lift, wrap
@@ -120,7 +121,10 @@ class InnerTape:
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """The value and its derivative along tangents, which may be traced."""
         flat, result = self.tape.derivatives.tape, self.tape.result
-        leaves = [np.ravel(self._traced(leaf)) for leaf in flatten(list(tangents))[0]]
+        signature = self.tape.signature
+        leaves = self._seeds(
+            list(tangents), "tangents", signature.structure, signature.shapes, "arguments"
+        )
         still = [np.zeros(len(self._captured))]  # captured values do not move
         outputs = self._run(tangent(flat), np.concatenate([*leaves, *still]))
         value, derivative = outputs[: result.size], outputs[result.size :]
@@ -129,18 +133,32 @@ class InnerTape:
     def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
         """The value and the gradients of its elements times cotangents, which may be traced."""
         flat, result = self.tape.derivatives.tape, self.tape.result
-        leaves = [np.ravel(self._traced(leaf)) for leaf in flatten(cotangents)[0]]
+        leaves = self._seeds(
+            cotangents, "cotangents", result.structure, result.shapes, "the result"
+        )
         outputs = self._run(adjoint(flat), np.concatenate(leaves))
         gradient = outputs[result.size :]
         return result.build(outputs[: result.size]), self.tape.gradients(gradient)
 
-    def _traced(self, leaf: Any) -> Any:
-        return as_traced(self._outer, leaf)
+    def _seeds(
+        self, tree: Any, what: str, structure: Structure, shapes: tuple[Any, ...], of: str
+    ) -> list[Any]:
+        """Seeds as flat traced values, checked against the tree that they are for."""
+        leaves, found = flatten(tree)
+        traced = [as_traced(self._outer, leaf) for leaf in leaves]
+        given = tuple(leaf.shape for leaf in traced)
+        if found != structure or given != shapes:
+            raise InputError(
+                f"{what} of structure {found} and shapes {given} were given for {of} of structure "
+                f"{structure} and shapes {shapes}: they must be the same, and all of it floats. "
+                "Close over static arguments instead of passing them"
+            )
+        return [np.ravel(leaf) for leaf in traced]
 
 
 def plain_values(leaf: Any) -> Any:
     """A traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
-    values = np.array(leaf.values, np.float64)  # type: ignore[attr-defined]
+    values = np.array(leaf.values, np.float64)
     return values if values.ndim else float(values)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.functions.selection import cut
 from numtape.functions.trees import Structure, flatten
+from numtape.trace.traced import Traced
 
 __all__ = ["TRACED", "Result"]
 
@@ -63,6 +64,11 @@ class Result:
     def flat(self, cotangents: Any) -> Floats:
         """Cotangents as a vector, checked against this tree."""
         leaves, structure = flatten(cotangents)
+        if any(isinstance(leaf, Traced) for leaf in leaves):
+            raise InputError(
+                f"cotangents {cotangents!r} hold traced values, and this point was recorded "
+                "outside the function that is being recorded. Call numtape.vjp inside it"
+            )
         shapes = tuple(np.shape(leaf) for leaf in leaves)
         if structure != self.structure or shapes != self.shapes:
             raise InputError(

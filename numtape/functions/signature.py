@@ -139,8 +139,9 @@ def _as_floats(leaf: Any, number: int) -> Floats | None:
     """A traced leaf as a contiguous float64 array; None for a static leaf."""
     if isinstance(leaf, Traced):
         raise InputError(
-            f"argument {number} holds the traced value {leaf!r}: a derivative was asked for "
-            "inside a function that is being recorded. Take the derivative outside it"
+            f"argument {number} holds the traced value {leaf!r}, and this tape was recorded "
+            "outside the function that is being recorded. Inside it, call the function itself, or "
+            "numtape.grad and its like of it"
         )
     if isinstance(leaf, float | np.floating):
         return np.array(leaf, np.float64)

@@ -29,53 +29,62 @@ def addresses(tape: FlatTape) -> tuple[Ints, int]:
 
     Costs about a microsecond an instruction.
     """
-    first, count = tape.first_result, tape.instructions
+    first = tape.first_result
     block_of, sizes = _blocks(tape)
     defined, last = _lifetimes(tape, block_of, len(sizes))
-    starts = np.zeros(len(sizes), np.int64)
-    singles, single_places = [], 0
-    arrays = _Arrays()
-    dying: list[list[int]] = [[] for _ in range(count + 1)]
-    for block, step in enumerate(last.tolist()):
-        dying[step].append(block)
-    order = np.argsort(defined, kind="stable").tolist()
-    sizes_list, defined_list = sizes.tolist(), defined.tolist()
-    at = 0
-    for number in range(count):
-        if tape.code[number, 0] == VECTOR:
-            # The result must not lie on the operands: they are released after it is placed.
-            released = dying[number]
-        else:
-            released = []
-            for block in dying[number]:
-                if sizes_list[block] == 1:
-                    if defined_list[block] < number:
-                        singles.append(int(starts[block]))
-                    else:
-                        released.append(block)
-                else:
-                    released.append(block)
-        while at < len(order) and defined_list[order[at]] == number:
-            block = order[at]
-            at += 1
-            if sizes_list[block] > 1:
-                starts[block] = arrays.take(sizes_list[block])
-            elif singles:
-                starts[block] = singles.pop()
-            else:
-                starts[block] = single_places
-                single_places += 1
-        for block in released:
-            if sizes_list[block] > 1:
-                arrays.release(int(starts[block]), sizes_list[block])
-            else:
-                singles.append(int(starts[block]))
+    starts, single_places, array_places = _allocate(
+        (tape.code[:, 0] == VECTOR).tolist(), sizes.tolist(), defined, last
+    )
     places = np.arange(tape.slots)
     heads = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else np.zeros(0, np.int64)
     offsets = np.arange(tape.slots - first) - heads[block_of]
     base = np.where(sizes > 1, first + single_places, first) + starts
     places[first:] = base[block_of] + offsets
-    return places, first + single_places + arrays.size
+    return places, first + single_places + array_places
+
+
+def _allocate(
+    is_vector: list[bool], sizes: list[int], defined: Ints, last: Ints
+) -> tuple[Ints, int, int]:
+    """Where each block starts, among single places or among those of arrays, and how many of each.
+
+    An operand that is read for the last time gives its place to the result of a
+    scalar instruction, but not to that of a vector instruction, which is written
+    while its operands are read.
+    """
+    starts = [0] * len(sizes)
+    free: list[int] = []
+    single_places = 0
+    arrays = _Arrays()
+    by_birth = np.argsort(defined, kind="stable").tolist()
+    by_death = np.argsort(last, kind="stable").tolist()
+    births, deaths = defined.tolist(), last.tolist()
+    born = dead = 0
+    for number, vector in enumerate(is_vector):
+        late = []
+        while dead < len(by_death) and deaths[by_death[dead]] == number:
+            block = by_death[dead]
+            dead += 1
+            if vector or sizes[block] > 1 or births[block] == number:
+                late.append(block)
+            else:
+                free.append(starts[block])
+        while born < len(by_birth) and births[by_birth[born]] == number:
+            block = by_birth[born]
+            born += 1
+            if sizes[block] > 1:
+                starts[block] = arrays.take(sizes[block])
+            elif free:
+                starts[block] = free.pop()
+            else:
+                starts[block] = single_places
+                single_places += 1
+        for block in late:
+            if sizes[block] > 1:
+                arrays.release(starts[block], sizes[block])
+            else:
+                free.append(starts[block])
+    return np.array(starts, np.int64), single_places, arrays.size
 
 
 def _blocks(tape: FlatTape) -> tuple[Ints, Ints]:

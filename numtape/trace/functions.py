@@ -336,7 +336,7 @@ def _product(left: Any, right: Any, values: Any) -> Any:
 def _values(operand: Any) -> npt.NDArray[Any]:
     """The values of an operand as floats; lists may hold traced scalars."""
     if isinstance(operand, Traced):
-        return np.asarray(operand.values, np.float64)  # type: ignore[attr-defined]
+        return np.asarray(operand.values, np.float64)
     try:
         return np.asarray(lift(innermost(operand), operand)[1], np.float64)
     except LookupError:
@@ -493,7 +493,7 @@ def _shape(a: Any) -> tuple[int, ...]:
 
 
 def _shape_of(a: Any) -> tuple[int, ...]:
-    shape: tuple[int, ...] = a.shape if isinstance(a, Traced) else np.shape(a)  # type: ignore[attr-defined]
+    shape: tuple[int, ...] = a.shape if isinstance(a, Traced) else np.shape(a)
     return shape
 
 

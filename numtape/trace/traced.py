@@ -119,6 +119,15 @@ class Traced:
             "float64 code. Write the real and the imaginary part as two real values"
         )
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
+            f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
+            "ufuncs, indexing, sums, products"
+            if not name.startswith("_")
+            else name
+        )
+
     def __hash__(self) -> int:
         raise TraceError(
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "

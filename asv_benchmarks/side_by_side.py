@@ -8,12 +8,21 @@ targets follow if no problem was named.
 """
 
 import argparse
+import itertools
 import random
 import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from benchmarks.cold_start import first_gradient_seconds, import_seconds
+from benchmarks.derivative_tapes import (
+    build_microseconds,
+    counted,
+    counts,
+    growing,
+    layers_memory,
+    ratios,
+)
 from benchmarks.first_derivatives import nanoseconds_per_instruction, one_instruction
 from benchmarks.measure import best_seconds, best_seconds_together
 from benchmarks.memory import marginal_bytes
@@ -139,6 +148,25 @@ def targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
         yield Target(f"first gradient, cold cache, {code} code", seconds, bound, "s")
 
 
+def derivative_tape_targets() -> Iterator[Target]:
+    """The targets of derivative tapes: how long, how soon made, how costly to run."""
+    problems = counted()
+    for name, bound in (("rosenbrock loop 100", 1700), ("bundle adjustment", 310)):
+        derivative = counts(problems[name])[1]
+        yield Target(f"derivative tape: {name}", derivative, bound, "instructions")
+    for name in _LONG_TAPES:
+        microseconds = build_microseconds(GRADIENTS[name])
+        yield Target(f"making the gradient's tape: {name}", microseconds, 6.0, "µs an instruction")
+    for (name, n), problem in growing().items():
+        instructions, found = ratios(problem)
+        if instructions >= 1000:
+            shown = f"{name} {n}, {instructions} instructions"
+            yield Target(f"gradient: {shown}", found["gradient"], 4.0, "values")
+            yield Target(f"its tape: {shown}", found["gradient by tape"], 4.0, "values")
+            yield Target(f"Hessian product: {shown}", found["product"], 10.0, "values")
+    yield Target("memory of a 100-layer gradient", layers_memory(), 1.3, "times the least")
+
+
 def _call_targets() -> Iterator[Target]:
     point, out = np.array([3.0]), np.empty(1)
     tape = numtape.record(one_instruction, point)
@@ -171,7 +199,7 @@ def main() -> None:
     measured = compare({name: PROBLEMS[name] for name in chosen})
     if len(chosen) == len(PROBLEMS):
         print("\nTargets\n")
-        for target in targets(measured):
+        for target in itertools.chain(targets(measured), derivative_tape_targets()):
             print(target, flush=True)
 
 

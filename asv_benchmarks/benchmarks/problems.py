@@ -14,7 +14,15 @@ from typing import Any
 import numpy
 import numpy.typing
 
-__all__ = ["GRADIENTS", "JACOBIANS", "PROBLEMS", "Problem"]
+__all__ = [
+    "GRADIENTS",
+    "JACOBIANS",
+    "PROBLEMS",
+    "Problem",
+    "helmholtz",
+    "rosenbrock",
+    "speelpenning",
+]
 
 Floats = numpy.typing.NDArray[numpy.float64]
 
@@ -214,13 +222,31 @@ def _factors(n: int) -> Floats:
     return numpy.exp(numpy.linspace(-0.01, 0.011, n))
 
 
+# Loops of scalars of any length.
+
+
+def rosenbrock(n: int) -> Problem:
+    """Of n variables: 8 instructions for each."""
+    return Problem(f"rosenbrock loop {n}", rosenbrock_loop, _valley(n), True)
+
+
+def speelpenning(n: int) -> Problem:
+    """Of n variables: one instruction for each."""
+    return Problem(f"speelpenning loop {n}", speelpenning_loop, _factors(n), True)
+
+
+def helmholtz(n: int) -> Problem:
+    """Of n substances: 2 instructions for each pair."""
+    return Problem(f"helmholtz loop {n}", helmholtz_loop, _helmholtz_point(n), True)
+
+
 GRADIENTS = {
     problem.name: problem
     for problem in (
-        Problem("rosenbrock loop 10", rosenbrock_loop, _valley(10), True),
-        Problem("rosenbrock loop 1000", rosenbrock_loop, _valley(1000), True),
-        Problem("speelpenning loop 1000", speelpenning_loop, _factors(1000), True),
-        Problem("helmholtz loop 30", helmholtz_loop, _helmholtz_point(30), True),
+        rosenbrock(10),
+        rosenbrock(1000),
+        speelpenning(1000),
+        helmholtz(30),
         Problem("heston path 50", heston_path, _HESTON_POINT, True),
         Problem("rosenbrock arrays 1000", rosenbrock_arrays, _valley(1000), False),
         Problem("helmholtz arrays 100", helmholtz_arrays, _helmholtz_point(100), False),

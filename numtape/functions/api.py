@@ -23,7 +23,7 @@ from numtape.functions.trees import flatten, map_leaves
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
-from numtape.trace.traced import Traced
+from numtape.trace.traced import is_traced
 from numtape.trace.ufuncs import apply_row
 
 __all__ = [
@@ -341,11 +341,9 @@ def jvp(
         return (*pair, inner.auxiliary(primals)) if has_aux else pair
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
     floats = map_leaves(_as_float_leaf, tangents)
-    value, derivative = paths.run(call, lambda tape: tape.jvp(primals, floats))
-    if not has_aux:
-        return value, derivative
-    assert paths.latest is not None
-    return value, derivative, paths.latest.auxiliary(primals)
+    if has_aux:
+        return paths.run(call, lambda tape: (*tape.jvp(primals, floats), tape.auxiliary(primals)))
+    return paths.run(call, lambda tape: tape.jvp(primals, floats))
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
@@ -521,6 +519,4 @@ def stop_gradient(x: Any) -> Any:
     """
     leaves, structure = flatten(x)
     row = row_named("stop_gradient")
-    return structure.build(
-        apply_row(row, (leaf,)) if isinstance(leaf, Traced) else leaf for leaf in leaves
-    )
+    return structure.build(apply_row(row, (leaf,)) if is_traced(leaf) else leaf for leaf in leaves)

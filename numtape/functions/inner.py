@@ -20,7 +20,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
-from numtape.trace.traced import Traced, as_traced, lift, wrap
+from numtape.trace.traced import Traced, as_traced, is_traced, lift, wrap
 from numtape.transform.builder import replay
 from numtape.transform.derivative import (
     adjoint,
@@ -56,12 +56,15 @@ class InnerTape:
         arguments: Sequence[Any],
         has_aux: bool = False,
     ) -> None:
-        call = read_call(map_leaves(plain_values, list(arguments)))
+        arguments = map_leaves(
+            lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
+        )
+        call = read_call(map_leaves(plain_values, arguments))
         self.tape, captured = record_call_inside(function, call, has_aux)
         self._outer = outer
         inputs = [
             lift(outer, leaf)[0].ravel()
-            for leaf, shape in zip(flatten(list(arguments))[0], call.signature.shapes, strict=True)
+            for leaf, shape in zip(flatten(arguments)[0], call.signature.shapes, strict=True)
             if shape is not None
         ]
         self._inputs = np.concatenate([np.zeros(0, np.int64), *inputs])

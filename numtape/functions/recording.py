@@ -3,15 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from numtape.errors import OutputError
+from numtape.errors import OutputError, TraceError
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten
 from numtape.trace.record import record_flat
-from numtape.trace.traced import Traced
+from numtape.trace.traced import is_traced
 
 __all__ = ["record", "record_call", "record_call_inside"]
 
@@ -71,7 +69,14 @@ def record_call(
     function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
 ) -> Tape:
     """Record a function at a call that has been read."""
-    return record_call_inside(function, call, has_aux, lines)[0]
+    tape, captured = record_call_inside(function, call, has_aux, lines)
+    if captured:
+        raise TraceError(
+            "numtape.record was called inside a function that is being recorded, on a function "
+            "that uses values of the outer one: such a tape could not be run elsewhere. Pass the "
+            "values as arguments, or use numtape.grad and its like, which work inside"
+        )
+    return tape
 
 
 def record_call_inside(
@@ -93,8 +98,8 @@ def record_call_inside(
             aux_leaves, seen["aux"] = flatten(aux)
         leaves, seen["structure"] = flatten(output)
         seen["count"] = len(leaves)
-        seen["aux_leaves"] = [TRACED if _is_recorded(leaf) else leaf for leaf in aux_leaves]
-        return leaves + [leaf for leaf in aux_leaves if _is_recorded(leaf)]
+        seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
+        return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
     recording = record_flat(run, call.inputs, keep_lines=lines)
     shapes = tuple(value.shape for value in recording.values)
@@ -107,7 +112,3 @@ def record_call_inside(
         shapes[count:],
     )
     return Tape(recording.tape, call.signature, result), recording.captured
-
-
-def _is_recorded(leaf: Any) -> bool:
-    return isinstance(leaf, Traced) or (isinstance(leaf, np.ndarray) and leaf.dtype == object)

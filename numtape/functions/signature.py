@@ -145,9 +145,14 @@ def _as_floats(leaf: Any, number: int) -> Floats | None:
         )
     if isinstance(leaf, float | np.floating):
         return np.array(leaf, np.float64)
+    if isinstance(leaf, np.matrix | np.ma.MaskedArray):
+        raise InputError(
+            f"argument {number} holds a {type(leaf).__name__}: numtape works on plain arrays, and "
+            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask"
+        )
     if isinstance(leaf, np.ndarray):
         if leaf.dtype.kind == "f":
-            return np.ascontiguousarray(leaf, np.float64).reshape(leaf.shape)
+            return np.asarray(leaf, np.float64)
         if leaf.dtype.kind in "cO":
             raise InputError(
                 f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "

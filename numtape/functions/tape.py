@@ -98,8 +98,9 @@ class Tape:
 
     def auxiliary(self, arguments: Sequence[Any]) -> Any:
         """The auxiliary result, for a tape of a function that has one."""
-        y = np.empty(len(self.flat.outputs))
-        self.runner.evaluate(self._point(arguments), y)
+        x, y = self._point(arguments), np.empty(len(self.flat.outputs))
+        if self.runner.evaluate(x, y) >= 0:
+            self._raise_branch(x)
         return self.result.build_aux(y)
 
     def gradient(

@@ -2,8 +2,8 @@
 
 Dicts, lists, tuples, named tuples and dataclasses are branches; anything else
 is a leaf, and None is a branch without leaves. A structure rebuilds a tree from
-any leaves of the same number. (JAX's conventions; dict entries keep the order
-of the structure they came from, and equal structures have equal keys.)
+any leaves of the same number. (JAX's conventions, but that dicts keep the
+order of their entries.)
 """
 
 import dataclasses
@@ -44,8 +44,7 @@ class Structure:
         if issubclass(self.kind, dict):
             return self.kind(zip(self.names, children, strict=True))
         if dataclasses.is_dataclass(self.kind):
-            make: Any = self.kind
-            return make(**dict(zip(self.names, children, strict=True)))
+            return _make_dataclass(self.kind, self.names, children)
         if hasattr(self.kind, "_fields"):
             return self.kind(*children)
         return self.kind(children)
@@ -82,20 +81,25 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     if tree is None:
         return _NONE
     if isinstance(tree, dict):
-        try:
-            names = sorted(tree)
-        except TypeError:
-            names = list(tree)
+        names = list(tree)
         children = [tree[name] for name in names]
     elif isinstance(tree, list | tuple):
         children = tree
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        names = [field.name for field in dataclasses.fields(tree) if field.init]
+        names = [field.name for field in dataclasses.fields(tree)]
         children = [getattr(tree, name) for name in names]
     else:
         leaves.append(tree)
         return _LEAF
     return Structure(type(tree), tuple(names), tuple(_flatten(child, leaves) for child in children))
+
+
+def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> Any:
+    """A dataclass with these fields; its constructor ran once already, for the original."""
+    made: Any = object.__new__(kind)
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(made, name, value)
+    return made
 
 
 def map_leaves(function: Any, tree: Any) -> Any:

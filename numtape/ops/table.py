@@ -150,9 +150,6 @@ _SINC_SLOPE = (
     f" (cos({_PI} * x) - f) / x)"
 )
 
-# The distance of (x, y) from the origin, 1 at the origin: arctan2 is flat there.
-_RADIUS = "(hypot(x, y) + equal(hypot(x, y), 0.0))"
-
 # exp(x - f) of logaddexp; where f equals x the other term is negligible, or
 # both are infinite and the difference would be nan.
 _LOGADDEXP_LEFT = "where(equal(f, x), 0.0, x - f)"
@@ -238,8 +235,8 @@ _ROWS: tuple[Row, ...] = (
     # round differently in the last place; each is replayed as it was recorded.
     _power("power", ufunc="numpy.power", reference="x ** y"),
     _power("power_constant", ufunc="numpy.power", reference="x ** y"),
-    _power("pow", primal="x ** y", symbol="**"),
-    _power("pow_constant", primal="x ** y", symbol="**", common=True),
+    _power("pow", ufunc="numpy.float_power", primal="x ** y", symbol="**"),
+    _power("pow_constant", ufunc="numpy.float_power", primal="x ** y", symbol="**", common=True),
     _unary(
         "absolute",
         "sign(x)",
@@ -410,8 +407,8 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "arctan2",
-        f"y / {_RADIUS} / {_RADIUS}",
-        f"-x / {_RADIUS} / {_RADIUS}",
+        "where(equal(hypot(x, y), 0.0), 0.0, y / hypot(x, y) / hypot(x, y))",
+        "where(equal(hypot(x, y), 0.0), 0.0, -x / hypot(x, y) / hypot(x, y))",
         "angle of the point (y, x)",
         ufunc="numpy.arctan2",
         reference="mp.atan2(x, y)",
@@ -565,7 +562,7 @@ _ROWS: tuple[Row, ...] = (
     _binary(
         "remainder",
         "1.0",
-        "-floor(x / y)",
+        "-floor_divide(x, y)",
         "x modulo y, with the sign of y",
         ufunc="numpy.remainder",
         symbol="%",
@@ -575,7 +572,7 @@ _ROWS: tuple[Row, ...] = (
     _binary(
         "fmod",
         "1.0",
-        "-trunc(x / y)",
+        "-rint((x - f) / y)",
         "remainder of x / y, with the sign of x",
         ufunc="numpy.fmod",
         reference="mp.fmod(x, y) if x >= 0 else -mp.fmod(-x, y)",

@@ -77,6 +77,7 @@ SCATTER = 4
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 35
+POW = 8
 
 # The frame: three tables for loops over one element (its counts and steps never
 # change), then three for loops over many.
@@ -115,9 +116,9 @@ def run_loop(loop, data, pointers, counts, steps):
     )
 
 
-def libm_pow(x, y):
-    """The C library's power, which Python's and NumPy's scalars use."""
-    return x**y
+def is_clear_square(x):
+    """Whether x*x surely rounds like the C library's power; plain Python does not know."""
+    return False
 
 
 @intrinsic
@@ -193,17 +194,9 @@ def _compiled_run_loop(loop, data, pointers, counts, steps):
     )
 
 
-@overload(libm_pow)
-def _compiled_libm_pow(x, y):
-    # Most powers are squares. The C library rounds x**2 wrongly at times, but only
-    # where the exact square is almost half way between two floats (its error is
-    # below 0.54 units in the last place); elsewhere x*x is the same and 10 times as fast.
-    def power(x, y):
-        if y == 2.0 and _is_clear_square(x):
-            return x * x
-        return x**y
-
-    return power
+@overload(is_clear_square)
+def _compiled_is_clear_square(x):
+    return lambda x: _is_clear_square(x)
 
 
 # Scalar instructions.
@@ -228,6 +221,21 @@ def loop_of_one(h, opcode, x, y):
         h[FRAME] + 8 * FRAME_ONE_STEPS,
     )
     return scratch[2]
+
+
+@kernel
+def libm_pow(h, x, y):
+    """The C library's power, which Python's and NumPy's scalars use.
+
+    Most powers are squares. The C library rounds x**2 unlike x*x at times, but
+    only where the exact square is almost half way between two floats (its error
+    is below 0.54 units in the last place); elsewhere x*x is ten times as fast.
+    It is called through NumPy's loop, because of a power with a known exponent
+    the compiler itself would make x*x.
+    """
+    if y == 2.0 and is_clear_square(x):
+        return x * x
+    return loop_of_one(h, h[ZERO] + POW, x, y)
 
 
 @kernel
@@ -257,9 +265,9 @@ def run_scalars(handle, start, stop):
         elif opcode == 7:  # reciprocal
             f = 1.0 / x
         elif opcode == 8:  # pow
-            f = libm_pow(x, y)
+            f = libm_pow(h, x, y)
         elif opcode == 9:  # pow_constant
-            f = libm_pow(x, y)
+            f = libm_pow(h, x, y)
         elif opcode == 10:  # absolute
             f = abs(x)
         elif opcode == 11:  # sign
@@ -361,12 +369,12 @@ def linearize_scalars(handle):
             f = 1.0 / x
             dx = -f * f
         elif opcode == 8:  # pow
-            f = libm_pow(x, y)
-            dx = 0.0 if y == 0.0 else y * libm_pow(x, y - 1.0)
+            f = libm_pow(h, x, y)
+            dx = 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
             dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 42, x, 0.0)
         elif opcode == 9:  # pow_constant
-            f = libm_pow(x, y)
-            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(x, y - 1.0)
+            f = libm_pow(h, x, y)
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
         elif opcode == 10:  # absolute
             f = abs(x)
             dx = 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x
@@ -474,8 +482,8 @@ def linearize_scalars(handle):
             dx = 1.0 / (1.0 + x * x)
         elif opcode == 54:  # arctan2
             t0 = loop_of_one(h, h[ZERO] + 55, x, y)
-            dx = y / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
-            dy = -x / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
+            dx = 0.0 if t0 == 0.0 else y / t0 / t0
+            dy = 0.0 if t0 == 0.0 else -x / t0 / t0
         elif opcode == 55:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
@@ -510,10 +518,10 @@ def linearize_scalars(handle):
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
         elif opcode == 72:  # remainder
             dx = 1.0
-            dy = -loop_of_one(h, h[ZERO] + 68, x / y, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 74, x, y)
         elif opcode == 73:  # fmod
             dx = 1.0
-            dy = -loop_of_one(h, h[ZERO] + 70, x / y, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 71, (x - f) / y, 0.0)
         elif opcode == 75:  # heaviside
             dy = 1.0 if x == 0.0 else 0.0
         elif opcode == 76:  # erf
@@ -582,8 +590,8 @@ def linearize_scalars_common(handle):
             f = x * x
             dx = 2.0 * x
         elif opcode == 9:  # pow_constant
-            f = libm_pow(x, y)
-            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(x, y - 1.0)
+            f = libm_pow(h, x, y)
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
         elif opcode == 10:  # absolute
             f = abs(x)
             dx = 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x
@@ -620,8 +628,8 @@ def linearize_scalars_common(handle):
             dx = 1.0 / (1.0 + x * x)
         elif opcode == 54:  # arctan2
             t0 = loop_of_one(h, h[ZERO] + 55, x, y)
-            dx = y / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
-            dy = -x / (t0 + (1.0 if t0 == 0.0 else 0.0)) / (t0 + (1.0 if t0 == 0.0 else 0.0))
+            dx = 0.0 if t0 == 0.0 else y / t0 / t0
+            dy = 0.0 if t0 == 0.0 else -x / t0 / t0
         elif opcode == 55:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
@@ -786,13 +794,7 @@ def fill(target, v, words, gathers, view, start):
 @kernel
 def map_branch(h, opcode, x, y, f):
     """One chunk of an operation that has no loop of its own; operands contiguous."""
-    if opcode == 8:  # pow
-        for i in range(f.size):
-            f[i] = libm_pow(x[i], y[i])
-    elif opcode == 9:  # pow_constant
-        for i in range(f.size):
-            f[i] = libm_pow(x[i], y[i])
-    elif opcode == 13:  # norm_root
+    if opcode == 13:  # norm_root
         for i in range(f.size):
             f[i] = sqrt(x[i])
     elif opcode == 14:  # sinc

@@ -28,7 +28,7 @@ class _ToKernel(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.op, ast.Pow):
             return node
-        return ast.Call(ast.Name("libm_pow"), [node.left, node.right], [])
+        return ast.Call(ast.Name("libm_pow"), [ast.Name("h"), node.left, node.right], [])
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         name = ast.unparse(node.func)
@@ -125,6 +125,7 @@ def kernel_source() -> str:
         (placeholder.format("common primals and partials"), _chain(common, "        ")),
         ("    # <maps>\n", _chain(maps, "    ")),
         ("FIRST_LOOP = 0  # <first loop>\n", f"FIRST_LOOP = {len(primals)}\n"),
+        ("POW = 0  # <pow>\n", f"POW = {OPCODE['pow']}\n"),
     ):
         if text.count(marker) != 1:
             raise ValueError(f"template.py must hold the line {marker.strip()!r} exactly once")

@@ -75,6 +75,7 @@ SCATTER = 4
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 0  # <first loop>
+POW = 0  # <pow>
 
 # The frame: three tables for loops over one element (its counts and steps never
 # change), then three for loops over many.
@@ -113,9 +114,9 @@ def run_loop(loop, data, pointers, counts, steps):
     )
 
 
-def libm_pow(x, y):
-    """The C library's power, which Python's and NumPy's scalars use."""
-    return x**y
+def is_clear_square(x):
+    """Whether x*x surely rounds like the C library's power; plain Python does not know."""
+    return False
 
 
 @intrinsic
@@ -191,17 +192,9 @@ def _compiled_run_loop(loop, data, pointers, counts, steps):
     )
 
 
-@overload(libm_pow)
-def _compiled_libm_pow(x, y):
-    # Most powers are squares. The C library rounds x**2 wrongly at times, but only
-    # where the exact square is almost half way between two floats (its error is
-    # below 0.54 units in the last place); elsewhere x*x is the same and 10 times as fast.
-    def power(x, y):
-        if y == 2.0 and _is_clear_square(x):
-            return x * x
-        return x**y
-
-    return power
+@overload(is_clear_square)
+def _compiled_is_clear_square(x):
+    return lambda x: _is_clear_square(x)
 
 
 # Scalar instructions.
@@ -226,6 +219,21 @@ def loop_of_one(h, opcode, x, y):
         h[FRAME] + 8 * FRAME_ONE_STEPS,
     )
     return scratch[2]
+
+
+@kernel
+def libm_pow(h, x, y):
+    """The C library's power, which Python's and NumPy's scalars use.
+
+    Most powers are squares. The C library rounds x**2 unlike x*x at times, but
+    only where the exact square is almost half way between two floats (its error
+    is below 0.54 units in the last place); elsewhere x*x is ten times as fast.
+    It is called through NumPy's loop, because of a power with a known exponent
+    the compiler itself would make x*x.
+    """
+    if y == 2.0 and is_clear_square(x):
+        return x * x
+    return loop_of_one(h, h[ZERO] + POW, x, y)
 
 
 @kernel

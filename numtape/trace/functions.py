@@ -150,14 +150,21 @@ def _constants(like: Traced, values: npt.NDArray[Any]) -> Any:
     return wrap(recorder, recorder.constant_array(floats).copy(), floats)
 
 
+def _is_other(dtype: Any) -> bool:
+    """Whether an array of that type is asked for that cannot hold traced values."""
+    return dtype is not None and np.dtype(dtype) != np.float64
+
+
 @_implements(np.zeros_like, np.empty_like)
 def _zeros_like(array: Traced, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-    return _constants(array, np.zeros(_shape_of(array) if shape is None else shape))
+    values = np.zeros(_shape_of(array) if shape is None else shape)
+    return values.astype(dtype) if _is_other(dtype) else _constants(array, values)
 
 
 @_implements(np.ones_like)
 def _ones_like(array: Traced, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-    return _constants(array, np.ones(_shape_of(array) if shape is None else shape))
+    values = np.ones(_shape_of(array) if shape is None else shape)
+    return values.astype(dtype) if _is_other(dtype) else _constants(array, values)
 
 
 @_implements(np.full_like)
@@ -170,6 +177,8 @@ def _full_like(
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
     """What ``np.zeros(..., like=x)`` and its siblings return for a traced x."""
+    if _is_other(options.get("dtype")):
+        return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}
     if function in (np.array, np.asarray):
         return np.copy(as_traced(like.recorder, arguments[0]))
@@ -211,10 +220,22 @@ def _reduce(name: str, array: Any, axis: Any, keepdims: bool) -> Any:
     return wrap(array.recorder, slots.reshape(np.shape(values)), values)
 
 
+def _kept(keepdims: Any) -> bool:
+    return keepdims is not np._NoValue and bool(keepdims)
+
+
+def _no_dtype(dtype: Any) -> None:
+    if dtype is not None and np.dtype(dtype) != np.float64:
+        raise UnsupportedError(
+            f"dtype={dtype!r} was asked for, of a traced value at {user_location()}: numtape "
+            "computes in float64. Leave dtype out, or convert outside the recorded function"
+        )
+
+
 def _no_options(function: str, **options: Any) -> None:
     """Refuse options that have no rule, unless they have their default value."""
     for name, value in options.items():
-        if value is not np._NoValue and value is not None and value is not True:
+        if value is not np._NoValue and value is not None and (name, value) != ("where", True):
             raise UnsupportedError(
                 f"np.{function}(..., {name}={value!r}) of a traced value at {user_location()}: "
                 f"numtape has no rule for {name}. Select or combine the elements before, for "
@@ -236,10 +257,11 @@ def _reduction(name: str, function: Any, method: str) -> None:
         where: Any = no_value,
     ) -> Any:
         _no_options(method, out=out, initial=initial, where=where)
-        return _reduce(name, a, axis, keepdims is True)
+        _no_dtype(dtype)
+        return _reduce(name, a, axis, _kept(keepdims))
 
     def ufunc_method(a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False) -> Any:
-        return _reduce(name, a, axis, keepdims is True)
+        return _reduce(name, a, axis, _kept(keepdims))
 
     NUMPY_FUNCTIONS[function] = implementation
     NUMPY_FUNCTIONS[(ufunc, "reduce")] = ufunc_method
@@ -275,7 +297,7 @@ def _logical(name: str, function: Any) -> None:
         array = _traced(a)
         if array.dtype != bool:
             array = array != 0.0
-        return _reduce(name, array, axis, keepdims is True)
+        return _reduce(name, array, axis, _kept(keepdims))
 
     NUMPY_FUNCTIONS[function] = implementation
 
@@ -295,14 +317,16 @@ def _mean(
     where: Any = np._NoValue,
 ) -> Any:
     _no_options("mean", out=out, where=where)
+    _no_dtype(dtype)
     array = as_floats(_traced(a))
     count = int(np.prod([array.shape[k] for k in _axes(axis, array.ndim)], dtype=np.int64))
-    return _reduce("add", array, axis, keepdims is True) / count
+    return _reduce("add", array, axis, _kept(keepdims)) / count
 
 
 @_implements(np.cumsum)
 def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     _no_options("cumsum", out=out)
+    _no_dtype(dtype)
     array = as_floats(_traced(a))
     if axis is None or array.ndim == 0:
         array, axis = np.ravel(array), 0
@@ -526,11 +550,6 @@ def _real(x: Any) -> Any:
 @_implements(np.result_type)
 def _result_type(*arrays: Any) -> np.dtype[Any]:
     return np.dtype(np.float64)
-
-
-@_implements(np.isscalar)
-def _isscalar(x: Any) -> bool:
-    return np.ndim(x) == 0
 
 
 # methods of traced arrays and scalars that are these functions

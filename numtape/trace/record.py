@@ -13,7 +13,7 @@ import numtape.trace.operators  # noqa: F401 (these two teach traced values NumP
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder
-from numtape.trace.traced import Traced, lift, wrap
+from numtape.trace.traced import Traced, is_traced, lift, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -91,12 +91,14 @@ def record_flat(
     start = 1
     for value in inputs:
         slots = np.arange(start, start + value.size).reshape(value.shape)
-        traced.append(wrap(recorder, slots, value.copy()))
+        traced.append(wrap(recorder, slots, value.copy(order="K")))
         start += value.size
     with _active(recorder):
         leaves = function(traced)
+    if recorder.escaped is not None:
+        raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
-    if not any(_is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
+    if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
         shown = leaves[0] if len(leaves) == 1 else list(leaves)
         raise OutputError(
             f"the function returned {shown!r}, which no recorded operation connects to the "
@@ -121,9 +123,3 @@ def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Float
         )
     slots, values = lift(recorder, leaf)
     return np.asarray(slots), np.array(values, np.float64)
-
-
-def _is_traced(leaf: Any) -> bool:
-    if isinstance(leaf, Traced):
-        return True
-    return isinstance(leaf, np.ndarray) and leaf.dtype == object

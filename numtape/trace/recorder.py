@@ -76,6 +76,7 @@ class Recorder:
         "captured_values",
         "code",
         "depth",
+        "escaped",
         "guarded",
         "guards",
         "inputs",
@@ -95,6 +96,7 @@ class Recorder:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.captured: dict[int, int] = {}  # slots here by the parent's slots
         self.captured_values: list[float] = []
+        self.escaped: Exception | None = None  # a conversion that lost a derivative
         self.code: list[int] = []
         self.vectors: list[VectorInstruction] = []
         self.guards: list[Guard] = []

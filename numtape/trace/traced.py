@@ -31,6 +31,7 @@ __all__ = [
     "as_floats",
     "as_traced",
     "innermost",
+    "is_traced",
     "lift",
     "wrap",
 ]
@@ -45,7 +46,7 @@ NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
-def _escaped(what: str) -> NoReturn:
+def _escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
     source = linecache.getline(location.file, location.line).strip()
@@ -66,10 +67,12 @@ def _escaped(what: str) -> NoReturn:
     else:
         remedy = "keep the traced value, or write numtape.stop_gradient(x) if it is to be constant"
     where = f" (in `{source}`, {location})" if source else f" ({location})"
-    raise TraceError(
+    error = TraceError(
         f"{what} would turn a traced value into a plain number{where}: its derivative would be "
         f"lost. Instead, {remedy}"
     )
+    recorder.escaped = error  # raised again at the end, should the function catch it
+    raise error
 
 
 class Traced:
@@ -111,7 +114,7 @@ class Traced:
     # conversions that would lose the derivative
 
     def __float__(self) -> float:
-        _escaped("float(...)")
+        _escaped(self.recorder, "float(...)")
 
     def __complex__(self) -> complex:
         raise TraceError(
@@ -264,6 +267,8 @@ class TracedArray(Traced):
     __slots__ = ("slots", "values")
 
     def __init__(self, recorder: Recorder, slots: Slots, values: _Values) -> None:
+        if slots.ndim > 1:
+            slots, values = _same_layout(slots, values)
         self.recorder = recorder
         self.slots = slots
         self.values = values
@@ -294,9 +299,9 @@ class TracedArray(Traced):
         return TracedArray(self.recorder, self.slots.T, self.values.T)
 
     @property
-    def flat(self) -> "TracedArray":
-        """The elements in row-major order."""
-        return self.ravel()
+    def flat(self) -> "_Flat":
+        """As of an ndarray."""
+        return _Flat(self)
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -317,19 +322,16 @@ class TracedArray(Traced):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if dtype is not None and np.dtype(dtype).kind != "O":
-            _escaped("a conversion to an array of numbers")
+            _escaped(self.recorder, "a conversion to an array of numbers")
         elements = np.empty(self.shape, object)
         for index in np.ndindex(self.shape):
             elements[index] = self[index]
+        elements.flags.writeable = False  # it is no view: writing to it would be lost
         return elements
 
     def __iter__(self) -> Iterator[Any]:
-        if self.ndim == 1:
-            for slot, value in zip(self.slots.tolist(), self.values.tolist(), strict=True):
-                yield TracedScalar(self.recorder, slot, value)
-        else:
-            for slots, values in zip(self.slots, self.values, strict=True):
-                yield TracedArray(self.recorder, slots, values)
+        # Element by element, as NumPy does: the array may be assigned to meanwhile.
+        return (self[k] for k in range(len(self.slots)))
 
     def __getitem__(self, key: Any) -> Any:
         if type(key) is int and self.slots.ndim == 1:
@@ -390,7 +392,7 @@ class TracedArray(Traced):
     def astype(self, dtype: Any, **options: Any) -> Any:
         """A copy as float64; as integers or bools, the values, each guarded."""
         kind = np.dtype(dtype).kind
-        if kind == "f":
+        if np.dtype(dtype) == np.float64:
             return as_floats(self.copy())
         if kind == "b" and self.dtype != bool:
             return self.__ne__(0.0)
@@ -407,6 +409,41 @@ class TracedArray(Traced):
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
         self[...] = value
+
+
+def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
+    """Slots and values with equal layouts in memory, so that views of both are views alike."""
+    if all(
+        a * values.itemsize == b * slots.itemsize or n == 1
+        for a, b, n in zip(slots.strides, values.strides, slots.shape, strict=True)
+    ):
+        return slots, values
+    values = values.copy(order="K")
+    laid_out = np.empty_like(values, dtype=np.int64)
+    laid_out[...] = slots
+    return laid_out, values
+
+
+class _Flat:
+    """What ``x.flat`` is: the elements in row-major order, to be read and assigned to."""
+
+    def __init__(self, array: TracedArray) -> None:
+        self._array = array
+
+    def __len__(self) -> int:
+        return self._array.size
+
+    def __getitem__(self, key: Any) -> Any:
+        array = self._array
+        return wrap(array.recorder, array.slots.flat[key], array.values.flat[key])
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        slots, values = lift(self._array.recorder, value)
+        self._array.slots.flat[key] = slots
+        self._array.values.flat[key] = values
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[k] for k in range(len(self)))
 
 
 # lifting operands to slots
@@ -502,6 +539,14 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
         slots[index] = element_slots
         values[index] = element_value
     return slots, values
+
+
+def is_traced(operand: Any) -> bool:
+    """Whether an operand is a traced value, or an object array that holds one."""
+    try:
+        return isinstance(operand, Traced | np.ndarray) and innermost(operand) is not None
+    except LookupError:
+        return False
 
 
 def as_traced(recorder: Recorder, operand: Any) -> Any:

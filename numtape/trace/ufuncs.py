@@ -137,8 +137,10 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
                 return NotImplemented  # NumPy refuses them too
         else:
             row = ROWS[OPCODE[_ON_BOOLS[row.name]]]
-    if row.name == "power" and _is_constant(operands[1]):
-        row = ROWS[OPCODE["power_constant"]]
+    if row.name in ("power", "pow") and _is_constant(operands[1]):
+        row = ROWS[OPCODE[f"{row.name}_constant"]]
+    if row.name == "zeta" and isinstance(operands[0], Traced):
+        return NotImplemented  # there is no derivative by the order
     return apply_row(row, operands)
 
 
@@ -148,9 +150,6 @@ def _is_constant(operand: Any) -> bool:
 
 def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     """Ufuncs that are other ufuncs put together."""
-    if ufunc is np.float_power:  # the C library's, not the loop of np.power
-        constant = not isinstance(inputs[1], Traced | list | np.ndarray)
-        return apply_row(ROWS[OPCODE["pow_constant" if constant else "pow"]], inputs)
     if ufunc is np.fabs:
         return np.absolute(*inputs)
     if ufunc in (np.radians, np.degrees):

@@ -255,6 +255,24 @@ def test_sum_of_masked_terms():
             np.testing.assert_allclose(way, [expected], rtol=1e-13, atol=1e-15)
 
 
+OVERFLOWING = {
+    "exp": (np.exp, 1000.0, np.exp),
+    "square": (lambda x: x * x * 1e300, 1e200, lambda x: 2e300 * x),
+    "sinh": (np.sinh, 1000.0, np.cosh),
+}
+
+
+@pytest.mark.parametrize("size", [3, 12, 30])
+@pytest.mark.parametrize("name", OVERFLOWING)
+def test_an_infinite_slope_stays_where_it_is(name, size):
+    """What no input moves is 0 by structure, whatever its neighbours in the array are."""
+    function, big, slope = OVERFLOWING[name]
+    x = np.linspace(0.1, 1.0, size)
+    x[1] = big
+    for mode in (nt.jacfwd, nt.jacrev):
+        np.testing.assert_allclose(mode(function)(x), np.diag(slope(x)), rtol=1e-14)
+
+
 # second order
 
 

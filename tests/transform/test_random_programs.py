@@ -6,14 +6,19 @@ NumPy, by the naive interpreter, by kernels, forward, reverse, by derivative
 tapes, and with central differences as a coarse net.
 """
 
+from dataclasses import replace
+
 import naive
 import numpy as np
+import pytest
 from checks import central_jacobian, derivatives_every_way, evaluate, hessian
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numtape as nt
-from numtape.transform.derivative import jacobian_by_rows
+from numtape.functions import runner
+from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
+from numtape.transform.passes import optimize
 
 settings.register_profile("numtape", deadline=None, derandomize=True, database=None)
 settings.load_profile("numtape")
@@ -219,6 +224,136 @@ def test_second_order(steps, seed):
     fine, coarse = (central_jacobian(slope, flat.point, step) for step in (1e-4, 5e-4))
     smooth = abs(fine - coarse) <= 1e-5 * scale
     assert (abs(found - fine) <= 1e-6 * scale)[smooth].all()
+
+
+def _total(function):
+    def total(x, y, t):
+        return np.sum(np.concatenate([np.ravel(leaf) for leaf in function(x, y, t)]))
+
+    return total
+
+
+@given(STEPS, st.sampled_from([2, 10]), st.integers(0, 1000))
+@settings(max_examples=40)
+def test_seeded_tapes(steps, size, seed):
+    """Tangent and adjoint tapes with random seeds, optimised or not, against the naive sweeps."""
+    flat = nt.record(_program(steps), *_point(seed, size)).flat
+    values = naive.evaluate(flat, flat.point)
+    rng = np.random.default_rng(seed)
+    v, w = rng.normal(size=flat.inputs), rng.normal(size=len(flat.outputs))
+    count = len(flat.outputs)
+    for derive, seeds, naively in (
+        (tangent, v, naive.tangents(flat, values, v)),
+        (adjoint, w, naive.adjoints(flat, values, w)),
+    ):
+        tape = derive(flat)
+        for each in (tape, optimize(tape), derive(optimize(flat))):
+            y = evaluate(each, np.concatenate([flat.point, seeds]))
+            np.testing.assert_allclose(y[:count], values[flat.outputs], rtol=1e-12, atol=1e-13)
+            allowed = 1e-12 * (1.0 + abs(naively).max())
+            np.testing.assert_allclose(y[count:], naively, rtol=1e-11, atol=allowed)
+
+
+@given(STEPS, st.integers(0, 1000))
+@settings(max_examples=25)
+def test_products_with_the_hessian(steps, seed):
+    """Forward over reverse, reverse over reverse, over forward, and the Hessian times v."""
+    function = _total(_program(steps))
+    point = _point(seed, 2)
+    tape = nt.record(function, *point)
+    flat, n = tape.flat, tape.flat.inputs
+    v = np.random.default_rng(seed).normal(size=n)
+    one, zero = np.ones(1), np.zeros(1)
+    first = tangent(adjoint(flat))
+    ways = [evaluate(first, np.concatenate([flat.point, one, v, zero]))[n + 2 :]]
+    second = adjoint(adjoint(flat))
+    ways.append(evaluate(second, np.concatenate([flat.point, one, zero, v]))[n + 1 : 2 * n + 1])
+    third = adjoint(tangent(flat))
+    ways.append(evaluate(third, np.concatenate([flat.point, v, zero, one]))[2 : n + 2])
+    vectors = (v[:2], v[2:8].reshape(3, 2), float(v[8]))
+    for products in (tape.hvp(point, vectors), nt.hvp(function, point, vectors)):
+        ways.append(np.concatenate([np.ravel(product) for product in products]))
+    inputs = np.arange(n)
+    for inner in (jacobian_by_rows, jacobian_by_columns):
+        for outer in (jacobian_by_rows, jacobian_by_columns):
+            gradient = inner(flat, inputs)
+            gradient = replace(gradient, outputs=gradient.outputs[1:])
+            ways.append(evaluate(outer(gradient, inputs), flat.point)[n:].reshape(n, n) @ v)
+    scale = 1.0 + abs(ways[0]).max() + abs(hessian(function, *point)).max()
+    for way in ways:
+        np.testing.assert_allclose(way, ways[0], rtol=1e-10, atol=1e-11 * scale)
+
+
+def _every_number(tree):
+    if not isinstance(tree, tuple | list):
+        return np.ravel(tree)
+    return np.concatenate([_every_number(leaf) for leaf in tree])
+
+
+@pytest.mark.parametrize("mode", [nt.jacfwd, nt.jacrev, nt.jacobian])
+def test_often_used_jacobians(mode, monkeypatch):
+    """By sweeps at first, and by a derivative tape after some calls: the same to rounding."""
+    monkeypatch.setattr(runner, "_OFTEN", 5)
+    rng = np.random.default_rng(0)
+    for seed in range(12):
+        chosen = rng.integers(0, len(UNARY) + len(BINARY), 12).tolist()
+
+        def function(x, chosen=chosen):
+            values = list(x)
+            for k in chosen:
+                a, b = values[-1], values[-3]
+                every = UNARY[k](a) if k < len(UNARY) else BINARY[k - len(UNARY)](a, b)
+                values.append(every)
+            return np.array(values[-4:])
+
+        x = np.random.default_rng(seed).normal(size=3)
+        derivative = mode(function)
+        found = [derivative(x) for _ in range(9)]
+        for k, later in enumerate(found):
+            np.testing.assert_allclose(later, found[0], rtol=1e-12, atol=1e-13)
+            assert k <= 4 or np.array_equal(later, found[5])
+        moved = x * 1.25
+        fresh = mode(lambda x: function(x))(moved)
+        np.testing.assert_allclose(derivative(moved), fresh, rtol=1e-12, atol=1e-13)
+
+
+def test_the_switch_itself():
+    """At the number of calls that is really used, with branches, and a part of the arguments."""
+
+    def function(x, y):
+        scale = np.exp(y) if x[0] > 0.0 else y * y
+        return np.array([scale * x[0] * x[1], np.sin(x[1]) / scale])
+
+    derivative = nt.jacobian(function, (0, 1))
+    one, other = (np.array([0.7, 1.1]), 0.3), (np.array([-0.7, 1.1]), 0.3)
+    fresh = [nt.jacobian(lambda *a: function(*a), (0, 1))(*point) for point in (one, other)]
+    expected = [_every_number(jacobian) for jacobian in fresh]
+    for k in range(2 * runner._OFTEN + 20):
+        which = (k // 3) % 2
+        found = _every_number(derivative(*(one, other)[which]))
+        np.testing.assert_allclose(found, expected[which], rtol=1e-14)
+
+
+@given(STEPS, st.sampled_from([2, 10]), st.integers(0, 1000))
+@settings(max_examples=30)
+def test_calls_inside_recordings(steps, size, seed):
+    """A gradient taken inside a recorded function is the gradient, and so are its derivatives."""
+    function = _total(_program(steps))
+    point = _point(seed, size)
+    argnums = (0, 1, 2)
+    slope = nt.grad(function, argnums)
+
+    def along(*arguments):  # the sum of the gradient's elements
+        return sum(np.sum(part) for part in slope(*arguments))
+
+    inner = along(*point)
+    value, gradient = nt.value_and_grad(along, argnums)(*point)
+    np.testing.assert_allclose(value, inner, rtol=1e-11, atol=1e-12)
+    ones = tuple(np.ones_like(part) if np.ndim(part) else 1.0 for part in point)
+    product = nt.hvp(function, point, ones)
+    scale = 1.0 + max(abs(np.max(part)) for part in product)
+    for found, expected in zip(gradient, product):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10 * scale)
 
 
 SCALAR_STEPS = st.lists(st.tuples(NUMBER, NUMBER, NUMBER), min_size=1, max_size=25)

@@ -1,0 +1,143 @@
+"""Random flat tapes: instructions of every kind on slots picked by numbers that hypothesis draws.
+
+They are written straight to a recorder, so that they hold what no recorded
+program would: unused results, operations on constants alone, views of any slots
+whatsoever, infinities and nans. `reads` is a plain account of what an
+instruction reads, for tests that need liveness.
+"""
+
+from dataclasses import replace
+
+import naive
+import numpy as np
+from hypothesis import strategies as st
+
+from numtape.ops.table import ROWS
+from numtape.tape.flat import VECTOR, FlatTape, Guard, Location
+from numtape.trace.recorder import Recorder
+
+__all__ = [
+    "INPUTS",
+    "PLAIN",
+    "POINTS",
+    "SCALAR_STEPS",
+    "STEPS",
+    "assert_valid",
+    "point",
+    "random_tape",
+    "reads",
+]
+
+# More than the eight elements up to which array operations are recorded as scalar ones.
+INPUTS = 12
+
+CONSTANTS = [0.0, -0.0, 1.0, -1.0, 2.0, 0.5, -3.25, np.inf, -np.inf, np.nan]
+
+# Every row but `scale`, whose simplification may change the sign of a zero, and those
+# of which NumPy gives another last digit or sign of zero for one element than for several.
+PLAIN = [
+    opcode
+    for opcode, row in enumerate(ROWS)
+    if row.name not in ("scale", "power", "power_constant", "fmax", "fmin")
+]
+
+_KINDS = ["scalar"] * 6 + ["map"] * 4 + ["view"] * 2 + ["reduce", "accumulate", "scatter"]
+_NUMBER = st.integers(0, 2**16)
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(_KINDS), _NUMBER, _NUMBER, _NUMBER), min_size=4, max_size=30
+)
+SCALAR_STEPS = st.lists(
+    st.tuples(st.just("scalar"), _NUMBER, _NUMBER, _NUMBER), min_size=4, max_size=40
+)
+
+POINTS = ["normal", "zeros", "special"]
+
+
+def point(name: str, seed: int) -> np.ndarray:
+    """Ordinary numbers, zeros of both signs, or those with infinities and nans."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=INPUTS)
+    if name == "zeros":
+        x[rng.random(INPUTS) < 0.7] = 0.0
+        x[rng.random(INPUTS) < 0.3] = -0.0
+    elif name == "special":
+        x = np.where(rng.random(INPUTS) < 0.5, rng.choice(CONSTANTS, INPUTS), x)
+    return x
+
+
+def random_tape(steps, seed: int, opcodes=PLAIN) -> FlatTape:
+    """A tape of these steps, recorded at an ordinary point, with a few guards."""
+    recorder = Recorder(INPUTS)
+    scalars = list(range(1, INPUTS + 1)) + [recorder.constant(value) for value in CONSTANTS]
+    arrays = [np.arange(1, INPUTS + 1), recorder.constant_array(np.array(CONSTANTS))]
+    for kind, operation, first, second in steps:
+        if kind == "scalar":
+            opcode = opcodes[operation % len(opcodes)]
+            a, b = scalars[first % len(scalars)], scalars[second % len(scalars)]
+            scalars.append(recorder.scalar(opcode, a, b if ROWS[opcode].arity == 2 else 0))
+            if operation % 7 == 0:  # an array of scalars' slots
+                arrays.append(np.array(scalars[-INPUTS:]))
+            continue
+        a, b = arrays[first % len(arrays)], arrays[second % len(arrays)]
+        array = _array_step(recorder, kind, operation, a, b, opcodes)
+        arrays.append(array)
+        scalars += array.ravel()[:2].tolist()
+    rng = np.random.default_rng(seed)
+    outputs = [*scalars[-3:], *arrays[-1].ravel()[:5].tolist(), scalars[seed % len(scalars)]]
+    tape = recorder.finish(np.array(outputs), point("normal", seed))
+    with np.errstate(all="ignore"):
+        values = naive.evaluate(tape, tape.point)
+    candidates = [s for s in range(tape.first_result, tape.slots) if values[s] == values[s]]
+    chosen = sorted(rng.permutation(candidates)[:4].tolist())
+    guards = [
+        Guard(slot, float(values[slot]), Location("f", line)) for line, slot in enumerate(chosen)
+    ]
+    return replace(tape, guards=tuple(guards))
+
+
+def _array_step(recorder, kind, operation, a, b, opcodes):
+    if kind == "map":
+        opcode = opcodes[operation % len(opcodes)]
+        operands = [a, np.resize(b, a.shape)][: ROWS[opcode].arity]
+        if operation % 5 == 0:  # broadcast: along rows, or down columns
+            operands[-1] = operands[-1].ravel()[:1].reshape((1,) * a.ndim)
+        return recorder.elementwise(opcode, operands)
+    if kind == "view":
+        views = [
+            lambda: a[::-1],
+            lambda: np.concatenate([a.ravel(), b.ravel()])[:20],
+            lambda: a.ravel()[np.arange(len(a.ravel()) + 3) * 5 % a.size],
+            lambda: np.resize(a, (3, 4)),
+            lambda: np.broadcast_to(a.ravel()[:6], (2, min(6, a.size))).T,
+            lambda: a.T[::2],
+        ]
+        return views[operation % len(views)]()
+    if kind == "reduce":
+        name = ["add", "multiply", "maximum", "minimum"][operation % 4]
+        axes = (0,) if operation % 8 < 4 else tuple(range(a.ndim))
+        return np.atleast_1d(recorder.reduce(name, a, axes))
+    if kind == "accumulate":
+        return recorder.accumulate("add", a, operation % a.ndim)
+    flat = a.ravel()
+    targets = np.arange(flat.size) * (1 + operation % 3) % (1 + flat.size // 2)
+    return recorder.scatter(flat, targets, 1 + flat.size // 2)
+
+
+def reads(tape: FlatTape, number: int) -> set[int]:
+    """The slots that an instruction reads."""
+    opcode, a, b = tape.code[number].tolist()
+    if opcode != VECTOR:
+        return {a, b} - {0}
+    return {int(slot) for slots in tape.vectors[a].operand_slots() for slot in slots.ravel()} - {0}
+
+
+def assert_valid(tape: FlatTape) -> None:
+    """Every instruction reads what is there before it; outputs and guards name slots."""
+    assert (np.diff(tape.results) >= 0).all()
+    for number, result in enumerate(tape.results[:-1].tolist()):
+        assert all(0 <= slot < result for slot in reads(tape, number))
+    for slot in [*tape.outputs.tolist(), *(guard.slot for guard in tape.guards)]:
+        assert 0 <= slot < tape.slots
+    numbers = [a for opcode, a, _ in tape.code.tolist() if opcode == VECTOR]
+    assert numbers == list(range(len(tape.vectors)))

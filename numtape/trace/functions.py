@@ -235,7 +235,11 @@ def _no_dtype(dtype: Any) -> None:
 def _no_options(function: str, **options: Any) -> None:
     """Refuse options that have no rule, unless they have their default value."""
     for name, value in options.items():
-        if value is not np._NoValue and value is not None and (name, value) != ("where", True):
+        if (
+            value is not np._NoValue
+            and value is not None
+            and not (name == "where" and value is True)
+        ):
             raise UnsupportedError(
                 f"np.{function}(..., {name}={value!r}) of a traced value at {user_location()}: "
                 f"numtape has no rule for {name}. Select or combine the elements before, for "

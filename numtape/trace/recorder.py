@@ -37,7 +37,15 @@ from numtape.ops.structured import (
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
 
-__all__ = ["CONSTANTS", "RESULTS", "SMALL", "Recorder", "user_location", "view_of"]
+__all__ = [
+    "CONSTANTS",
+    "RESULTS",
+    "SMALL",
+    "Recorder",
+    "contiguous_strides",
+    "user_location",
+    "view_of",
+]
 
 Slots = npt.NDArray[np.int64]
 
@@ -241,7 +249,7 @@ class Recorder:
         axis %= operand.ndim
         order = (*(k for k in range(operand.ndim) if k != axis), axis)
         view = self._affine_view(operand)
-        strides = _contiguous_strides(operand.shape)
+        strides = contiguous_strides(operand.shape)
         instruction = VectorInstruction(
             ACCUMULATE,
             opcode,
@@ -416,11 +424,14 @@ def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
     return bool((bits == bits[0]).all())
 
 
-def _contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    strides = [1] * len(shape)
-    for axis in range(len(shape) - 2, -1, -1):
-        strides[axis] = strides[axis + 1] * shape[axis + 1]
-    return tuple(strides)
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(0 if extent == 1 else step)
+        step *= extent
+    return tuple(reversed(strides))
 
 
 def view_of(slots: Slots) -> View:
@@ -435,7 +446,7 @@ def view_of(slots: Slots) -> View:
     ):
         flat = slots.reshape(-1)
         if (flat[1:] - flat[:-1] == 1).all():
-            return View(first, _without_single(slots.shape, _contiguous_strides(slots.shape)))
+            return View(first, contiguous_strides(slots.shape))
     # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
     core = slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)]
     strides = []
@@ -451,14 +462,9 @@ def view_of(slots: Slots) -> View:
         strides.append(stride)
     if len(strides) == core.ndim and _region(low) == _region(high) and (low > 0 or high == 0):
         return View(first, tuple(strides))
-    own = _without_single(core.shape, _contiguous_strides(core.shape))
+    own = contiguous_strides(core.shape)
     # A copy: a traced array's own slots change when it is assigned to.
     return View(0, own, core.flatten())
-
-
-def _without_single(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides with 0 for axes of extent 1, which do not step."""
-    return tuple(0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
 
 
 def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:

@@ -19,7 +19,7 @@ from numtape.ops.structured import ACCUMULATE, MAP, PRODUCT, REDUCE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
-from numtape.trace.recorder import Recorder, Slots
+from numtape.trace.recorder import Recorder, Slots, contiguous_strides, view_of
 
 __all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay"]
 
@@ -145,19 +145,18 @@ class Builder(Recorder):
         left, right = operands
         name = ROWS[opcode].name
         if name in ("multiply", "scale") and 1.0 in (x, y):
-            return right if x == 1.0 else left
+            return _as_new(right if x == 1.0 else left)
         if name in ("multiply", "scale") and -1.0 in (x, y):
             return super().elementwise(_NEGATIVE, (right if x == -1.0 else left,))
-        if name == "divide" and y == 1.0:
-            return left
-        if name in ("pow", "pow_constant", "power", "power_constant") and y == 1.0:
-            return left
+        if name in ("divide", "pow", "pow_constant", "power", "power_constant") and y == 1.0:
+            return _as_new(left)
         if name in ("keep", "drop") and x is not None:
-            return right if (x != 0.0) == (name == "keep") else np.array(self.constant(0.0))
+            kept = (x != 0.0) == (name == "keep")
+            return _as_new(right) if kept else np.array(self.constant(0.0))
         if name == "merge" and _is_plus_zero(x):
-            return right
+            return _as_new(right)
         if name == "merge" and _is_plus_zero(y):
-            return left
+            return _as_new(left)
         return None
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
@@ -176,6 +175,16 @@ class Builder(Recorder):
         if slots is None:
             slots = self._vectors[key] = super()._vector(instruction)
         return slots
+
+
+def _as_new(slots: Slots) -> Slots | None:
+    """An operand in place of its copy, if it lies in memory as the copy would.
+
+    Otherwise a matrix product of it could round differently.
+    """
+    view = view_of(slots)
+    alike = view.table is None and view.strides == contiguous_strides(slots.shape)
+    return slots if alike else None
 
 
 def _uniform(slots: Slots) -> int | None:

@@ -91,6 +91,8 @@ class _Derivation:
 
     def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
         self.tape = tape
+        # Seeds that are inputs may be 0 where a partial is infinite.
+        self.is_seeded = extra_inputs > 0
         self.builder = builder = Builder(tape.inputs + extra_inputs)
         slots = replay(tape, builder, range(1, tape.inputs + 1))
         self.outputs = np.array(slots, np.int64)[tape.outputs]
@@ -176,9 +178,19 @@ class _Derivation:
                 continue
             part, _ = self._array_product(instruction, operands, result, k, seed, False)
             if part is not None:
-                total = part if total is None else self.builder.elementwise(_ADD, (total, part))
+                total = part if total is None else self._sum(total, part)
         if total is not None:
             column[places] = total
+
+    def _sum(self, a: Slots, b: Slots) -> Slots:
+        """Sums of derivatives, where only one is not zero by structure that one."""
+        total = np.where(a == 0, b, a)
+        both = (a != 0) & (b != 0)
+        if both.all():
+            return self.builder.elementwise(_ADD, (a, b))
+        if both.any():
+            total[both] = self.builder.elementwise(_ADD, (a[both], b[both]))
+        return total
 
     def _result(self, instruction: VectorInstruction, start: int) -> tuple[Slots, Slots]:
         """Places and slots of a vector instruction's result, in its shape."""
@@ -340,7 +352,7 @@ class _Derivation:
         slot = _slot(builder, rule.result, slots, made)
         if builder.known(slot) == 0.0:
             return None
-        return slot, _SCALE if rule.singular else _MULTIPLY, rule.masks
+        return slot, _SCALE if rule.singular or self.is_seeded else _MULTIPLY, rule.masks
 
     def _array_product(
         self,
@@ -375,8 +387,17 @@ class _Derivation:
                 partial = np.array(builder.constant(float(found)))
         known = template(opcode, k, exponent)
         assert known is not None
-        times = _SCALE if known.singular or masked else _MULTIPLY
-        return builder.elementwise(times, (partial, seeds)), known.masks
+        times = _SCALE if known.singular or masked or self.is_seeded else _MULTIPLY
+        if partial.ndim == 0 and builder.known(int(partial)) == 1.0:
+            return seeds, known.masks
+        live = seeds != 0
+        if live.all():
+            return builder.elementwise(times, (partial, seeds)), known.masks
+        # Only where a seed is not zero by structure: there is nothing to compute elsewhere.
+        product = np.zeros(seeds.shape, np.int64)
+        partial = np.broadcast_to(partial, seeds.shape)[live]
+        product[live] = builder.elementwise(times, (partial, seeds[live]))
+        return product, known.masks
 
 
 def _slot(

@@ -20,7 +20,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
-from numtape.trace.traced import Traced, as_traced, is_traced, lift, wrap
+from numtape.trace.traced import Traced, TracedArray, as_traced, innermost, is_traced, lift, wrap
 from numtape.transform.builder import replay
 from numtape.transform.derivative import (
     adjoint,
@@ -67,21 +67,24 @@ class InnerTape:
             for leaf, shape in zip(flatten(arguments)[0], call.signature.shapes, strict=True)
             if shape is not None
         ]
-        self._inputs = np.concatenate([np.zeros(0, np.int64), *inputs])
         self._captured = np.array(captured, np.int64)
+        slots = np.concatenate([*inputs, self._captured])
+        self._point = TracedArray(outer, slots, self.tape.flat.point)
 
     def _run(self, flat: FlatTape, seeds: Any = ()) -> Any:
         """Write a tape into the outer recording; its outputs as one traced array.
 
         The tape's inputs are the point, the captured values, and the seeds.
         """
-        slots, values = lift(self._outer, np.ravel(seeds) if len(seeds) else np.zeros(0))
-        inputs: Slots = np.concatenate([self._inputs, self._captured, np.asarray(slots).ravel()])
-        point = self.tape.flat.point
+        # The seeds may belong to a recording further in: then it is written there.
+        recorder = innermost(self._point, seeds)
+        slots, values = lift(recorder, np.ravel(seeds) if len(seeds) else np.zeros(0))
+        own, point = lift(recorder, self._point)
+        inputs: Slots = np.concatenate([np.ravel(own), np.ravel(slots)])
         outputs = np.empty(len(flat.outputs))
-        Runner(flat).evaluate(np.concatenate([point, np.ravel(values)]), outputs)
-        written = np.asarray(replay(flat, self._outer, inputs))
-        return wrap(self._outer, written[flat.outputs], outputs)
+        Runner(flat).evaluate(np.concatenate([np.ravel(point), np.ravel(values)]), outputs)
+        written = np.asarray(replay(flat, recorder, inputs))
+        return wrap(recorder, written[flat.outputs], outputs)
 
     # the methods of a tape
 
@@ -148,7 +151,9 @@ class InnerTape:
     ) -> list[Any]:
         """Seeds as flat traced values, checked against the tree that they are for."""
         leaves, found = flatten(tree)
-        traced = [as_traced(self._outer, leaf) for leaf in leaves]
+        traced = [
+            leaf if isinstance(leaf, Traced) else as_traced(self._outer, leaf) for leaf in leaves
+        ]
         given = tuple(leaf.shape for leaf in traced)
         if found != structure or given != shapes:
             raise InputError(

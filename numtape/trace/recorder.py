@@ -286,7 +286,7 @@ class Recorder:
         flat = operand.ravel()
         view = view_of(flat)
         if view.table is not None or (view.strides != (1,) and flat.size > 1):
-            flat = self._copy(flat)
+            flat = self.copy(flat)
             view = view_of(flat)
         return self._vector(
             VectorInstruction(SCATTER, 0, flat.shape, (view,), (size,), (), targets.ravel())
@@ -302,7 +302,7 @@ class Recorder:
             self.lines.append(user_location())
         return np.arange(start, start + size).reshape(instruction.result)
 
-    def _copy(self, operand: Slots) -> Slots:
+    def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
         view = _broadcast_view(operand, operand.shape)
         return self._vector(
@@ -313,7 +313,7 @@ class Recorder:
         """A view without a gather table, copying the operand first if it needs one."""
         view = view_of(operand)
         if view.table is not None:
-            view = view_of(self._copy(operand))
+            view = view_of(self.copy(operand))
         return view
 
     # guards

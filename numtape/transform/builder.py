@@ -376,7 +376,12 @@ def _replay_vector(
     if instruction.kind == MAP:
         return recorder.elementwise(instruction.opcode, operands)
     if instruction.kind == PRODUCT:
-        return recorder.product(*operands)
+        left, right = operands
+        before, after = instruction.operand_slots()
+        if left.flat[0] == right.flat[0] and before.flat[0] != after.flat[0]:
+            # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
+            left = recorder.copy(left)
+        return recorder.product(left, right)
     (operand,) = operands
     if instruction.kind == REDUCE:
         order, reduced = arranged(instruction)

@@ -40,6 +40,10 @@ def smooth(x):
     return np.sum(a * a) / (1.0 + np.sum(x * x)) + np.prod(1.0 + 0.1 * x) + np.exp(-x[0] * x[-1])
 
 
+def _columns_by_tape(tape, x):
+    return np.array([tape.hvp((x,), (u,))[0] for u in np.eye(len(x))])
+
+
 SLOPE = nt.grad(smooth)
 
 SIZES = [3, 9]
@@ -81,9 +85,7 @@ WAYS = {
     ),
     "value_and_grad inside": lambda f: nt.jacobian(lambda x: nt.value_and_grad(f)(x)[1]),
     "tape": lambda f: lambda x: nt.record(f, x).hessian(x),
-    "tape's products": lambda f: (
-        lambda x: np.array([nt.record(f, x).hvp((x,), (u,))[0] for u in np.eye(len(x))])
-    ),
+    "tape's products": lambda f: lambda x: _columns_by_tape(nt.record(f, x), x),
 }
 
 
@@ -543,6 +545,21 @@ def test_pushing_forward_traced_values(make):
     except (nt.InputError, nt.TraceError):
         return
     close(found, 2 * 3.0 * 12.0)
+
+
+@pytest.mark.parametrize("make", ["linearize", "vjp"])
+def test_pushing_forward_one_level_deeper(make):
+    """A linear function of the outer recording, differentiated by its seed in an inner one."""
+
+    def f(x):
+        if make == "linearize":
+            push = nt.linearize(lambda y: y**3, x)[1]
+        else:
+            pull = nt.vjp(lambda y: y**3, x)[1]
+            push = lambda w: pull(w)[0]  # noqa: E731
+        return nt.grad(lambda w: push(w * w))(x)  # 2x * 3 x^2
+
+    close(nt.grad(f)(2.0), 18 * 2.0**2)
 
 
 def test_a_tape_inside_a_recording_is_refused():

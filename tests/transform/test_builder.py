@@ -128,13 +128,13 @@ def test_a_shared_array_keeps_no_hold_on_the_callers_slots():
 @pytest.mark.parametrize("flags", list(itertools.product([False, True], repeat=3)))
 def test_each_rule_can_be_switched(flags):
     fold, simplify, share = flags
-    builder = Builder(1, Rules(*flags))
+    builder = Builder(12, Rules(*flags))
     two = builder.constant(2.0)
     folded = builder.scalar(ADD, two, two)
     assert (builder.known(folded) == 4.0) == fold
     assert (builder.scalar(MULTIPLY, 1, builder.constant(1.0)) == 1) == simplify
     assert (builder.scalar(SIN, 1, 0) == builder.scalar(SIN, 1, 0)) == share
-    array = np.arange(1, 2).repeat(12)
+    array = np.arange(1, 13)
     ones = np.full(12, builder.constant(1.0))
     simpler = builder.elementwise(MULTIPLY, [array, ones])
     assert np.array_equal(simpler, array) == simplify

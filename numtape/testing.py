@@ -36,8 +36,8 @@ class DerivativeCheck:
     differences : float64 array (outputs, inputs)
         By extrapolated central differences.
     error : float
-        Largest difference of the two, relative to the larger of the row's and
-        the column's scale.
+        Largest difference of the two beyond what rounding of the function
+        explains, relative to the largest entry of its row.
     modes : float
         Largest difference of forward and reverse mode, likewise.
     """
@@ -106,8 +106,17 @@ def check_derivatives(
     differences = np.empty_like(forward)
     for column in range(len(point)):
         differences[:, column] = _difference(plain, point, column, step)
-    error, place = _worst(forward, differences)
-    modes, _ = _worst(forward, reverse)
+    value, recorded = plain(point), np.empty(len(tape.flat.outputs))
+    tape.runner.evaluate(point, recorded)
+    if not np.allclose(value, recorded, rtol=1e-12, atol=0.0, equal_nan=True):
+        raise DerivativeError(
+            f"the function gives {value!r}, and {recorded!r} when recorded: both must be the same. "
+            "It looks at more than the numbers it is given: their type (isinstance), random "
+            "numbers, the clock, or something outside that changes"
+        )
+    noise = np.finfo(float).eps * np.abs(value[:, None]) / (step / 4) * 100
+    error, place = _worst(forward, differences, noise)
+    modes, _ = _worst(forward, reverse, np.zeros_like(noise))
     if not modes <= 1e-9:
         raise DerivativeError(
             f"forward and reverse mode differ by {modes:.3g}, relatively: they must agree to "
@@ -115,9 +124,10 @@ def check_derivatives(
         )
     if not error <= rtol:
         row, column = place
+        found, expected = float(forward[place]), float(differences[place])
         raise DerivativeError(
-            f"the derivative of output {row} by input {column} is {forward[place]!r}, and central "
-            f"differences give {differences[place]!r}: they differ by {error:.3g}, relatively, and "
+            f"the derivative of output {row} by input {column} is {found!r}, and central "
+            f"differences give {expected!r}: they differ by {error:.3g}, relatively, and "
             f"must agree to rtol={rtol}. Where the function has a kink or noise near the point, "
             "move the point or change step; a function that depends on anything but its "
             "arguments (random numbers, the clock) cannot be recorded"
@@ -141,13 +151,15 @@ def _difference(
     return np.asarray((16 * once[1] - once[0]) / 15)
 
 
-def _worst(a: Floats, b: Floats) -> tuple[float, tuple[int, int]]:
-    """The largest difference, relative to the scale of its row, and its place."""
+def _worst(a: Floats, b: Floats, noise: Floats) -> tuple[float, tuple[int, int]]:
+    """The largest difference beyond noise, relative to the scale of its row, and its place."""
     if a.size == 0:
         return 0.0, (0, 0)
-    scale = np.maximum(np.abs(a).max(axis=1, keepdims=True), 1.0)
-    relative = np.abs(a - b) / scale
-    relative[np.isnan(a) & np.isnan(b)] = 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.maximum(np.abs(a), np.abs(b)).max(axis=1, keepdims=True)
+        excess = np.maximum(np.abs(a - b) - noise, 0.0)
+        relative = np.where(excess == 0.0, 0.0, excess / scale)
+    relative[(np.isnan(a) & np.isnan(b)) | (a == b)] = 0.0
     relative[np.isnan(relative)] = np.inf
     place = np.unravel_index(int(np.argmax(relative)), relative.shape)
     return float(relative[place]), (int(place[0]), int(place[1]))

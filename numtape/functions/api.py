@@ -63,7 +63,7 @@ class Derivative:
                 f"floats and arrays, as in {name}(f)(x)"
             )
         self._recordings = Recordings(function, has_aux)
-        self._argnums = argnums if isinstance(argnums, int) else tuple(argnums)
+        self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
         self._action = action
         self._fast: dict[tuple[int, ...], Paths] = {}
         self.__wrapped__ = function
@@ -83,7 +83,7 @@ class Derivative:
         by = differentiated(self._argnums, len(arguments))
         paths, call = self._recordings.paths(arguments, named, by)
         every = (*arguments, named) if named else arguments
-        argnums = by[0] if isinstance(self._argnums, int) else by
+        argnums = by[0] if not isinstance(self._argnums, tuple) else by
         result = paths.run(call, lambda tape: self._action(tape, every, argnums))
         if paths.latest is not None and paths.latest.is_simple:
             self._fast[call.inputs[0].shape] = paths
@@ -92,12 +92,12 @@ class Derivative:
     def _inside(self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The derivative as part of the function that is being recorded."""
         by = differentiated(self._argnums, len(arguments))
-        argnums = by[0] if isinstance(self._argnums, int) else by
+        argnums = by[0] if not isinstance(self._argnums, tuple) else by
         tape = self._recordings.inner(outer, arguments, named)
         return self._action(tape, arguments, argnums)
 
     def _run_fast(self, paths: Paths, arguments: tuple[Any, ...]) -> Any:
-        argnums = 0 if isinstance(self._argnums, int) else (0,)
+        argnums = 0 if not isinstance(self._argnums, tuple) else (0,)
         tape = paths.latest
         assert tape is not None
         try:
@@ -340,7 +340,7 @@ def jvp(
         pair = inner.jvp(primals, tangents)
         return (*pair, inner.auxiliary(primals)) if has_aux else pair
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
-    floats = map_leaves(_as_float_leaf, tangents)
+    floats = _float_seeds(primals, tangents)
     if has_aux:
         return paths.run(call, lambda tape: (*tape.jvp(primals, floats), tape.auxiliary(primals)))
     return paths.run(call, lambda tape: tape.jvp(primals, floats))
@@ -437,7 +437,8 @@ def hvp(
     Returns
     -------
     tuple
-        A tree for each argument. Costs about four to ten times the function.
+        A tree for each argument, None for a static one. Costs about four to ten
+        times the function.
 
     Examples
     --------
@@ -445,11 +446,19 @@ def hvp(
     >>> nt.hvp(lambda x: x[0] ** 2 * x[1], (np.array([1.0, 3.0]),), (np.array([1.0, 0.0]),))
     (array([6., 2.]),)
     """
-    count = len(_as_tuple(primals, "primals"))
-    key = ("gradient", count)
-    gradient = _kept(function, key, lambda f: grad(f, argnums=tuple(range(count))))
-    products: tuple[Any, ...] = jvp(gradient, primals, vectors)[1]
-    return products
+    primals = _as_tuple(primals, "primals")
+    owners = tuple(k for k, primal in enumerate(primals) if _holds_floats(primal))
+    gradient = _kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
+    products = iter(jvp(gradient, primals, vectors)[1])
+    return tuple(next(products) if k in owners else None for k in range(len(primals)))
+
+
+def _holds_floats(tree: Any) -> bool:
+    """Whether there is a leaf to differentiate by."""
+    return any(
+        is_traced(leaf) or getattr(leaf, "dtype", np.dtype(type(leaf))).kind == "f"
+        for leaf in flatten(tree)[0]
+    )
 
 
 def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
@@ -491,6 +500,17 @@ def _as_tuple(values: Any, name: str) -> tuple[Any, ...]:
             f"the function, as in jvp(f, (x, y), (dx, dy))"
         )
     return tuple(values)
+
+
+def _float_seeds(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[Any]:
+    """Seeds as floats; those of static leaves, which have none, are the leaves themselves."""
+    leaves, structure = flatten(list(primals))
+    seeds, given = flatten(list(tangents))
+    if structure != given:  # refused, with both structures named, where they are compared
+        return list(map_leaves(_as_float_leaf, list(tangents)))
+    pairs = zip(leaves, seeds, strict=True)
+    seeds = [_as_float_leaf(seed) if _holds_floats(leaf) else leaf for leaf, seed in pairs]
+    return list(structure.build(seeds))
 
 
 def _as_float_leaf(leaf: Any) -> Any:

@@ -151,17 +151,21 @@ class InnerTape:
     ) -> list[Any]:
         """Seeds as flat traced values, checked against the tree that they are for."""
         leaves, found = flatten(tree)
-        traced = [
-            leaf if isinstance(leaf, Traced) else as_traced(self._outer, leaf) for leaf in leaves
-        ]
-        given = tuple(leaf.shape for leaf in traced)
-        if found != structure or given != shapes:
+        if found != structure:
+            given: Any = None
+        else:
+            pairs = zip(leaves, shapes, strict=True)
+            seeds = [leaf for leaf, shape in pairs if shape is not None]  # static ones have none
+            traced = [
+                seed if isinstance(seed, Traced) else as_traced(self._outer, seed) for seed in seeds
+            ]
+            given = tuple(seed.shape for seed in traced)
+        if given != tuple(shape for shape in shapes if shape is not None):
             raise InputError(
                 f"{what} of structure {found} and shapes {given} were given for {of} of structure "
-                f"{structure} and shapes {shapes}: they must be the same, and all of it floats. "
-                "Close over static arguments instead of passing them"
+                f"{structure} and shapes {shapes}: they must be the same"
             )
-        return [np.ravel(leaf) for leaf in traced]
+        return [np.ravel(seed) for seed in traced]
 
 
 def plain_values(leaf: Any) -> Any:

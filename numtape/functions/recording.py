@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from numtape.errors import OutputError, TraceError
+from numtape.errors import InputError, OutputError, TraceError
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
@@ -62,6 +62,11 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     >>> tape(2.0, 5.0)
     11.652071455223084
     """
+    if not callable(function):
+        raise InputError(
+            f"record was given {function!r}, which cannot be called: pass a function and the "
+            "arguments to record it at, as in record(f, x)"
+        )
     return record_call(function, read_call(arguments), lines=lines)
 
 

@@ -32,7 +32,7 @@ class Result:
     aux : Structure or None
         Of the auxiliary result, whose traced leaves are the last outputs.
     aux_leaves : tuple
-        Leaves of the auxiliary result; None in the place of a traced one.
+        Leaves of the auxiliary result; `TRACED` in the place of a traced one.
     aux_shapes : tuple
         Of its traced leaves.
     """

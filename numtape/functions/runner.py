@@ -96,7 +96,7 @@ class Runner:
 
     def slot_values(self, x: Floats) -> Floats:
         """Every slot of a run at x."""
-        workspace = Workspace(Plan(self.tape, sweeps=True))
+        workspace = Workspace(Plan(self.tape, share=False))
         workspace.plan.evaluate(workspace.handle, x, np.empty(len(self.tape.outputs)))
         return workspace.values
 

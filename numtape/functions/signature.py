@@ -8,6 +8,7 @@ signature under which a recording is kept.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,14 @@ def _static_key(leaf: Any, number: int) -> Any:
 
 def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """The argument numbers meant by `argnums`, counted from the front."""
-    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    try:
+        numbers = tuple(map(index, (argnums,) if not np.iterable(argnums) else argnums))
+    except TypeError:
+        numbers = ()
+    if not numbers or isinstance(argnums, bool):
+        raise InputError(
+            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them"
+        )
     for number in numbers:
         if not -count <= number < count:
             raise InputError(

@@ -380,9 +380,10 @@ class Tape:
         tuple
             A tree for each argument. Costs about four to ten times the function.
         """
-        every = tuple(range(len(self.signature.structure.children)))
-        products: tuple[Any, ...] = self._gradient_tape(every).jvp(arguments, vectors)[1]
-        return products
+        owners = tuple(sorted(set(self.signature.owners)))
+        products = iter(self._gradient_tape(owners).jvp(arguments, vectors)[1])
+        count = len(self.signature.structure.children)
+        return tuple(next(products) if k in owners else None for k in range(count))
 
     # reading
 

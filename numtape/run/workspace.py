@@ -38,16 +38,18 @@ class Plan:
     ----------
     tape : FlatTape
     sweeps : bool
-        Whether it is for sweeps, which need every slot at a place of its own;
-        else places are used again, see `memory.py`.
+        Whether it is for sweeps, which need every slot at a place of its own,
+        and cannot evaluate; else places are used again, see `memory.py`.
+    share : bool
+        False keeps every slot at a place of its own all the same.
     """
 
-    def __init__(self, tape: FlatTape, sweeps: bool = False) -> None:
+    def __init__(self, tape: FlatTape, sweeps: bool = False, share: bool = True) -> None:
         self.tape = tape
         self.sweeps = sweeps
-        self.places, self.size = unshared(tape) if sweeps else addresses(tape)
+        self.places, self.size = addresses(tape) if share and not sweeps else unshared(tape)
         self.code = np.ascontiguousarray(tape.code)
-        self.placed_code = self._placed_code()
+        self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
         encoder = _Encoder(self.places)
         segments = []
         for start, stop, first_result, vector in tape.segments():
@@ -61,6 +63,8 @@ class Plan:
         self.outputs = self.places[tape.outputs]
         self.guard_slots = np.array([self.places[guard.slot] for guard in tape.guards], np.int64)
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
+        if sweeps:
+            self.places = np.zeros(0, np.int64)  # every slot is its own place
         common = tape.is_scalar and all(ROWS[k].common for k in np.unique(tape.code[:, 0]))
         self.linearize: Callable[[int, Floats, Floats], int] = (
             _kernels.linearize_common if common else _kernels.linearize

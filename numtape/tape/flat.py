@@ -15,7 +15,6 @@ This module says what a tape is. It does not record, run or transform one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -169,7 +168,7 @@ class FlatTape:
         """The slot of the first result."""
         return self.first_input + self.inputs
 
-    @cached_property
+    @property
     def results(self) -> Slots:
         """The first result slot of each instruction, and at the end the number of slots."""
         sizes = np.where(self.code[:, 0] == VECTOR, self.code[:, 2], 1)

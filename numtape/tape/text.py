@@ -72,10 +72,8 @@ def summary(tape: FlatTape) -> str:
         f"{tape.instructions} instructions ({scalars} scalar, {len(tape.vectors)} vector), "
         f"{tape.inputs} inputs, {len(tape.outputs)} outputs, {len(tape.constants)} constants, "
         f"{len(tape.guards)} guards",
-        f"{12 * tape.instructions} bytes of instructions, {8 * tape.slots} bytes to evaluate, "
-        f"{32 * tape.instructions} bytes more to sweep"
-        if tape.is_scalar
-        else f"{12 * tape.instructions} bytes of instructions, {8 * tape.slots} bytes to evaluate",
+        f"{12 * tape.instructions} bytes of instructions, at most {8 * tape.slots} bytes to "
+        "evaluate" + (f", {32 * tape.instructions} to sweep" if tape.is_scalar else ""),
     ]
     width = max((len(name) for name in counts), default=0)
     rows += [f"{name:<{width}}  {count}" for name, count in counts.most_common()]
@@ -102,6 +100,9 @@ def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float])
         opcode, a, b = tape.code[producer].tolist()
         text = _call(opcode, [repr(value_of(slot)) for slot in (a, b)[: ROWS[opcode].arity]])
         comparison = ROWS[opcode].partials == ("0", "0")
+    elif producer is not None:
+        text = _vector(tape, tape.vectors[int(tape.code[producer, 1])])
+        comparison = found in (0.0, 1.0) and guard.outcome in (0.0, 1.0)
     if comparison:
         return f"{guard.location}: {text} is {bool(found)}, and it was {bool(guard.outcome)}"
     return f"{guard.location}: {text} is {found!r}, and it was {guard.outcome!r}"

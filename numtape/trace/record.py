@@ -99,7 +99,7 @@ def record_flat(
         raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
     if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
-        shown = leaves[0] if len(leaves) == 1 else list(leaves)
+        shown = leaves[0] if len(leaves) == 1 else list(leaves) or None
         raise OutputError(
             f"the function returned {shown!r}, which no recorded operation connects to the "
             "arguments: its derivative would be silently zero. Return a value computed from the "

@@ -14,6 +14,7 @@ recorded) may use values of the outer one. Those are *captured*: they become
 further inputs, after its own.
 """
 
+import re
 import struct
 import sys
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ SMALL = 8
 
 _MAX_SLOTS = 2**31 - 1
 _POWER = OPCODE["power"]
-_INTERNAL = ("numtape.trace", "numtape.functions", "numtape.transform", "numpy", "functools")
+_INTERNAL = re.compile(r"(numtape\.(trace|functions|transform|testing|cli)|numpy|functools)(\.|$)")
 
 
 class Recorder:
@@ -394,7 +395,7 @@ def user_location() -> Location:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_back is not None:
         name = frame.f_globals.get("__name__", "")
-        if not name.startswith(_INTERNAL):
+        if not _INTERNAL.match(name):
             break
         frame = frame.f_back
     assert frame is not None

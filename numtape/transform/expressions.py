@@ -9,7 +9,7 @@ on x, y and f, to be copied.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,7 @@ class Template:
     masks: bool
 
 
-@cache
+@lru_cache(maxsize=4096)
 def template(opcode: int, operand: int, exponent: float | None) -> Template | None:
     """A row's partial as a template, None where it is 0.
 

@@ -12,10 +12,11 @@ import pytest
 from checks import assert_same_bits, evaluate, workspace
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transform.random_tapes import SCALAR_STEPS, STEPS, point, random_tape, reads
+from random_tapes import SCALAR_STEPS, STEPS, point, random_tape, reads
 
 import numtape as nt
 from numtape.run.memory import addresses, unshared
+from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import VECTOR
 from numtape.transform.derivative import adjoint, jacobian_by_rows, tangent
 from numtape.transform.passes import optimize
@@ -132,7 +133,7 @@ def test_runs_are_as_without_sharing(steps, seed):
             x = point(name, seed + 1)
             values = naive.evaluate(tape, x)
             y, z = np.empty(len(tape.outputs)), np.empty(len(tape.outputs))
-            one, other = workspace(tape), workspace(tape, sweeps=True)
+            one, other = workspace(tape), Workspace(Plan(tape, share=False))
             failed = one.plan.evaluate(one.handle, x, y)
             assert failed == other.plan.evaluate(other.handle, x, z)
             expected = naive.failed_guard(tape, values)

@@ -12,6 +12,7 @@ from checks import assert_same_bits, workspace
 import numtape as nt
 from numtape.ops.table import ROWS
 from numtape.run import _kernels
+from numtape.run.workspace import Plan, Workspace
 from numtape.trace.ufuncs import apply_row
 
 
@@ -70,7 +71,7 @@ def test_tape_is_scalar(case):
 
 def test_evaluate(case):
     tape, points = case
-    memory, sharing = workspace(tape, sweeps=True), workspace(tape)
+    memory, sharing = Workspace(Plan(tape, share=False)), workspace(tape)
     for x in points:
         y = np.empty(len(tape.outputs))
         assert _kernels.evaluate(sharing.handle, x, y) == -1

@@ -145,7 +145,7 @@ def test_summary_of_a_scalar_tape():
     tape = nt.record(lambda x: (x * x) * (x + 1.0) * np.sin(x), 2.0)
     assert tape.summary() == _text("""
         5 instructions (5 scalar, 0 vector), 1 inputs, 1 outputs, 1 constants, 0 guards
-        60 bytes of instructions, 64 bytes to evaluate, 160 bytes more to sweep
+        60 bytes of instructions, at most 64 bytes to evaluate, 160 to sweep
         multiply  3
         add       1
         sin       1
@@ -159,7 +159,7 @@ def test_summary_of_a_vector_tape():
     tape = nt.record(f, np.arange(10.0))
     assert tape.summary() == _text("""
         8 instructions (3 scalar, 5 vector), 10 inputs, 1 outputs, 0 constants, 0 guards
-        96 bytes of instructions, 296 bytes to evaluate
+        96 bytes of instructions, at most 296 bytes to evaluate
         add             3
         exp[]           1
         sum             1

@@ -8,7 +8,7 @@ import pytest
 from checks import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transform.random_tapes import INPUTS, STEPS, assert_valid, point, random_tape, reads
+from random_tapes import INPUTS, STEPS, assert_valid, point, random_tape, reads
 
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import Location

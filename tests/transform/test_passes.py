@@ -15,7 +15,7 @@ import pytest
 from checks import assert_same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transform.random_tapes import (
+from random_tapes import (
     INPUTS,
     PLAIN,
     POINTS,
@@ -418,7 +418,9 @@ def test_vector_instructions_are_shared():
     assert kinds.count("accumulate") == 1
     assert kinds.count("reduce") == 3
     assert kinds.count("product") == 2
-    assert kinds.count("map") == 3  # sin, the gathered product, the outer product
+    # sin, the gathered product, the outer product, and a copy of that: BLAS rounds otherwise
+    # for a product of one matrix with itself than for one of two.
+    assert kinds.count("map") == 4
     _assert_same(tape, optimize(tape), x)
 
 

@@ -172,5 +172,5 @@ def plain_values(leaf: Any) -> Any:
     """A traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
-    values = np.array(leaf.values, np.float64)
+    values = np.array(leaf.primals, np.float64)
     return values if values.ndim else float(values)

@@ -15,6 +15,7 @@ This module says what a tape is. It does not record, run or transform one.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -176,9 +177,9 @@ class FlatTape:
         np.cumsum(sizes, out=starts[1:])
         return starts + self.first_result
 
-    @property
+    @cached_property
     def slots(self) -> int:
-        """How many slots a run needs."""
+        """How many slots there are."""
         return int(self.results[-1])
 
     @property

@@ -53,7 +53,7 @@ def _moves(function: Callable[..., Any]) -> None:
         array = _traced(array)
         recorder = array.recorder
         slots = function(array.slots, *arguments, **options)
-        values = function(np.asarray(array.values), *arguments, **options)
+        values = function(np.asarray(array.primals), *arguments, **options)
         if isinstance(slots, list | tuple):
             return [wrap(recorder, s, v) for s, v in zip(slots, values, strict=True)]
         return wrap(recorder, slots, values)
@@ -132,7 +132,7 @@ def _with_zeros(function: Callable[..., Any]) -> None:
         zero = array.recorder.constant(0.0)
         slots = function(array.slots + 1, *arguments, **options) - 1
         slots = np.where(slots < 0, zero, slots)
-        return wrap(array.recorder, slots, function(array.values, *arguments, **options))
+        return wrap(array.recorder, slots, function(array.primals, *arguments, **options))
 
     NUMPY_FUNCTIONS[function] = implementation
 
@@ -215,7 +215,7 @@ def _reduce(name: str, array: Any, axis: Any, keepdims: bool) -> Any:
             f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
             "handle the empty case before"
         )
-    values = getattr(np, name).reduce(np.asarray(array.values), axis=axes, keepdims=keepdims)
+    values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=keepdims)
     slots = array.recorder.reduce(name, array.slots, axes)
     return wrap(array.recorder, slots.reshape(np.shape(values)), values)
 
@@ -337,7 +337,7 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
     if array.size == 0:
         return array
     slots = array.recorder.accumulate("add", array.slots, axis)
-    return wrap(array.recorder, slots, np.cumsum(array.values, axis))
+    return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
 
 
 NUMPY_FUNCTIONS[(np.add, "accumulate")] = lambda a, axis=0, dtype=None: _cumsum(a, axis)
@@ -364,7 +364,7 @@ def _product(left: Any, right: Any, values: Any) -> Any:
 def _values(operand: Any) -> npt.NDArray[Any]:
     """The values of an operand as floats; lists may hold traced scalars."""
     if isinstance(operand, Traced):
-        return np.asarray(operand.values, np.float64)
+        return np.asarray(operand.primals, np.float64)
     try:
         return np.asarray(lift(innermost(operand), operand)[1], np.float64)
     except LookupError:

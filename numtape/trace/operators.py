@@ -30,18 +30,18 @@ def _scalar_binary(
         kind = type(other)
         recorder = self.recorder
         if kind is TracedScalar and other.recorder is recorder:
-            slot, value = other.slot, other.value
+            slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
             slot = recorder.constant(value)
         else:
             return _other_operand(ufunc, self, other)
         try:
-            value = compute(self.value, value)
+            value = compute(self.primal, value)
             if type(value) is not float:
                 return _other_operand(ufunc, self, other)
         except (ArithmeticError, ValueError):
-            value = ufunc(self.value, value).item()
+            value = ufunc(self.primal, value).item()
         return TracedScalar(recorder, recorder.scalar(opcode, self.slot, slot), value)
 
     def reflected(self: TracedScalar, other: Any) -> Any:
@@ -51,11 +51,11 @@ def _scalar_binary(
         recorder = self.recorder
         slot = recorder.constant(value)
         try:
-            value = compute(value, self.value)
+            value = compute(value, self.primal)
             if type(value) is not float:
                 return _other_operand(ufunc, other, self)
         except (ArithmeticError, ValueError):
-            value = ufunc(value, self.value).item()
+            value = ufunc(value, self.primal).item()
         return TracedScalar(recorder, recorder.scalar(opcode, slot, self.slot), value)
 
     return forward, reflected
@@ -68,13 +68,13 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
         kind = type(other)
         recorder = self.recorder
         if kind is TracedScalar and other.recorder is recorder:
-            slot, value = other.slot, other.value
+            slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
             slot = recorder.constant(value)
         else:
             return _other_operand(ufunc, self, other)
-        outcome = compute(self.value, value)
+        outcome = compute(self.primal, value)
         return TracedScalar(recorder, recorder.scalar(opcode, self.slot, slot), outcome)
 
     return compare
@@ -101,7 +101,7 @@ def _scalar_invert(self: TracedScalar) -> Any:
 
 
 def _is_bool_scalar(operand: Any) -> bool:
-    return isinstance(getattr(operand, "value", operand), bool | np.bool_)
+    return isinstance(getattr(operand, "primal", operand), bool | np.bool_)
 
 
 def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:

@@ -370,14 +370,11 @@ class Recorder:
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
-        return np.select(
-            [slots >= RESULTS, slots >= CONSTANTS, slots >= CAPTURES, slots > 0],
-            [
-                slots - RESULTS + first_capture + len(self.captured),
-                slots - CONSTANTS + 1,
-                slots - CAPTURES + first_capture,
-                slots + constants,
-            ],
+        early = np.where(slots > 0, slots + constants, 0)
+        early = np.where(slots >= CAPTURES, slots - CAPTURES + first_capture, early)
+        early = np.where(slots >= CONSTANTS, slots - CONSTANTS + 1, early)
+        return np.where(
+            slots >= RESULTS, slots - RESULTS + first_capture + len(self.captured), early
         )
 
     def _final_vector(self, instruction: VectorInstruction) -> VectorInstruction:

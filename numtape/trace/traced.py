@@ -146,16 +146,16 @@ class TracedScalar(Traced):
     recorder : Recorder
     slot : int
         The slot that holds it.
-    value : float or bool
+    primal : float or bool
         Its value at the recording point; bool for the outcome of a comparison.
     """
 
-    __slots__ = ("slot", "value")
+    __slots__ = ("primal", "slot")
 
-    def __init__(self, recorder: Recorder, slot: int, value: Any) -> None:
+    def __init__(self, recorder: Recorder, slot: int, primal: Any) -> None:
         self.recorder = recorder
         self.slot = slot
-        self.value = value
+        self.primal = primal
 
     shape: tuple[int, ...] = ()
     ndim = 0
@@ -167,14 +167,14 @@ class TracedScalar(Traced):
         return np.array(self.slot)
 
     @property
-    def values(self) -> _Values:
+    def primals(self) -> _Values:
         """The value as an array of shape ()."""
-        return np.array(self.value)
+        return np.array(self.primal)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64, or bool for the outcome of a comparison."""
-        return np.dtype(bool if isinstance(self.value, bool) else np.float64)
+        return np.dtype(bool if isinstance(self.primal, bool) else np.float64)
 
     @property
     def T(self) -> "TracedScalar":  # noqa: N802 (NumPy's name)
@@ -182,13 +182,13 @@ class TracedScalar(Traced):
         return self
 
     def __repr__(self) -> str:
-        return f"Traced({self.value!r})"
+        return f"Traced({self.primal!r})"
 
     def __str__(self) -> str:
-        return str(self.value)
+        return str(self.primal)
 
     def __format__(self, specification: str) -> str:
-        return format(self.value, specification)
+        return format(self.primal, specification)
 
     def __copy__(self) -> "TracedScalar":
         return self
@@ -199,9 +199,9 @@ class TracedScalar(Traced):
     # guards
 
     def __bool__(self) -> bool:
-        if isinstance(self.value, bool):
-            self.recorder.guard(self.slot, float(self.value))
-            return self.value
+        if isinstance(self.primal, bool):
+            self.recorder.guard(self.slot, float(self.primal))
+            return self.primal
         return bool(self.__ne__(0.0))
 
     def __int__(self) -> int:
@@ -225,19 +225,19 @@ class TracedScalar(Traced):
         return self._rounded("rint")
 
     def __index__(self) -> int:
-        if self.value != int(self.value):
+        if self.primal != int(self.primal):
             raise TraceError(
-                f"a traced value of {self.value} was used as an index at {user_location()}: an "
+                f"a traced value of {self.primal} was used as an index at {user_location()}: an "
                 "index must be an integer. Write int(x), which is guarded"
             )
         return self._rounded("trunc")
 
     def _rounded(self, name: str) -> int:
         """The integer, guarded: another point with another integer takes another path."""
-        rounded = self if isinstance(self.value, bool) else getattr(np, name)(self)
-        if np.isfinite(rounded.value):
-            self.recorder.guard(rounded.slot, float(rounded.value))
-        return int(rounded.value)
+        rounded = self if isinstance(self.primal, bool) else getattr(np, name)(self)
+        if np.isfinite(rounded.primal):
+            self.recorder.guard(rounded.slot, float(rounded.primal))
+        return int(rounded.primal)
 
     # what NumPy's scalars can do
 
@@ -249,7 +249,7 @@ class TracedScalar(Traced):
 
     def reshape(self, *shape: Any) -> Any:
         """As an array of that shape."""
-        return TracedArray(self.recorder, self.slots, self.values).reshape(*shape)
+        return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
 
 
 class TracedArray(Traced):
@@ -260,18 +260,18 @@ class TracedArray(Traced):
     recorder : Recorder
     slots : int64 array
         The slot of each element.
-    values : float64 or bool array
+    primals : float64 or bool array
         Its values at the recording point, of the same shape.
     """
 
-    __slots__ = ("slots", "values")
+    __slots__ = ("primals", "slots")
 
-    def __init__(self, recorder: Recorder, slots: Slots, values: _Values) -> None:
+    def __init__(self, recorder: Recorder, slots: Slots, primals: _Values) -> None:
         if slots.ndim > 1:
-            slots, values = _same_layout(slots, values)
+            slots, primals = _same_layout(slots, primals)
         self.recorder = recorder
         self.slots = slots
-        self.values = values
+        self.primals = primals
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -291,12 +291,12 @@ class TracedArray(Traced):
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64, or bool for the outcome of a comparison."""
-        return self.values.dtype
+        return self.primals.dtype
 
     @property
     def T(self) -> "TracedArray":  # noqa: N802 (NumPy's name)
         """The transpose, a view."""
-        return TracedArray(self.recorder, self.slots.T, self.values.T)
+        return TracedArray(self.recorder, self.slots.T, self.primals.T)
 
     @property
     def flat(self) -> "_Flat":
@@ -307,10 +307,10 @@ class TracedArray(Traced):
         return len(self.slots)
 
     def __repr__(self) -> str:
-        return f"Traced({self.values!r})"
+        return f"Traced({self.primals!r})"
 
     def __str__(self) -> str:
-        return str(self.values)
+        return str(self.primals)
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -335,15 +335,15 @@ class TracedArray(Traced):
 
     def __getitem__(self, key: Any) -> Any:
         if type(key) is int and self.slots.ndim == 1:
-            return TracedScalar(self.recorder, self.slots.item(key), self.values.item(key))
+            return TracedScalar(self.recorder, self.slots.item(key), self.primals.item(key))
         key = _plain_key(key)
-        return wrap(self.recorder, self.slots[key], self.values[key])
+        return wrap(self.recorder, self.slots[key], self.primals[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         key = _plain_key(key)
         slots, values = lift(self.recorder, value)
         self.slots[key] = slots
-        self.values[key] = values
+        self.primals[key] = values
 
     def __copy__(self) -> "TracedArray":
         return self.copy()
@@ -355,24 +355,26 @@ class TracedArray(Traced):
 
     def copy(self, order: str = "C") -> "TracedArray":
         """A copy: assigning into it does not change this one."""
-        return TracedArray(self.recorder, self.slots.copy(), self.values.copy())
+        return TracedArray(self.recorder, self.slots.copy(), self.primals.copy())
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As `ndarray.reshape`."""
         slots = self.slots.reshape(*shape, order=order)
-        return wrap(self.recorder, slots, self.values.reshape(*shape, order=order))
+        return wrap(self.recorder, slots, self.primals.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.ravel`."""
-        return TracedArray(self.recorder, self.slots.ravel(order), self.values.ravel(order))
+        return TracedArray(self.recorder, self.slots.ravel(order), self.primals.ravel(order))
 
     def flatten(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.flatten`."""
-        return TracedArray(self.recorder, self.slots.flatten(order), self.values.flatten(order))
+        return TracedArray(self.recorder, self.slots.flatten(order), self.primals.flatten(order))
 
     def transpose(self, *axes: Any) -> "TracedArray":
         """As `ndarray.transpose`."""
-        return TracedArray(self.recorder, self.slots.transpose(*axes), self.values.transpose(*axes))
+        return TracedArray(
+            self.recorder, self.slots.transpose(*axes), self.primals.transpose(*axes)
+        )
 
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
@@ -435,12 +437,12 @@ class _Flat:
 
     def __getitem__(self, key: Any) -> Any:
         array = self._array
-        return wrap(array.recorder, array.slots.flat[key], array.values.flat[key])
+        return wrap(array.recorder, array.slots.flat[key], array.primals.flat[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         slots, values = lift(self._array.recorder, value)
         self._array.slots.flat[key] = slots
-        self._array.values.flat[key] = values
+        self._array.primals.flat[key] = values
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
@@ -468,9 +470,9 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
         if operand.recorder is not recorder:
             return _captured(recorder, operand)
         if isinstance(operand, TracedScalar):
-            return operand.slots, operand.value
+            return operand.slots, operand.primal
         assert isinstance(operand, TracedArray)
-        return operand.slots, operand.values
+        return operand.slots, operand.primals
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)
@@ -561,16 +563,16 @@ def as_floats(operand: Any) -> Any:
     """A traced value whose bools, if it has any, count as 0.0 and 1.0."""
     if operand.dtype != bool:
         return operand
-    return wrap(operand.recorder, operand.slots, np.asarray(operand.values, np.float64))
+    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.float64))
 
 
 def _guarded(array: TracedArray) -> _Values:
     """The values of an array, each of them guarded."""
     for slot, value in zip(
-        array.slots.ravel().tolist(), array.values.ravel().tolist(), strict=True
+        array.slots.ravel().tolist(), array.primals.ravel().tolist(), strict=True
     ):
         array.recorder.guard(slot, float(value))
-    return array.values
+    return array.primals
 
 
 def _plain_key(key: Any) -> Any:
@@ -580,7 +582,7 @@ def _plain_key(key: Any) -> Any:
     if isinstance(key, TracedArray):
         return _guarded(key) if key.dtype == bool else key.astype(np.int64)
     if isinstance(key, TracedScalar):
-        return bool(key) if isinstance(key.value, bool) else operator.index(key)
+        return bool(key) if isinstance(key.primal, bool) else operator.index(key)
     if isinstance(key, list):
         return [_plain_key(part) for part in key]
     return key

@@ -115,9 +115,9 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if len(inputs) == 1 and type(inputs[0]) is TracedScalar:  # the hot path of scalar code
         row = _row_of(ufunc)
         (x,) = inputs
-        if row is not None and type(x.value) is float:
+        if row is not None and type(x.primal) is float:
             slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
-            return TracedScalar(x.recorder, slot, ufunc(x.value).item())
+            return TracedScalar(x.recorder, slot, ufunc(x.primal).item())
     if ufunc is np.matmul:
         return NUMPY_FUNCTIONS[np.matmul](*inputs)
     row = _row_of(ufunc)

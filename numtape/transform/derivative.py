@@ -113,9 +113,8 @@ class _Derivation:
     def _places(self, slots: Slots) -> Slots:
         """The places of slots."""
         inputs = self.tape.inputs
-        return np.select(
-            [slots >= RESULTS, slots <= inputs], [slots - RESULTS + 1 + inputs, slots], 0
-        )
+        early = np.where(slots <= inputs, slots, 0)
+        return np.where(slots >= RESULTS, slots - (RESULTS - 1 - inputs), early)
 
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """The new tape, with the old outputs and then the derivatives' slots."""

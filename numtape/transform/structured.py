@@ -91,9 +91,9 @@ def adjoint_rule(
     if instruction.kind == PRODUCT:
         a, b = operands
         if wanted[0]:
-            yield places[0], builder.product(adjoints, b.swapaxes(-1, -2))
+            yield places[0], _masked_product(builder, adjoints, b.swapaxes(-1, -2))
         if wanted[1]:
-            yield places[1], builder.product(a.swapaxes(-1, -2), adjoints)
+            yield places[1], _masked_product(builder, a.swapaxes(-1, -2), adjoints)
     elif instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         targets, spread = walk.arrange(places[0]), walk.spread(adjoints)
@@ -107,6 +107,13 @@ def adjoint_rule(
         yield places[0], builder.accumulate("add", backward, -1)[..., ::-1]
     else:
         yield places[0], adjoints.ravel()[instruction.targets]
+
+
+def _masked_product(builder: Builder, left: Slots, right: Slots) -> Slots:
+    """A matrix product; where it has one term an element, 0 times anything is 0 (see `scale`)."""
+    if left.shape[-1] == 1:
+        return builder.elementwise(OPCODE["scale"], (left, right))
+    return builder.product(left, right)
 
 
 class _Reduction:

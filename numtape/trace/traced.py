@@ -353,9 +353,10 @@ class TracedArray(Traced):
 
     # array methods that only move elements
 
-    def copy(self, order: str = "C") -> "TracedArray":
+    def copy(self, order: Any = "C") -> "TracedArray":
         """A copy: assigning into it does not change this one."""
-        return TracedArray(self.recorder, self.slots.copy(), self.primals.copy())
+        slots, primals = self.slots.copy(order), self.primals.copy(order)
+        return TracedArray(self.recorder, slots, primals)
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As `ndarray.reshape`."""
@@ -395,7 +396,7 @@ class TracedArray(Traced):
         """A copy as float64; as integers or bools, the values, each guarded."""
         kind = np.dtype(dtype).kind
         if np.dtype(dtype) == np.float64:
-            return as_floats(self.copy())
+            return as_floats(self.copy("K"))
         if kind == "b" and self.dtype != bool:
             return self.__ne__(0.0)
         if kind in "iu":

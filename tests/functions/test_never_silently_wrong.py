@@ -1,0 +1,206 @@
+"""Ways in which a derivative could be silently wrong, each found once by use.
+
+Every case compares with the plain call or a derivative worked out by hand, or
+asserts that numtape refuses.
+"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import scipy.special
+
+import numtape as nt
+
+X = np.arange(9.0).reshape(3, 3) + 1.0
+
+
+def test_a_tape_that_uses_outer_values_is_refused():
+    def outer(x):
+        return x * nt.record(lambda y: y * x, 2.0)(3.0)
+
+    with pytest.raises(nt.TraceError, match="uses values of the outer one"):
+        nt.grad(outer)(2.0)
+
+
+def test_iteration_sees_assignments():
+    def running_product(x):
+        x = x.copy()
+        for i, v in enumerate(x):
+            if i + 1 < len(x):
+                x[i + 1] *= v
+        return x[2]
+
+    np.testing.assert_array_equal(nt.grad(running_product)(np.array([1.0, 2.0, 3.0])), [6, 3, 2])
+
+
+def test_stop_gradient_of_an_object_array():
+    def f(x):
+        return np.sum(nt.stop_gradient(np.array([x[0], x[1]])) * x)
+
+    np.testing.assert_array_equal(nt.grad(f)(np.array([1.0, 2.0])), [1.0, 2.0])
+
+
+@pytest.mark.parametrize("keepdims", [1, 2, True])
+def test_keepdims_is_any_truth(keepdims):
+    def f(x):
+        return np.sum((x - np.mean(x, axis=1, keepdims=keepdims)) ** 2)
+
+    assert nt.record(f, X)(X) == f(X)
+
+
+def _assigned_through_ravel(make):
+    def f(x):
+        z = make(x)
+        w = z.ravel()
+        w[0] = 50.0
+        w[1] = -50.0
+        return np.sum(z * z[0])
+
+    return f
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: np.where(x.T > -100.0, x.T, 0.0),
+        lambda x: np.cumsum(x.T, axis=0),
+        lambda x: x.T.astype(float),
+        lambda x: x.T * 1.0,
+        lambda x: x.copy(),
+        lambda x: np.concatenate([x.T, x]),
+        lambda x: np.zeros_like(x.T) + x,
+    ],
+)
+def test_views_and_copies_are_numpys(make):
+    """Whether `ravel` is a view depends on the layout, which must be NumPy's."""
+    f = _assigned_through_ravel(make)
+    assert nt.record(f, X)(X) == f(X.copy())
+
+
+def test_a_fortran_ordered_input_keeps_its_layout():
+    def f(x):
+        y = x.ravel()
+        y[0] = 5.0
+        return np.sum(x)
+
+    x = np.asfortranarray(X)
+    assert nt.record(f, x)(x) == f(x.copy(order="F"))
+
+
+def test_flat_assigns_through_transposes():
+    def f(x):
+        z = x.copy()
+        z.T.flat[2] = 5.0
+        return np.sum(z * z[0])
+
+    assert nt.record(f, X)(X) == f(X)
+
+
+def test_writing_into_a_converted_array_is_refused():
+    def f(x):
+        a = np.asarray(x)
+        a[a < 0] = 0
+        return np.sum(x)
+
+    with pytest.raises(ValueError, match="read-only"):
+        nt.grad(f)(np.array([-1.0, 2.0]))
+
+
+def test_an_escape_that_the_function_catches_is_raised_all_the_same():
+    def f(x):
+        try:
+            factor = float(x)
+        except (TypeError, ValueError):
+            factor = 7.0
+        return factor * x
+
+    with pytest.raises(nt.TraceError, match="drop the float"):
+        nt.grad(f)(2.0)
+
+
+def test_duck_typing_finds_no_plain_numbers():
+    def f(x):
+        return np.sum(getattr(x, "values", x) * getattr(x, "value", x))
+
+    np.testing.assert_array_equal(nt.grad(f)(np.array([1.0, 2.0])), [2.0, 4.0])
+
+
+def test_the_order_of_zeta_has_no_derivative():
+    with pytest.raises(nt.UnsupportedError):
+        nt.grad(lambda s: scipy.special.zeta(s, 1.0))(2.0)
+
+
+def test_slopes_of_remainders_where_the_quotient_rounds_to_an_integer():
+    assert nt.grad(lambda y: 1.0 % y)(0.1) == -(1.0 // 0.1)
+    assert nt.grad(lambda y: np.fmod(1.0, y))(0.1) == -9.0
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+@pytest.mark.parametrize("make", [np.matrix, np.ma.masked_array])
+def test_arrays_that_are_more_than_arrays_are_refused(make):
+    with pytest.raises(nt.InputError, match="plain arrays"):
+        nt.grad(lambda x: np.sum(x * x))(make([[1.0, 2.0]]))
+
+
+@dataclasses.dataclass
+class Scaled:
+    a: float
+    b: float = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        self.b = self.a * 2.0
+
+
+def test_the_constructor_of_a_dataclass_does_not_run_again():
+    argument = Scaled(1.0)
+    argument.b = 10.0
+    value, gradient = nt.value_and_grad(lambda p: p.a * p.b)(argument)
+    assert value == 10.0
+    assert (gradient.a, gradient.b) == (10.0, 1.0)
+
+
+@pytest.mark.parametrize("call", [lambda x: np.sum(x, dtype=int), lambda x: np.mean(x, dtype=int)])
+def test_other_types_are_refused(call):
+    with pytest.raises(nt.UnsupportedError, match="float64"):
+        nt.grad(lambda x: call(x) * 1.0)(np.array([1.5, 2.0]))
+
+
+def test_counters_made_like_a_traced_array_are_plain():
+    def f(x):
+        count = np.zeros_like(x, dtype=int)
+        count[1] = 2
+        return np.sum(x[count])
+
+    np.testing.assert_array_equal(nt.grad(f)(np.array([1.0, 2.0, 3.0])), [2.0, 0.0, 1.0])
+
+
+def test_the_value_beside_a_gradient_is_the_plain_one():
+    """The compiler must not make x*x of the C library's power."""
+    both = nt.value_and_grad(lambda x: x**2)
+    for x in np.random.default_rng(0).normal(size=5000).tolist():
+        assert both(x)[0] == x**2
+
+
+def test_small_derivatives_are_checked_too():
+    with pytest.raises(AssertionError, match="differ"):
+        nt.check_derivatives(lambda x: 1e-9 * x * nt.stop_gradient(x), 2.0)
+
+
+def test_a_function_that_looks_at_types_is_noticed():
+    with pytest.raises(AssertionError, match="isinstance"):
+        nt.check_derivatives(lambda x: x * 2.0 if isinstance(x, float) else x * 3.0, 2.0)
+
+
+def test_a_masked_norm_contributes_nothing():
+    def f(x):
+        return np.where(x[0] > 0.0, np.linalg.norm(np.log(x)), np.sum(x * x))
+
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(nt.jacrev(f)(np.zeros(12)), np.zeros(12))
+
+
+def test_a_guard_on_a_whole_array_says_so():
+    tape = nt.record(lambda x: x * 2.0 if np.any(x > 1.0) else x, np.zeros(12))
+    with pytest.raises(nt.BranchError, match=r"max\(.*\) is True, and it was False"):
+        tape(np.full(12, 3.0))

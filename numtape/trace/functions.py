@@ -327,6 +327,50 @@ def _mean(
     return _reduce("add", array, axis, _kept(keepdims)) / count
 
 
+@_implements(np.var)
+def _var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: float = 0,
+    keepdims: Any = np._NoValue,
+    *,
+    where: Any = np._NoValue,
+    mean: Any = np._NoValue,
+    correction: Any = np._NoValue,
+) -> Any:
+    _no_options("var", out=out, where=where, mean=mean)
+    _no_dtype(dtype)
+    ddof = ddof if correction is np._NoValue else correction
+    array = as_floats(_traced(a))
+    count = int(np.prod([array.shape[k] for k in _axes(axis, array.ndim)], dtype=np.int64))
+    deviations = array - _reduce("add", array, axis, True) / count
+    squares = _reduce("add", deviations * deviations, axis, _kept(keepdims))
+    return squares / max(count - ddof, 0)
+
+
+@_implements(np.std)
+def _std(a: Any, *arguments: Any, **options: Any) -> Any:
+    # The root of a sum of squares is flat where all deviations are 0.
+    return apply_row(ROWS[OPCODE["norm_root"]], (_var(a, *arguments, **options),))
+
+
+@_implements(np.cumprod)
+def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+    # One product after the other: rounds like NumPy, and is right where factors are 0.
+    _no_options("cumprod", out=out)
+    _no_dtype(dtype)
+    array = as_floats(_traced(a))
+    if axis is None or array.ndim == 0:
+        array, axis = np.ravel(array), 0
+    factors = np.moveaxis(array, axis, 0)
+    products = [factors[k] for k in range(min(1, len(factors)))]
+    for k in range(1, len(factors)):
+        products.append(products[-1] * factors[k])
+    return np.stack(products, axis=axis) if products else array
+
+
 @_implements(np.cumsum)
 def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     _no_options("cumsum", out=out)
@@ -568,7 +612,8 @@ def _method(function: Any) -> Callable[..., Any]:
 
 
 for _name in (
-    *("sum", "prod", "mean", "max", "min", "any", "all", "cumsum", "ptp", "dot", "clip"),
+    *("sum", "prod", "mean", "var", "std", "max", "min", "any", "all", "cumsum", "cumprod"),
+    *("ptp", "dot", "clip"),
     *("squeeze", "swapaxes", "diagonal", "repeat", "take"),
 ):
     setattr(Traced, _name, _method(getattr(np, _name)))

@@ -164,16 +164,6 @@ class Recorder:
         self._constant_count += values.size
         return start
 
-    def constant_value(self, slot: int) -> float | None:
-        """The value of a slot that is a constant or null, else None."""
-        if slot == 0:
-            return 0.0
-        if not CONSTANTS <= slot < RESULTS:
-            return None
-        if len(self._constant_parts) > 1:
-            self._constant_parts = [np.concatenate(self._constant_parts)]
-        return float(self._constant_parts[0][slot - CONSTANTS])
-
     # instructions
 
     def scalar(self, opcode: int, a: int, b: int) -> int:

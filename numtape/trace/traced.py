@@ -569,10 +569,11 @@ def as_floats(operand: Any) -> Any:
 
 def _guarded(array: TracedArray) -> _Values:
     """The values of an array, each of them guarded."""
-    for slot, value in zip(
-        array.slots.ravel().tolist(), array.primals.ravel().tolist(), strict=True
-    ):
-        array.recorder.guard(slot, float(value))
+    location = user_location()
+    guard = array.recorder.guard
+    pairs = zip(array.slots.ravel().tolist(), array.primals.ravel().tolist(), strict=True)
+    for slot, value in pairs:
+        guard(slot, float(value), location)
     return array.primals
 
 

@@ -134,13 +134,11 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
         is_result = operands >= first
         np.maximum.at(last, block_of[operands[is_result] - first], numbers[scalars][is_result])
     np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
-    kept = [tape.outputs]
-    for guard in tape.guards:
-        producer = tape.producer(guard.slot)
-        kept.append(np.array([guard.slot]))
-        if producer is not None and tape.code[producer, 0] != VECTOR:
-            kept.append(tape.code[producer, 1:].astype(np.int64))  # to explain it
-    slots = np.concatenate(kept)
+    # Outputs and guards are read at the end, and with a guard the operands that explain it.
+    guarded = np.array([guard.slot for guard in tape.guards], np.int64)
+    producers = np.searchsorted(results, guarded[guarded >= first], side="right") - 1
+    explaining = tape.code[producers][scalars[producers], 1:].astype(np.int64)
+    slots = np.concatenate([tape.outputs, guarded, explaining.ravel()])
     last[block_of[slots[slots >= first] - first]] = count
     return defined, last
 

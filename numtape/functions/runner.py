@@ -1,9 +1,9 @@
 """Running one tape in every way: values, gradients, Jacobians, products.
 
 A `Runner` works on flat points: all inputs in one vector, all outputs in one.
-It picks the way. A tape of scalar instructions is differentiated by sweeps over
-stored partials, which need no preparation; a tape with vector instructions by
-derivative tapes, made when first needed and kept. Each thread has its own
+It picks the way. A tape of common scalar instructions is differentiated by sweeps
+over stored partials, which need no preparation; a tape with vector instructions or
+rarer operations by derivative tapes, made when first needed and kept. Each thread has its own
 workspaces.
 
 Results come with a status: -1, or the number of the first guard that did not
@@ -33,6 +33,11 @@ Ints = npt.NDArray[np.int64]
 # one tape with a derivative for each; beyond, the tape of one product is run for each.
 _UNROLLED = 24
 
+# The kernel that stores partials of all operations takes 4 s to compile, that of the
+# common ones 2 s, evaluating 1.5 s. So up to this length a tape with other operations
+# is differentiated by derivative tape.
+_LONG = 50_000
+
 # A tape of scalar instructions gives its first Jacobians by sweeps, and by a
 # derivative tape after so many calls, if that tape would not be longer than this.
 # Making one takes about 6 µs an instruction and seed, a call saves about 4 µs.
@@ -51,6 +56,8 @@ class Runner:
 
     def __init__(self, tape: FlatTape) -> None:
         self.tape = tape
+        # Whether derivatives come by sweeps.
+        self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
         self._plans: dict[bool, Plan] = {}  # by whether for sweeps
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -108,7 +115,7 @@ class Runner:
         try:
             status: int = local.gradient(local.gradient_handle, x, g)
         except AttributeError:
-            if self.tape.is_scalar:
+            if self.sweeps:
                 workspace = self.sweep_workspace()
                 local.gradient_handle = workspace.handle
                 local.gradient = workspace.plan.gradient
@@ -134,7 +141,7 @@ class Runner:
             status = self._jacobian_runner(inputs, mode).evaluate(x, both)
             return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
         value, jacobian = np.empty(rows), np.zeros((rows, columns))
-        if self.tape.is_scalar:
+        if self.sweeps:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             if mode == "forward":
@@ -176,14 +183,14 @@ class Runner:
 
     def _has_jacobian_tape(self, seeds: int) -> bool:
         self._jacobians += 1
-        often = self._jacobians > _OFTEN or not self.tape.is_scalar
+        often = self._jacobians > _OFTEN or not self.sweeps
         return often and self._may_have_jacobian_tape(seeds)
 
     def jvp(self, x: Floats, direction: Floats) -> tuple[int, Floats, Floats]:
         """Outputs, and their derivative along a direction."""
         rows = len(self.tape.outputs)
         value, derivative = np.empty(rows), np.empty((1, rows))
-        if self.tape.is_scalar:
+        if self.sweeps:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
@@ -196,7 +203,7 @@ class Runner:
         """Outputs, and the gradient of their weighted sum by all inputs."""
         rows, columns = len(self.tape.outputs), self.tape.inputs
         value, derivative = np.empty(rows), np.empty((1, columns))
-        if self.tape.is_scalar:
+        if self.sweeps:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
@@ -211,7 +218,7 @@ class Runner:
     def linearize(self, x: Floats) -> tuple[int, Floats, Callable[[Floats], Floats]]:
         """Outputs, and a function from directions to the outputs' derivatives."""
         rows = len(self.tape.outputs)
-        if not self.tape.is_scalar:
+        if not self.sweeps:
             value = np.empty(rows)
             return self.evaluate(x, value), value, lambda dx: self.jvp(x, dx)[2]
         # A workspace of its own: others' runs must not overwrite the partials.

@@ -154,7 +154,7 @@ class Tape:
         self.check_scalar()
         x = self._point(arguments)
         selection = self.select(argnums)
-        if self.derivatives.tape.is_scalar:  # one sweep gives the gradient by all inputs
+        if self.derivatives.sweeps:  # one sweep gives the gradient by all inputs
             g = np.empty(self.flat.inputs)
             status = self.derivatives.gradient(x, g)
             y = self.derivatives.sweep_workspace().gradient_output

@@ -65,7 +65,7 @@ class Plan:
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
         if sweeps:
             self.places = np.zeros(0, np.int64)  # every slot is its own place
-        common = tape.is_scalar and all(ROWS[k].common for k in np.unique(tape.code[:, 0]))
+        common = tape.is_scalar and tape.is_common
         self.linearize: Callable[[int, Floats, Floats], int] = (
             _kernels.linearize_common if common else _kernels.linearize
         )

@@ -20,6 +20,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from numtape.ops.table import ROWS
+
 __all__ = ["VECTOR", "FlatTape", "Guard", "Location", "VectorInstruction", "View"]
 
 VECTOR = -1
@@ -186,6 +188,12 @@ class FlatTape:
     def is_scalar(self) -> bool:
         """Whether every instruction is a scalar one."""
         return not self.vectors
+
+    @cached_property
+    def is_common(self) -> bool:
+        """Whether all scalar instructions are of the operations marked common."""
+        opcodes = np.unique(self.code[:, 0])
+        return all(ROWS[opcode].common for opcode in opcodes[opcodes != VECTOR])
 
     def producer(self, slot: int) -> int | None:
         """The number of the instruction that makes a slot; None for inputs and constants."""

@@ -3,8 +3,8 @@
 A `Runner` works on flat points: all inputs in one vector, all outputs in one.
 It picks the way. A tape of common scalar instructions is differentiated by sweeps
 over stored partials, which need no preparation; a tape with vector instructions or
-rarer operations by derivative tapes, made when first needed and kept. Each thread has its own
-workspaces.
+rarer operations by derivative tapes, made when first needed and kept. Each thread
+has its own workspaces.
 
 Results come with a status: -1, or the number of the first guard that did not
 hold, in which case the result means nothing.
@@ -117,17 +117,14 @@ class Runner:
         except AttributeError:
             if self.sweeps:
                 workspace = self.sweep_workspace()
-                local.gradient_handle = workspace.handle
                 local.gradient = workspace.plan.gradient
             else:
-                workspace = self._gradient_runner().workspace()
-                local.gradient_handle = workspace.handle
+                every = np.arange(self.tape.inputs)
+                workspace = self._jacobian_runner(every, "reverse").workspace()
                 local.gradient = workspace.plan.evaluate
+            local.gradient_handle = workspace.handle
             status = local.gradient(local.gradient_handle, x, g)
         return status
-
-    def _gradient_runner(self) -> "Runner":
-        return self._jacobian_runner(np.arange(self.tape.inputs), "reverse")
 
     def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[int, Floats, Floats]:
         """Outputs, and their derivatives by some inputs: one row an output.

@@ -22,6 +22,7 @@ from numtape.trace.traced import (
     as_floats,
     as_traced,
     innermost,
+    is_traced,
     lift,
     wrap,
 )
@@ -76,6 +77,7 @@ def _joins(function: Callable[..., Any]) -> None:
 
     def implementation(arrays: Any, *arguments: Any, **options: Any) -> Any:
         arrays = list(arrays)
+        _no_dtype(options.pop("dtype", None))
         recorder = innermost(*arrays)
         lifted = [lift(recorder, array) for array in arrays]
         slots = function([np.asarray(slots) for slots, _ in lifted], *arguments, **options)
@@ -172,6 +174,9 @@ def _full_like(
     array: Any, fill_value: Any, dtype: Any = None, shape: Any = None, **options: Any
 ) -> Any:
     shape = np.shape(array) if shape is None else shape
+    if _is_other(dtype) and not is_traced(fill_value):
+        return np.full(shape, fill_value, dtype)
+    _no_dtype(dtype)
     return np.copy(np.broadcast_to(as_traced(innermost(array, fill_value), fill_value), shape))
 
 
@@ -265,6 +270,7 @@ def _reduction(name: str, function: Any, method: str) -> None:
         return _reduce(name, a, axis, _kept(keepdims))
 
     def ufunc_method(a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False) -> Any:
+        _no_dtype(dtype)
         return _reduce(name, a, axis, _kept(keepdims))
 
     NUMPY_FUNCTIONS[function] = implementation
@@ -310,6 +316,11 @@ _logical("maximum", np.any)
 _logical("minimum", np.all)
 
 
+def _count(array: Any, axis: Any) -> int:
+    """How many elements each mean is of."""
+    return int(np.prod([array.shape[k] for k in _axes(axis, array.ndim)], dtype=np.int64))
+
+
 @_implements(np.mean)
 def _mean(
     a: Any,
@@ -323,7 +334,7 @@ def _mean(
     _no_options("mean", out=out, where=where)
     _no_dtype(dtype)
     array = as_floats(_traced(a))
-    count = int(np.prod([array.shape[k] for k in _axes(axis, array.ndim)], dtype=np.int64))
+    count = _count(array, axis)
     return _reduce("add", array, axis, _kept(keepdims)) / count
 
 
@@ -344,7 +355,7 @@ def _var(
     _no_dtype(dtype)
     ddof = ddof if correction is np._NoValue else correction
     array = as_floats(_traced(a))
-    count = int(np.prod([array.shape[k] for k in _axes(axis, array.ndim)], dtype=np.int64))
+    count = _count(array, axis)
     deviations = array - _reduce("add", array, axis, True) / count
     squares = _reduce("add", deviations * deviations, axis, _kept(keepdims))
     return squares / max(count - ddof, 0)
@@ -384,7 +395,7 @@ def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None)
     return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
 
 
-NUMPY_FUNCTIONS[(np.add, "accumulate")] = lambda a, axis=0, dtype=None: _cumsum(a, axis)
+NUMPY_FUNCTIONS[(np.add, "accumulate")] = lambda a, axis=0, dtype=None: _cumsum(a, axis, dtype)
 
 
 @_implements(np.ptp)
@@ -560,10 +571,6 @@ def _sinc(x: Any) -> Any:
 
 
 @_implements(np.shape)
-def _shape(a: Any) -> tuple[int, ...]:
-    return _shape_of(a)
-
-
 def _shape_of(a: Any) -> tuple[int, ...]:
     shape: tuple[int, ...] = a.shape if isinstance(a, Traced) else np.shape(a)
     return shape

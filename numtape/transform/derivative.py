@@ -155,10 +155,7 @@ class _Derivation:
                     part = seed if slot == one else scalar(times, slot, seed)
                     present = int(column[result])
                     column[result] = scalar(_ADD, present, part) if present else part
-        places = self._places(self.outputs).tolist()
-        return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
-            len(places), len(columns)
-        )
+        return _collected(columns, self._places(self.outputs))
 
     def _forward_vector(self, number: int, start: int, column: Slots) -> None:
         instruction, operands = self.vectors[number], self.operands[number]
@@ -234,10 +231,7 @@ class _Derivation:
                     part = weight if slot == one else scalar(times, slot, weight)
                     present = int(column[place])
                     column[place] = scalar(_ADD, present, part) if present else part
-        places = (1 + inputs).tolist()
-        return np.array([[int(column[place]) for column in columns] for place in places]).reshape(
-            len(places), len(columns)
-        )
+        return _collected(columns, 1 + inputs)
 
     def _active(self, inputs: Slots) -> Any:
         """Which places depend, through derivatives that are not zero, on the chosen inputs."""
@@ -397,6 +391,12 @@ class _Derivation:
         partial = np.broadcast_to(partial, seeds.shape)[live]
         product[live] = builder.elementwise(times, (partial, seeds[live]))
         return product, known.masks
+
+
+def _collected(columns: Sequence[Any], places: Slots) -> Slots:
+    """The slots at some places, a row for each place and a column for each column."""
+    slots = [[int(column[place]) for column in columns] for place in places.tolist()]
+    return np.array(slots, np.int64).reshape(len(places), len(columns))
 
 
 def _slot(

@@ -160,7 +160,17 @@ def test_the_constructor_of_a_dataclass_does_not_run_again():
     assert (gradient.a, gradient.b) == (10.0, 1.0)
 
 
-@pytest.mark.parametrize("call", [lambda x: np.sum(x, dtype=int), lambda x: np.mean(x, dtype=int)])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.sum(x, dtype=int),
+        lambda x: np.mean(x, dtype=int),
+        lambda x: np.add.reduce(x, dtype=int),
+        lambda x: np.add.accumulate(x, dtype=int)[0],
+        lambda x: np.concatenate([x, x], dtype=int, casting="unsafe")[0],
+        lambda x: np.full_like(x, x[0], dtype=int)[0],
+    ],
+)
 def test_other_types_are_refused(call):
     with pytest.raises(nt.UnsupportedError, match="float64"):
         nt.grad(lambda x: call(x) * 1.0)(np.array([1.5, 2.0]))
@@ -173,6 +183,13 @@ def test_counters_made_like_a_traced_array_are_plain():
         return np.sum(x[count])
 
     np.testing.assert_array_equal(nt.grad(f)(np.array([1.0, 2.0, 3.0])), [2.0, 0.0, 1.0])
+
+
+def test_joins_that_name_their_own_type():
+    def f(x):
+        return np.sum(np.stack([x, x[::-1]], dtype=float)[0] * np.full_like(x, 2.7, dtype=int))
+
+    np.testing.assert_array_equal(nt.grad(f)(np.array([1.0, 2.0])), [2.0, 2.0])
 
 
 def test_the_value_beside_a_gradient_is_the_plain_one():

@@ -61,9 +61,7 @@ class Paths:
             if failed is None:
                 self.latest = tape
                 return tape
-            guard, outcome = failed
-            node = self._walks[id(tape)][guard].children.get(outcome)
-            tape = None if node is None else node.tape
+            tape = self.following(tape, *failed)
         tape = self._record_at(call)
         if tape.failed_guard(point) is None:
             return tape
@@ -71,6 +69,15 @@ class Paths:
         # (see "Whose arithmetic?" in the architecture). The recording saw what the
         # function does here, so it is right.
         return tape.without_guards()
+
+    def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
+        """The tape known for points that leave one at a guard with some outcome."""
+        node = self._walks[id(tape)][guard].children.get(outcome)
+        return None if node is None else node.tape
+
+    def knows(self, tape: Tape) -> bool:
+        """Whether a tape is kept here, so that its guards tell who may take it."""
+        return id(tape) in self._walks
 
     def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
         """What `action` gives for the tape whose path the call takes.

@@ -127,11 +127,16 @@ class Recordings:
     function : callable
     has_aux : bool
         Whether it returns ``(output, aux)``.
+    optimized : bool
+        Whether recordings are simplified: worth it where many points follow.
     """
 
-    def __init__(self, function: Callable[..., Any], has_aux: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], has_aux: bool = False, optimized: bool = False
+    ) -> None:
         self.function = function
         self.has_aux = has_aux
+        self.optimized = optimized
         self._paths: dict[tuple[Signature, bool], Paths] = {}
 
     def paths(
@@ -146,9 +151,12 @@ class Recordings:
         paths = self._paths.get(key)
         if paths is None:
             function = self._with_named if named else self.function
-            paths = self._paths.setdefault(
-                key, Paths(lambda call: record_call(function, call, self.has_aux))
-            )
+
+            def record(call: Call) -> Tape:
+                tape = record_call(function, call, self.has_aux)
+                return tape.optimize() if self.optimized else tape
+
+            paths = self._paths.setdefault(key, Paths(record))
         return paths, call
 
     def inner(

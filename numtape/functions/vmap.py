@@ -107,7 +107,7 @@ class Vectorized:
         num_threads: int | None,
         progress: bool | Callable[[int, int], None],
     ) -> None:
-        self._recordings = Recordings(function)
+        self._recordings = Recordings(function, optimized=True)
         self._in_axes = in_axes
         self._out_axes = out_axes
         self._num_threads = num_threads

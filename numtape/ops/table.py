@@ -54,8 +54,8 @@ class Row:
         The value as an mpmath expression, for the tests; None reads `primal`.
     vector : str or None
         For lanes: an expression of x and y that calls the C library's functions
-        by their names there (see `run/vector_maths.py`); ``where(c, a, b)``,
-        ``abs`` and comparisons may stand in it. None runs the ufunc's loop.
+        by their names there (see `run/vector_maths.py`); ``where(c, a, b)`` and
+        comparisons may stand in it too. None means `primal`, or the ufunc's loop.
     domain : tuple of (low, high)
         Where the tests sample each operand.
     finite : bool
@@ -278,6 +278,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.copysign",
         reference="abs(x) * mp.sign(y)",
         finite=True,
+        vector="copysign(x, y)",
     ),
     # roots, exponentials, logarithms
     _unary(
@@ -537,6 +538,7 @@ _ROWS: tuple[Row, ...] = (
         "degrees to radians",
         ufunc="numpy.deg2rad",
         reference="x * mp.pi / 180",
+        vector=f"x * {_RADIAN}",
     ),
     _unary(
         "rad2deg",
@@ -544,6 +546,7 @@ _ROWS: tuple[Row, ...] = (
         "radians to degrees",
         ufunc="numpy.rad2deg",
         reference="x * 180 / mp.pi",
+        vector=f"x * {_DEGREE}",
     ),
     # choices and rounding
     _choice("maximum", "max(x, y)", "the larger; nan if either is nan", common=True),
@@ -646,6 +649,7 @@ _ROWS: tuple[Row, ...] = (
         "0 below 0, 1 above, y at 0",
         ufunc="numpy.heaviside",
         reference="(0 if x < 0 else 1)",
+        vector="where(x < 0.0, 0.0, where(x > 0.0, 1.0, where(x == x, y, x)))",
     ),
     # comparisons and logic, as 0 or 1
     _comparison("less", "<", "x < y"),

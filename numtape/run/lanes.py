@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
-from numtape.run.vector_maths import MULTIPLE, vector_loop
+from numtape.run.vector_maths import MULTIPLE, lane_loops
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 
@@ -23,7 +23,7 @@ __all__ = ["LanePlan", "LaneWorkspace"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_MOST_LANES = 256
+_MOST_LANES = 512
 _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
@@ -81,10 +81,8 @@ class LanePlan(Plan):
         is_square = constants[exponents] == 2.0
         self.placed_code[is_square, 0] += OPCODE["square"] - code[is_square, 0]
         self.loops = self.loops.copy()
-        for opcode in np.unique(self.placed_code[:, 0] & 255).tolist():
-            loop = vector_loop(opcode)
-            if loop is not None:
-                self.loops[opcode, :2] = loop, 0
+        for opcode, loop in lane_loops(np.unique(self.placed_code[:, 0] & 255).tolist()).items():
+            self.loops[opcode, :2] = loop, 0
 
 
 def _shared_first(

@@ -637,36 +637,54 @@ def run_lanes(handle, width):
     code = int32_array(h[PLACED_CODE], (h[INSTRUCTIONS], 3))
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    # In variables, because a write to the frame might change the handle for all the
+    # compiler knows.
+    values = h[VALUES]
     uniforms = h[UNIFORMS]
+    apart = 8 * h[LANES]
+    first = h[LANE_VALUES] - uniforms * apart
+    pointers = h[FRAME] + 8 * FRAME_MANY
+    counts = h[FRAME] + 8 * FRAME_MANY_COUNTS
+    steps = h[FRAME] + 8 * FRAME_MANY_STEPS
     for i in range(h[INSTRUCTIONS]):
         opcode = np.int64(code[i, 0] & 255)
+        loop = loops[opcode, 0]
         arity = loops[opcode, 2]
+        result = first + np.int64(code[i, 0] >> 8) * apart
         for operand in range(arity):
             place = np.int64(code[i, 1 + operand])
             if place >= uniforms:
-                frame[FRAME_MANY + operand] = lane_address(h, place)
+                frame[FRAME_MANY + operand] = first + place * apart
                 frame[FRAME_MANY_STEPS + operand] = 8
-            elif loops[opcode, 0] != 0:
-                frame[FRAME_MANY + operand] = h[VALUES] + 8 * place
+            else:
+                frame[FRAME_MANY + operand] = values + 8 * place
                 frame[FRAME_MANY_STEPS + operand] = 0
-            else:  # branches of the kernel's own want it once for each lane
-                copies = h[BUFFER] + 8 * CHUNK * operand
-                float64_array(copies, (width,))[:] = float64_array(h[VALUES], (h[SLOTS],))[place]
-                frame[FRAME_MANY + operand] = copies
-        result = lane_address(h, np.int64(code[i, 0] >> 8))
-        if loops[opcode, 0] != 0:
+        if loop != 0:
             frame[FRAME_MANY + arity] = result
             frame[FRAME_MANY_STEPS + arity] = 8
             frame[FRAME_MANY_COUNTS] = width
-            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            run_loop(loop, loops[opcode, 1], pointers, counts, steps)
         else:
-            map_branch(
-                h,
-                opcode,
-                float64_array(frame[FRAME_MANY], (width,)),
-                float64_array(frame[FRAME_MANY + arity - 1], (width,)),
-                float64_array(result, (width,)),
-            )
+            run_branch_of_lanes(h, opcode, arity, result, width)
+
+
+@kernel
+def run_branch_of_lanes(h, opcode, arity, result, width):
+    """An operation that has no loop: its operands, in the frame, are made contiguous first."""
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    for operand in range(arity):
+        if frame[FRAME_MANY_STEPS + operand] == 0:
+            copies = h[BUFFER] + 8 * CHUNK * operand
+            value = float64_array(frame[FRAME_MANY + operand], (1,))[0]
+            float64_array(copies, (width,))[:] = value
+            frame[FRAME_MANY + operand] = copies
+    map_branch(
+        h,
+        opcode,
+        float64_array(frame[FRAME_MANY], (width,)),
+        float64_array(frame[FRAME_MANY + arity - 1], (width,)),
+        float64_array(result, (width,)),
+    )
 
 
 @kernel
@@ -716,11 +734,15 @@ def store_lanes(h, outputs, targets, start, count):
         if place >= h[UNIFORMS]:
             lanes = float64_array(lane_address(h, place), (count,))
             stride = 1
-        for lane in range(count):
-            point = start + lane
-            if targets.size != 0:
-                point = targets[point]
-            float64_array(address + point * step, (1,))[0] = lanes[lane * stride]
+        if targets.size == 0:
+            address += start * step
+            for lane in range(count):
+                float64_array(address, (1,))[0] = lanes[lane * stride]
+                address += step
+        else:
+            for lane in range(count):
+                target = address + targets[start + lane] * step
+                float64_array(target, (1,))[0] = lanes[lane * stride]
 
 
 @kernel

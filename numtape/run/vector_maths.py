@@ -1,51 +1,71 @@
-"""Vector maths: loops over lanes for exp, sin, pow, erf and their like.
+"""Loops over lanes: machine code for one operation on many numbers side by side.
 
-The GNU C library brings vector forms of its mathematical functions (libmvec):
-about half a nanosecond an element, within 4 units in the last place. From a
-row's `vector` expression this module makes a machine-code loop that calls them
-on as many elements at once as the processor takes. The loop has the signature of
-a ufunc's inner loop, so a kernel runs either by its address alike.
+From a row's `vector` expression, or else its `primal`, this module emits a loop
+that takes as many numbers at once as the processor does. Functions in `vector` are
+called in the GNU C library's vector form (libmvec): about half a nanosecond an
+element, within 4 units in the last place. A loop has the signature of a ufunc's
+inner loop, so a kernel runs either by its address alike.
 
-This is the only module that knows of libmvec. Where there is none (or not for
-this processor), or where a row names no `vector`, the answer is None, and lanes
-are run by the row's own ufunc.
+This is the only module that knows of libmvec. Where there is none, or not that
+function, or where a row has no expression, lanes are run by the row's own ufunc.
 """
 
 import ast
 import ctypes
+import functools
 import platform
 import threading
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
 
 from numtape.ops.table import ROWS
 
-__all__ = ["MULTIPLE", "vector_loop"]
+__all__ = ["MULTIPLE", "lane_loops"]
 
-# A loop takes so many elements at a time, or a divisor of it.
+# The number of elements must be a multiple of this.
 MULTIPLE = 8
 
 _LIBRARY = "libmvec.so.1"
+_UNROLLED = 4  # vectors that the main loop takes at a time
 _DOUBLE, _WORD, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(8)
 _LANE = ir.Constant(ir.IntType(32), 0)
 _LOCK = threading.Lock()
 
+# Operations that are instructions of the processor, and no functions of the library.
+_BUILT_IN = ("abs", "copysign", "sqrt", "where")
+
+
+class Form(NamedTuple):
+    """How many elements this processor takes at once, and how libmvec marks functions for it."""
+
+    width: int
+    mark: str
+
+    def symbol(self, name: str, arity: int) -> str:
+        """The library's name of a vector function."""
+        return f"_ZGV{self.mark}N{self.width}{'v' * arity}_{name}"
+
 
 @cache
-def _vector_form() -> tuple[str, int] | None:
-    """How libmvec marks the functions for this processor, and how many elements they take."""
+def _form() -> Form:
+    has = binding.get_host_cpu_features().get
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return Form(2, "n")
+    if has("avx512f") and has("avx512dq"):
+        return Form(8, "e")
+    return Form(4, "d") if has("avx2") else Form(2, "b")
+
+
+@cache
+def _library() -> Any:
+    """The vector functions; None where there are none."""
     try:
-        ctypes.CDLL(_LIBRARY)
+        return ctypes.CDLL(_LIBRARY)
     except OSError:
         return None
-    machine, has = platform.machine(), binding.get_host_cpu_features().get
-    if machine in ("x86_64", "AMD64"):
-        if has("avx512f") and has("avx512dq"):
-            return "e", 8
-        return ("d", 4) if has("avx2") else ("b", 2)
-    return ("n", 2) if machine == "aarch64" else None
 
 
 @cache
@@ -53,7 +73,8 @@ def _engine() -> Any:
     """Where the loops live, for as long as the process does."""
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
-    binding.load_library_permanently(_LIBRARY)
+    if _library() is not None:
+        binding.load_library_permanently(_LIBRARY)
     target = binding.Target.from_default_triple().create_target_machine(
         opt=2,
         cpu=binding.get_host_cpu_name(),
@@ -62,59 +83,58 @@ def _engine() -> Any:
     return binding.create_mcjit_compiler(binding.parse_assembly(""), target)
 
 
-@cache
-def vector_loop(opcode: int) -> int | None:
-    """The address of a row's loop over lanes; None where its ufunc's own loop has to do.
+_LOOPS: dict[int, int] = {}
 
-    The loop takes a multiple of `MULTIPLE` elements, operands with a step of 8
-    bytes or of 0, and writes a contiguous result, which may be an operand. Every
-    element comes out the same wherever it stands. Making one takes about 4 ms.
+
+def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
+    """The addresses of loops over lanes, for those of some rows that can have one.
+
+    A loop takes a multiple of `MULTIPLE` elements, operands with a step of 8 bytes
+    or of 0, and writes a contiguous result. An element comes out the same
+    wherever it stands. Making a loop takes about a millisecond, once a process.
     """
-    form, text = _vector_form(), ROWS[opcode].vector
-    if form is None or text is None:
-        return None
-    expression = ast.parse(text, mode="eval").body
-    mark, width = form
-    for name, arity in _functions(expression):
-        if not hasattr(ctypes.CDLL(_LIBRARY), _symbol(mark, width, name, arity)):
-            return None
-    name = f"lanes_{ROWS[opcode].name}"
     with _LOCK:
-        engine = _engine()
-        source = _loop(name, expression, ROWS[opcode].arity, mark, width)
-        module = binding.parse_assembly(str(source))
-        engine.add_module(module)
-        engine.finalize_object()
-        address: int = engine.get_function_address(name)
-    return address
+        wanted = sorted(set(opcodes) - set(_LOOPS))
+        module, names = ir.Module("lanes"), {}
+        for opcode in wanted:
+            row = ROWS[opcode]
+            text = row.vector or row.primal
+            expression = ast.parse(text or "None", mode="eval").body
+            if text is not None and _is_available(expression):
+                names[opcode] = f"lanes_{row.name}"
+                _loop(module, names[opcode], expression, row.arity, _form())
+        if names:
+            engine = _engine()
+            engine.add_module(binding.parse_assembly(str(module)))
+            engine.finalize_object()
+        for opcode in wanted:
+            name = names.get(opcode)
+            _LOOPS[opcode] = engine.get_function_address(name) if name else 0
+        return {opcode: _LOOPS[opcode] for opcode in opcodes if _LOOPS[opcode]}
 
 
-def _symbol(mark: str, width: int, name: str, arity: int) -> str:
-    return f"_ZGV{mark}N{width}{'v' * arity}_{name}"
+def _is_available(expression: ast.expr) -> bool:
+    """Whether the library has all the functions in an expression."""
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            symbol = _form().symbol(name, len(node.args))
+            if name not in _BUILT_IN and not hasattr(_library(), symbol):
+                return False
+        elif isinstance(node, ast.Pow):
+            return False
+    return True
 
 
-def _functions(expression: ast.expr) -> set[tuple[str, int]]:
-    """The library's functions in an expression, with their numbers of operands."""
-    return {
-        (node.func.id, len(node.args))
-        for node in ast.walk(expression)
-        if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.func.id not in ("abs", "where")
-    }
-
-
-def _loop(name: str, expression: ast.expr, arity: int, mark: str, width: int) -> ir.Module:
-    """The code of a loop: `width` elements at a time, by the expression."""
-    module = ir.Module(name)
-    vector, double_pointer = ir.VectorType(_DOUBLE, width), _DOUBLE.as_pointer()
+def _loop(module: ir.Module, name: str, expression: ast.expr, arity: int, form: Form) -> None:
+    """Write the code of a loop into a module."""
+    vector, double_pointer = ir.VectorType(_DOUBLE, form.width), _DOUBLE.as_pointer()
     words, bytes_ = _WORD.as_pointer(), _BYTE.as_pointer()
     signature = ir.FunctionType(ir.VoidType(), [bytes_.as_pointer(), words, words, bytes_])
     function = ir.Function(module, signature, name)
     addresses, counts, steps, _ = function.args
-    entry, body, end = (function.append_basic_block(label) for label in ("entry", "body", "end"))
 
-    builder = ir.IRBuilder(entry)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
     count = builder.load(counts)
     pointers = [
         builder.bitcast(builder.load(builder.gep(addresses, [_WORD(k)])), double_pointer)
@@ -125,41 +145,51 @@ def _loop(name: str, expression: ast.expr, arity: int, mark: str, width: int) ->
         # An operand with a step of 0 is read again and again from a vector full of it.
         copies = builder.alloca(vector)
         one = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.load(source), _LANE)
-        chosen = ir.Constant(ir.VectorType(ir.IntType(32), width), [0] * width)
+        chosen = ir.Constant(ir.VectorType(ir.IntType(32), form.width), [0] * form.width)
         builder.store(builder.shuffle_vector(one, one, chosen), copies)
         step = builder.load(builder.gep(steps, [_WORD(number)]))
         is_one = builder.icmp_signed("==", step, _WORD(0))
         source = builder.select(is_one, builder.bitcast(copies, double_pointer), source)
         operands.append((source, builder.select(is_one, _WORD(0), _WORD(1))))
-    builder.branch(body)
-
-    builder.position_at_end(body)
-    index = builder.phi(_WORD)
 
     def at(pointer: Any, position: Any) -> Any:
         return builder.bitcast(builder.gep(pointer, [position]), vector.as_pointer())
 
-    emit = _Emitter(builder, vector, mark)
-    for letter, (source, moves) in zip("xy", operands, strict=False):
-        start = at(source, builder.mul(index, moves))
-        emit.values[letter] = builder.load(start, align=8)
-    builder.store(emit.visit(expression), at(pointers[-1], index), align=8)
-    following = builder.add(index, _WORD(width))
-    index.add_incoming(_WORD(0), entry)
-    index.add_incoming(following, body)
-    builder.cbranch(builder.icmp_signed("<", following, count), body, end)
+    def one_vector(index: Any) -> None:
+        emit = _Emitter(builder, vector, form)
+        for letter, (source, moves) in zip("xy", operands, strict=False):
+            emit.values[letter] = builder.load(at(source, builder.mul(index, moves)), align=8)
+        builder.store(emit.visit(expression), at(pointers[-1], index), align=8)
 
-    ir.IRBuilder(end).ret_void()
-    return module
+    def loop(start: Any, vectors: int) -> Any:
+        """Take so many vectors at a time as long as there are that many; returns the next index."""
+        before = builder.block
+        test, body, after = (function.append_basic_block() for _ in range(3))
+        builder.branch(test)
+        builder.position_at_end(test)
+        index = builder.phi(_WORD)
+        following = builder.add(index, _WORD(form.width * vectors))
+        builder.cbranch(builder.icmp_signed("<=", following, count), body, after)
+        builder.position_at_end(body)
+        for k in range(vectors):
+            one_vector(builder.add(index, _WORD(form.width * k)))
+        builder.branch(test)
+        index.add_incoming(start, before)
+        index.add_incoming(following, body)
+        builder.position_at_end(after)
+        return index
+
+    loop(loop(_WORD(0), _UNROLLED), 1)
+    builder.ret_void()
 
 
 class _Emitter(ast.NodeVisitor):
-    """Emits an expression of x and y: arithmetic, comparisons, `where`, `abs`, library calls."""
+    """Emits an expression of x and y on vectors: the language of a row's `vector` and `primal`."""
 
-    def __init__(self, builder: ir.IRBuilder, vector: ir.VectorType, mark: str) -> None:
+    def __init__(self, builder: ir.IRBuilder, vector: ir.VectorType, form: Form) -> None:
         self.builder = builder
         self.vector = vector
-        self.mark = mark
+        self.form = form
         self.values: dict[str, Any] = {}
 
     def visit(self, node: ast.AST) -> Any:
@@ -169,7 +199,7 @@ class _Emitter(ast.NodeVisitor):
         return self.values[text]
 
     def visit_Constant(self, node: ast.Constant) -> Any:
-        return ir.Constant(self.vector, [float(str(node.value))] * self.vector.count)
+        return ir.Constant(self.vector, [float(str(node.value))] * self.form.width)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         return self.builder.fneg(self.visit(node.operand))
@@ -181,22 +211,36 @@ class _Emitter(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> Any:
         left, right = self.visit(node.left), self.visit(node.comparators[0])
         if isinstance(node.ops[0], ast.NotEq):
-            return self.builder.fcmp_unordered("!=", left, right)
-        sign = {ast.Lt: "<", ast.Gt: ">", ast.Eq: "=="}[type(node.ops[0])]
-        return self.builder.fcmp_ordered(sign, left, right)
+            emit = self.builder.icmp_unsigned if _is_truth(left) else self.builder.fcmp_unordered
+            return emit("!=", left, right)
+        return self.builder.fcmp_ordered(_SIGNS[type(node.ops[0])], left, right)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
+        emit = self.builder.and_ if isinstance(node.op, ast.And) else self.builder.or_
+        return functools.reduce(emit, map(self.visit, node.values))
+
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
+        return self.builder.select(*map(self.visit, (node.test, node.body, node.orelse)))
 
     def visit_Call(self, node: ast.Call) -> Any:
-        assert isinstance(node.func, ast.Name)
+        name = ast.unparse(node.func)
         arguments = [self.visit(argument) for argument in node.args]
-        if node.func.id == "where":
+        if name == "where":
             return self.builder.select(*arguments)
-        if node.func.id == "abs":
-            name = f"llvm.fabs.v{self.vector.count}f64"
+        if name in _BUILT_IN:
+            symbol = f"llvm.{'fabs' if name == 'abs' else name}.v{self.form.width}f64"
         else:
-            name = _symbol(self.mark, self.vector.count, node.func.id, len(arguments))
+            symbol = self.form.symbol(name, len(arguments))
         module = self.builder.module
-        function = module.globals.get(name)
+        function = module.globals.get(symbol)
         if function is None:
             kind = ir.FunctionType(self.vector, [self.vector] * len(arguments))
-            function = ir.Function(module, kind, name)
+            function = ir.Function(module, kind, symbol)
         return self.builder.call(function, arguments)
+
+
+_SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
+
+
+def _is_truth(value: Any) -> bool:
+    return bool(value.type.element == ir.IntType(1))

@@ -96,8 +96,22 @@ def evaluate_many(
     `outputs` are arrays whose first axis counts the points.
     """
     count = points.count if numbers is None else len(numbers)
-    return runner.batch(points.shared_inputs()).run(
-        points.shared(),
+    is_shared, shared = points.shared_inputs(), points.shared()
+    hoisted = runner.hoisted(is_shared)
+    if hoisted is not None:
+        parts, head, runner = hoisted
+        x, y = np.zeros(len(is_shared)), np.empty(len(parts.head.outputs))
+        x[is_shared] = shared
+        failed = head.evaluate(x, y)
+        if failed >= 0 and guarded:
+            every = np.arange(points.count) if numbers is None else numbers
+            guard = np.full(count, parts.head_guards[failed], np.int32)
+            outcome = head.value_of(parts.head.guards[failed].slot)
+            return Failures(every, guard, np.full(count, outcome))
+        is_shared = np.concatenate([is_shared, np.ones(len(y), bool)])
+        shared = np.concatenate([shared, y])
+    failures = runner.batch(is_shared).run(
+        shared,
         points.varying(),
         outputs,
         count,
@@ -106,6 +120,10 @@ def evaluate_many(
         thread_count(options.num_threads),
         progress,
     )
+    if hoisted is not None and len(failures.points):
+        guards = hoisted[0].rest_guards[failures.guards].astype(np.int32)
+        return replace(failures, guards=guards)
+    return failures
 
 
 class BatchedTape:

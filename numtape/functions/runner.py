@@ -24,6 +24,7 @@ from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
+from numtape.transform.hoist import Hoisted, hoist
 
 __all__ = ["Runner"]
 
@@ -64,6 +65,7 @@ class Runner:
         self._lock = threading.Lock()
         self._derived: dict[Hashable, Runner] = {}
         self._batches: dict[bytes, Batch] = {}
+        self._hoisted: dict[bytes, tuple[Hoisted, Runner, Runner] | None] = {}
         self._jacobians = 0  # how many were asked for
 
     def __reduce__(self) -> Any:
@@ -105,6 +107,16 @@ class Runner:
             if key not in self._batches:
                 self._batches[key] = Batch(self.tape, shared)
             return self._batches[key]
+
+    def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
+        """What the shared inputs alone decide, and the rest, with a runner for each part."""
+        key = shared.tobytes()
+        if key not in self._hoisted:
+            parts = hoist(self.tape, shared)
+            self._hoisted[key] = (
+                None if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            )
+        return self._hoisted[key]
 
     def value_of(self, slot: int) -> float:
         """What an output, guard or operand of a guard was in this thread's last `evaluate`."""

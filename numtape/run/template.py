@@ -625,9 +625,9 @@ def run_vector(h, at, r):
 
 
 # Lanes: many points at once. The memory is laid out place by place, the lanes of a
-# place side by side, so an instruction is one call of a loop over lanes. Places below
-# UNIFORMS (constants, and inputs that all points share) hold one value, which loops
-# read with a step of 0.
+# place side by side, so an instruction is one call of a loop over lanes, and every
+# operation has one (see `vector_maths.py`). Places below UNIFORMS (constants, and
+# inputs that all points share) hold one value, which loops read with a step of 0.
 
 
 @kernel
@@ -648,9 +648,7 @@ def run_lanes(handle, width):
     steps = h[FRAME] + 8 * FRAME_MANY_STEPS
     for i in range(h[INSTRUCTIONS]):
         opcode = np.int64(code[i, 0] & 255)
-        loop = loops[opcode, 0]
         arity = loops[opcode, 2]
-        result = first + np.int64(code[i, 0] >> 8) * apart
         for operand in range(arity):
             place = np.int64(code[i, 1 + operand])
             if place >= uniforms:
@@ -659,32 +657,10 @@ def run_lanes(handle, width):
             else:
                 frame[FRAME_MANY + operand] = values + 8 * place
                 frame[FRAME_MANY_STEPS + operand] = 0
-        if loop != 0:
-            frame[FRAME_MANY + arity] = result
-            frame[FRAME_MANY_STEPS + arity] = 8
-            frame[FRAME_MANY_COUNTS] = width
-            run_loop(loop, loops[opcode, 1], pointers, counts, steps)
-        else:
-            run_branch_of_lanes(h, opcode, arity, result, width)
-
-
-@kernel
-def run_branch_of_lanes(h, opcode, arity, result, width):
-    """An operation that has no loop: its operands, in the frame, are made contiguous first."""
-    frame = int64_array(h[FRAME], (FRAME_SIZE,))
-    for operand in range(arity):
-        if frame[FRAME_MANY_STEPS + operand] == 0:
-            copies = h[BUFFER] + 8 * CHUNK * operand
-            value = float64_array(frame[FRAME_MANY + operand], (1,))[0]
-            float64_array(copies, (width,))[:] = value
-            frame[FRAME_MANY + operand] = copies
-    map_branch(
-        h,
-        opcode,
-        float64_array(frame[FRAME_MANY], (width,)),
-        float64_array(frame[FRAME_MANY + arity - 1], (width,)),
-        float64_array(result, (width,)),
-    )
+        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 8) * apart
+        frame[FRAME_MANY_STEPS + arity] = 8
+        frame[FRAME_MANY_COUNTS] = width
+        run_loop(loops[opcode, 0], loops[opcode, 1], pointers, counts, steps)
 
 
 @kernel

@@ -7,7 +7,8 @@ element, within 4 units in the last place. A loop has the signature of a ufunc's
 inner loop, so a kernel runs either by its address alike.
 
 This is the only module that knows of libmvec. Where there is none, or not that
-function, or where a row has no expression, lanes are run by the row's own ufunc.
+function, or where a row has no expression, lanes are run by the row's own ufunc; a
+row without one calls the C library's plain functions, element by element.
 """
 
 import ast
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 from llvmlite import binding, ir
 
 from numtape.ops.table import ROWS
+from numtape.run.loops import has_double_loop
 
 __all__ = ["MULTIPLE", "lane_loops"]
 
@@ -99,8 +101,10 @@ def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
         for opcode in wanted:
             row = ROWS[opcode]
             text = row.vector or row.primal
-            expression = ast.parse(text or "None", mode="eval").body
-            if text is not None and _is_available(expression):
+            if text is None:
+                continue
+            expression = ast.parse(text, mode="eval").body
+            if _has_vector_forms(expression) or not has_double_loop(opcode):
                 names[opcode] = f"lanes_{row.name}"
                 _loop(module, names[opcode], expression, row.arity, _form())
         if names:
@@ -113,17 +117,15 @@ def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
         return {opcode: _LOOPS[opcode] for opcode in opcodes if _LOOPS[opcode]}
 
 
-def _is_available(expression: ast.expr) -> bool:
+def _has_vector_forms(expression: ast.expr) -> bool:
     """Whether the library has all the functions in an expression."""
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            symbol = _form().symbol(name, len(node.args))
-            if name not in _BUILT_IN and not hasattr(_library(), symbol):
-                return False
-        elif isinstance(node, ast.Pow):
-            return False
-    return True
+    calls = [node for node in ast.walk(expression) if isinstance(node, ast.Call)]
+    names = {(ast.unparse(call.func), len(call.args)) for call in calls}
+    return all(name in _BUILT_IN or _has_vector_form(name, arity) for name, arity in names)
+
+
+def _has_vector_form(name: str, arity: int) -> bool:
+    return hasattr(_library(), _form().symbol(name, arity))
 
 
 def _loop(module: ir.Module, name: str, expression: ast.expr, arity: int, form: Form) -> None:
@@ -229,14 +231,28 @@ class _Emitter(ast.NodeVisitor):
             return self.builder.select(*arguments)
         if name in _BUILT_IN:
             symbol = f"llvm.{'fabs' if name == 'abs' else name}.v{self.form.width}f64"
-        else:
+        elif _has_vector_form(name, len(arguments)):
             symbol = self.form.symbol(name, len(arguments))
+        else:
+            return self._call_for_each(name, arguments)
+        return self.builder.call(self._function(symbol, self.vector, len(arguments)), arguments)
+
+    def _call_for_each(self, name: str, arguments: list[Any]) -> Any:
+        """A call of the C library's plain function for each element."""
+        function = self._function(name, _DOUBLE, len(arguments))
+        result = ir.Constant(self.vector, ir.Undefined)
+        for k in range(self.form.width):
+            place = ir.Constant(ir.IntType(32), k)
+            elements = [self.builder.extract_element(vector, place) for vector in arguments]
+            value = self.builder.call(function, elements)
+            result = self.builder.insert_element(result, value, place)
+        return result
+
+    def _function(self, name: str, kind: Any, arity: int) -> Any:
         module = self.builder.module
-        function = module.globals.get(symbol)
-        if function is None:
-            kind = ir.FunctionType(self.vector, [self.vector] * len(arguments))
-            function = ir.Function(module, kind, symbol)
-        return self.builder.call(function, arguments)
+        if name not in module.globals:
+            ir.Function(module, ir.FunctionType(kind, [kind] * arity), name)
+        return module.globals[name]
 
 
 _SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}

@@ -46,8 +46,6 @@ class Plan:
         Whether results are kept away from the operands of their own instruction.
     """
 
-    lanes = 1  # how many points are run at once
-
     def __init__(
         self, tape: FlatTape, sweeps: bool = False, share: bool = True, apart: bool = False
     ) -> None:
@@ -132,7 +130,7 @@ class Workspace:
         self._set(_kernels.FRAME, None, _kernels.FRAME, frame)
         self._set(_kernels.SCRATCH, None, _kernels.SCRATCH, np.zeros(4))
         self._set(_kernels.GRADIENT_OUTPUT, None, _kernels.GRADIENT_OUTPUT, self.gradient_output)
-        if tape.vectors or plan.lanes > 1:
+        if tape.vectors:
             self._set(_kernels.BUFFER, None, _kernels.BUFFER, np.zeros(2 * _kernels.CHUNK))
         if plan.sweeps:
             partials = np.zeros((len(plan.code), 2))

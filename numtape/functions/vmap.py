@@ -207,13 +207,15 @@ class Vectorized:
         """In blocks. Those of Dask arrays are counted along their first axes."""
         shapes: list[tuple[int, ...] | None] = []
         moved: list[Any] = []
-        for leaf, axis in zip(leaves, axes, strict=True):
-            lazy = hasattr(leaf, "__dask_graph__") and hasattr(leaf, "shape")
-            if lazy and axis is not None:
+        is_lazy = [hasattr(leaf, "__dask_graph__") and hasattr(leaf, "shape") for leaf in leaves]
+        for leaf, axis, lazy in zip(leaves, axes, is_lazy, strict=True):
+            if axis is not None and (lazy or (any(is_lazy) and np.ndim(leaf) > 0)):
                 leaf = _moved(leaf, axis)
-            shapes.append(leaf.shape[axis is not None :] if lazy else None)
+                shapes.append(leaf.shape[1:])
+            else:
+                shapes.append(leaf.shape if lazy else None)
             moved.append(leaf)
-        if any(shape is not None for shape in shapes):
+        if any(is_lazy):
             axes = [None if axis is None else 0 for axis in axes]
         in_axes = structure.build(axes)
         parts = (self._num_threads, self._progress)

@@ -64,8 +64,13 @@ class Options:
                 tell(done, total)
 
             yield report_sum
-        else:
+        elif self.progress is False:
             yield None
+        else:
+            raise InputError(
+                f"progress={self.progress!r} was given: it must be True for a bar, or a function "
+                "progress(done, total), or False"
+            )
 
 
 @contextmanager
@@ -194,9 +199,14 @@ class BatchedTape:
 
     def hvp(self, arguments: Sequence[Any], vectors: Sequence[Any]) -> Any:
         """The products of the Hessians with vectors."""
-        gradient = self._tape.gradient_tape(self._tape.owners)
-        products = BatchedTape(gradient, self._options).jvp(arguments, vectors)[1]
-        return self._tape.by_argument(flatten(products)[0])
+        gradient, signature = self._tape.gradient_tape(self._tape.owners), self._tape.signature
+        points = read_points(signature, arguments)
+        both = points.with_more(read_points(signature, vectors, "vectors"))
+        trees = self._tape.by_argument([0] * len(signature.traced_shapes))
+        alone = BatchedTape(gradient, self._options)
+        return alone._evaluate(
+            alone._tangent_alone(), both, flatten(trees)[1], signature.traced_shapes
+        )
 
     def _evaluate(
         self,
@@ -206,7 +216,8 @@ class BatchedTape:
         shapes: Sequence[tuple[int, ...]],
     ) -> Any:
         """The tree of a tape's outputs."""
-        leaves = outputs_for(structure, shapes, points.leading, self._options.out)
+        out, inputs = self._options.out, points.leaves
+        leaves = outputs_for(structure, shapes, points.leading, out, inputs)
         pairs = zip(leaves, shapes, strict=True)
         outputs = [leaf.reshape((points.count, *shape)) for leaf, shape in pairs]
         with self._options.reporting(points.count) as progress:
@@ -252,7 +263,8 @@ class BatchedTape:
         if with_value:
             values = tape.result.shapes
             structure = Structure(tuple, (), (tape.result.structure, structure))
-        leaves = outputs_for(structure, [*values, *shapes], points.leading, self._options.out)
+        every, out = [*values, *shapes], self._options.out
+        leaves = outputs_for(structure, every, points.leading, out, points.leaves)
         matrices = [
             leaf.reshape((points.count, math.prod(rows), math.prod(columns)))
             for leaf, (rows, columns) in zip(leaves[len(values) :], pairs, strict=True)
@@ -267,6 +279,14 @@ class BatchedTape:
             by(points, selection, matrices, progress)
         return structure.build(leaves)
 
+    def _tangent_alone(self) -> Runner:
+        """Of the derivative along a tangent, without the value."""
+        rows = self._tape.result.size
+        return self._tape.derivatives.derivative(
+            "tangent alone",
+            lambda flat: remove_dead(_with_outputs(tangent(flat), slice(rows, None))),
+        )
+
     # A Jacobian whose tape would be too long: a tape of one product, run for each seed.
 
     def _by_columns(
@@ -276,11 +296,7 @@ class BatchedTape:
         matrices: Sequence[Floats],
         progress: Progress | None,
     ) -> None:
-        tape, rows = self._tape, self._tape.result.size
-        runner = tape.derivatives.derivative(
-            "tangent alone",
-            lambda flat: remove_dead(_with_outputs(tangent(flat), slice(rows, None))),
-        )
+        tape, runner = self._tape, self._tangent_alone()
         width = len(selection.shapes)
         for column, place in enumerate(selection.inputs.tolist()):
             leaf, k = _leaf_of(selection.shapes, column)

@@ -43,7 +43,7 @@ class Paths:
         self._record = record
         self._lock = threading.RLock()
         self._root: _Node | None = None
-        self._walks: dict[int, list[_Node]] = {}
+        self._walks: dict[Tape, list[_Node]] = {}
         self.latest: Tape | None = None
 
     def tape_at(self, call: Call) -> Tape:
@@ -72,12 +72,8 @@ class Paths:
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
         """The tape known for points that leave one at a guard with some outcome."""
-        node = self._walks[id(tape)][guard].children.get(outcome)
+        node = self._walks[tape][guard].children.get(outcome)
         return None if node is None else node.tape
-
-    def knows(self, tape: Tape) -> bool:
-        """Whether a tape is kept here, so that its guards tell who may take it."""
-        return id(tape) in self._walks
 
     def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
         """What `action` gives for the tape whose path the call takes.
@@ -116,7 +112,7 @@ class Paths:
             node = node.children.setdefault(guard.outcome, _Node(tape))
             walk.append(node)
         node.tape = tape
-        self._walks[id(tape)] = walk
+        self._walks[tape] = walk
 
 
 class Recordings:

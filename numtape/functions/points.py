@@ -123,6 +123,12 @@ def read_seeds(
 ) -> Points:
     """A tree of seeds, of one shape a leaf or with leading axes."""
     leaves, found = flatten(tree)
+    for leaf in leaves:
+        if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
+            raise InputError(
+                f"{what} hold {leaf!r}: numtape differentiates real float64 code, and a seed must "
+                "be a real number or an array of them. Convert it with .astype(float)"
+            )
     if any(isinstance(leaf, Traced) for leaf in leaves):
         raise InputError(
             f"{what} {tree!r} hold traced values, and this point was recorded outside the function "
@@ -174,9 +180,16 @@ def _flat(
 
 
 def outputs_for(
-    structure: Structure, shapes: Sequence[tuple[int, ...]], leading: tuple[int, ...], out: Any
+    structure: Structure,
+    shapes: Sequence[tuple[int, ...]],
+    leading: tuple[int, ...],
+    out: Any,
+    inputs: Sequence[npt.NDArray[Any]] = (),
 ) -> list[Floats]:
-    """An array for each leaf of the result at all points: new, or those of `out`, checked."""
+    """An array for each leaf of the result at all points: new, or those of `out`, checked.
+
+    `inputs` are read while these are written, so none of `out` may overlap them.
+    """
     wanted = [leading + shape for shape in shapes]
     if out is None:
         return [np.empty(shape) for shape in wanted]
@@ -200,5 +213,11 @@ def outputs_for(
             raise InputError(
                 "out= holds an array that is read-only or not contiguous: the result is written "
                 "straight into it. Pass a fresh one, or leave it out and assign the result"
+            )
+        if any(np.shares_memory(leaf, array) for array in inputs):
+            raise InputError(
+                "out= holds an array whose memory an argument uses: the result is written straight "
+                "into it, while arguments are still read. Pass a fresh one, or leave it out and "
+                "assign the result"
             )
     return leaves

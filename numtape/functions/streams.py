@@ -68,6 +68,18 @@ def in_blocks(
 
     if not all(isinstance(leaf, array.Array) for leaf in lazy):
         return delayed(call, pure=True, traverse=False)(*arguments)
+    if len(leaves) != len(shapes):
+        raise InputError(
+            f"arguments with {len(leaves)} leaves were given, and {len(shapes)} are needed: their "
+            "structure must be that of the recording. Pass such arguments"
+        )
+    # An array of many points beside a Dask array is cut into the same blocks.
+    leaves = [
+        array.from_array(leaf, chunks=-1)
+        if isinstance(leaf, np.ndarray) and shape is not None and leaf.ndim > len(shape)
+        else leaf
+        for leaf, shape in zip(leaves, shapes, strict=True)
+    ]
     leading = _leading_axes(leaves, shapes)
     if not any(leading):
         return delayed(call, pure=True, traverse=False)(*arguments)
@@ -76,11 +88,6 @@ def in_blocks(
 
 def _leading_axes(leaves: Sequence[Any], shapes: Sequence[tuple[int, ...] | None]) -> list[int]:
     """For each leaf how many axes count points: those of Dask arrays before one point's."""
-    if len(leaves) != len(shapes):
-        raise InputError(
-            f"arguments with {len(leaves)} leaves were given, and {len(shapes)} are needed: their "
-            "structure must be that of the recording. Pass such arguments"
-        )
     leading = []
     for leaf, shape in zip(leaves, shapes, strict=True):
         count = 0

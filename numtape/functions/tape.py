@@ -196,7 +196,7 @@ class Tape:
             g = np.empty(self._input_shape) if out is None else out
             if not self._is_scalar_function or out is not None:
                 self.check_scalar()
-                outputs_for(_LEAF, (self._input_shape,), (), g)
+                outputs_for(_LEAF, (self._input_shape,), (), g, (x,))
             if x.ndim == 1:
                 status = self.derivatives.gradient(x, g)
             else:

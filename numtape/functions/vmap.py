@@ -135,11 +135,15 @@ class Vectorized:
         paths = self._recordings.paths(*batch.arguments_at(0))[0]
         result = self._latest(paths, batch).result
         place = self._out_axes
+        for shape in result.shapes:
+            _check_out_axis(place, len(shape))
         if out is not None:
-            out = map_leaves(lambda leaf: _moved(leaf, place, 0, "out="), out)
-        outputs = outputs_for(result.structure, result.shapes, (batch.count,), out)
+            out = map_leaves(lambda leaf: _counted_first(leaf, place), out)
+        points = batch.points(self._call_at(batch, 0))
+        leading = (batch.count,)
+        outputs = outputs_for(result.structure, result.shapes, leading, out, points.leaves)
         if batch.count:
-            self._run(paths, batch, outputs)
+            self._run(paths, batch, points, outputs)
         return result.structure.build(np.moveaxis(output, 0, place) for output in outputs)
 
     def _latest(self, paths: Paths, batch: "_Batch") -> Tape:
@@ -149,9 +153,10 @@ class Vectorized:
     def _call_at(self, batch: "_Batch", number: int) -> Call:
         return self._recordings.paths(*batch.arguments_at(number))[1]
 
-    def _run(self, paths: Paths, batch: "_Batch", outputs: Sequence[Floats]) -> None:
+    def _run(
+        self, paths: Paths, batch: "_Batch", points: Points, outputs: Sequence[Floats]
+    ) -> None:
         """Run every point on the tape of its path."""
-        points = batch.points(self._call_at(batch, 0))
         options = Options(None, self._num_threads, self._progress)
         pending: list[tuple[Tape, Ints | None]] = [(self._latest(paths, batch), None)]
         with options.reporting(batch.count) as progress:
@@ -160,16 +165,17 @@ class Vectorized:
                 failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
                 progress = None  # the points that take other paths have been counted
                 for group, guard, outcome in _groups(failures):
-                    other = paths.following(tape, guard, outcome)
-                    if other is None:
-                        other = paths.tape_at(self._call_at(batch, int(group[0])))
-                    if other is not tape and paths.knows(other):
-                        pending.append((other, group))
-                        continue
-                    # A guarded value, rounded by vector maths or by NumPy, came out otherwise
-                    # than in a run of this one point, which decides: point by point, then.
-                    for number in group.tolist():
-                        single = paths.tape_at(self._call_at(batch, number))
+                    for place, number in enumerate(group.tolist()):
+                        single = None
+                        if paths.following(tape, guard, outcome) is None:
+                            single = paths.tape_at(self._call_at(batch, number))
+                        other = paths.following(tape, guard, outcome)
+                        if other is not None:
+                            pending.append((other, group[place:]))
+                            break
+                        # A guarded value came out otherwise than in a run of this one point,
+                        # which decides.
+                        assert single is not None
                         where = np.array([number])
                         evaluate_many(single.runner, points, outputs, options, None, where, False)
 
@@ -201,13 +207,15 @@ class Vectorized:
         """In blocks. Those of Dask arrays are counted along their first axes."""
         shapes: list[tuple[int, ...] | None] = []
         moved: list[Any] = []
-        for leaf, axis in zip(leaves, axes, strict=True):
-            lazy = hasattr(leaf, "__dask_graph__") and hasattr(leaf, "shape")
-            if lazy and axis is not None:
-                leaf = _moved(leaf, axis, 0, "arguments")
-            shapes.append(leaf.shape[axis is not None :] if lazy else None)
+        is_lazy = [hasattr(leaf, "__dask_graph__") and hasattr(leaf, "shape") for leaf in leaves]
+        for leaf, axis, lazy in zip(leaves, axes, is_lazy, strict=True):
+            if axis is not None and (lazy or (any(is_lazy) and np.ndim(leaf) > 0)):
+                leaf = _moved(leaf, axis)
+                shapes.append(leaf.shape[1:])
+            else:
+                shapes.append(leaf.shape if lazy else None)
             moved.append(leaf)
-        if any(shape is not None for shape in shapes):
+        if any(is_lazy):
             axes = [None if axis is None else 0 for axis in axes]
         in_axes = structure.build(axes)
         parts = (self._num_threads, self._progress)
@@ -247,7 +255,7 @@ class _Batch:
         self._named = named
         self._varies = [axis is not None for axis in axes]
         self._leaves = [
-            leaf if axis is None else _moved(leaf, axis, 0, "arguments")
+            leaf if axis is None else _moved(leaf, axis)
             for leaf, axis in zip(leaves, axes, strict=True)
         ]
         counts = [
@@ -283,15 +291,36 @@ class _Batch:
         return Points((self.count,), tuple(leaves), tuple(kept))
 
 
-def _moved(leaf: Any, axis: int, to: int, what: str) -> Any:
+def _moved(leaf: Any, axis: int) -> Any:
     """An array with the axis that counts points moved to the front."""
     rank = getattr(leaf, "ndim", 0)
     if not -rank <= axis < rank:
         raise InputError(
-            f"{what} hold {leaf!r}, which has no axis {axis} to count points along: in_axes says "
-            "which axis that is. Say None there for what all points share"
+            f"arguments hold {leaf!r}, which has no axis {axis} to count points along: in_axes "
+            "says which axis that is. Say None there for what all points share"
         )
-    return np.moveaxis(leaf, axis, to) if axis else leaf
+    is_odd = isinstance(leaf, np.matrix | np.ma.MaskedArray)
+    if is_odd or (not is_traced(leaf) and leaf.dtype.kind not in "fiub"):
+        raise InputError(
+            f"arguments hold a {type(leaf).__name__} of {leaf.dtype} to count points along: points "
+            "are taken from plain arrays of real numbers. Pass such an array, or call the function "
+            "in a loop"
+        )
+    return np.moveaxis(leaf, axis, 0) if axis else leaf
+
+
+def _counted_first(leaf: Any, place: int) -> Any:
+    """A leaf of `out` with the axis that counts points first; one that has none as it is."""
+    fits = isinstance(leaf, np.ndarray) and -leaf.ndim <= place < leaf.ndim
+    return np.moveaxis(leaf, place, 0) if fits else leaf
+
+
+def _check_out_axis(place: int, rank: int) -> None:
+    if not -rank - 1 <= place <= rank:
+        raise InputError(
+            f"out_axes={place} was given, and a result has {rank} axes at one point: the axis that "
+            f"counts points can be from {-rank - 1} to {rank}"
+        )
 
 
 def _element(leaf: Any, number: int) -> Any:

@@ -764,6 +764,8 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.logit",
         reference="mp.log(x / (1 - x))",
         domain=((0.05, 0.95),),
+        # Near 1/2 the logarithm of a quotient near 1 has lost its digits; 2x - 1 is exact there.
+        vector="where(abs(x - 0.5) < 0.2, log1p((x + x - 1.0) / (1.0 - x)), log(x / (1.0 - x)))",
     ),
     _binary(
         "xlogy",

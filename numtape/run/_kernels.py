@@ -63,7 +63,7 @@ FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
 ZERO = 25  # always 0, which the compiler does not know
-PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 * the result's place, a, b
+PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 (512 for lanes) * result's place, a, b
 LANES = 27  # how many points are run at once
 UNIFORMS = 28  # places below this hold one value for all lanes
 LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
@@ -1088,7 +1088,7 @@ def run_lanes(handle, width):
     counts = h[FRAME] + 8 * FRAME_MANY_COUNTS
     steps = h[FRAME] + 8 * FRAME_MANY_STEPS
     for i in range(h[INSTRUCTIONS]):
-        opcode = np.int64(code[i, 0] & 255)
+        opcode = np.int64(code[i, 0] & 511)
         arity = loops[opcode, 2]
         for operand in range(arity):
             place = np.int64(code[i, 1 + operand])
@@ -1098,7 +1098,7 @@ def run_lanes(handle, width):
             else:
                 frame[FRAME_MANY + operand] = values + 8 * place
                 frame[FRAME_MANY_STEPS + operand] = 0
-        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 8) * apart
+        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 9) * apart
         frame[FRAME_MANY_STEPS + arity] = 8
         frame[FRAME_MANY_COUNTS] = width
         run_loop(loops[opcode, 0], loops[opcode, 1], pointers, counts, steps)

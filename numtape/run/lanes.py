@@ -74,15 +74,43 @@ class LanePlan(Plan):
         return min(max(fitting // MULTIPLE, 1) * MULTIPLE, _MOST_LANES)
 
     def _use_vector_maths(self) -> None:
-        """Vector maths for whole lanes, and products for squares that are written as powers."""
+        """Loops over lanes for all instructions, and products for squares written as powers.
+
+        What guards depend on is run by the loops of single points where vector maths would
+        round otherwise, so that a point takes the same path in a batch as alone. The
+        table of loops is there twice: with vector maths in the second half.
+        """
         code, constants = self.tape.code, np.append(0.0, self.tape.constants)
+        is_free = ~_guarded(self.tape)
         is_power = np.isin(code[:, 0], [k for k, row in enumerate(ROWS) if row.is_power])
         exponents = np.where(is_power & (code[:, 2] < len(constants)), code[:, 2], 0)
-        is_square = constants[exponents] == 2.0
-        self.placed_code[is_square, 0] += OPCODE["square"] - code[is_square, 0]
-        self.loops = self.loops.copy()
-        for opcode, loop in lane_loops(np.unique(self.placed_code[:, 0] & 255).tolist()).items():
-            self.loops[opcode, :2] = loop, 0
+        is_square = is_free & (constants[exponents] == 2.0)
+        opcodes = np.where(is_square, OPCODE["square"], code[:, 0])
+        second = len(self.loops)
+        self.loops = np.concatenate([self.loops, self.loops])
+        for opcode, loop in lane_loops(np.unique(opcodes).tolist()).items():
+            self.loops[second + opcode, :2] = loop, 0
+            if ROWS[opcode].vector is None or self.loops[opcode, 0] == 0:
+                self.loops[opcode, :2] = loop, 0
+        places = self.placed_code[:, 0] >> 8
+        self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
+
+
+def _guarded(tape: FlatTape) -> npt.NDArray[np.bool_]:
+    """For each instruction of a tape of scalar ones, whether some guard depends on it."""
+    needed = np.zeros(tape.slots, bool)
+    needed[[guard.slot for guard in tape.guards]] = True
+    first = tape.first_result
+    last = int(np.flatnonzero(needed)[-1]) + 1 - first if tape.guards else 0
+    if last > 0:
+        wanted = needed.tolist()
+        operands = tape.code[:last, 1:].tolist()
+        for number in range(last - 1, -1, -1):
+            if wanted[first + number]:
+                a, b = operands[number]
+                wanted[a] = wanted[b] = True
+        needed = np.array(wanted)
+    return needed[first:]
 
 
 def _shared_first(

@@ -3,8 +3,9 @@
 From a row's `vector` expression, or else its `primal`, this module emits a loop
 that takes as many numbers at once as the processor does. Functions in `vector` are
 called in the GNU C library's vector form (libmvec): about half a nanosecond an
-element, within 4 units in the last place. A loop has the signature of a ufunc's
-inner loop, so a kernel runs either by its address alike.
+element, within 4 units in the last place (but for sin and cos of arguments beyond
+10**12 that are nearly 0: right to 27 decimal places). A loop has the signature of a
+ufunc's inner loop, so a kernel runs either by its address alike.
 
 This is the only module that knows of libmvec. Where there is none, or not that
 function, or where a row has no expression, lanes are run by the row's own ufunc; a
@@ -14,6 +15,7 @@ row without one calls the C library's plain functions, element by element.
 import ast
 import ctypes
 import functools
+import itertools
 import platform
 import threading
 from collections.abc import Iterable
@@ -86,6 +88,7 @@ def _engine() -> Any:
 
 
 _LOOPS: dict[int, int] = {}
+_NUMBERS = itertools.count()
 
 
 def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
@@ -105,7 +108,7 @@ def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
                 continue
             expression = ast.parse(text, mode="eval").body
             if _has_vector_forms(expression) or not has_double_loop(opcode):
-                names[opcode] = f"lanes_{row.name}"
+                names[opcode] = f"{row.name}.{next(_NUMBERS)}"
                 _loop(module, names[opcode], expression, row.arity, _form())
         if names:
             engine = _engine()

@@ -3,7 +3,6 @@
 import itertools
 import signal
 import threading
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -59,9 +58,7 @@ def arguments(leading=(), seed=0, which=(True, True, True, True)):
 
 _RECORDED = arguments(seed=99)
 SCALAR, ARRAY = (nt.record(f, *_RECORDED) for f in (scalar_function, array_function))
-TREE, ARRAY_TREE = (
-    nt.record(vectors_of(f), *_RECORDED) for f in (scalar_function, array_function)
-)
+TREE, ARRAY_TREE = (nt.record(vectors_of(f), *_RECORDED) for f in (scalar_function, array_function))
 
 
 def test_kinds():
@@ -107,13 +104,29 @@ ALL = (True, True, True, True)
 LEADING = [((5,), ALL), ((2, 3), ALL), ((2, 1, 3), ALL), ((5,), (False, False, True, False))]
 LEADING += [((4,), (True, False, False, False)), ((2, 2), (False, True, False, True))]
 
+
+class Told(list):
+    """A progress callable: the pairs that it was told."""
+
+    def __call__(self, done, total):
+        self.append((done, total))
+
+    def check(self):
+        assert len({total for _, total in self}) == 1
+        done = [done for done, _ in self]
+        assert all(a < b for a, b in itertools.pairwise(done))
+        assert self[-1][0] == self[-1][1]
+
+
 METHODS = {
     "value": lambda tape, *point, **options: tape(*point, **options),
     "gradient": lambda tape, *point, **options: tape.gradient(*point, **options),
     "gradient by all": lambda tape, *point, **options: tape.gradient(
         *point, argnums=(0, 1, 3), **options
     ),
-    "gradient by last": lambda tape, *point, **options: tape.gradient(*point, argnums=-1, **options),
+    "gradient by last": lambda tape, *point, **options: tape.gradient(
+        *point, argnums=-1, **options
+    ),
     "value_and_gradient": lambda tape, *point, **options: tape.value_and_gradient(
         *point, argnums=[3, 0], **options
     ),
@@ -202,7 +215,9 @@ def test_hvp(tape, many):
     found = tape.hvp(point, seed)
     assert found[2] is None  # the static argument
     assert_loop(found, (4,), single, rtol=1e-12)
-    out = tape.hvp(point, seed, out=flatten(found)[1].build(np.empty_like(a) for a in flatten(found)[0]))
+    out = tape.hvp(
+        point, seed, out=flatten(found)[1].build(np.empty_like(a) for a in flatten(found)[0])
+    )
     for one, other in zip(flatten(out)[0], flatten(found)[0]):
         assert_same_bits(one, other)
 
@@ -235,7 +250,9 @@ def test_adjoint_identity_at_many_points():
         seeds = [leaf for leaf in flatten(list(direction))[0] if not isinstance(leaf, int)]
 
         def dot(ones, others):
-            return sum((a * b).reshape(6, -1).sum(axis=1) for a, b in zip(ones, others, strict=True))
+            return sum(
+                (a * b).reshape(6, -1).sum(axis=1) for a, b in zip(ones, others, strict=True)
+            )
 
         np.testing.assert_allclose(dot(pushed, flatten(weights)[0]), dot(seeds, pulled), rtol=1e-12)
 
@@ -250,21 +267,23 @@ def seed_by_seed(monkeypatch):
 
 
 @pytest.mark.usefixtures("seed_by_seed")
-@pytest.mark.parametrize("name", ["jacobian", "jacobian forward", "jacobian reverse", "value_and_jacobian"])
+@pytest.mark.parametrize(
+    "name", ["jacobian", "jacobian forward", "jacobian reverse", "value_and_jacobian"]
+)
 @pytest.mark.parametrize(("leading", "which"), LEADING[1:4])
 def test_jacobians_seed_by_seed(name, leading, which):
     method = METHODS[name]
     for f in (scalar_function, array_function):
         for function in (f, vectors_of(f)):
             tape = nt.record(function, *_RECORDED)
-            point, shapes = arguments(leading, which=which), tape.signature.shapes
-            told = []
-            found = method(tape, *point, progress=lambda done, total: told.append((done, total)))
-            assert_loop(
-                found, leading, lambda i: method(tape, *at(list(point), shapes, leading, i))
-            )
-            assert told[-1][0] == told[-1][1]
-            assert [done for done, _ in told] == sorted(done for done, _ in told)
+            point, told = arguments(leading, which=which), Told()
+            found = method(tape, *point, progress=told)
+
+            def single(index, tape=tape, point=point):
+                return method(tape, *at(list(point), tape.signature.shapes, leading, index))
+
+            assert_loop(found, leading, single)
+            told.check()
 
 
 @pytest.mark.usefixtures("seed_by_seed")
@@ -280,9 +299,9 @@ def test_seed_by_seed_into_arrays_and_through_branches():
         np.testing.assert_allclose(out, [np.diag(2 * row) for row in x], rtol=1e-14)
         bad = x.copy()
         bad[5, 0] = -1.0
-        with pytest.raises(nt.BranchError, match="point 5 of the batch"):
+        with pytest.raises(nt.BranchError, match=r"point 5 of the batch"):
             tape.jacobian(bad, mode=mode)
-        with pytest.raises(nt.BranchError, match="point 5 of the batch"):
+        with pytest.raises(nt.BranchError, match=r"point 5 of the batch"):
             tape.value_and_jacobian(bad, mode=mode)
 
 
@@ -374,10 +393,10 @@ def test_out_may_not_overlap_the_arguments():
     tape = nt.record(lambda x: x * 2.0, np.ones(3))
     x = np.arange(30.0).reshape(10, 3)
     for out in (x, x[::-1]):
-        with pytest.raises(nt.InputError, match="memory an argument uses.*Pass a fresh one"):
+        with pytest.raises(nt.InputError, match=r"memory an argument uses.*Pass a fresh one"):
             tape(x, out=out)
     single = nt.record(lambda x: np.sum(x * x), np.ones(3))
-    with pytest.raises(nt.InputError, match="memory an argument uses"):
+    with pytest.raises(nt.InputError, match=r"memory an argument uses"):
         single.gradient(x[0], out=x[0])
     table = np.zeros((10, 6))  # side by side in one table is no overlap
     table[:, :3] = x
@@ -387,7 +406,7 @@ def test_out_may_not_overlap_the_arguments():
 
 def test_out_with_several_leading_axes_is_contiguous():
     tape = nt.record(lambda x: x * 2.0, np.ones(3))
-    with pytest.raises(nt.InputError, match="not contiguous.*Pass a fresh one"):
+    with pytest.raises(nt.InputError, match=r"not contiguous.*Pass a fresh one"):
         tape(np.ones((2, 5, 3)), out=np.empty((2, 5, 6))[:, :, ::2])
 
 
@@ -412,7 +431,7 @@ def test_blocks_from_iterators():
     assert_same_bits(next(found)[1], tape.jvp((x, a), (2 * x, a))[1])
     blocks = list(tape.vjp((x, a), iter([1.0, a])))
     assert_same_bits(blocks[1][1][0], tape.vjp((x, a), a)[1][0])
-    assert_same_bits(list(tape.hvp((iter([x]), a), (x, a)))[0][0], tape.hvp((x, a), (x, a))[0])
+    assert_same_bits(next(tape.hvp((iter([x]), a), (x, a)))[0], tape.hvp((x, a), (x, a))[0])
 
 
 def test_blocks_are_asked_for_one_at_a_time():
@@ -438,9 +457,9 @@ def test_iterators_of_unequal_length():
     for lengths in [(2, 3), (3, 2)]:
         found = tape(*(iter([np.ones(2)] * n) for n in lengths))
         assert len([next(found), next(found)]) == 2
-        with pytest.raises(nt.InputError, match="ended before another.*Check"):
+        with pytest.raises(nt.InputError, match=r"ended before another.*Check"):
             next(found)
-    with pytest.raises(nt.InputError, match="out=.*block by block.*Leave it out"):
+    with pytest.raises(nt.InputError, match=r"out=.*block by block.*Leave it out"):
         tape(iter([1.0]), 1.0, out=np.empty(1))
 
 
@@ -457,17 +476,11 @@ def many_chunks(monkeypatch):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_progress(threads):
     for tape in (SCALAR, ARRAY):
-        told = []
-        tape.gradient(
-            *arguments((300,)),
-            num_threads=threads,
-            progress=lambda done, total: told.append((done, total)),
-        )
+        told = Told()
+        tape.gradient(*arguments((2000,)), num_threads=threads, progress=told)
         assert len(told) > 3
-        assert {total for _, total in told} == {300}
-        done = [done for done, _ in told]
-        assert all(a < b for a, b in itertools.pairwise(done))
-        assert done[-1] == 300
+        assert told[-1] == (2000, 2000)
+        told.check()
 
 
 def test_a_bar(capsys):
@@ -499,17 +512,16 @@ def test_number_of_threads(monkeypatch):
 
     def note(done, total):
         used.add(threading.get_ident())
-        barrier.wait(10)
 
-    barrier = threading.Barrier(3)
-    SCALAR(*arguments((300,)), num_threads=3, progress=lambda d, t: used.add(threading.get_ident()))
+    point = arguments((3000,))
+    SCALAR(*point, num_threads=3, progress=note)
     assert 1 <= len(used) <= 3
     used.clear()
-    SCALAR(*arguments((300,)), num_threads=1, progress=lambda d, t: used.add(threading.get_ident()))
+    SCALAR(*point, num_threads=1, progress=note)
     assert used == {threading.get_ident()}
     monkeypatch.setenv("NUMTAPE_NUM_THREADS", "1")
     used.clear()
-    SCALAR(*arguments((300,)), progress=lambda d, t: used.add(threading.get_ident()))
+    SCALAR(*point, progress=note)
     assert used == {threading.get_ident()}
     monkeypatch.setenv("NUMTAPE_NUM_THREADS", "")  # as if not set
     assert batch_module.thread_count(None) >= 1
@@ -517,18 +529,25 @@ def test_number_of_threads(monkeypatch):
     assert batch_module.thread_count(None) == 7
     assert batch_module.thread_count(2) == 2  # the argument wins
     monkeypatch.setenv("NUMTAPE_NUM_THREADS", "many")
-    with pytest.raises(nt.InputError, match="NUMTAPE_NUM_THREADS='many'.*number of threads"):
+    with pytest.raises(nt.InputError, match=r"NUMTAPE_NUM_THREADS='many'.*number of threads"):
         SCALAR(*arguments((3,)))
     for wrong in (0, -1, True, 1.5, "x"):
         with pytest.raises(nt.InputError, match=f"num_threads={wrong!r}.*1 or more"):
             SCALAR(*arguments((3,)), num_threads=wrong)
 
 
+def assert_ended(before):
+    """No thread is left running; one interrupted at its very start may be about to end."""
+    for thread in set(threading.enumerate()) - before:
+        thread.join(60)
+    assert set(threading.enumerate()) == before
+
+
 @pytest.mark.usefixtures("many_chunks")
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("how", ["from progress", "by a signal"])
 def test_an_interruption_leaves_all_in_order(threads, how):
-    before, point = threading.active_count(), arguments((20_000,))
+    before, point = set(threading.enumerate()), arguments((20_000,))
     calls = []
 
     def interrupt(done, total):
@@ -540,8 +559,9 @@ def test_an_interruption_leaves_all_in_order(threads, how):
 
     with pytest.raises(KeyboardInterrupt):
         SCALAR(*point, num_threads=threads, progress=interrupt)
-    assert len(calls) < 1000  # of some 1500 chunks
-    assert threading.active_count() == before
+    if threads == 1 or how == "from progress":
+        assert len(calls) < 20  # of some 80 chunks
+    assert_ended(before)
     found = SCALAR(*point, num_threads=threads)
     assert_same_bits(found[:5], SCALAR(*arguments((20_000,)), num_threads=1)[:5])
 
@@ -551,7 +571,7 @@ def test_an_interruption_while_kernels_run():
     tape = nt.record(scalar_function, *arguments())
     point = arguments((400_000,))
     expected = tape(*point, num_threads=1)
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     def strike(number, frame):
         raise KeyboardInterrupt
@@ -568,7 +588,7 @@ def test_an_interruption_while_kernels_run():
                 struck += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            assert threading.active_count() == before
+            assert_ended(before)
         assert struck == 4
     finally:
         signal.signal(signal.SIGALRM, old)
@@ -620,7 +640,9 @@ def test_a_point_on_another_path_is_named():
         lambda x: tape.vjp((x,), 1.0),
     ]
     for call in calls:
-        with pytest.raises(nt.BranchError, match=r"point 6 of the batch: .*numtape\.vmap") as caught:
+        with pytest.raises(
+            nt.BranchError, match=r"point 6 of the batch: .*numtape\.vmap"
+        ) as caught:
             call(x)
         assert caught.value.point == 6
         assert caught.value.outcome == 0.0
@@ -637,13 +659,16 @@ def test_a_path_in_a_batch_is_that_of_a_single_point():
     for function in (np.sin, np.exp, np.tanh, np.log1p, lambda t: t**2.0, lambda t: t**1.7):
         for edge in edges[:30].tolist():
             limit = float(function(np.float64(edge)))
-            tape = nt.record(lambda t: t * (2.0 if function(t) > limit else 3.0), 3.0)
+
+            def f(t, function=function, limit=limit):
+                return t * (2.0 if function(t) > limit else 3.0)
+
+            tape = nt.record(f, 1.9)
             alone = np.array([_raises(tape, t) for t in x.tolist()])
-            first = int(np.flatnonzero(alone)[0])
             with pytest.raises(nt.BranchError) as caught:
                 tape(x)
-            assert caught.value.point == first
-            assert_same_bits(tape(x[~alone]), 2.0 * x[~alone])
+            assert caught.value.point == np.flatnonzero(alone)[0]
+            assert_same_bits(tape(x[~alone]), [f(t) for t in x[~alone]])
 
 
 def _raises(tape, x):
@@ -665,9 +690,8 @@ def test_no_points(leading):
         assert tape.gradient(*point, argnums=1).shape == (*leading, N)
         assert tape.hessian(*point, argnums=1).shape == (*leading, N, N)
         assert tape.jvp(point, point)[1].shape == leading
-        told = []
-        tape(*point, progress=lambda done, total: told.append(done))
-        assert sum(told) == 0
+        tape(*point, progress=(told := Told()))
+        assert told == []
 
 
 def test_leaves_without_elements():
@@ -712,5 +736,5 @@ def test_wrong_arguments(call, message):
 
 def test_a_gradient_of_no_scalar_function():
     for call in (TREE.gradient, TREE.value_and_gradient, TREE.hessian):
-        with pytest.raises(nt.OutputError, match="gradient is of a function that returns one"):
+        with pytest.raises(nt.OutputError, match=r"gradient is of a function that returns one"):
             call(*arguments((3,)))

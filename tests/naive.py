@@ -113,7 +113,8 @@ def evaluate_batch(tape: FlatTape, points) -> Batch:
     """The outputs at many points; the first guard that fails at each, and what it came to."""
     found = Batch(np.empty((len(points), len(tape.outputs))), [], [], [])
     for number, x in enumerate(points):
-        values = evaluate(tape, x)
+        with np.errstate(all="ignore"):
+            values = evaluate(tape, x)
         found.outputs[number] = values[tape.outputs]
         guard = failed_guard(tape, values)
         if guard >= 0:

@@ -73,7 +73,7 @@ class Points:
 
     def with_more(self, other: "Points") -> "Points":
         """These inputs and then others, at the same points."""
-        leading = np.broadcast_shapes(self.leading, other.leading)
+        leading = _broadcast([self.leading, other.leading], "arguments and seeds")
         mine, others = self._spread(leading), other._spread(leading)
         return Points(leading, mine.leaves + others.leaves, mine.varies + others.varies)
 
@@ -154,17 +154,21 @@ def _points(
                 "another tape for this shape"
             )
         axes.append(leaf.shape[: leaf.ndim - len(shape)])
+    leading = _broadcast(axes, what)
+    every = [
+        _flat(leaf, own, leading) if own else leaf for leaf, own in zip(leaves, axes, strict=True)
+    ]
+    return Points(leading, tuple(every), tuple(bool(own) for own in axes))
+
+
+def _broadcast(axes: Sequence[tuple[int, ...]], what: str) -> tuple[int, ...]:
     try:
-        leading = np.broadcast_shapes(*axes)
+        return np.broadcast_shapes(*axes)
     except ValueError:
         raise InputError(
             f"{what} have the leading axes {axes}, which do not fit each other: they count the "
             "points. Pass as many points everywhere; what all points share needs no leading axes"
         ) from None
-    every = [
-        _flat(leaf, own, leading) if own else leaf for leaf, own in zip(leaves, axes, strict=True)
-    ]
-    return Points(leading, tuple(every), tuple(bool(own) for own in axes))
 
 
 def _flat(

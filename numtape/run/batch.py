@@ -267,11 +267,14 @@ def _in_threads(
         serve()
     except BaseException as error:
         errors.append(error)
-    for thread in others:
-        while thread.is_alive():
-            try:
-                thread.join()
-            except BaseException as error:  # an interruption: they stop soon
-                errors.append(error)
+    ended = False
+    while not ended:
+        try:
+            for thread in others:
+                if thread.ident is not None:  # it was started
+                    thread.join()
+            ended = True
+        except BaseException as error:  # an interruption: they stop soon
+            errors.append(error)
     if errors:
         raise errors[0]

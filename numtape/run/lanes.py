@@ -76,9 +76,9 @@ class LanePlan(Plan):
     def _use_vector_maths(self) -> None:
         """Loops over lanes for all instructions, and products for squares written as powers.
 
-        What guards depend on is run by the loops of single points where vector maths would
-        round otherwise, so that a point takes the same path in a batch as alone. The
-        table of loops is there twice: with vector maths in the second half.
+        What guards depend on is run by loops that round as single points do, so that a
+        point takes the same path in a batch as alone. The table of loops is there twice:
+        with vector maths in the second half.
         """
         code, constants = self.tape.code, np.append(0.0, self.tape.constants)
         is_free = ~_guarded(self.tape)
@@ -88,10 +88,9 @@ class LanePlan(Plan):
         opcodes = np.where(is_square, OPCODE["square"], code[:, 0])
         second = len(self.loops)
         self.loops = np.concatenate([self.loops, self.loops])
-        for opcode, loop in lane_loops(np.unique(opcodes).tolist()).items():
-            self.loops[second + opcode, :2] = loop, 0
-            if ROWS[opcode].vector is None or self.loops[opcode, 0] == 0:
-                self.loops[opcode, :2] = loop, 0
+        for exact, used, half in ((True, ~is_free, 0), (False, is_free, second)):
+            for opcode, loop in lane_loops(np.unique(opcodes[used]).tolist(), exact).items():
+                self.loops[half + opcode, :2] = loop, 0
         places = self.placed_code[:, 0] >> 8
         self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
 

@@ -43,7 +43,10 @@ _BUILT_IN = ("abs", "copysign", "sqrt", "where")
 
 
 class Form(NamedTuple):
-    """How many elements this processor takes at once, and how libmvec marks functions for it."""
+    """How many elements this processor takes at once, and how libmvec marks functions for it.
+
+    Without a mark functions are the plain ones, called for one element after the other.
+    """
 
     width: int
     mark: str
@@ -87,48 +90,54 @@ def _engine() -> Any:
     return binding.create_mcjit_compiler(binding.parse_assembly(""), target)
 
 
-_LOOPS: dict[int, int] = {}
+_LOOPS: dict[tuple[int, bool], int] = {}
 _NUMBERS = itertools.count()
 
 
-def lane_loops(opcodes: Iterable[int]) -> dict[int, int]:
+def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
     """The addresses of loops over lanes, for those of some rows that can have one.
 
     A loop takes a multiple of `MULTIPLE` elements, operands with a step of 8 bytes
     or of 0, and writes a contiguous result. An element comes out the same
-    wherever it stands. Making a loop takes about a millisecond, once a process.
+    wherever it stands. Where `exact` is true, results are those of single points to
+    the bit. Making a loop takes about a millisecond, once a process.
     """
     with _LOCK:
-        wanted = sorted(set(opcodes) - set(_LOOPS))
+        wanted = sorted({(opcode, exact) for opcode in opcodes} - set(_LOOPS))
         module, names = ir.Module("lanes"), {}
-        for opcode in wanted:
-            row = ROWS[opcode]
-            text = row.vector or row.primal
+        for key in wanted:
+            row = ROWS[key[0]]
+            text = row.primal if exact else row.vector or row.primal
             if text is None:
                 continue
             expression = ast.parse(text, mode="eval").body
-            if _has_vector_forms(expression) or not has_double_loop(opcode):
-                names[opcode] = f"{row.name}.{next(_NUMBERS)}"
-                _loop(module, names[opcode], expression, row.arity, _form())
+            vectors = not exact and _has_vector_forms(expression)
+            if vectors or not _functions(expression) or not has_double_loop(key[0]):
+                names[key] = f"{row.name}.{next(_NUMBERS)}"
+                form = _form() if vectors else _form()._replace(mark="")
+                _loop(module, names[key], expression, row.arity, form)
         if names:
             engine = _engine()
             engine.add_module(binding.parse_assembly(str(module)))
             engine.finalize_object()
-        for opcode in wanted:
-            name = names.get(opcode)
-            _LOOPS[opcode] = engine.get_function_address(name) if name else 0
-        return {opcode: _LOOPS[opcode] for opcode in opcodes if _LOOPS[opcode]}
+        for key in wanted:
+            _LOOPS[key] = engine.get_function_address(names[key]) if key in names else 0
+        return {opcode: _LOOPS[opcode, exact] for opcode in opcodes if _LOOPS[opcode, exact]}
+
+
+def _functions(expression: ast.expr) -> set[tuple[str, int]]:
+    """The library's functions in an expression, with their numbers of operands."""
+    calls = [node for node in ast.walk(expression) if isinstance(node, ast.Call)]
+    names = {(ast.unparse(call.func), len(call.args)) for call in calls}
+    powers = {("pow", 2) for node in ast.walk(expression) if isinstance(node, ast.Pow)}
+    return {name for name in names | powers if name[0] not in _BUILT_IN}
 
 
 def _has_vector_forms(expression: ast.expr) -> bool:
     """Whether the library has all the functions in an expression."""
-    calls = [node for node in ast.walk(expression) if isinstance(node, ast.Call)]
-    names = {(ast.unparse(call.func), len(call.args)) for call in calls}
-    return all(name in _BUILT_IN or _has_vector_form(name, arity) for name, arity in names)
-
-
-def _has_vector_form(name: str, arity: int) -> bool:
-    return hasattr(_library(), _form().symbol(name, arity))
+    return all(
+        hasattr(_library(), _form().symbol(name, arity)) for name, arity in _functions(expression)
+    )
 
 
 def _loop(module: ir.Module, name: str, expression: ast.expr, arity: int, form: Form) -> None:
@@ -234,7 +243,7 @@ class _Emitter(ast.NodeVisitor):
             return self.builder.select(*arguments)
         if name in _BUILT_IN:
             symbol = f"llvm.{'fabs' if name == 'abs' else name}.v{self.form.width}f64"
-        elif _has_vector_form(name, len(arguments)):
+        elif self.form.mark:
             symbol = self.form.symbol(name, len(arguments))
         else:
             return self._call_for_each(name, arguments)

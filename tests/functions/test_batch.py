@@ -3,6 +3,7 @@
 import itertools
 import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -546,77 +547,6 @@ def assert_ended(before):
     for thread in left:
         thread.join(60)
     assert not any(thread.is_alive() for thread in left)
-
-
-@pytest.mark.usefixtures("many_chunks")
-@pytest.mark.parametrize("threads", [1, 3])
-def test_progress(threads):
-    for tape in (SCALAR, ARRAY):
-        told = Told()
-        tape.gradient(*arguments((2000,)), num_threads=threads, progress=told)
-        assert len(told) > 3
-        assert told[-1] == (2000, 2000)
-        told.check()
-
-
-def test_a_bar(capsys):
-    found = SCALAR(*arguments((300,)), progress=True)
-    assert_same_bits(found, SCALAR(*arguments((300,))))
-    assert "points" in capsys.readouterr().out
-
-
-def test_wrong_progress():
-    for wrong in ("yes", 1, None):
-        with pytest.raises(nt.InputError, match=f"progress={wrong!r}.*must be True for a bar"):
-            SCALAR(*arguments((3,)), progress=wrong)
-
-
-@pytest.mark.usefixtures("many_chunks")
-def test_threads_give_the_same_bits(monkeypatch):
-    point = arguments((500,))
-    for tape in (SCALAR, ARRAY):
-        one = tape.gradient(*point, num_threads=1)
-        for threads in (2, 5, 64, np.int64(3)):
-            found = tape.gradient(*point, num_threads=threads)
-            for a, b in zip(flatten(found)[0], flatten(one)[0]):
-                assert_same_bits(a, b)
-
-
-@pytest.mark.usefixtures("many_chunks")
-def test_number_of_threads(monkeypatch):
-    used = set()
-
-    def note(done, total):
-        used.add(threading.get_ident())
-
-    point = arguments((3000,))
-    SCALAR(*point, num_threads=3, progress=note)
-    assert 1 <= len(used) <= 3
-    used.clear()
-    SCALAR(*point, num_threads=1, progress=note)
-    assert used == {threading.get_ident()}
-    monkeypatch.setenv("NUMTAPE_NUM_THREADS", "1")
-    used.clear()
-    SCALAR(*point, progress=note)
-    assert used == {threading.get_ident()}
-    monkeypatch.setenv("NUMTAPE_NUM_THREADS", "")  # as if not set
-    assert batch_module.thread_count(None) >= 1
-    monkeypatch.setenv("NUMTAPE_NUM_THREADS", "7")
-    assert batch_module.thread_count(None) == 7
-    assert batch_module.thread_count(2) == 2  # the argument wins
-    monkeypatch.setenv("NUMTAPE_NUM_THREADS", "many")
-    with pytest.raises(nt.InputError, match=r"NUMTAPE_NUM_THREADS='many'.*number of threads"):
-        SCALAR(*arguments((3,)))
-    for wrong in (0, -1, True, 1.5, "x"):
-        with pytest.raises(nt.InputError, match=f"num_threads={wrong!r}.*1 or more"):
-            SCALAR(*arguments((3,)), num_threads=wrong)
-
-
-def assert_ended(before):
-    """No thread is left running; one interrupted at its very start may be about to end."""
-    for thread in set(threading.enumerate()) - before:
-        thread.join(60)
-    assert not [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
 
 
 @pytest.mark.usefixtures("many_chunks")

@@ -205,26 +205,37 @@ class Vectorized:
         out: Any,
     ) -> Any:
         """In blocks. Those of Dask arrays are counted along their first axes."""
-        shapes: list[tuple[int, ...] | None] = []
-        moved: list[Any] = []
-        is_lazy = [hasattr(leaf, "__dask_graph__") and hasattr(leaf, "shape") for leaf in leaves]
-        for leaf, axis, lazy in zip(leaves, axes, is_lazy, strict=True):
-            if axis is not None and (lazy or (any(is_lazy) and np.ndim(leaf) > 0)):
-                leaf = _moved(leaf, axis)
-                shapes.append(leaf.shape[1:])
-            else:
-                shapes.append(leaf.shape if lazy else None)
-            moved.append(leaf)
-        if any(is_lazy):
-            axes = [None if axis is None else 0 for axis in axes]
-        in_axes = structure.build(axes)
-        parts = (self._num_threads, self._progress)
-        call = Vectorized(self.__wrapped__, in_axes, self._out_axes, *parts)
+        is_array = [isinstance(getattr(leaf, "shape", None), tuple) for leaf in leaves]
+        is_lazy = [hasattr(leaf, "__dask_graph__") for leaf in leaves]
+        pairs = list(zip(is_lazy, is_array, strict=True))
+        by_arrays = any(is_lazy) and all(array for lazy, array in pairs if lazy)
+        shapes: list[tuple[int, ...] | None] = [None] * len(leaves)
+        leaves, axes = list(leaves), list(axes)
+        for k, (lazy, array) in enumerate(pairs):
+            axis = axes[k]
+            if by_arrays and array and axis is not None:
+                leaves[k], axes[k] = _moved(leaves[k], axis), 0
+                shapes[k] = leaves[k].shape[1:]
+            elif by_arrays and lazy:
+                shapes[k] = leaves[k].shape
+        in_axes, every = structure.build(axes), structure.build(leaves)
+        if named:
+            in_axes.pop()
+        place = 0 if by_arrays else self._out_axes
+        call = Vectorized(self.__wrapped__, in_axes, place, self._num_threads, self._progress)
         example = Vectorized(self.__wrapped__, in_axes, 0, 1, False)
-        every = structure.build(moved)
-        return in_blocks(
+        results = in_blocks(
             partial(_call, call, named), partial(_call, example, named), every, shapes, out
         )
+        if not by_arrays or not self._out_axes:
+            return results
+        return map_leaves(lambda leaf: _placed(leaf, self._out_axes), results)
+
+
+def _placed(leaf: Any, place: int) -> Any:
+    """An array with its first axis, which counts points, where out_axes wants it."""
+    _check_out_axis(place, leaf.ndim - 1)
+    return np.moveaxis(leaf, 0, place)
 
 
 def _call(function: Vectorized, named: bool, *arguments: Any) -> Any:

@@ -540,13 +540,14 @@ def test_number_of_threads(monkeypatch):
 def assert_ended(before):
     """No thread is left running.
 
-    One that was interrupted while it was being started may be about to end, or be listed
-    though it never ran.
+    One that was being started when the interruption came may still begin, and sees that
+    there is nothing to do.
     """
-    left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
-    for thread in left:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in left)
+    for _ in range(10_000):
+        if not any(thread.is_alive() for thread in set(threading.enumerate()) - before):
+            return
+        time.sleep(0.001)
+    raise AssertionError(f"left running: {set(threading.enumerate()) - before}")
 
 
 @pytest.mark.usefixtures("many_chunks")

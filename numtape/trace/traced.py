@@ -7,7 +7,7 @@ transposing, assigning) is done by NumPy on `slots` and `values` alike, and
 records nothing. Only arithmetic records.
 
 Here are the two classes and how operands of any type are lifted to slots. What
-NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions.py`.
+NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions`.
 """
 
 import linecache
@@ -38,7 +38,7 @@ __all__ = [
 
 _Values = npt.NDArray[Any]
 
-# Filled by `functions.py`: what to do for each NumPy function given a traced value;
+# Filled by `functions`: what to do for each NumPy function given a traced value;
 # a ufunc's method is found under (ufunc, name of the method).
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 

@@ -1,0 +1,85 @@
+"""What every module here uses: the registering decorator, and checks of options.
+
+NumPy's functions are registered by name, so that one a NumPy release does not
+have is passed over.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import UnsupportedError
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost
+
+__all__ = [
+    "axes_of",
+    "implements",
+    "is_kept",
+    "no_dtype",
+    "no_options",
+    "traced",
+    "traced_or_array",
+]
+
+
+def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what these of NumPy's do, ``"sum"`` or ``"linalg.norm"``."""
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            module, _, last = name.rpartition(".")
+            function = getattr(getattr(np, module) if module else np, last, None)
+            if function is not None:
+                NUMPY_FUNCTIONS[function] = implementation
+        return implementation
+
+    return register
+
+
+def traced(operand: Any) -> Any:
+    """An operand, a list of traced scalars for example, as a traced value."""
+    return as_traced(innermost(operand), operand)
+
+
+def traced_or_array(operand: Any) -> Any:
+    """A traced value as it is, anything else as an array."""
+    return operand if isinstance(operand, Traced) else np.asarray(operand)
+
+
+def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
+    """The axes that `axis` names, in order, counted from the first."""
+    if axis is None:
+        return tuple(range(rank))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(sorted(np.lib.array_utils.normalize_axis_index(int(a), rank) for a in axes))
+
+
+def is_kept(keepdims: Any) -> bool:
+    """Whether `keepdims` was given, and true."""
+    return keepdims is not np._NoValue and bool(keepdims)
+
+
+def no_dtype(dtype: Any) -> None:
+    """Refuse any dtype but float64."""
+    if dtype is not None and np.dtype(dtype) != np.float64:
+        raise UnsupportedError(
+            f"dtype={dtype!r} was asked for, of a traced value at {user_location()}: numtape "
+            "computes in float64. Leave dtype out, or convert outside the recorded function"
+        )
+
+
+def no_options(function: str, **options: Any) -> None:
+    """Refuse options that have no rule, unless they have their default value."""
+    for name, value in options.items():
+        if (
+            value is not np._NoValue
+            and value is not None
+            and not (name == "where" and value is True)
+        ):
+            raise UnsupportedError(
+                f"np.{function}(..., {name}={value!r}) of a traced value at {user_location()}: "
+                f"numtape has no rule for {name}. Select or combine the elements before, for "
+                "example with np.where"
+            )

@@ -30,10 +30,15 @@ from numtape.ops.structured import (
     ACCUMULATE,
     INITIAL,
     MAP,
+    ORDER,
+    ORDER_OPCODES,
     PRODUCT,
     PRODUCT_OPCODE,
     REDUCE,
     SCATTER,
+    SEARCH,
+    SPREAD,
+    TAKE,
 )
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
@@ -78,6 +83,7 @@ class Recorder:
     """
 
     __slots__ = (
+        "_bounds",
         "_constant_count",
         "_constant_parts",
         "_constants",
@@ -113,6 +119,7 @@ class Recorder:
         self.lines: list[Location] = []
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
+        self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below
         self._constant_parts: list[npt.NDArray[np.float64]] = []
         self._constant_count = 0
 
@@ -282,6 +289,58 @@ class Recorder:
         return self._vector(
             VectorInstruction(SCATTER, 0, flat.shape, (view,), (size,), (), targets.ravel())
         )
+
+    # places found during the run
+
+    def order(self, operand: Slots, kind: str = "quicksort") -> Slots:
+        """Record, for each row of a matrix, the places of its elements in ascending order."""
+        view = self._affine_view(operand)
+        if operand.shape[-1] > 1 and view.strides[-1] != 1:
+            view = view_of(self.copy(operand))
+        opcode = ORDER_OPCODES[kind]
+        slots = self._vector(
+            VectorInstruction(ORDER, opcode, operand.shape, (view,), operand.shape)
+        )
+        self.note_bound(slots, operand.shape[-1])
+        return slots
+
+    def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
+        """Record how many of ascending numbers are below each point (or, to the right, equal)."""
+        views = (self._affine_view(numbers), self._affine_view(points))
+        slots = self._vector(
+            VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
+        )
+        self.note_bound(slots, numbers.size + 1)
+        return slots
+
+    def take(self, source: Slots, places: Slots) -> Slots:
+        """Record the elements of each row of a matrix at places given by slots.
+
+        Places count from the end where they are negative. A run does not check
+        them (what is outside reads the first element): record a guard for that.
+        """
+        shape = (*source.shape, places.shape[1])
+        views = (self._affine_view(source), self._affine_view(places))
+        return self._vector(VectorInstruction(TAKE, 0, shape, views, places.shape))
+
+    def spread(self, elements: Slots, places: Slots, size: int) -> Slots:
+        """Record, for each row, `size` sums: of the elements at equal places. See `take`."""
+        shape = (*elements.shape, size)
+        views = (self._affine_view(elements), self._affine_view(places))
+        result = (shape[0], size)
+        return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
+
+    def note_bound(self, slots: Slots, bound: int) -> None:
+        """Note that slots that follow one another hold whole numbers from 0 to below `bound`."""
+        if slots.size:
+            self._bounds.append((slots.item(0), slots.item(-1), bound))
+
+    def is_below(self, slots: Slots, bound: int) -> bool:
+        """Whether slots are known to hold whole numbers from 0 to below `bound`."""
+        if not slots.size:
+            return True
+        low, high = int(slots.min()), int(slots.max())
+        return any(a <= low and high <= b and n <= bound for a, b, n in self._bounds)
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size

@@ -7,13 +7,20 @@ modules raises, naming itself (see `Traced.__array_function__`).
 """
 
 from numtape.trace.functions import (  # noqa: F401 (they register what they define)
+    calculus,
     creation,
+    einsum,
+    indexing,
     methods,
+    norms,
     numeric,
+    order,
+    polynomials,
     products,
     reductions,
     selection,
     shapes,
+    ufunc_methods,
 )
 
 __all__: list[str] = []

@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
-from numtape.trace.recorder import user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost
+from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost, lift, wrap
 
 __all__ = [
     "axes_of",
+    "constants_of",
     "implements",
     "is_kept",
+    "move",
     "no_dtype",
     "no_options",
+    "refuses",
     "traced",
     "traced_or_array",
 ]
@@ -36,6 +39,40 @@ def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
         return implementation
 
     return register
+
+
+def refuses(reason: str, *names: str) -> None:
+    """Register functions that have no rule, with the reason or the nearest supported way."""
+    for name in names:
+
+        def refusal(*arguments: Any, _name: str = name, **options: Any) -> Any:
+            raise UnsupportedError(
+                f"np.{_name} was called with a traced value at {user_location()}, and numtape has "
+                f"no rule for it: {reason}"
+            )
+
+        implements(name)(refusal)
+
+
+def move(function: Callable[..., Any], *operands: Any) -> Any:
+    """Apply `function`, which only moves elements, to the operands' slots and to their values.
+
+    What it returns, an array or a list or tuple of them, is wrapped.
+    """
+    recorder = innermost(*operands)
+    lifted = [lift(recorder, operand) for operand in operands]
+    slots = function(*(np.asarray(slots) for slots, _ in lifted))
+    values = function(*(np.asarray(values) for _, values in lifted))
+    if isinstance(slots, list | tuple):
+        pairs = zip(slots, values, strict=True)
+        return type(slots)(wrap(recorder, *pair) for pair in pairs)
+    return wrap(recorder, slots, values)
+
+
+def constants_of(recorder: Recorder, values: Any) -> Any:
+    """A traced array of constants that may be assigned to."""
+    floats = np.array(values, np.float64)
+    return wrap(recorder, recorder.constant_array(floats).copy(), floats)
 
 
 def traced(operand: Any) -> Any:

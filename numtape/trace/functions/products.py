@@ -1,16 +1,17 @@
-"""Products of vectors and matrices."""
+"""Products of vectors, matrices and arrays of any rank; see `einsum.py` for `np.einsum`."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.table import ROWS, load_ufunc
-from numtape.trace.functions.common import implements, no_options, traced_or_array
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, innermost, lift, wrap
+from numtape.trace.functions.common import constants_of, implements, no_options, traced_or_array
+from numtape.trace.traced import Traced, as_traced, innermost, lift, wrap
 
 __all__: list[str] = []
+
+# A convolution with at most so many weights is a sum of shifted arrays.
+_FEW_WEIGHTS = 32
 
 
 def _product(left: Any, right: Any, values: Any) -> Any:
@@ -33,8 +34,29 @@ def _values(operand: Any) -> npt.NDArray[Any]:
 
 
 @implements("matmul")
-def _matmul(left: Any, right: Any) -> Any:
-    return _product(left, right, np.matmul(_values(left), _values(right)))
+def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
+    no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
+    return _product(x1, x2, np.matmul(_values(x1), _values(x2)))
+
+
+@implements("vecdot")
+def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
+    no_options("vecdot", axes=axes)
+    x1, x2 = (np.moveaxis(traced_or_array(x), axis, -1) for x in (x1, x2))
+    result = np.matmul(x1[..., None, :], x2[..., :, None])[..., 0, 0]
+    return np.expand_dims(result, axis) if keepdims else result
+
+
+@implements("matvec")
+def _matvec(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
+    no_options("matvec", axes=axes, axis=axis)
+    return np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0]
+
+
+@implements("vecmat")
+def _vecmat(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
+    no_options("vecmat", axes=axes, axis=axis)
+    return np.matmul(traced_or_array(x1)[..., None, :], x2)[..., 0, :]
 
 
 @implements("dot")
@@ -72,15 +94,99 @@ def _outer(a: Any, b: Any, out: Any = None) -> Any:
     return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
 
 
-def _ufunc_outer(ufunc: Any) -> Callable[[Any, Any], Any]:
-    def implementation(a: Any, b: Any) -> Any:
-        a, b = traced_or_array(a), traced_or_array(b)
-        return ufunc(np.reshape(a, np.shape(a) + (1,) * np.ndim(b)), b)
+@implements("tensordot")
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = traced_or_array(a), traced_or_array(b)
+    if np.ndim(axes) == 0:
+        count = int(axes)
+        axes = (range(a.ndim - count, a.ndim), range(count))
+    of_a, of_b = ([int(k) % x.ndim for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b)))
+    if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
+        raise ValueError(
+            f"np.tensordot: axes {of_a} of shape {a.shape} and axes {of_b} of shape {b.shape} "
+            "are of different lengths; give axes of equal lengths in the same order"
+        )
+    free_a = [k for k in range(a.ndim) if k not in of_a]
+    free_b = [k for k in range(b.ndim) if k not in of_b]
+    length = int(np.prod([a.shape[k] for k in of_a], dtype=np.int64))
+    shape = [*(a.shape[k] for k in free_a), *(b.shape[k] for k in free_b)]
+    rows = int(np.prod([a.shape[k] for k in free_a], dtype=np.int64))
+    columns = int(np.prod([b.shape[k] for k in free_b], dtype=np.int64))
+    left = np.reshape(np.transpose(a, (*free_a, *of_a)), (rows, length))
+    right = np.reshape(np.transpose(b, (*of_b, *free_b)), (length, columns))
+    return np.reshape(np.dot(left, right), shape)
 
-    return implementation
+
+@implements("kron")
+def _kron(a: Any, b: Any) -> Any:
+    a, b = traced_or_array(a), traced_or_array(b)
+    rank = max(a.ndim, b.ndim)
+    if rank == 0:
+        return np.multiply(a, b)
+    a, b = (np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))
+    odd, even = tuple(range(1, 2 * rank, 2)), tuple(range(0, 2 * rank, 2))
+    product = np.expand_dims(a, odd) * np.expand_dims(b, even)
+    return np.reshape(product, [m * n for m, n in zip(a.shape, b.shape, strict=True)])
 
 
-for _row in ROWS:
-    if _row.arity == 2 and _row.ufunc is not None and _row.ufunc.startswith("numpy."):
-        _ufunc = load_ufunc(_row.ufunc)
-        NUMPY_FUNCTIONS[(_ufunc, "outer")] = _ufunc_outer(_ufunc)
+@implements("cross")
+def _cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(traced_or_array(a), axisa, -1), np.moveaxis(traced_or_array(b), axisb, -1)
+    if (a.shape[-1], b.shape[-1]) not in ((2, 2), (2, 3), (3, 2), (3, 3)):
+        raise ValueError(
+            f"np.cross of vectors of {a.shape[-1]} and {b.shape[-1]} elements: they must have 2 "
+            "or 3"
+        )
+    a0, a1, b0, b1 = a[..., 0], a[..., 1], b[..., 0], b[..., 1]
+    last = a0 * b1 - a1 * b0
+    if a.shape[-1] == b.shape[-1] == 2:
+        return last
+    a2 = a[..., 2] if a.shape[-1] == 3 else np.zeros(a0.shape)
+    b2 = b[..., 2] if b.shape[-1] == 3 else np.zeros(b0.shape)
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, last], axis=axisc)
+
+
+@implements("convolve")
+def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    a, v = np.ravel(traced_or_array(a)), np.ravel(traced_or_array(v))
+    return np.correlate(a, v[::-1], mode) if len(a) >= len(v) else np.correlate(v, a[::-1], mode)
+
+
+@implements("correlate")
+def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = np.ravel(traced_or_array(a)), np.ravel(traced_or_array(v))
+    if not len(a) or not len(v):
+        raise ValueError("np.correlate of an empty array: both must have elements")
+    if len(v) > len(a):
+        return np.correlate(v, a, mode)[::-1]
+    n, k = len(a), len(v)
+    modes = {"valid": (0, 0), "same": (k // 2, (k - 1) // 2), "full": (k - 1, k - 1)}
+    if mode not in modes:
+        raise ValueError(f"np.correlate(..., mode={mode!r}): it must be one of {list(modes)}")
+    before, after = modes[mode]
+    recorder = innermost(a, v)
+    if k <= _FEW_WEIGHTS:
+        return _sum_of_shifts(recorder, a, v, before, n + before + after - k + 1)
+    padded = as_traced(recorder, np.pad(a, (before, after)) if before + after else a)
+    windows = np.lib.stride_tricks.sliding_window_view
+    # One copy, so that the windows are a view that steps evenly.
+    slots = recorder.copy(padded.slots) if before + after else padded.slots
+    windows = wrap(recorder, windows(slots, k), windows(padded.primals, k))
+    return np.matmul(windows, v)
+
+
+def _sum_of_shifts(recorder: Any, a: Any, v: Any, before: int, size: int) -> Any:
+    """``sum(v[j] * a[i + j - before] for j)`` for each i, where a is 0 outside of its ends."""
+    total = constants_of(recorder, np.zeros(size))
+    for j in range(len(v)):
+        first, last = max(0, before - j), min(size, len(a) + before - j)
+        part = v[j] * a[first + j - before : last + j - before]
+        if first == 0 and last == size:
+            total = total + part
+        else:
+            total[first:last] = total[first:last] + part
+    return total

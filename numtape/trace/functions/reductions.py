@@ -1,10 +1,11 @@
 """Sums, extremes, means and their like, along axes or running."""
 
+from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import (
     axes_of,
@@ -13,36 +14,66 @@ from numtape.trace.functions.common import (
     no_dtype,
     no_options,
     traced,
+    traced_or_array,
 )
-from numtape.trace.recorder import user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, as_floats, wrap
+from numtape.trace.traced import as_floats, as_integers, as_traced, innermost, wrap
 from numtape.trace.ufuncs import apply_row
 
-__all__: list[str] = []
+__all__ = ["accumulate_by", "reduce_by"]
+
+_IDENTITY = {"add": 0.0, "multiply": 1.0}
 
 
-def _reduce(name: str, array: Any, axis: Any, keepdims: bool) -> Any:
+def _given(option: Any) -> bool:
+    """Whether an option was given a value."""
+    return option is not None and option is not np._NoValue
+
+
+def _masks(where: Any) -> bool:
+    """Whether `where` leaves anything out."""
+    return _given(where) and where is not True
+
+
+def _reduced(
+    name: str, a: Any, axis: Any, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Any:
     """Reduce by the ufunc `name`; values by NumPy's own reduction."""
-    array = traced(array)
-    if name in ("add", "multiply"):
-        array = as_floats(array)
-    if array.ndim == 0:
-        return array
+    array = traced(a)
+    if array.dtype == bool and name in ("add", "multiply"):
+        array = as_integers(array)
+    if _masks(where):
+        start = initial if _given(initial) else _IDENTITY.get(name)
+        if start is None:
+            raise ValueError(
+                f"{name} with where= has no identity to put in place of what is left out: give "
+                "initial="
+            )
+        array = np.where(where, array, start)
     axes = axes_of(axis, array.ndim)
-    if array.size == 0 and name in ("maximum", "minimum"):
-        raise ValueError(
-            f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
-            "handle the empty case before"
-        )
-    values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=keepdims)
-    slots = array.recorder.reduce(name, array.slots, axes)
-    return wrap(array.recorder, slots.reshape(np.shape(values)), values)
+    empty = 0 in [array.shape[k] for k in axes]
+    if empty and name in ("maximum", "minimum"):
+        if not _given(initial):
+            raise ValueError(
+                f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
+                "handle the empty case before, or give initial="
+            )
+        shape = [1 if k in axes else n for k, n in enumerate(array.shape) if is_kept(keepdims)]
+        shape = shape or [n for k, n in enumerate(array.shape) if k not in axes]
+        return np.full_like(array, initial, shape=tuple(shape))
+    if array.ndim == 0 or not axes:
+        result = +array if array.dtype != bool else array
+    else:
+        kept = is_kept(keepdims)
+        values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)
+        slots = array.recorder.reduce(name, array.slots, axes)
+        result = wrap(array.recorder, slots.reshape(np.shape(values)), values)
+    return getattr(np, name)(initial, result) if _given(initial) else result
 
 
-def _reduction(name: str, function: Any, method: str) -> None:
-    ufunc = getattr(np, name)
+def _reduction(name: str, *functions: str) -> None:
     no_value: Any = np._NoValue
 
+    @implements(*functions)
     def implementation(
         a: Any,
         axis: Any = None,
@@ -52,60 +83,78 @@ def _reduction(name: str, function: Any, method: str) -> None:
         initial: Any = no_value,
         where: Any = no_value,
     ) -> Any:
-        no_options(method, out=out, initial=initial, where=where)
+        no_options(functions[0], out=out)
         no_dtype(dtype)
-        return _reduce(name, a, axis, is_kept(keepdims))
-
-    def ufunc_method(a: Any, axis: Any = 0, dtype: Any = None, keepdims: Any = False) -> Any:
-        no_dtype(dtype)
-        return _reduce(name, a, axis, is_kept(keepdims))
-
-    NUMPY_FUNCTIONS[function] = implementation
-    NUMPY_FUNCTIONS[(ufunc, "reduce")] = ufunc_method
+        return _reduced(name, a, axis, keepdims, initial, where)
 
 
-_reduction("add", np.sum, "sum")
-_reduction("multiply", np.prod, "prod")
+def _extreme(name: str, *functions: str) -> None:
+    no_value: Any = np._NoValue
 
-
-def _extreme(name: str, function: Any, method: str) -> None:
-    _reduction(name, function, method)
-    implementation = NUMPY_FUNCTIONS[function]
-
-    def without_dtype(
-        a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any
-    ) -> Any:
-        return implementation(a, axis, None, out, keepdims, **options)
-
-    NUMPY_FUNCTIONS[function] = without_dtype
-
-
-_extreme("maximum", np.max, "max")
-_extreme("minimum", np.min, "min")
-NUMPY_FUNCTIONS[np.amax] = NUMPY_FUNCTIONS[np.max]
-NUMPY_FUNCTIONS[np.amin] = NUMPY_FUNCTIONS[np.min]
-
-
-def _logical(name: str, function: Any) -> None:
+    @implements(*functions)
     def implementation(
-        a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue, **options: Any
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = no_value,
+        initial: Any = no_value,
+        where: Any = no_value,
     ) -> Any:
-        no_options(function.__name__, out=out, **options)
-        array = traced(a)
-        if array.dtype != bool:
-            array = array != 0.0
-        return _reduce(name, array, axis, is_kept(keepdims))
-
-    NUMPY_FUNCTIONS[function] = implementation
+        no_options(functions[0], out=out)
+        return _reduced(name, a, axis, keepdims, initial, where)
 
 
-_logical("maximum", np.any)
-_logical("minimum", np.all)
+_reduction("add", "sum")
+_reduction("multiply", "prod")
+_extreme("maximum", "max", "amax")
+_extreme("minimum", "min", "amin")
+
+
+def _logical(name: str, function: str, neutral: bool) -> None:
+    no_value: Any = np._NoValue
+
+    @implements(function)
+    def implementation(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = no_value,
+        *,
+        where: Any = no_value,
+    ) -> Any:
+        no_options(function, out=out)
+        array = _truths(traced(a))
+        initial = neutral if array.size == 0 or _masks(where) else None
+        return _reduced(name, array, axis, keepdims, initial, where)
+
+
+def _truths(array: Any) -> Any:
+    return array if array.dtype == bool else array != 0.0
+
+
+_logical("maximum", "any", False)
+_logical("minimum", "all", True)
+
+
+@implements("count_nonzero")
+def _count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    return np.sum(_truths(traced(a)), axis=axis, keepdims=keepdims)
+
+
+# means
 
 
 def _count(array: Any, axis: Any) -> int:
     """How many elements each mean is of."""
     return int(np.prod([array.shape[k] for k in axes_of(axis, array.ndim)], dtype=np.int64))
+
+
+def _total(array: Any, axis: Any, where: Any) -> Any:
+    """How many elements each mean is of, an array if `where` tells them."""
+    if not _masks(where):
+        return _count(array, axis)
+    chosen = np.broadcast_to(traced_or_array(where), array.shape)
+    return np.sum(1.0 * chosen, axis=axis, keepdims=True)
 
 
 @implements("mean")
@@ -118,11 +167,17 @@ def _mean(
     *,
     where: Any = np._NoValue,
 ) -> Any:
-    no_options("mean", out=out, where=where)
+    no_options("mean", out=out)
     no_dtype(dtype)
     array = as_floats(traced(a))
-    count = _count(array, axis)
-    return _reduce("add", array, axis, is_kept(keepdims)) / count
+    if _masks(where):
+        mean = _reduced("add", array, axis, True, where=where) / _total(array, axis, where)
+        return mean if is_kept(keepdims) else _without_axes(mean, axis)
+    return _reduced("add", array, axis, keepdims) / _count(array, axis)
+
+
+def _without_axes(array: Any, axis: Any) -> Any:
+    return np.squeeze(array, axes_of(axis, array.ndim))
 
 
 @implements("var")
@@ -138,14 +193,19 @@ def _var(
     mean: Any = np._NoValue,
     correction: Any = np._NoValue,
 ) -> Any:
-    no_options("var", out=out, where=where, mean=mean)
+    no_options("var", out=out)
     no_dtype(dtype)
     ddof = ddof if correction is np._NoValue else correction
     array = as_floats(traced(a))
-    count = _count(array, axis)
-    deviations = array - _reduce("add", array, axis, True) / count
-    squares = _reduce("add", deviations * deviations, axis, is_kept(keepdims))
-    return squares / max(count - ddof, 0)
+    total = _total(array, axis, where)
+    if mean is np._NoValue:
+        mean = _reduced("add", array, axis, True, where=where) / total
+    deviations = array - mean
+    squares = _reduced("add", deviations * deviations, axis, keepdims, where=where)
+    if _masks(where):
+        total = total if is_kept(keepdims) else _without_axes(total, axis)
+        return squares / np.maximum(total - ddof, 0)
+    return squares / max(total - ddof, 0)
 
 
 @implements("std")
@@ -154,35 +214,34 @@ def _std(a: Any, *arguments: Any, **options: Any) -> Any:
     return apply_row(ROWS[OPCODE["norm_root"]], (_var(a, *arguments, **options),))
 
 
-@implements("cumprod")
-def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    # One product after the other: rounds like NumPy, and is right where factors are 0.
-    no_options("cumprod", out=out)
-    no_dtype(dtype)
-    array = as_floats(traced(a))
-    if axis is None or array.ndim == 0:
-        array, axis = np.ravel(array), 0
-    factors = np.moveaxis(array, axis, 0)
-    products = [factors[k] for k in range(min(1, len(factors)))]
-    for k in range(1, len(factors)):
-        products.append(products[-1] * factors[k])
-    return np.stack(products, axis=axis) if products else array
-
-
-@implements("cumsum")
-def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    no_options("cumsum", out=out)
-    no_dtype(dtype)
-    array = as_floats(traced(a))
-    if axis is None or array.ndim == 0:
-        array, axis = np.ravel(array), 0
-    if array.size == 0:
-        return array
-    slots = array.recorder.accumulate("add", array.slots, axis)
-    return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
-
-
-NUMPY_FUNCTIONS[(np.add, "accumulate")] = lambda a, axis=0, dtype=None: _cumsum(a, axis, dtype)
+@implements("average")
+def _average(
+    a: Any,
+    axis: Any = None,
+    weights: Any = None,
+    returned: bool = False,
+    *,
+    keepdims: Any = np._NoValue,
+) -> Any:
+    array = as_floats(as_traced(innermost(a, weights), a))
+    if weights is None:
+        mean = np.mean(array, axis, keepdims=keepdims)
+        scale: Any = np.full_like(mean, _count(array, axis))
+        return (mean, scale) if returned else mean
+    weights = traced_or_array(weights)
+    if weights.shape != array.shape:
+        shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
+        if weights.shape != tuple(n for n in shape if n != 1) and weights.ndim != np.size(axis):
+            raise ValueError(
+                f"np.average: weights have shape {weights.shape}, which is neither that of the "
+                f"array, {array.shape}, nor that of its axis {axis}; give one of these"
+            )
+        if isinstance(axis, tuple):
+            weights = np.transpose(weights, np.argsort(axis))
+        weights = np.reshape(weights, shape)
+    scale = np.sum(np.broadcast_to(weights, array.shape), axis=axis, keepdims=is_kept(keepdims))
+    mean = np.sum(array * weights, axis=axis, keepdims=is_kept(keepdims)) / scale
+    return (mean, np.broadcast_to(scale, np.shape(mean))) if returned else mean
 
 
 @implements("ptp")
@@ -191,29 +250,248 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue)
     return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
 
-@implements("linalg.norm")
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
-    array = as_floats(traced(x))
-    root = ROWS[OPCODE["norm_root"]]
-    if axis is None and (ord is None or (ord == 2 and array.ndim == 1) or ord in ("f", "fro")):
-        flat = np.ravel(array)
-        result = apply_row(root, (np.dot(flat, flat),))
-        return np.reshape(result, (1,) * array.ndim) if keepdims else result
+@implements("trace")
+def _trace(
+    a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
+) -> Any:
+    no_options("trace", out=out)
+    no_dtype(dtype)
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1)
+
+
+@implements("cov")
+def _cov(
+    m: Any,
+    y: Any = None,
+    rowvar: bool = True,
+    bias: bool = False,
+    ddof: int | None = None,
+    fweights: Any = None,
+    aweights: Any = None,
+    *,
+    dtype: Any = None,
+) -> Any:
+    no_dtype(dtype)
+    rows = [np.atleast_2d(traced_or_array(each)) for each in (m, y) if each is not None]
+    rows = [each if rowvar or np.ndim(given) == 1 else each.T for each, given in zip(rows, (m, y))]
+    data = np.concatenate(rows) if len(rows) > 1 else rows[0]
+    weights = None if fweights is None else traced_or_array(fweights)
+    if aweights is not None:
+        weights = aweights if weights is None else weights * aweights
+    ddof = (0 if bias else 1) if ddof is None else ddof
+    if weights is None:
+        factor: Any = data.shape[1] - ddof
+    else:
+        total = np.sum(weights)
+        spread = total if aweights is None else np.sum(weights * aweights) / total
+        factor = total - ddof * (1 if aweights is None else spread)
+    deviations = data - np.average(data, axis=1, weights=weights)[:, None]
+    weighted = deviations if weights is None else deviations * weights
+    return np.squeeze(np.dot(deviations, weighted.T) * np.true_divide(1, factor))
+
+
+@implements("corrcoef")
+def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
+    covariance = np.cov(x, y, rowvar, dtype=dtype)
+    if np.ndim(covariance) == 0:
+        return covariance / covariance
+    deviation = np.sqrt(np.diag(covariance))
+    return np.clip(covariance / deviation[:, None] / deviation[None, :], -1, 1)
+
+
+# what leaves nan out
+
+
+def _filled(a: Any, value: float) -> tuple[Any, Any]:
+    """An array with its nan replaced, and where they were."""
+    array = as_floats(traced(a))
+    missing = np.isnan(array)
+    return np.where(missing, value, array), missing
+
+
+def _ignoring_nan(name: str, function: Callable[..., Any], value: float) -> None:
+    @implements(name)
+    def implementation(a: Any, *arguments: Any, **options: Any) -> Any:
+        filled, _ = _filled(a, value)
+        return function(filled, *arguments, **options)
+
+
+_ignoring_nan("nansum", np.sum, 0.0)
+_ignoring_nan("nanprod", np.prod, 1.0)
+_ignoring_nan("nancumsum", np.cumsum, 0.0)
+_ignoring_nan("nancumprod", np.cumprod, 1.0)
+
+
+def _nan_extreme(name: str, function: Callable[..., Any], value: float) -> None:
+    @implements(name)
+    def implementation(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = np._NoValue,
+        initial: Any = np._NoValue,
+        where: Any = np._NoValue,
+    ) -> Any:
+        no_options(name, out=out)
+        filled, missing = _filled(a, value)
+        options = {"keepdims": is_kept(keepdims), "initial": initial, "where": where}
+        result = function(filled, axis, **options)
+        if _given(initial):
+            return result
+        none = np.all(missing, axis=axis, keepdims=is_kept(keepdims), where=where)
+        return np.where(none, np.nan, result)
+
+
+_nan_extreme("nanmax", np.max, -np.inf)
+_nan_extreme("nanmin", np.min, np.inf)
+
+
+def _valid(missing: Any, where: Any) -> Any:
+    """Where elements are that count."""
+    valid = np.logical_not(missing)
+    return np.logical_and(valid, where) if _masks(where) else valid
+
+
+@implements("nanmean")
+def _nanmean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = np._NoValue,
+    *,
+    where: Any = np._NoValue,
+) -> Any:
+    no_options("nanmean", out=out)
+    no_dtype(dtype)
+    filled, missing = _filled(a, 0.0)
+    options = {"axis": axis, "keepdims": is_kept(keepdims), "where": where}
+    return np.sum(filled, **options) / np.sum(1.0 * np.logical_not(missing), **options)
+
+
+def _nan_spread(name: str, function: Callable[..., Any]) -> None:
+    @implements(name)
+    def implementation(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        ddof: float = 0,
+        keepdims: Any = np._NoValue,
+        *,
+        where: Any = np._NoValue,
+        mean: Any = np._NoValue,
+        correction: Any = np._NoValue,
+    ) -> Any:
+        no_options(name, out=out)
+        filled, missing = _filled(a, 0.0)
+        valid = _valid(missing, where)
+        options = {"keepdims": keepdims, "where": valid, "mean": mean, "correction": correction}
+        return function(filled, axis, dtype, ddof=ddof, **options)
+
+
+_nan_spread("nanvar", np.var)
+_nan_spread("nanstd", np.std)
+
+
+# running
+
+
+def _along(a: Any, axis: int | None) -> tuple[Any, int]:
+    """An array and the axis to run along; flattened for no axis."""
+    array = traced(a)
+    return (np.ravel(array), 0) if axis is None or array.ndim == 0 else (array, axis)
+
+
+@implements("cumprod")
+def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+    # One product after the other: rounds like NumPy, and is right where factors are 0.
+    no_options("cumprod", out=out)
+    no_dtype(dtype)
+    return accumulate_by(np.multiply, *_along(a, axis))
+
+
+@implements("cumsum")
+def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
+    no_options("cumsum", out=out)
+    no_dtype(dtype)
+    return accumulate_by(np.add, *_along(a, axis))
+
+
+def _cumulative(name: str, running: Callable[..., Any], start: float) -> None:
+    @implements(name)
+    def implementation(
+        x: Any,
+        /,
+        *,
+        axis: int | None = None,
+        dtype: Any = None,
+        out: Any = None,
+        include_initial: bool = False,
+    ) -> Any:
+        if axis is None and np.ndim(x) > 1:
+            raise ValueError(
+                f"np.{name} of an array of shape {np.shape(x)}: it has more than one axis, so say "
+                "which with axis="
+            )
+        axis = 0 if axis is None else axis
+        result = running(x, axis, dtype, out)
+        if include_initial:
+            shape = tuple(1 if k == axis % result.ndim else n for k, n in enumerate(result.shape))
+            result = np.concatenate([np.full(shape, start), result], axis)
+        return result
+
+
+_cumulative("cumulative_sum", _cumsum, 0.0)
+_cumulative("cumulative_prod", _cumprod, 1.0)
+
+
+# any ufunc of two operands
+
+_STRUCTURED = {np.add, np.multiply, np.maximum, np.minimum}
+_LOGICAL = {np.logical_and: np.all, np.logical_or: np.any}
+
+
+def reduce_by(
+    ufunc: Any,
+    array: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: bool = False,
+    initial: Any = np._NoValue,
+    where: Any = True,
+) -> Any:
+    """``ufunc.reduce``: an instruction for sums and their like, one after the other for others."""
+    no_dtype(dtype)
+    if ufunc in _STRUCTURED:
+        return _reduced(ufunc.__name__, array, axis, keepdims, initial, where)
+    if ufunc in _LOGICAL and not _given(initial):
+        return _LOGICAL[ufunc](array, axis=axis, keepdims=keepdims, where=where)
+    no_options(f"{ufunc.__name__}.reduce", where=where)
+    array = traced(array)
     axes = axes_of(axis, array.ndim)
-    if len(axes) == 1 or ord is None:
-        if ord is None or ord == 2:
-            return apply_row(root, (np.sum(array * array, axis=axes, keepdims=keepdims),))
-        if ord == 1:
-            return np.sum(abs(array), axis=axes, keepdims=keepdims)
-        if ord == np.inf:
-            return np.max(abs(array), axis=axes, keepdims=keepdims)
-        if ord == -np.inf:
-            return np.min(abs(array), axis=axes, keepdims=keepdims)
-        if isinstance(ord, int | float) and ord != 0:
-            powers = np.sum(abs(array) ** ord, axis=axes, keepdims=keepdims)
-            return powers ** (1.0 / ord)
-    raise UnsupportedError(
-        f"np.linalg.norm(x, ord={ord!r}, axis={axis!r}) of a traced value of shape {array.shape} "
-        f"at {user_location()}: numtape has no rule for this norm. Use the default, 1, 2, inf, "
-        "-inf or a power for vectors, and the default or 'fro' for matrices"
-    )
+    moved = np.moveaxis(array, axes, range(len(axes)))
+    rest = moved.shape[len(axes) :]
+    rows = list(np.reshape(moved, (-1, *rest)))
+    rows = [initial, *rows] if _given(initial) else rows
+    if not rows:
+        raise ValueError(f"{ufunc.__name__}.reduce of no elements: give initial=")
+    result = reduce(ufunc, rows)
+    return np.expand_dims(result, axes) if keepdims else result
+
+
+def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> Any:
+    """``ufunc.accumulate``: an instruction for running sums, one after the other for others."""
+    no_dtype(dtype)
+    array = traced(array)
+    array = as_integers(array) if array.dtype == bool else array
+    if array.size == 0:
+        return array
+    if ufunc is np.add:
+        slots = array.recorder.accumulate("add", array.slots, axis)
+        return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
+    rows = list(np.moveaxis(array, axis, 0))
+    for k in range(1, len(rows)):
+        rows[k] = ufunc(rows[k - 1], rows[k])
+    return np.stack(rows, axis=axis)

@@ -1,6 +1,7 @@
-"""Functions that only move elements.
+"""Functions that only move elements: nothing is recorded.
 
-NumPy's own function is applied to slots and values alike; nothing is recorded.
+NumPy's own function is applied to slots and values alike. Modes of `np.pad` that
+compute what they pad with are written with operations that are recorded.
 """
 
 from collections.abc import Callable
@@ -8,93 +9,103 @@ from typing import Any
 
 import numpy as np
 
-from numtape.trace.functions.common import implements, no_dtype, traced
-from numtape.trace.traced import NUMPY_FUNCTIONS, as_traced, innermost, lift, wrap
+from numtape.errors import UnsupportedError
+from numtape.trace.functions.common import implements, move, no_dtype, traced, traced_or_array
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import guarded, has_traced, wrap
 
 __all__: list[str] = []
 
 
-def _moves(function: Callable[..., Any]) -> None:
-    """Apply `function`, which only moves its first argument's elements, to slots and values."""
+def _moves(name: str) -> None:
+    """A function that moves its first argument's elements; the other arguments are plain."""
+    function = getattr(np, name, None)
+    if function is None:
+        return
 
+    @implements(name)
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
-        array = traced(array)
-        recorder = array.recorder
-        slots = function(array.slots, *arguments, **options)
-        values = function(np.asarray(array.primals), *arguments, **options)
-        if isinstance(slots, list | tuple):
-            return [wrap(recorder, s, v) for s, v in zip(slots, values, strict=True)]
-        return wrap(recorder, slots, values)
-
-    NUMPY_FUNCTIONS[function] = implementation
+        return move(lambda elements: function(elements, *arguments, **options), array)
 
 
-_MOVES: tuple[Any, ...] = (
-    *(np.reshape, np.ravel, np.transpose, np.swapaxes, np.moveaxis, np.rollaxis, np.expand_dims),
-    *(np.squeeze, np.broadcast_to, np.tile, np.repeat, np.roll, np.rot90, np.flip, np.fliplr),
-    *(np.flipud, np.diagonal, np.split, np.array_split, np.hsplit, np.vsplit, np.dsplit, np.take),
-    *(np.copy, np.delete, np.resize),
-)
-for _function in _MOVES:
-    _moves(_function)
+for _name in (
+    *("reshape", "ravel", "transpose", "permute_dims", "matrix_transpose", "swapaxes", "moveaxis"),
+    *("rollaxis", "expand_dims", "squeeze", "broadcast_to", "tile", "repeat", "roll", "rot90"),
+    *("flip", "fliplr", "flipud", "diagonal", "split", "array_split", "hsplit", "vsplit"),
+    *("dsplit", "unstack", "copy", "delete", "resize"),
+):
+    _moves(_name)
 
 
-def _joins(function: Callable[..., Any]) -> None:
-    """Apply `function`, which joins a sequence of arrays, to slots and values."""
+def _joins(name: str) -> None:
+    """A function that joins a sequence of arrays."""
+    function = getattr(np, name)
 
+    @implements(name)
     def implementation(arrays: Any, *arguments: Any, **options: Any) -> Any:
-        arrays = list(arrays)
         no_dtype(options.pop("dtype", None))
-        recorder = innermost(*arrays)
-        lifted = [lift(recorder, array) for array in arrays]
-        slots = function([np.asarray(slots) for slots, _ in lifted], *arguments, **options)
-        values = function([np.asarray(values) for _, values in lifted], *arguments, **options)
-        return wrap(recorder, slots, values)
-
-    NUMPY_FUNCTIONS[function] = implementation
+        return move(lambda *each: function(each, *arguments, **options), *arrays)
 
 
-_JOINS: tuple[Any, ...] = (
-    *(np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack),
-)
-for _function in _JOINS:
-    _joins(_function)
+for _name in ("concatenate", "stack", "hstack", "vstack", "dstack", "column_stack"):
+    _joins(_name)
+
+
+def _each(name: str) -> None:
+    """A function of several arrays, each of which is moved."""
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(*arrays: Any, **options: Any) -> Any:
+        return move(lambda *each: function(*each, **options), *arrays)
+
+
+for _name in ("atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "meshgrid"):
+    _each(_name)
+
+
+@implements("ix_")
+def _ix(*arrays: Any) -> Any:
+    arrays = tuple(
+        np.flatnonzero(array) if traced_or_array(array).dtype.kind == "b" else array
+        for array in arrays
+    )
+    return move(np.ix_, *arrays) if has_traced(*arrays) else np.ix_(*arrays)
 
 
 @implements("append")
-def _append(array: Any, values: Any, axis: int | None = None) -> Any:
-    if axis is None:
-        array, values = np.ravel(array), np.ravel(values)
-        axis = 0
-    return np.concatenate((array, values), axis=axis)
+def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
+    return move(lambda a, v: np.append(a, v, axis), arr, values)
 
 
-def _each(function: Callable[..., Any]) -> None:
-    """`np.atleast_1d` and its like: one array or several."""
-
-    def implementation(*arrays: Any) -> Any:
-        recorder = innermost(*arrays)
-        lifted = [lift(recorder, array) for array in arrays]
-        results = [wrap(recorder, function(s), function(np.asarray(v))) for s, v in lifted]
-        return results[0] if len(results) == 1 else results
-
-    NUMPY_FUNCTIONS[function] = implementation
+@implements("insert")
+def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    return move(lambda a, v: np.insert(a, obj, v, axis), arr, values)
 
 
-for _name in ("atleast_1d", "atleast_2d", "atleast_3d"):
-    _each(getattr(np, _name))
+@implements("block")
+def _block(arrays: Any) -> Any:
+    leaves: list[Any] = []
+
+    def numbered(nest: Any) -> Any:
+        if isinstance(nest, list):
+            return [numbered(part) for part in nest]
+        leaves.append(nest)
+        return len(leaves) - 1
+
+    nest = numbered(arrays)
+
+    def filled(nest: Any, parts: Any) -> Any:
+        return [filled(each, parts) for each in nest] if isinstance(nest, list) else parts[nest]
+
+    return move(lambda *parts: np.block(filled(nest, parts)), *leaves)
 
 
-@implements("broadcast_arrays")
-def _broadcast_arrays(*arrays: Any, subok: bool = False) -> Any:
-    shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
-    recorder = innermost(*arrays)
-    return tuple(np.broadcast_to(as_traced(recorder, array), shape) for array in arrays)
+def _with_zeros(name: str) -> None:
+    """Functions that put zeros beside the elements they move."""
+    function = getattr(np, name)
 
-
-def _with_zeros(function: Callable[..., Any]) -> None:
-    """Functions that put zeros beside the elements they move: `np.diag`, `np.tril`, `np.triu`."""
-
+    @implements(name)
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
         array = traced(array)
         # The null slot would do, but it may not be assigned to a tape's own constant.
@@ -103,8 +114,89 @@ def _with_zeros(function: Callable[..., Any]) -> None:
         slots = np.where(slots < 0, zero, slots)
         return wrap(array.recorder, slots, function(array.primals, *arguments, **options))
 
-    NUMPY_FUNCTIONS[function] = implementation
-
 
 for _name in ("diag", "diagflat", "tril", "triu"):
-    _with_zeros(getattr(np, _name))
+    _with_zeros(_name)
+
+
+@implements("trim_zeros")
+def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+    array = traced(filt)
+    is_kept = guarded(np.atleast_1d(array != 0.0))
+    key = [slice(None)] * is_kept.ndim
+    axes = range(is_kept.ndim) if axis is None else np.atleast_1d(axis)
+    for k in axes:
+        (kept,) = np.nonzero(is_kept.any(axis=tuple(j for j in range(is_kept.ndim) if j != k)))
+        first, last = (kept[0], kept[-1] + 1) if kept.size else (0, 0)
+        key[k] = slice(first if "f" in trim else 0, last if "b" in trim else None)
+    return array[tuple(key)]
+
+
+# padding
+
+
+@implements("pad")
+def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
+    if mode in ("edge", "wrap", "reflect", "symmetric") and (
+        options.get("reflect_type", "even") == "even"
+    ):
+        return move(lambda elements: np.pad(elements, pad_width, mode, **options), array)
+    rank = np.ndim(traced_or_array(array))
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(k, pad_width.get(k - rank, (0, 0))) for k in range(rank)]
+    widths = np.broadcast_to(np.asarray(pad_width, np.int64), (rank, 2)).tolist()
+    if mode in ("constant", "empty"):
+        values = options.get("constant_values", 0.0)
+        return _padded(array, widths, lambda part, axis, end, n: _pair(values, rank)[axis, end])
+    if mode == "linear_ramp":
+        values = options.get("end_values", 0.0)
+        return _padded(array, widths, lambda *edge: _ramp(_pair(values, rank), *edge))
+    if mode in ("maximum", "minimum", "mean", "median"):
+        statistic = {"maximum": np.max, "minimum": np.min}.get(mode) or getattr(np, mode)
+        length = options.get("stat_length")
+        return _padded(array, widths, lambda *edge: _statistic(statistic, length, rank, *edge))
+    raise UnsupportedError(
+        f"np.pad(..., mode={mode!r}) of a traced value at {user_location()}: numtape has no rule "
+        "for it. Use another mode (with reflect_type='even'), or write np.concatenate of the parts"
+    )
+
+
+def _padded(array: Any, widths: Any, padding: Callable[[Any, int, int, int], Any]) -> Any:
+    """Pad along one axis after the other with what ``padding(array, axis, end, width)`` gives."""
+    result = traced_or_array(array)
+    for axis, (before, after) in enumerate(widths):
+        parts = []
+        for end, width in ((0, before), (1, after)):
+            shape = (*result.shape[:axis], width, *result.shape[axis + 1 :])
+            parts.append(np.broadcast_to(padding(result, axis, end, width), shape))
+        result = np.concatenate([parts[0], result, parts[1]], axis)
+    return result
+
+
+def _pair(values: Any, rank: int) -> Any:
+    """Values given for all axes and ends, for each end or for each axis and end."""
+    return np.broadcast_to(traced_or_array(values), (rank, 2))
+
+
+def _edge(array: Any, axis: int, end: int, length: int) -> Any:
+    extent = array.shape[axis]
+    chosen = slice(0, length) if end == 0 else slice(extent - length, extent)
+    return array[(slice(None),) * axis + (chosen,)]
+
+
+def _ramp(values: Any, array: Any, axis: int, end: int, width: int) -> Any:
+    edge = _edge(array, axis, end, 1)
+    # Counted from the far end, for which NumPy computes it.
+    steps = np.arange(width).reshape((-1,) + (1,) * (array.ndim - axis - 1))
+    far = values[axis, end]
+    ramp = far + steps * ((edge - far) / max(width, 1))
+    return ramp if end == 0 else np.flip(ramp, axis)
+
+
+def _statistic(
+    statistic: Any, length: Any, rank: int, array: Any, axis: int, end: int, width: int
+) -> Any:
+    extent = array.shape[axis]
+    if length is not None:
+        extent = min(extent, int(np.broadcast_to(np.asarray(length), (rank, 2))[axis, end]))
+    return statistic(_edge(array, axis, end, extent), axis=axis, keepdims=True)

@@ -73,7 +73,10 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
     elif "float(" in source:
         remedy = "drop the float(...); for a constant copy, write numtape.stop_gradient(x)"
     elif "arange(" in source:
-        remedy = "write start + step * np.arange(n), or np.linspace(start, stop, n)"
+        remedy = (
+            "write np.arange(int(n)) for a count, which is guarded; else start + step * "
+            "np.arange(n), or np.linspace(start, stop, n)"
+        )
     elif "array(" in source:
         remedy = "drop the conversion, or convert without dtype: np.array([x, y])"
     else:
@@ -250,11 +253,26 @@ class TracedScalar(Traced):
         """Itself."""
         return self
 
-    copy = item
+    copy = tolist = item
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As an array of that shape."""
         return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
+
+    def astype(self, dtype: Any, **options: Any) -> Any:
+        """As a float64, an integer or a bool."""
+        return self.reshape(1).astype(dtype)[0]
+
+    def ravel(self, order: Any = "C") -> "TracedArray":
+        """As an array of one element."""
+        array: TracedArray = self.reshape(1)
+        return array
+
+    flatten = ravel
+
+    def transpose(self, *axes: Any) -> "TracedScalar":
+        """Itself."""
+        return self
 
 
 numbers.Real.register(TracedScalar)
@@ -518,7 +536,8 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
             "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
         )
-    if np.shape(result) != out.shape:
+    extents = zip(reversed(np.shape(result)), reversed(out.shape), strict=False)
+    if np.ndim(result) > out.ndim or any(a not in (1, b) for a, b in extents):
         raise ValueError(
             f"{name}(..., out=y) at {user_location()}: the result has shape {np.shape(result)} "
             f"and y has {out.shape}; give y the shape of the result"

@@ -49,7 +49,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     lifted = [lift(recorder, operand) for operand in operands]
     values = [values for _, values in lifted]
     if value is None:
-        value = value_of_row(row, _alike(row, operands, values))
+        value = _value(row, operands, values)
     slots = [slots for slots, _ in lifted]
     if all(array.ndim == 0 for array in slots):
         first, second = int(slots[0]), int(slots[1]) if len(slots) == 2 else 0
@@ -69,20 +69,22 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 # Rows of which integers give an integer, the same as of floats.
 _KEEP_INTEGERS = (
     *("add", "subtract", "multiply", "negative", "positive", "absolute", "square"),
-    *("maximum", "minimum", "sign"),
+    *("maximum", "minimum", "sign", "clip_low", "clip_high"),
 )
 
 
-def _alike(row: Row, operands: Sequence[Any], values: list[Any]) -> list[Any]:
-    """Values as integers, where all operands are integers and the result is; else as floats."""
+def _value(row: Row, operands: Sequence[Any], values: list[Any]) -> Any:
+    """The row's value: an integer where all operands are, and it keeps them; else a float."""
     kinds = [np.asarray(value).dtype.kind for value in values]
     if "i" not in kinds:
-        return values
+        return value_of_row(row, values)
     are_integers = all(np.asarray(_primal(operand)).dtype.kind in "iu" for operand in operands)
-    by_integer = row.name in ("floor_divide", "remainder") and np.all(values[-1])
-    if are_integers and (row.name in _KEEP_INTEGERS or (by_integer and kinds[-1] == "f")):
-        return [np.asarray(value).astype(np.int64)[()] for value in values]
-    return [np.asarray(value, np.float64)[()] for value in values]
+    # Of integers NumPy gives 0 where it divides by 0, and the kernels do not.
+    by_constant = row.name in ("floor_divide", "remainder") and kinds[-1] == "f"
+    if are_integers and (row.name in _KEEP_INTEGERS or (by_constant and np.all(values[-1]))):
+        whole = [np.asarray(value).astype(np.int64)[()] for value in values]
+        return np.asarray(value_of_row(row, whole)).astype(np.int64)
+    return value_of_row(row, [np.asarray(value, np.float64)[()] for value in values])
 
 
 def _primal(operand: Any) -> Any:

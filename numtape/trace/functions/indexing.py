@@ -29,7 +29,7 @@ from numtape.trace.traced import (
     wrap,
 )
 
-__all__ = ["add_at", "clipped", "rows_at", "take_along"]
+__all__ = ["add_at", "clipped", "places_of", "rows_at", "take_along"]
 
 
 def _is_place(key: Any) -> bool:
@@ -89,7 +89,7 @@ def add_at(terms: Any, places: Any, size: int) -> Any:
     return wrap(recorder, recorder.spread(slots[None], at[None], size)[0], sums)
 
 
-def _places_of(array: TracedArray, key: Any) -> Any:
+def places_of(array: TracedArray, key: Any) -> Any:
     """For an index with traced integers, the place of each chosen element in the flat array."""
     key = list(key) if isinstance(key, tuple) else [key]
     key = [
@@ -155,14 +155,14 @@ def _get(array: TracedArray, key: Any) -> Any:
         places = np.broadcast_to(np.ravel(np.atleast_1d(key)), (len(rows), np.size(key)))
         taken = np.reshape(rows_at(rows, places), (*array.shape[1:], *np.shape(key)))
         return np.moveaxis(taken, range(array.ndim - 1, taken.ndim), range(np.ndim(key)))
-    flat = _places_of(array, key)
+    flat = places_of(array, key)
     taken = rows_at(np.ravel(array)[None], np.reshape(flat, (1, -1)))
     return np.reshape(taken, np.shape(flat))[()] if np.shape(flat) else taken[0, 0]
 
 
 def _set(array: TracedArray, key: Any, value: Any) -> bool:
     """``array[key] = value`` for a key with traced integers; False if a place is met twice."""
-    flat = _places_of(array, key)
+    flat = places_of(array, key)
     shape, size = np.shape(flat), array.size
     flat = np.ravel(np.atleast_1d(flat))
     numbers = np.asarray(flat.primals)

@@ -399,7 +399,9 @@ def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     size = max(int(minlength), int(numbers.max()) + 1 if numbers.size else 0)
     if isinstance(places, Traced):
         # How long the result is, is fixed by the recording.
-        recorder.guard((np.max(places) == numbers.max()).slot, 1.0)
+        largest = np.max(places)
+        fits = largest < size if size == minlength else largest == size - 1
+        recorder.guard(fits.slot, 1.0)
         recorder.guard(np.all(places >= 0).slot, 1.0)
     terms = np.ones(numbers.size) if weights is None else as_traced(recorder, weights)
     sums = add_at(terms, as_traced(recorder, places), size)

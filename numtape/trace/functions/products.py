@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.trace.functions.common import constants_of, implements, no_options, traced_or_array
+from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.traced import Traced, as_traced, innermost, lift, wrap
 
 __all__: list[str] = []
 
-# A convolution with at most so many weights is a sum of shifted arrays.
-_FEW_WEIGHTS = 32
+# A convolution with at most so many weights is a sum of shifted arrays, whose derivatives
+# are as quick; with more it is a matrix product, which takes no longer to record.
+_FEW_WEIGHTS = 400
 
 
 def _product(left: Any, right: Any, values: Any) -> Any:
@@ -168,25 +169,20 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     if mode not in modes:
         raise ValueError(f"np.correlate(..., mode={mode!r}): it must be one of {list(modes)}")
     before, after = modes[mode]
-    recorder = innermost(a, v)
-    if k <= _FEW_WEIGHTS:
-        return _sum_of_shifts(recorder, a, v, before, n + before + after - k + 1)
-    padded = as_traced(recorder, np.pad(a, (before, after)) if before + after else a)
+    if k > _FEW_WEIGHTS:
+        return np.matmul(_windows(innermost(a, v), np.pad(a, (before, after)), k), v)
+    inside: Any = v[0] * a[: n - k + 1]
+    for j in range(1, k):
+        inside = inside + v[j] * a[j : n - k + 1 + j]
+    parts = [np.expand_dims(np.dot(v[i:], a[: k - i]), 0) for i in range(before, 0, -1)]
+    parts.append(inside)
+    parts += [np.expand_dims(np.dot(v[: k - i], a[n - k + i :]), 0) for i in range(1, after + 1)]
+    return np.concatenate(parts)
+
+
+def _windows(recorder: Any, array: Any, length: int) -> Any:
+    """Each run of so many elements as a row: a view that steps evenly, of one copy."""
+    array = as_traced(recorder, array)
     windows = np.lib.stride_tricks.sliding_window_view
-    # One copy, so that the windows are a view that steps evenly.
-    slots = recorder.copy(padded.slots) if before + after else padded.slots
-    windows = wrap(recorder, windows(slots, k), windows(padded.primals, k))
-    return np.matmul(windows, v)
-
-
-def _sum_of_shifts(recorder: Any, a: Any, v: Any, before: int, size: int) -> Any:
-    """``sum(v[j] * a[i + j - before] for j)`` for each i, where a is 0 outside of its ends."""
-    total = constants_of(recorder, np.zeros(size))
-    for j in range(len(v)):
-        first, last = max(0, before - j), min(size, len(a) + before - j)
-        part = v[j] * a[first + j - before : last + j - before]
-        if first == 0 and last == size:
-            total = total + part
-        else:
-            total[first:last] = total[first:last] + part
-    return total
+    slots = recorder.copy(array.slots)
+    return wrap(recorder, windows(slots, length), windows(array.primals, length))

@@ -9,9 +9,17 @@ import numpy as np
 
 from numtape.errors import TraceError
 from numtape.trace.functions.common import no_dtype, traced, traced_or_array
+from numtape.trace.functions.indexing import add_at, places_of
 from numtape.trace.functions.reductions import accumulate_by, reduce_by
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, TracedArray, as_traced, plain_key, wrap
+from numtape.trace.traced import (
+    NUMPY_FUNCTIONS,
+    TracedArray,
+    as_traced,
+    has_places,
+    plain_key,
+    wrap,
+)
 
 __all__: list[str] = []
 
@@ -50,6 +58,13 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
             f"{ufunc.__name__}.at(y, ...) at {user_location()}: y is a plain array, which cannot "
             "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
         )
+    if has_places(indices) and ufunc in (np.add, np.subtract):
+        flat = places_of(a, indices)
+        (terms,) = operands
+        terms = np.ravel(np.broadcast_to(as_traced(a.recorder, terms), np.shape(flat)))
+        sums = add_at(terms, np.ravel(np.atleast_1d(flat)), a.size)
+        a[...] = ufunc(a, np.reshape(sums, a.shape))
+        return
     indices = plain_key(indices)
     places = np.arange(a.size).reshape(a.shape)[indices]
     flat = a.flat

@@ -17,6 +17,7 @@ __all__ = [
     "axes_of",
     "constants_of",
     "implements",
+    "integers_of",
     "is_kept",
     "move",
     "no_dtype",
@@ -75,6 +76,11 @@ def constants_of(recorder: Recorder, values: Any) -> Any:
     return wrap(recorder, recorder.constant_array(floats).copy(), floats)
 
 
+def integers_of(recorder: Recorder, values: Any) -> Any:
+    """A traced array of integers that are constants."""
+    return wrap(recorder, recorder.constant_array(np.array(values, np.float64)).copy(), values)
+
+
 def traced(operand: Any) -> Any:
     """An operand, a list of traced scalars for example, as a traced value."""
     return as_traced(innermost(operand), operand)
@@ -87,7 +93,7 @@ def traced_or_array(operand: Any) -> Any:
 
 def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
     """The axes that `axis` names, in order, counted from the first."""
-    if axis is None:
+    if axis is None or (rank == 0 and axis in (0, -1)):
         return tuple(range(rank))
     axes = axis if isinstance(axis, tuple) else (axis,)
     return tuple(sorted(np.lib.array_utils.normalize_axis_index(int(a), rank) for a in axes))

@@ -157,7 +157,7 @@ def _isin(
     *,
     kind: Any = None,
 ) -> Any:
-    found = traced_or_array(element)[..., None] == np.ravel(traced_or_array(test_elements))
+    found = np.expand_dims(traced_or_array(element), -1) == np.ravel(traced_or_array(test_elements))
     found = np.any(found, axis=-1)
     return np.logical_not(found) if invert else found
 

@@ -13,6 +13,7 @@ from numtape.errors import UnsupportedError
 from numtape.trace.functions.common import (
     axes_of,
     implements,
+    integers_of,
     is_kept,
     no_options,
     traced,
@@ -31,7 +32,8 @@ def _last(a: Any, axis: Any) -> tuple[Any, Any]:
     axes = axes_of(axis, array.ndim)
     kept = [k for k in range(array.ndim) if k not in axes]
     shape = [array.shape[k] for k in kept]
-    return np.reshape(np.transpose(array, (*kept, *axes)), (*shape, -1)), axes
+    length = int(np.prod([array.shape[k] for k in axes], dtype=np.int64))
+    return np.reshape(np.transpose(array, (*kept, *axes)), (*shape, length)), axes
 
 
 # sorting
@@ -47,7 +49,7 @@ def _argsort(
     is_stable = stable or kind in ("stable", "mergesort")
     kind = "stable" if is_stable else "quicksort"
     if array.size == 0:
-        return np.argsort(array.primals, axis)
+        return integers_of(array.recorder, np.argsort(array.primals, axis))
     moved = np.moveaxis(array, axis, -1)
     rows = np.reshape(moved, (-1, moved.shape[-1]))
     slots = rows.recorder.order(rows.slots, kind).reshape(moved.shape)
@@ -61,8 +63,9 @@ def _sort(
     a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
     array = traced(a)
-    if axis is None or array.ndim == 0:
+    if axis is None:
         array, axis = np.ravel(array), 0
+    axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
     if array.size == 0:
         return array
     return take_along(array, _argsort(array, axis, kind, stable=stable), axis, checked=True)
@@ -118,8 +121,9 @@ def _position(name: str, extreme: Any, ignores_nan: bool) -> None:
         kept, shape = is_kept(keepdims), None
         if axis is None or array.ndim == 0:
             shape = (1,) * array.ndim if kept else ()
-            array, axis, kept = np.ravel(array), 0, False
-        if array.size == 0:
+            array, axis, kept = np.ravel(array), axis or 0, False
+        axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
+        if array.shape[axis] == 0:
             raise ValueError(f"{name} of no elements (shape {array.shape}): it has no position")
         if ignores_nan:
             worst = -np.inf if extreme is np.max else np.inf
@@ -131,7 +135,7 @@ def _position(name: str, extreme: Any, ignores_nan: bool) -> None:
         best = best | np.isnan(array)
         count = array.shape[axis]
         numbers = np.arange(count, dtype=np.float64).reshape(
-            [-1 if k == axis % array.ndim else 1 for k in range(array.ndim)]
+            [-1 if k == axis else 1 for k in range(array.ndim)]
         )
         first = np.min(np.where(best, numbers, float(count - 1)), axis=axis, keepdims=kept)
         places = wrap(first.recorder, first.slots, np.asarray(first.primals).astype(np.int64))
@@ -284,7 +288,7 @@ def _nan_quantile(a: Any, q: Any, axis: Any, keepdims: Any, between: Any) -> Any
     array, axes = _last(a, axis)
     n = array.shape[-1]
     shape, q = np.shape(q), np.ravel(traced_or_array(q))
-    if n == 0:
+    if array.size == 0:  # as NumPy has it, whatever the shape of q
         return _with_axes(np.mean(array, axis=-1), axes, keepdims)
     valid = np.logical_not(np.isnan(array))
     count = np.sum(1.0 * valid, axis=-1, keepdims=True)
@@ -341,7 +345,7 @@ def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any
     flat = np.ravel(np.atleast_1d(points))
     values = np.searchsorted(numbers.primals, points.primals, side)
     if not numbers.size or not flat.size:
-        return values
+        return integers_of(recorder, values)
     slots = recorder.search(numbers.slots, flat.slots, side == "right")
     return wrap(recorder, slots.reshape(points.shape), values)
 

@@ -93,4 +93,6 @@ def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # n
     for _ in range(1, len(x) if N is None else N):
         columns.append(columns[-1] * x)
     columns = columns[: len(x) if N is None else N]
+    if not columns:
+        return np.zeros_like(x, shape=(len(x), 0))
     return np.stack(columns if increasing else columns[::-1], axis=-1)

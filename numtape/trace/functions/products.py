@@ -151,15 +151,23 @@ def _cross(
     return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, last], axis=axisc)
 
 
+def _vectors(*operands: Any) -> list[Any]:
+    arrays = [traced_or_array(operand) for operand in operands]
+    for array in arrays:
+        if array.ndim > 1:
+            raise ValueError(f"np.convolve of an array of shape {array.shape}: give vectors")
+    return [np.ravel(array) for array in arrays]
+
+
 @implements("convolve")
 def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    a, v = np.ravel(traced_or_array(a)), np.ravel(traced_or_array(v))
+    a, v = _vectors(a, v)
     return np.correlate(a, v[::-1], mode) if len(a) >= len(v) else np.correlate(v, a[::-1], mode)
 
 
 @implements("correlate")
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
-    a, v = np.ravel(traced_or_array(a)), np.ravel(traced_or_array(v))
+    a, v = _vectors(a, v)
     if not len(a) or not len(v):
         raise ValueError("np.correlate of an empty array: both must have elements")
     if len(v) > len(a):

@@ -280,7 +280,7 @@ def _cov(
         weights = aweights if weights is None else weights * aweights
     ddof = (0 if bias else 1) if ddof is None else ddof
     if weights is None:
-        factor: Any = data.shape[1] - ddof
+        factor: Any = max(data.shape[1] - ddof, 0)
     else:
         total = np.sum(weights)
         spread = total if aweights is None else np.sum(weights * aweights) / total
@@ -400,7 +400,9 @@ _nan_spread("nanstd", np.std)
 def _along(a: Any, axis: int | None) -> tuple[Any, int]:
     """An array and the axis to run along; flattened for no axis."""
     array = traced(a)
-    return (np.ravel(array), 0) if axis is None or array.ndim == 0 else (array, axis)
+    if axis is None or array.ndim == 0:
+        array, axis = np.ravel(array), axis or 0
+    return array, np.lib.array_utils.normalize_axis_index(axis, array.ndim)
 
 
 @implements("cumprod")

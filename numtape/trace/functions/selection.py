@@ -180,7 +180,7 @@ def _mask(condition: Any) -> Any:
 
 @implements("nonzero")
 def _nonzero(a: Any) -> Any:
-    return np.nonzero(np.atleast_1d(_mask(a)))
+    return np.nonzero(_mask(a))
 
 
 @implements("flatnonzero")

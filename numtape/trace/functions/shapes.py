@@ -121,7 +121,7 @@ for _name in ("diag", "diagflat", "tril", "triu"):
 
 @implements("trim_zeros")
 def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
-    array = traced(filt)
+    array = np.atleast_1d(traced(filt))
     is_kept = guarded(np.atleast_1d(array != 0.0))
     key = [slice(None)] * is_kept.ndim
     axes = range(is_kept.ndim) if axis is None else np.atleast_1d(axis)

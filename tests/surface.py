@@ -535,6 +535,10 @@ EXAMPLES: dict[str, list[Case]] = {
     "polymul": [near(lambda p, q: np.polymul(p, q), (3,), (5,))],
     "polydiv": [near(lambda p, q: np.polydiv(p, q), (5,), (3,), low=0.5)],
     "poly": [near(lambda z: np.poly(z), (4,))],
+    "polyfit": [
+        near(lambda y: np.polyfit(np.arange(5.0), y, 2), (5,)),
+        near(lambda y: np.polyfit(np.arange(5.0), y, 1, w=[1, 2, 1, 2, 1]), (5, 2)),
+    ],
     "vander": [
         of(lambda x: np.vander(x, 4), (3,)),
         of(lambda x: np.vander(x, increasing=True), (3,)),
@@ -710,7 +714,6 @@ WITHOUT_RULE: dict[str, Any] = {
     "histogramdd": lambda x: np.histogramdd(x),
     "i0": lambda x: np.i0(x),
     "kaiser": lambda x: np.kaiser(3, x[0]),
-    "polyfit": lambda x: np.polyfit([1.0, 2.0, 3.0], x, 1),
     "roots": lambda x: np.roots(x),
 }
 
@@ -733,6 +736,10 @@ WITHOUT_DERIVATIVE: dict[str, Any] = {
     "right_shift": lambda x: np.right_shift(x, 1),
     "sort_complex": lambda x: np.sort_complex(x),
     "spacing": lambda x: np.spacing(x),
+    "save": lambda x: np.save("f", x),
+    "savetxt": lambda x: np.savetxt("f", x),
+    "savez": lambda x: np.savez("f", x),
+    "savez_compressed": lambda x: np.savez_compressed("f", x),
     "unpackbits": lambda x: np.unpackbits(x),
 }
 
@@ -753,8 +760,7 @@ NOT_NUMERIC = {
         busdaycalendar __array_namespace_info__""",
     "files, bytes and text": """
         base_repr binary_repr format_float_positional format_float_scientific from_dlpack
-        frombuffer fromfile fromregex fromstring genfromtxt load loadtxt save savetxt savez
-        savez_compressed""",
+        frombuffer fromfile fromregex fromstring genfromtxt load loadtxt""",
     "settings and documentation": """
         get_include get_printoptions getbufsize geterr geterrcall info printoptions
         set_printoptions setbufsize seterr seterrcall show_config show_runtime test""",

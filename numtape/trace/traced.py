@@ -146,6 +146,34 @@ class Traced:
         )
 
 
+class _Float64:
+    """The dtype of a traced float: float64, but that its `type` keeps a traced value as it is.
+
+    NumPy's `mean` and `var` convert by it what they computed of an object array.
+    """
+
+    dtype = np.dtype(np.float64)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dtype, name)
+
+    def type(self, value: Any) -> Any:
+        """The value, traced or not, as a float."""
+        return value if isinstance(value, Traced) else np.float64(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Float64) or bool(self.dtype == other)
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+    def __repr__(self) -> str:
+        return repr(self.dtype)
+
+
+_FLOAT64 = _Float64()
+
+
 class TracedScalar(Traced):
     """A float under trace.
 
@@ -180,9 +208,9 @@ class TracedScalar(Traced):
         return np.array(self.primal)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """float64, or bool for the outcome of a comparison."""
-        return np.dtype(bool if isinstance(self.primal, bool) else np.float64)
+        return np.dtype(bool) if isinstance(self.primal, bool) else _FLOAT64
 
     @property
     def T(self) -> "TracedScalar":  # noqa: N802 (NumPy's name)
@@ -224,13 +252,8 @@ class TracedScalar(Traced):
     def __ceil__(self) -> int:
         return self._rounded("ceil")
 
-    def __round__(self, digits: int | None = None) -> int:
-        if digits is not None:
-            raise UnsupportedError(
-                f"round(x, {digits}) of a traced value at {user_location()}: its derivative is 0 "
-                "almost everywhere. Round outside the recorded function, or use round(x)"
-            )
-        return self._rounded("rint")
+    def __round__(self, digits: int | None = None) -> Any:
+        return self._rounded("rint") if digits is None else np.round(self, digits)
 
     def __index__(self) -> int:
         if self.primal != int(self.primal):

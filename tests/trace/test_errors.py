@@ -151,10 +151,6 @@ def test_unsupported_norm():
     assert "fro" in message
 
 
-def test_round_to_digits():
-    assert "round(x)" in _message(lambda x: round(x[0], 2), nt.UnsupportedError)
-
-
 def test_adding_two_comparisons():
     message = _message(lambda x: (x[0] > 0) + (x[1] > 0), nt.UnsupportedError)
     assert "1.0 * (x < y)" in message

@@ -18,6 +18,7 @@ from numtape.trace.functions import (  # noqa: F401 (they register what they def
     polynomials,
     products,
     reductions,
+    refused,
     selection,
     shapes,
     ufunc_methods,

@@ -33,8 +33,9 @@ def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            module, _, last = name.rpartition(".")
-            function = getattr(getattr(np, module) if module else np, last, None)
+            function: Any = np
+            for part in name.split("."):
+                function = getattr(function, part, None)
             if function is not None:
                 NUMPY_FUNCTIONS[function] = implementation
         return implementation

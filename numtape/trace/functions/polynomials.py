@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
-from numtape.trace.functions.common import implements, traced, traced_or_array
+from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import has_traced
 
@@ -84,6 +84,32 @@ def _poly(seq_of_zeros: Any) -> Any:
     for k in range(len(zeros)):
         result = np.convolve(result, np.stack([1.0, -zeros[k]]))
     return result
+
+
+@implements("polyfit")
+def _polyfit(
+    x: Any,
+    y: Any,
+    deg: Any,
+    rcond: Any = None,
+    full: bool = False,
+    w: Any = None,
+    cov: Any = False,
+) -> Any:
+    no_options("polyfit", full=full or None, cov=cov or None)
+    x, y = traced_or_array(x), traced_or_array(y)
+    matrix = np.vander(x, int(deg) + 1)
+    if w is not None:
+        w = traced_or_array(w)
+        matrix = matrix * w[:, None]
+        y = y * (w[:, None] if y.ndim == 2 else w)
+    scale = np.sqrt(np.sum(matrix * matrix, axis=0))
+    rcond = len(x) * np.finfo(np.float64).eps if rcond is None else rcond
+    if has_traced(matrix):
+        coefficients = np.linalg.lstsq(matrix / scale, y, rcond)[0]
+    else:  # linear in y
+        coefficients = np.linalg.pinv(matrix / scale, rcond) @ y
+    return coefficients / (scale[:, None] if y.ndim == 2 else scale)
 
 
 @implements("vander")

@@ -191,6 +191,5 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 def _windows(recorder: Any, array: Any, length: int) -> Any:
     """Each run of so many elements as a row: a view that steps evenly, of one copy."""
     array = as_traced(recorder, array)
-    windows = np.lib.stride_tricks.sliding_window_view
-    slots = recorder.copy(array.slots)
-    return wrap(recorder, windows(slots, length), windows(array.primals, length))
+    once = wrap(recorder, recorder.copy(array.slots), array.primals)
+    return np.lib.stride_tricks.sliding_window_view(once, length)

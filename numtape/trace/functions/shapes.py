@@ -64,6 +64,14 @@ for _name in ("atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "mes
     _each(_name)
 
 
+@implements("lib.stride_tricks.sliding_window_view")
+def _sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Any:
+    windows = np.lib.stride_tricks.sliding_window_view
+    return move(lambda elements: windows(elements, window_shape, axis), x)
+
+
 @implements("ix_")
 def _ix(*arrays: Any) -> Any:
     arrays = tuple(

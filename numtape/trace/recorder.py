@@ -462,6 +462,16 @@ def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> boo
     return name != "add" or (each < 8 and len(extents) <= 1)
 
 
+def _steps_by_one(slots: Slots) -> bool:
+    """Whether slots follow one another; looked at in pieces that stay in the cache."""
+    piece = 1 << 15
+    for start in range(0, slots.size, piece):
+        part = slots[start : start + piece + 1]
+        if not (part[1:] - part[:-1] == 1).all():
+            return False
+    return True
+
+
 def _region(slot: int) -> int:
     return sum(slot >= base for base in (CAPTURES, CONSTANTS, RESULTS))
 
@@ -490,10 +500,9 @@ def view_of(slots: Slots) -> View:
         slots.flags.c_contiguous
         and last - first == slots.size - 1
         and _region(first) == _region(last)
+        and _steps_by_one(slots.reshape(-1))
     ):
-        flat = slots.reshape(-1)
-        if (flat[1:] - flat[:-1] == 1).all():
-            return View(first, contiguous_strides(slots.shape))
+        return View(first, contiguous_strides(slots.shape))
     # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
     core = slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)]
     strides = []

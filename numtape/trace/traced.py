@@ -418,6 +418,11 @@ class TracedArray(Traced):
     def __setitem__(self, key: Any, value: Any) -> None:
         if has_places(key) and self._set_at(self, key, value):
             return
+        if _is_mask_of(key, self) and np.ndim(value) == 0:
+            # One number where the mask is true: whatever the mask, nothing needs a guard.
+            mask = key.reshape(key.shape + (1,) * (self.ndim - key.ndim))
+            value = np.where(mask, value, self)
+            key = ...
         key = plain_key(key)
         slots, values = lift(self.recorder, value)
         if self.dtype.kind in "ib" and np.asarray(values).dtype.kind == "f":
@@ -716,6 +721,12 @@ def guarded(array: Any) -> _Values:
         guard(slot, float(value), location)
     values: _Values = array.primals
     return values
+
+
+def _is_mask_of(key: Any, array: TracedArray) -> bool:
+    """Whether an index is a traced mask of an array, or of its leading axes."""
+    is_mask = isinstance(key, TracedArray) and key.dtype == bool
+    return is_mask and key.shape == array.shape[: key.ndim]
 
 
 def has_places(key: Any) -> bool:

@@ -56,6 +56,11 @@ def _zeros(self: Any) -> Any:
     return np.zeros_like(self)
 
 
+def _matrix_transposed(self: Any) -> Any:
+    """With the last two axes exchanged."""
+    return np.matrix_transpose(self)
+
+
 def _bytes(self: Any) -> int:
     """As of an ndarray."""
     return int(self.size * 8)
@@ -74,7 +79,7 @@ for _name in ("conj", "conjugate"):
     setattr(Traced, _name, _itself)
 setattr(Traced, "real", property(_itself))  # noqa: B010 (mypy knows of no such attributes)
 setattr(Traced, "imag", property(_zeros))  # noqa: B010
-setattr(Traced, "mT", property(np.matrix_transpose))  # noqa: B010
+setattr(Traced, "mT", property(_matrix_transposed))  # noqa: B010
 setattr(Traced, "nbytes", property(_bytes))  # noqa: B010
 setattr(Traced, "itemsize", 8)  # noqa: B010
 _LOSES = (

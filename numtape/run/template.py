@@ -61,8 +61,11 @@ FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
 ZERO = 25  # always 0, which the compiler does not know
-PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 * the result's place, a, b
-HANDLE_SIZE = 27
+PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 (512 for lanes) * result's place, a, b
+LANES = 27  # how many points are run at once
+UNIFORMS = 28  # places below this hold one value for all lanes
+LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
+HANDLE_SIZE = 30
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -726,6 +729,129 @@ def run_vector(h, at, r):
         run_spread(h, words, at, r)
 
 
+# Lanes: many points at once. The memory is laid out place by place, the lanes of a
+# place side by side, so an instruction is one call of a loop over lanes, and every
+# operation has one (see `vector_maths.py`). Places below UNIFORMS (constants, and
+# inputs that all points share) hold one value, which loops read with a step of 0.
+
+
+@kernel
+def run_lanes(handle, width):
+    """Run the scalar instructions of a tape for `width` lanes, a multiple of 8."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    code = int32_array(h[PLACED_CODE], (h[INSTRUCTIONS], 3))
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    # In variables, because a write to the frame might change the handle for all the
+    # compiler knows.
+    values = h[VALUES]
+    uniforms = h[UNIFORMS]
+    apart = 8 * h[LANES]
+    first = h[LANE_VALUES] - uniforms * apart
+    pointers = h[FRAME] + 8 * FRAME_MANY
+    counts = h[FRAME] + 8 * FRAME_MANY_COUNTS
+    steps = h[FRAME] + 8 * FRAME_MANY_STEPS
+    for i in range(h[INSTRUCTIONS]):
+        opcode = np.int64(code[i, 0] & 511)
+        arity = loops[opcode, 2]
+        for operand in range(arity):
+            place = np.int64(code[i, 1 + operand])
+            if place >= uniforms:
+                frame[FRAME_MANY + operand] = first + place * apart
+                frame[FRAME_MANY_STEPS + operand] = 8
+            else:
+                frame[FRAME_MANY + operand] = values + 8 * place
+                frame[FRAME_MANY_STEPS + operand] = 0
+        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 9) * apart
+        frame[FRAME_MANY_STEPS + arity] = 8
+        frame[FRAME_MANY_COUNTS] = width
+        run_loop(loops[opcode, 0], loops[opcode, 1], pointers, counts, steps)
+
+
+@kernel
+def lane_address(h, place):
+    """Where the lanes of a place start."""
+    return h[LANE_VALUES] + (place - h[UNIFORMS]) * 8 * h[LANES]
+
+
+@kernel
+def load_lanes(h, inputs, sources, start, count, width):
+    """Copy points into the lanes of the inputs that vary; lanes too many repeat the last point.
+
+    `inputs` has for each of them its place, the address at point 0, and the bytes
+    to the next point. `sources` lists the points' numbers; where it is empty they
+    are counted up.
+    """
+    for i in range(inputs.shape[0]):
+        lanes = float64_array(lane_address(h, inputs[i, 0]), (width,))
+        address = inputs[i, 1]
+        step = inputs[i, 2]
+        if sources.size == 0:
+            address += start * step
+            for lane in range(count):
+                lanes[lane] = float64_array(address, (1,))[0]
+                address += step
+        else:
+            for lane in range(count):
+                lanes[lane] = float64_array(address + sources[start + lane] * step, (1,))[0]
+        for lane in range(count, width):
+            lanes[lane] = lanes[count - 1]
+
+
+@kernel
+def store_lanes(h, outputs, targets, start, count):
+    """Copy the outputs' lanes out.
+
+    `outputs` has for each its place, the address at point 0, and the bytes to the
+    next point; `targets` is like `sources` of `load_lanes`.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    for i in range(outputs.shape[0]):
+        place = outputs[i, 0]
+        address = outputs[i, 1]
+        step = outputs[i, 2]
+        lanes = v[place : place + 1]
+        stride = 0
+        if place >= h[UNIFORMS]:
+            lanes = float64_array(lane_address(h, place), (count,))
+            stride = 1
+        if targets.size == 0:
+            address += start * step
+            for lane in range(count):
+                float64_array(address, (1,))[0] = lanes[lane * stride]
+                address += step
+        else:
+            for lane in range(count):
+                target = address + targets[start + lane] * step
+                float64_array(target, (1,))[0] = lanes[lane * stride]
+
+
+@kernel
+def check_lanes(h, count, failed, outcomes):
+    """For each lane the first guard that does not hold, or -1, and what it came to.
+
+    Returns how many lanes have one.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    places = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
+    wanted = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
+    failed[:] = -1
+    failures = 0
+    for guard in range(h[GUARDS]):
+        lanes = v[places[guard] : places[guard] + 1]
+        stride = 0
+        if places[guard] >= h[UNIFORMS]:
+            lanes = float64_array(lane_address(h, places[guard]), (count,))
+            stride = 1
+        for lane in range(count):
+            value = lanes[lane * stride]
+            if value != wanted[guard] and failed[lane] < 0:
+                failed[lane] = guard
+                outcomes[lane] = value
+                failures += 1
+    return failures
+
+
 # What a workspace calls. Points, seeds and results are contiguous float64.
 
 
@@ -752,6 +878,58 @@ def evaluate_mixed(handle, x, y):
             run_vector(h, segments[s, 3], segments[s, 2])
     store_outputs(h, y)
     return check_guards(h)
+
+
+@kernel
+def evaluate_lanes(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
+    """Evaluate a tape of scalar instructions at the points `first` to `stop`, by lanes.
+
+    See `load_lanes` and `store_lanes` for the tables, and `check_lanes` for `failed`
+    and `outcomes`, which have an entry for each of these points, or none where the
+    guards are not to be looked at. Returns how many points failed.
+    """
+    h = int64_array(handle, (HANDLE_SIZE,))
+    failures = 0
+    for start in range(first, stop, h[LANES]):
+        count = min(h[LANES], stop - start)
+        width = (count + 7) // 8 * 8
+        load_lanes(h, inputs, sources, start, count, width)
+        run_lanes(handle, width)
+        store_lanes(h, outputs, targets, start, count)
+        if failed.size != 0:
+            begin = start - first
+            end = begin + count
+            failures += check_lanes(h, count, failed[begin:end], outcomes[begin:end])
+    return failures
+
+
+@kernel
+def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
+    """What `evaluate_lanes` does, for a tape with vector instructions: point by point."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
+    guarded = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
+    failures = 0
+    for k in range(first, stop):
+        source = k if sources.size == 0 else sources[k]
+        for i in range(inputs.shape[0]):
+            v[inputs[i, 0]] = float64_array(inputs[i, 1] + source * inputs[i, 2], (1,))[0]
+        for s in range(h[SEGMENTS]):
+            if segments[s, 3] < 0:
+                run_scalars(handle, segments[s, 0], segments[s, 1])
+            else:
+                run_vector(h, segments[s, 3], segments[s, 2])
+        target = k if targets.size == 0 else targets[k]
+        for i in range(outputs.shape[0]):
+            float64_array(outputs[i, 1] + target * outputs[i, 2], (1,))[0] = v[outputs[i, 0]]
+        if failed.size != 0:
+            guard = check_guards(h)
+            failed[k - first] = guard
+            if guard >= 0:
+                outcomes[k - first] = v[guarded[guard]]
+                failures += 1
+    return failures
 
 
 @kernel

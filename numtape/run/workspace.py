@@ -52,12 +52,17 @@ class Plan:
         and cannot evaluate; else places are used again, see `memory.py`.
     share : bool
         False keeps every slot at a place of its own all the same.
+    apart : bool
+        Whether results are kept away from the operands of their own instruction.
     """
 
-    def __init__(self, tape: FlatTape, sweeps: bool = False, share: bool = True) -> None:
+    def __init__(
+        self, tape: FlatTape, sweeps: bool = False, share: bool = True, apart: bool = False
+    ) -> None:
         self.tape = tape
         self.sweeps = sweeps
-        self.places, self.size = addresses(tape) if share and not sweeps else unshared(tape)
+        shared = share and not sweeps
+        self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
         self.code = np.ascontiguousarray(tape.code)
         self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
         encoder = _Encoder(self.places)
@@ -145,12 +150,12 @@ class Workspace:
 
     def _set(
         self,
-        count_field: int,
+        count_field: int | None,
         count: int | None,
         address_field: int | None = None,
         array: npt.NDArray[Any] | None = None,
     ) -> None:
-        if count is not None:
+        if count_field is not None and count is not None:
             self._handle[count_field] = count
         if address_field is not None and array is not None:
             self._owned.append(array)

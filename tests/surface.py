@@ -429,6 +429,20 @@ EXAMPLES: dict[str, list[Case]] = {
         near(lambda x, w: np.histogram(x, 4, (-2, 2), weights=w)[0], (12,), (12,)),
         near(lambda x: np.histogram(x, 3, density=True), (12,)),
     ],
+    "histogram2d": [
+        of(lambda x, y, w: np.histogram2d(x, y, 3, [(-2, 2), (-2, 2)], weights=w), *[(9,)] * 3),
+        near(lambda x, y, w: np.histogram2d(x, y, (2, 3), weights=w)[0], *[(9,)] * 3),
+        near(
+            lambda x, w: np.histogram2d(x, x, [-2, 0, 2], density=True, weights=w),
+            (9,),
+            (9,),
+            low=0.1,
+        ),
+    ],
+    "histogramdd": [
+        of(lambda x, w: np.histogramdd(x, [[-1, 0, 1]] * 3, weights=w)[0], (9, 3), (9,)),
+        of(lambda x: np.histogramdd(x, 2, [(-2, 2)] * 2)[0] * x[:2], (9, 2)),
+    ],
     "nonzero": [of(lambda x: x[np.nonzero(x > 0.0)] * 2.0, (12,))],
     "flatnonzero": [of(lambda x: x[np.flatnonzero(x > 0.0)] * 2.0, (12,))],
     "argwhere": [of(lambda x: x[np.argwhere(x > 0.0)[:, 0]] * 2.0, (12,))],
@@ -708,10 +722,81 @@ for _name in np.__all__:
             if _row.arity == 2:
                 EXAMPLES[_name].append(of(_ufunc, (3, 1), (4,), low=_low, high=_high))
 
+
+def _of_matrix(function, *shapes, **options) -> Case:
+    """A case of symmetric, positive definite matrices far from having equal eigenvalues."""
+
+    def on(x, *rest):
+        return function(x @ np.swapaxes(x, -1, -2) + np.diag([1.0, 3.0, 6.0]), *rest)
+
+    return near(on, (3, 3), *shapes, **options)
+
+
+# The namespaces below NumPy's own: one example each; which of them work is found by trying.
+NAMESPACES: dict[str, list[Case]] = {
+    "linalg.matrix_power": [_of_matrix(lambda m: np.linalg.matrix_power(m, 3))],
+    "linalg.solve": [_of_matrix(lambda m, b: np.linalg.solve(m, b), (3,))],
+    "linalg.tensorsolve": [_of_matrix(lambda m, b: np.linalg.tensorsolve(m, b), (3,))],
+    "linalg.tensorinv": [_of_matrix(lambda m: np.linalg.tensorinv(m, ind=1))],
+    "linalg.inv": [_of_matrix(lambda m: np.linalg.inv(m))],
+    "linalg.cholesky": [_of_matrix(lambda m: np.linalg.cholesky(m))],
+    "linalg.eigvals": [_of_matrix(lambda m: np.sort(np.linalg.eigvals(m)))],
+    "linalg.eigvalsh": [_of_matrix(lambda m: np.linalg.eigvalsh(m))],
+    "linalg.pinv": [_of_matrix(lambda m: np.linalg.pinv(m))],
+    "linalg.slogdet": [_of_matrix(lambda m: np.linalg.slogdet(m)[1])],
+    "linalg.det": [_of_matrix(lambda m: np.linalg.det(m))],
+    "linalg.svd": [_of_matrix(lambda m: np.linalg.svd(m)[1])],
+    "linalg.svdvals": [_of_matrix(lambda m: np.linalg.svdvals(m))],
+    "linalg.eig": [_of_matrix(lambda m: np.sort(np.linalg.eig(m)[0]))],
+    "linalg.eigh": [_of_matrix(lambda m: np.linalg.eigh(m)[0])],
+    "linalg.lstsq": [_of_matrix(lambda m, b: np.linalg.lstsq(m[:, :2], b)[0], (3,))],
+    "linalg.norm": [_of_matrix(lambda m: np.linalg.norm(m))],
+    "linalg.qr": [_of_matrix(lambda m: np.abs(np.linalg.qr(m)[1]))],
+    "linalg.cond": [_of_matrix(lambda m: np.linalg.cond(m))],
+    "linalg.matrix_rank": [_of_matrix(lambda m: np.linalg.matrix_rank(m) * m)],
+    "linalg.multi_dot": [_of_matrix(lambda m, b: np.linalg.multi_dot([m, m, b]), (3,))],
+    "linalg.trace": [_of_matrix(lambda m: np.linalg.trace(m))],
+    "linalg.diagonal": [_of_matrix(lambda m: np.linalg.diagonal(m) * 2.0)],
+    "linalg.cross": [near(lambda x, y: np.linalg.cross(x, y), (4, 3), (4, 3))],
+    "linalg.outer": [near(lambda x, y: np.linalg.outer(x, y), (3,), (4,))],
+    "linalg.tensordot": [near(lambda x, y: np.linalg.tensordot(x, y, axes=1), (3, 4), (4, 2))],
+    "linalg.matmul": [near(lambda x, y: np.linalg.matmul(x, y), (3, 4), (4, 2))],
+    "linalg.matrix_transpose": [near(lambda x: np.linalg.matrix_transpose(x) * 2.0, (2, 3))],
+    "linalg.matrix_norm": [_of_matrix(lambda m: np.linalg.matrix_norm(m))],
+    "linalg.vector_norm": [near(lambda x: np.linalg.vector_norm(x, axis=1), (3, 4))],
+    "linalg.vecdot": [near(lambda x, y: np.linalg.vecdot(x, y), (3, 4), (3, 4))],
+    "fft.fft": [near(lambda x: np.abs(np.fft.fft(x)), (6,))],
+    "fft.ifft": [near(lambda x: np.abs(np.fft.ifft(x)), (6,))],
+    "fft.rfft": [near(lambda x: np.abs(np.fft.rfft(x)), (6,))],
+    "fft.irfft": [near(lambda x: np.fft.irfft(x), (4,))],
+    "fft.hfft": [near(lambda x: np.fft.hfft(x), (4,))],
+    "fft.ihfft": [near(lambda x: np.abs(np.fft.ihfft(x)), (6,))],
+    "fft.rfftn": [near(lambda x: np.abs(np.fft.rfftn(x)), (3, 4))],
+    "fft.irfftn": [near(lambda x: np.fft.irfftn(x), (3, 4))],
+    "fft.rfft2": [near(lambda x: np.abs(np.fft.rfft2(x)), (3, 4))],
+    "fft.irfft2": [near(lambda x: np.fft.irfft2(x), (3, 4))],
+    "fft.fft2": [near(lambda x: np.abs(np.fft.fft2(x)), (3, 4))],
+    "fft.ifft2": [near(lambda x: np.abs(np.fft.ifft2(x)), (3, 4))],
+    "fft.fftn": [near(lambda x: np.abs(np.fft.fftn(x)), (3, 4))],
+    "fft.ifftn": [near(lambda x: np.abs(np.fft.ifftn(x)), (3, 4))],
+    "fft.fftshift": [near(lambda x: np.fft.fftshift(x) * 2.0, (3, 4))],
+    "fft.ifftshift": [near(lambda x: np.fft.ifftshift(x, axes=1) * 2.0, (3, 4))],
+}
+
+
+def works(case: Case) -> bool:
+    """Whether a case is recorded, rather than refused."""
+    try:
+        nt.record(case.function, *case.point(1))
+    except nt.TraceError:
+        return False
+    return True
+
+
+WORKING = {name: cases for name, cases in NAMESPACES.items() if all(map(works, cases))}
+
 # Calls that raise; of these, what has a derivative, that numtape has no rule for yet ...
 WITHOUT_RULE: dict[str, Any] = {
-    "histogram2d": lambda x: np.histogram2d(x, x),
-    "histogramdd": lambda x: np.histogramdd(x),
     "i0": lambda x: np.i0(x),
     "kaiser": lambda x: np.kaiser(3, x[0]),
     "roots": lambda x: np.roots(x),
@@ -832,6 +917,12 @@ def page() -> str:
             rows.append(
                 f"| `{name}` | `{kind}` | {'no rule yet' if name in WITHOUT_RULE else 'none'} |"
             )
+    for module in ("linalg", "fft"):
+        own = [name for name in NAMESPACES if name.startswith(module)]
+        rows += ["", f"## `np.{module}`", "", "Work:", ""]
+        rows += _wrapped([name for name in own if name in WORKING])
+        rows += ["", "No rule yet:", ""]
+        rows += _wrapped([name for name in own if name not in WORKING])
     rows += ["", "## Not numeric", ""]
     for about in NOT_NUMERIC:
         own = [name for name in names if rest.get(name) == about and name not in REFUSED]

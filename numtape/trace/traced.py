@@ -465,6 +465,8 @@ class TracedArray(Traced):
 
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
+        if len(index) == 1 and not isinstance(index[0], tuple):
+            return self.ravel()[index[0]]
         if index:
             return self[index[0] if isinstance(index[0], tuple) else index]
         if self.size != 1:

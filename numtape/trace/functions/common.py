@@ -22,10 +22,19 @@ __all__ = [
     "move",
     "no_dtype",
     "no_options",
+    "numpy_function",
     "refuses",
     "traced",
     "traced_or_array",
 ]
+
+
+def numpy_function(name: str) -> Any:
+    """NumPy's function of that name, ``"sum"`` or ``"linalg.norm"``, or None."""
+    function: Any = np
+    for part in name.split("."):
+        function = getattr(function, part, None)
+    return function
 
 
 def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -33,9 +42,7 @@ def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            function: Any = np
-            for part in name.split("."):
-                function = getattr(function, part, None)
+            function = numpy_function(name)
             if function is not None:
                 NUMPY_FUNCTIONS[function] = implementation
         return implementation

@@ -25,7 +25,7 @@ def _method(name: str) -> Callable[..., Any]:
 
 for _name in (
     *("sum", "prod", "mean", "var", "std", "max", "min", "any", "all", "cumsum", "cumprod"),
-    *("dot", "clip", "round", "trace", "nonzero", "compress", "put", "choose"),
+    *("dot", "clip", "round", "trace", "nonzero", "put", "choose"),
     *("squeeze", "swapaxes", "diagonal", "repeat", "take"),
     *("argmax", "argmin", "argsort", "argpartition", "searchsorted"),
 ):
@@ -42,6 +42,12 @@ def _partition(self: Any, kth: Any, axis: int = -1, kind: Any = None, order: Any
     self[...] = np.partition(self, kth, axis)
 
 
+def _compress(self: Any, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+    """As `numpy.compress`, which takes the condition first."""
+    return np.compress(condition, self, axis, out)
+
+
+setattr(Traced, "compress", _compress)  # noqa: B010
 setattr(Traced, "sort", _sort)  # noqa: B010 (mypy knows of no such attributes)
 setattr(Traced, "partition", _partition)  # noqa: B010
 

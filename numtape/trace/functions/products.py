@@ -34,13 +34,13 @@ def _values(operand: Any) -> npt.NDArray[Any]:
         return np.asarray(operand)
 
 
-@implements("matmul")
+@implements("matmul", "linalg.matmul")
 def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
     no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
     return _product(x1, x2, np.matmul(_values(x1), _values(x2)))
 
 
-@implements("vecdot")
+@implements("vecdot", "linalg.vecdot")
 def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
     no_options("vecdot", axes=axes)
     x1, x2 = (np.moveaxis(traced_or_array(x), axis, -1) for x in (x1, x2))
@@ -89,13 +89,13 @@ def _vdot(a: Any, b: Any) -> Any:
     return np.dot(np.ravel(traced_or_array(a)), np.ravel(traced_or_array(b)))
 
 
-@implements("outer")
+@implements("outer", "linalg.outer")
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     no_options("outer", out=out)
     return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
 
 
-@implements("tensordot")
+@implements("tensordot", "linalg.tensordot")
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     a, b = traced_or_array(a), traced_or_array(b)
     if np.ndim(axes) == 0:
@@ -130,7 +130,7 @@ def _kron(a: Any, b: Any) -> Any:
     return np.reshape(product, [m * n for m, n in zip(a.shape, b.shape, strict=True)])
 
 
-@implements("cross")
+@implements("cross", "linalg.cross")
 def _cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:

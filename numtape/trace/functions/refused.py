@@ -8,10 +8,6 @@ _REFUSED = {
     "how many bins there are, and where, would follow the data. Give their edges to np.histogram": (
         "histogram_bin_edges",
     ),
-    "count in one direction after the other, with np.histogram or np.searchsorted": (
-        "histogram2d",
-        "histogramdd",
-    ),
     "the zeros of a polynomial are complex in general. Solve for the one you need, by "
     "Newton's method for example, or write np.linalg.eigvals of the companion matrix": ("roots",),
     "bits have no derivative. Keep floats": ("packbits", "unpackbits"),

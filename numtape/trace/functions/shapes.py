@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
-from numtape.trace.functions.common import implements, move, no_dtype, traced, traced_or_array
+from numtape.trace.functions.common import (
+    implements,
+    move,
+    no_dtype,
+    numpy_function,
+    traced,
+    traced_or_array,
+)
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import guarded, has_traced, wrap
 
@@ -19,7 +26,7 @@ __all__: list[str] = []
 
 def _moves(name: str) -> None:
     """A function that moves its first argument's elements; the other arguments are plain."""
-    function = getattr(np, name, None)
+    function = numpy_function(name)
     if function is None:
         return
 
@@ -33,6 +40,7 @@ for _name in (
     *("rollaxis", "expand_dims", "squeeze", "broadcast_to", "tile", "repeat", "roll", "rot90"),
     *("flip", "fliplr", "flipud", "diagonal", "split", "array_split", "hsplit", "vsplit"),
     *("dsplit", "unstack", "copy", "delete", "resize"),
+    *("fft.fftshift", "fft.ifftshift", "linalg.diagonal", "linalg.matrix_transpose"),
 ):
     _moves(_name)
 

@@ -17,6 +17,7 @@ further inputs, after its own.
 import re
 import struct
 import sys
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -331,16 +332,22 @@ class Recorder:
         return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
 
     def note_bound(self, slots: Slots, bound: int) -> None:
-        """Note that slots that follow one another hold whole numbers from 0 to below `bound`."""
-        if slots.size:
-            self._bounds.append((slots.item(0), slots.item(-1), bound))
+        """Note that slots hold whole numbers from 0 to below `bound`."""
+        flat = slots.ravel()
+        if flat.size and _steps_by_one(flat):
+            insort(self._bounds, (flat.item(0), flat.item(-1), bound))
+        else:
+            for slot in flat.tolist():
+                insort(self._bounds, (slot, slot, bound))
 
     def is_below(self, slots: Slots, bound: int) -> bool:
         """Whether slots are known to hold whole numbers from 0 to below `bound`."""
         if not slots.size:
             return True
         low, high = int(slots.min()), int(slots.max())
-        return any(a <= low and high <= b and n <= bound for a, b, n in self._bounds)
+        place = bisect_right(self._bounds, low, key=lambda noted: noted[0])
+        _, last, known = self._bounds[place - 1] if place else (0, -1, 0)
+        return high <= last and known <= bound
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size

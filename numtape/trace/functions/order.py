@@ -119,8 +119,7 @@ def _position(name: str, extreme: Any, ignores_nan: bool) -> None:
         )
         first = np.min(np.where(best, numbers, float(count - 1)), axis=axis, keepdims=kept)
         places = wrap(first.recorder, first.slots, np.asarray(first.primals).astype(np.int64))
-        for slot in np.ravel(places.slots):
-            places.recorder.note_bound(np.array([slot]), count)
+        places.recorder.note_bound(places.slots, count)
         return np.reshape(places, shape) if shape else places
 
 

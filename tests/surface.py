@@ -83,6 +83,7 @@ EXAMPLES: dict[str, list[Case]] = {
         near(lambda x: np.sum(x, where=x > 0.0), (12,)),
         near(lambda x: np.sum(x, axis=1, where=[True, False, True, True]), (3, 4)),
         of(lambda x: np.sum(x, initial=3.0), (12,)),
+        near(lambda x: np.sum(x, initial=3.0, where=x > 0.0), (12,)),
         of(lambda x: x.sum(axis=1), (3, 4)),
     ],
     "mean": [
@@ -96,6 +97,7 @@ EXAMPLES: dict[str, list[Case]] = {
         of(lambda x: np.prod(x, axis=-2, keepdims=True), (3, 4)),
         of(lambda x: np.prod(x, axis=0, where=x > 0.0), (3, 4)),
         of(lambda x: np.prod(x, initial=2.0), (12,)),
+        near(lambda x: np.prod(x, initial=2.0, where=x > 0.0), (12,)),
         of(lambda x: np.prod(x[:0]) * x, (3,)),
     ],
     "var": [

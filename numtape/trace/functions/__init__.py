@@ -13,6 +13,7 @@ from numtape.trace.functions import (  # noqa: F401 (they register what they def
     histograms,
     indexing,
     methods,
+    nans,
     norms,
     numeric,
     order,
@@ -25,6 +26,7 @@ from numtape.trace.functions import (  # noqa: F401 (they register what they def
     selection,
     sets,
     shapes,
+    statistics,
     ufunc_methods,
 )
 

@@ -1,4 +1,4 @@
-"""Sums, extremes, means and their like, along axes or running."""
+"""Sums, products, extremes and tests of all elements, along axes or running."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import (
     axes_of,
     implements,
@@ -14,36 +13,34 @@ from numtape.trace.functions.common import (
     no_dtype,
     no_options,
     traced,
-    traced_or_array,
 )
-from numtape.trace.traced import as_floats, as_integers, as_traced, innermost, wrap
-from numtape.trace.ufuncs import apply_row
+from numtape.trace.traced import as_integers, wrap
 
-__all__ = ["accumulate_by", "reduce_by"]
+__all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 
 _IDENTITY = {"add": 0.0, "multiply": 1.0}
 
 
-def _given(option: Any) -> bool:
+def is_given(option: Any) -> bool:
     """Whether an option was given a value."""
     return option is not None and option is not np._NoValue
 
 
-def _masks(where: Any) -> bool:
+def masks(where: Any) -> bool:
     """Whether `where` leaves anything out."""
-    return _given(where) and where is not True
+    return is_given(where) and where is not True
 
 
-def _reduced(
+def reduced(
     name: str, a: Any, axis: Any, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Any:
     """Reduce by the ufunc `name`; values by NumPy's own reduction."""
     array = traced(a)
     if array.dtype == bool and name in ("add", "multiply"):
         array = as_integers(array)
-    if _masks(where):
-        start = initial if _given(initial) else _IDENTITY.get(name)
-        if start is None:
+    if masks(where):
+        start = _IDENTITY.get(name, initial)
+        if not is_given(start):
             raise ValueError(
                 f"{name} with where= has no identity to put in place of what is left out: give "
                 "initial="
@@ -52,7 +49,7 @@ def _reduced(
     axes = axes_of(axis, array.ndim)
     empty = 0 in [array.shape[k] for k in axes]
     if empty and name in ("maximum", "minimum"):
-        if not _given(initial):
+        if not is_given(initial):
             raise ValueError(
                 f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
                 "handle the empty case before, or give initial="
@@ -67,7 +64,7 @@ def _reduced(
         values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)
         slots = array.recorder.reduce(name, array.slots, axes)
         result = wrap(array.recorder, slots.reshape(np.shape(values)), values)
-    return getattr(np, name)(initial, result) if _given(initial) else result
+    return getattr(np, name)(initial, result) if is_given(initial) else result
 
 
 def _reduction(name: str, *functions: str) -> None:
@@ -85,7 +82,7 @@ def _reduction(name: str, *functions: str) -> None:
     ) -> Any:
         no_options(functions[0], out=out)
         no_dtype(dtype)
-        return _reduced(name, a, axis, keepdims, initial, where)
+        return reduced(name, a, axis, keepdims, initial, where)
 
 
 def _extreme(name: str, *functions: str) -> None:
@@ -101,7 +98,7 @@ def _extreme(name: str, *functions: str) -> None:
         where: Any = no_value,
     ) -> Any:
         no_options(functions[0], out=out)
-        return _reduced(name, a, axis, keepdims, initial, where)
+        return reduced(name, a, axis, keepdims, initial, where)
 
 
 _reduction("add", "sum")
@@ -124,8 +121,8 @@ def _logical(name: str, function: str, neutral: bool) -> None:
     ) -> Any:
         no_options(function, out=out)
         array = _truths(traced(a))
-        initial = neutral if array.size == 0 or _masks(where) else None
-        return _reduced(name, array, axis, keepdims, initial, where)
+        initial = neutral if array.size == 0 or masks(where) else None
+        return reduced(name, array, axis, keepdims, initial, where)
 
 
 def _truths(array: Any) -> Any:
@@ -141,109 +138,6 @@ def _count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return np.sum(_truths(traced(a)), axis=axis, keepdims=keepdims)
 
 
-# means
-
-
-def _count(array: Any, axis: Any) -> int:
-    """How many elements each mean is of."""
-    return int(np.prod([array.shape[k] for k in axes_of(axis, array.ndim)], dtype=np.int64))
-
-
-def _total(array: Any, axis: Any, where: Any) -> Any:
-    """How many elements each mean is of, an array if `where` tells them."""
-    if not _masks(where):
-        return _count(array, axis)
-    chosen = np.broadcast_to(traced_or_array(where), array.shape)
-    return np.sum(1.0 * chosen, axis=axis, keepdims=True)
-
-
-@implements("mean")
-def _mean(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = np._NoValue,
-    *,
-    where: Any = np._NoValue,
-) -> Any:
-    no_options("mean", out=out)
-    no_dtype(dtype)
-    array = as_floats(traced(a))
-    if _masks(where):
-        mean = _reduced("add", array, axis, True, where=where) / _total(array, axis, where)
-        return mean if is_kept(keepdims) else _without_axes(mean, axis)
-    return _reduced("add", array, axis, keepdims) / _count(array, axis)
-
-
-def _without_axes(array: Any, axis: Any) -> Any:
-    return np.squeeze(array, axes_of(axis, array.ndim))
-
-
-@implements("var")
-def _var(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    ddof: float = 0,
-    keepdims: Any = np._NoValue,
-    *,
-    where: Any = np._NoValue,
-    mean: Any = np._NoValue,
-    correction: Any = np._NoValue,
-) -> Any:
-    no_options("var", out=out)
-    no_dtype(dtype)
-    ddof = ddof if correction is np._NoValue else correction
-    array = as_floats(traced(a))
-    total = _total(array, axis, where)
-    if mean is np._NoValue:
-        mean = _reduced("add", array, axis, True, where=where) / total
-    deviations = array - mean
-    squares = _reduced("add", deviations * deviations, axis, keepdims, where=where)
-    if _masks(where):
-        total = total if is_kept(keepdims) else _without_axes(total, axis)
-        return squares / np.maximum(total - ddof, 0)
-    return squares / max(total - ddof, 0)
-
-
-@implements("std")
-def _std(a: Any, *arguments: Any, **options: Any) -> Any:
-    # The root of a sum of squares is flat where all deviations are 0.
-    return apply_row(ROWS[OPCODE["norm_root"]], (_var(a, *arguments, **options),))
-
-
-@implements("average")
-def _average(
-    a: Any,
-    axis: Any = None,
-    weights: Any = None,
-    returned: bool = False,
-    *,
-    keepdims: Any = np._NoValue,
-) -> Any:
-    array = as_floats(as_traced(innermost(a, weights), a))
-    if weights is None:
-        mean = np.mean(array, axis, keepdims=keepdims)
-        scale: Any = np.full_like(mean, _count(array, axis))
-        return (mean, scale) if returned else mean
-    weights = traced_or_array(weights)
-    if weights.shape != array.shape:
-        shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
-        if weights.shape != tuple(n for n in shape if n != 1) and weights.ndim != np.size(axis):
-            raise ValueError(
-                f"np.average: weights have shape {weights.shape}, which is neither that of the "
-                f"array, {array.shape}, nor that of its axis {axis}; give one of these"
-            )
-        if isinstance(axis, tuple):
-            weights = np.transpose(weights, np.argsort(axis))
-        weights = np.reshape(weights, shape)
-    scale = np.sum(np.broadcast_to(weights, array.shape), axis=axis, keepdims=is_kept(keepdims))
-    mean = np.sum(array * weights, axis=axis, keepdims=is_kept(keepdims)) / scale
-    return (mean, np.broadcast_to(scale, np.shape(mean))) if returned else mean
-
-
 @implements("ptp")
 def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue) -> Any:
     no_options("ptp", out=out)
@@ -257,141 +151,6 @@ def _trace(
     no_options("trace", out=out)
     no_dtype(dtype)
     return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1)
-
-
-@implements("cov")
-def _cov(
-    m: Any,
-    y: Any = None,
-    rowvar: bool = True,
-    bias: bool = False,
-    ddof: int | None = None,
-    fweights: Any = None,
-    aweights: Any = None,
-    *,
-    dtype: Any = None,
-) -> Any:
-    no_dtype(dtype)
-    rows = [np.atleast_2d(traced_or_array(each)) for each in (m, y) if each is not None]
-    rows = [each if rowvar or np.ndim(given) == 1 else each.T for each, given in zip(rows, (m, y))]
-    data = np.concatenate(rows) if len(rows) > 1 else rows[0]
-    weights = None if fweights is None else traced_or_array(fweights)
-    if aweights is not None:
-        weights = aweights if weights is None else weights * aweights
-    ddof = (0 if bias else 1) if ddof is None else ddof
-    if weights is None:
-        factor: Any = max(data.shape[1] - ddof, 0)
-    else:
-        total = np.sum(weights)
-        spread = total if aweights is None else np.sum(weights * aweights) / total
-        factor = total - ddof * (1 if aweights is None else spread)
-    deviations = data - np.average(data, axis=1, weights=weights)[:, None]
-    weighted = deviations if weights is None else deviations * weights
-    return np.squeeze(np.dot(deviations, weighted.T) * np.true_divide(1, factor))
-
-
-@implements("corrcoef")
-def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
-    covariance = np.cov(x, y, rowvar, dtype=dtype)
-    if np.ndim(covariance) == 0:
-        return covariance / covariance
-    deviation = np.sqrt(np.diag(covariance))
-    return np.clip(covariance / deviation[:, None] / deviation[None, :], -1, 1)
-
-
-# what leaves nan out
-
-
-def _filled(a: Any, value: float) -> tuple[Any, Any]:
-    """An array with its nan replaced, and where they were."""
-    array = as_floats(traced(a))
-    missing = np.isnan(array)
-    return np.where(missing, value, array), missing
-
-
-def _ignoring_nan(name: str, function: Callable[..., Any], value: float) -> None:
-    @implements(name)
-    def implementation(a: Any, *arguments: Any, **options: Any) -> Any:
-        filled, _ = _filled(a, value)
-        return function(filled, *arguments, **options)
-
-
-_ignoring_nan("nansum", np.sum, 0.0)
-_ignoring_nan("nanprod", np.prod, 1.0)
-_ignoring_nan("nancumsum", np.cumsum, 0.0)
-_ignoring_nan("nancumprod", np.cumprod, 1.0)
-
-
-def _nan_extreme(name: str, function: Callable[..., Any], value: float) -> None:
-    @implements(name)
-    def implementation(
-        a: Any,
-        axis: Any = None,
-        out: Any = None,
-        keepdims: Any = np._NoValue,
-        initial: Any = np._NoValue,
-        where: Any = np._NoValue,
-    ) -> Any:
-        no_options(name, out=out)
-        filled, missing = _filled(a, value)
-        options = {"keepdims": is_kept(keepdims), "initial": initial, "where": where}
-        result = function(filled, axis, **options)
-        if _given(initial):
-            return result
-        none = np.all(missing, axis=axis, keepdims=is_kept(keepdims), where=where)
-        return np.where(none, np.nan, result)
-
-
-_nan_extreme("nanmax", np.max, -np.inf)
-_nan_extreme("nanmin", np.min, np.inf)
-
-
-def _valid(missing: Any, where: Any) -> Any:
-    """Where elements are that count."""
-    valid = np.logical_not(missing)
-    return np.logical_and(valid, where) if _masks(where) else valid
-
-
-@implements("nanmean")
-def _nanmean(
-    a: Any,
-    axis: Any = None,
-    dtype: Any = None,
-    out: Any = None,
-    keepdims: Any = np._NoValue,
-    *,
-    where: Any = np._NoValue,
-) -> Any:
-    no_options("nanmean", out=out)
-    no_dtype(dtype)
-    filled, missing = _filled(a, 0.0)
-    options = {"axis": axis, "keepdims": is_kept(keepdims), "where": where}
-    return np.sum(filled, **options) / np.sum(1.0 * np.logical_not(missing), **options)
-
-
-def _nan_spread(name: str, function: Callable[..., Any]) -> None:
-    @implements(name)
-    def implementation(
-        a: Any,
-        axis: Any = None,
-        dtype: Any = None,
-        out: Any = None,
-        ddof: float = 0,
-        keepdims: Any = np._NoValue,
-        *,
-        where: Any = np._NoValue,
-        mean: Any = np._NoValue,
-        correction: Any = np._NoValue,
-    ) -> Any:
-        no_options(name, out=out)
-        filled, missing = _filled(a, 0.0)
-        valid = _valid(missing, where)
-        options = {"keepdims": keepdims, "where": valid, "mean": mean, "correction": correction}
-        return function(filled, axis, dtype, ddof=ddof, **options)
-
-
-_nan_spread("nanvar", np.var)
-_nan_spread("nanstd", np.std)
 
 
 # running
@@ -467,8 +226,8 @@ def reduce_by(
     """``ufunc.reduce``: an instruction for sums and their like, one after the other for others."""
     no_dtype(dtype)
     if ufunc in _STRUCTURED:
-        return _reduced(ufunc.__name__, array, axis, keepdims, initial, where)
-    if ufunc in _LOGICAL and not _given(initial):
+        return reduced(ufunc.__name__, array, axis, keepdims, initial, where)
+    if ufunc in _LOGICAL and not is_given(initial):
         return _LOGICAL[ufunc](array, axis=axis, keepdims=keepdims, where=where)
     no_options(f"{ufunc.__name__}.reduce", where=where)
     array = traced(array)
@@ -476,7 +235,7 @@ def reduce_by(
     moved = np.moveaxis(array, axes, range(len(axes)))
     rest = moved.shape[len(axes) :]
     rows = list(np.reshape(moved, (-1, *rest)))
-    rows = [initial, *rows] if _given(initial) else rows
+    rows = [initial, *rows] if is_given(initial) else rows
     if not rows:
         raise ValueError(f"{ufunc.__name__}.reduce of no elements: give initial=")
     result = reduce(ufunc, rows)

@@ -709,6 +709,9 @@ EXAMPLES: dict[str, list[Case]] = {
     "poly1d": [of(lambda x: np.poly1d([1.0, 2.0, 3.0])(x), (5,))],
 }
 
+# What an older NumPy does not have yet.
+EXAMPLES = {name: cases for name, cases in EXAMPLES.items() if hasattr(np, name)}
+
 # Ufuncs that are rows of the table are tried where the table says.
 for _name in np.__all__:
     _ufunc = getattr(np, _name)

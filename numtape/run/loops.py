@@ -98,9 +98,10 @@ def _argsorts() -> tuple[int, int]:
     They take the address of the numbers, that of the places, how many there are,
     and an array that numbers do not need.
     """
-    api = ctypes.pythonapi.PyCapsule_GetPointer
-    api.restype, api.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    table = api(import_module("numpy._core._multiarray_umath")._ARRAY_API, None)
+    of_capsule = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    table = of_capsule(import_module("numpy._core._multiarray_umath")._ARRAY_API, None)
     pointers = ctypes.POINTER(ctypes.c_void_p)
     get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
         ctypes.cast(table, pointers)[_GET_FUNCTIONS] or 0

@@ -393,8 +393,8 @@ class TracedArray(Traced):
         return bool(self.ravel()[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        if self.dtype.kind == "i":  # integers have no derivative to lose: each is guarded
-            return guarded(self).astype(dtype or np.int64)
+        if self.dtype.kind in "ib":  # no derivative to lose: each is guarded
+            return guarded(self).astype(dtype or self.dtype)
         if dtype is not None and np.dtype(dtype).kind != "O":
             _escaped(self.recorder, "a conversion to an array of numbers")
         elements = np.empty(self.shape, object)

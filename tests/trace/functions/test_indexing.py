@@ -83,6 +83,9 @@ GUARDED = {
     "truth": lambda x: x * 2.0 if np.argmax(x) else x * 3.0,
     "size": lambda x: np.eye(np.argmax(x) + 1).sum() * x,
     "asarray": lambda x: np.asarray(np.argsort(x)) * x,
+    "mask of a plain array": lambda x: W[x > 0.0].sum() * x,
+    "rows of a plain matrix": lambda x: np.eye(6)[x > 0.0].sum(axis=0) * x,
+    "asarray of a mask": lambda x: np.asarray(x > 0.0) * x,
     "assigned twice": lambda x: _assigned(x, np.argsort(x)[[0, 1, 1]], x[:3]),
 }
 

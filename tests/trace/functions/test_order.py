@@ -100,6 +100,17 @@ def test_quantiles_are_numpys(method, n):
         assert_same_bits(tape(x), function(x))
 
 
+def test_batches():
+    """Many points at once, each in its own order."""
+    points = np.random.default_rng(4).uniform(-1.5, 1.5, (20, 7))
+    for name in ("sort", "median", "nanmedian", "quantile", "argmin", "interp"):
+        function = ONE_RECORDING[name]
+        expected = np.array([function(x) for x in points])
+        assert_same_bits(nt.vmap(function)(points), expected)
+        jacobians = np.array([nt.jacobian(function)(x) for x in points])
+        np.testing.assert_allclose(nt.vmap(nt.jacobian(function))(points), jacobians)
+
+
 # kinks
 
 

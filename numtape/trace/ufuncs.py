@@ -87,6 +87,18 @@ def _value(row: Row, operands: Sequence[Any], values: list[Any]) -> Any:
     return value_of_row(row, [np.asarray(value, np.float64)[()] for value in values])
 
 
+_DIVIDES = ("reciprocal", "floor_divide", "remainder", "fmod")
+
+
+def _no_rounding_to_zero(row: Row, operands: Sequence[Any]) -> None:
+    """Refuse what NumPy makes 0 of integers, and a tape would make a fraction or infinite."""
+    if row.arity == 1 or not np.all(operands[1] != 0):
+        raise UnsupportedError(
+            f"{row.name} of integers at {user_location()}: NumPy rounds it to 0, or divides by 0. "
+            "Write it with floats, 1.0 / x for example"
+        )
+
+
 def _primal(operand: Any) -> Any:
     if isinstance(operand, TracedScalar):
         return operand.primal
@@ -195,6 +207,8 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
                 return NotImplemented  # NumPy refuses them too
         else:
             row = ROWS[OPCODE[_ON_BOOLS[row.name]]]
+    if row.name in _DIVIDES and all(operand.dtype.kind in "iu" for operand in operands):
+        _no_rounding_to_zero(row, operands)
     if row.name in ("power", "pow") and _is_constant(operands[1]):
         row = ROWS[OPCODE[f"{row.name}_constant"]]
     if row.name == "zeta" and isinstance(operands[0], Traced):

@@ -64,10 +64,13 @@ def _interp(
     )
     result = take_along(fp, knot, 0, checked=True)
     if n > 1:
-        slopes = (fp[1:] - fp[:-1]) / (xp[1:] - xp[:-1])
+        with np.errstate(divide="ignore", invalid="ignore"):  # knots that are equal
+            slopes = (fp[1:] - fp[:-1]) / (xp[1:] - xp[:-1])
         slope = take_along(slopes, clipped(knot, n - 1), 0, checked=True)
-        rise = slope * (points - take_along(xp, knot, 0, checked=True))
-        result = np.where(np.isnan(rise) & (points == xp[-1]), result, rise + result)
+        before = take_along(xp, knot, 0, checked=True)
+        rise = slope * (points - before)
+        # At a knot the value is its own, also where the slope is infinite.
+        result = np.where(np.isnan(rise) & (points == before), result, rise + result)
     result = np.where(points < xp[0], left, result)
     result = np.where(points > xp[-1], right, result)
     return np.reshape(result, x.shape) if np.ndim(x) else result[0]

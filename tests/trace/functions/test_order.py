@@ -159,6 +159,16 @@ def test_interp_at_knots_and_outside():
     np.testing.assert_array_equal(weights(np.array(values)), [0.0, 0.0, 1.0])
 
 
+def test_interp_where_slopes_are_infinite():
+    for knots, values in (
+        ([0.0, 1.0, 1.0, 2.0], [0.0, 1.0, 3.0, 4.0]),
+        ([0.0, 1.0], [0.0, np.inf]),
+    ):
+        tape = nt.record(lambda x, k=knots, v=values: np.interp(x, k, v), 0.5)
+        for x in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, np.nan):
+            assert_same_bits(tape(x), np.interp(x, knots, values))
+
+
 def test_unique_shares_nothing():
     """Of equal elements the first in order counts; another number of them is another path."""
     function = nt.grad(lambda x: np.sum(np.unique(x) ** 2))

@@ -410,22 +410,24 @@ class TracedArray(Traced):
     def __getitem__(self, key: Any) -> Any:
         if type(key) is int and self.slots.ndim == 1:
             return scalar_of(self.recorder, self.slots.item(key), self.primals.item(key))
-        if has_places(key):
-            return self._get_at(self, key)
-        key = plain_key(key)
+        if type(key) is not slice:
+            if has_places(key):
+                return self._get_at(self, key)
+            key = plain_key(key)
         return wrap(self.recorder, self.slots[key], self.primals[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if has_places(key) and self._set_at(self, key, value):
-            return
-        if _is_mask_of(key, self) and np.ndim(value) == 0:
-            # One number where the mask is true: whatever the mask, nothing needs a guard.
-            mask = key.reshape(key.shape + (1,) * (self.ndim - key.ndim))
-            value = np.where(mask, value, self)
-            key = ...
-        key = plain_key(key)
+        if type(key) is not int and type(key) is not slice:
+            if has_places(key) and self._set_at(self, key, value):
+                return
+            if _is_mask_of(key, self) and np.ndim(value) == 0:
+                # One number where the mask is true: whatever the mask, nothing needs a guard.
+                mask = key.reshape(key.shape + (1,) * (self.ndim - key.ndim))
+                value = np.where(mask, value, self)
+                key = ...
+            key = plain_key(key)
         slots, values = lift(self.recorder, value)
-        if self.dtype.kind in "ib" and np.asarray(values).dtype.kind == "f":
+        if self.primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
             converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
             slots, values = lift(self.recorder, converted.reshape(np.shape(slots)))
         self.slots[key] = slots

@@ -183,7 +183,7 @@ class BatchedTape:
         points = read_points(signature, arguments)
         both = points.with_more(read_points(signature, tangents, "tangents"))
         pair = Structure(tuple, (), (result.structure,) * 2)
-        runner = self._tape.derivatives.derivative("tangent", tangent)
+        runner = self._tape.derivatives.derivative("tangent", tangent, result.size)
         return self._evaluate(runner, both, pair, result.shapes * 2)
 
     def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
@@ -193,7 +193,7 @@ class BatchedTape:
         weights = read_seeds(result.structure, result.shapes, cotangents, "cotangents")
         gradients = self._tape.by_argument([0] * len(signature.traced_shapes))
         pair = Structure(tuple, (), (result.structure, flatten(gradients)[1]))
-        runner = self._tape.derivatives.derivative("adjoint", adjoint)
+        runner = self._tape.derivatives.derivative("adjoint", adjoint, result.size)
         shapes = result.shapes + signature.traced_shapes
         return self._evaluate(runner, points.with_more(weights), pair, shapes)
 
@@ -285,6 +285,7 @@ class BatchedTape:
         return self._tape.derivatives.derivative(
             "tangent alone",
             lambda flat: remove_dead(_with_outputs(tangent(flat), slice(rows, None))),
+            0,
         )
 
     # A Jacobian whose tape would be too long: a tape of one product, run for each seed.
@@ -315,6 +316,7 @@ class BatchedTape:
         runner = tape.derivatives.derivative(
             ("adjoint alone", selection.inputs.tobytes()),
             lambda flat: remove_dead(_with_outputs(adjoint(flat), rows + selection.inputs)),
+            0,
         )
         width = len(selection.shapes)
         for row in range(rows):

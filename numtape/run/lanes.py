@@ -58,7 +58,8 @@ class LanePlan(Plan):
     def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_]) -> None:
         if tape.is_scalar:
             tape, shared = _shared_first(tape, shared)
-        super().__init__(tape, apart=True)
+        free = None if tape.is_scalar else ~tape.needed(tape.guard_slots)
+        super().__init__(tape, apart=True, vector_maths=free)
         self.shared_places = tape.first_input + np.flatnonzero(shared)
         self.varying_places = tape.first_input + np.flatnonzero(~shared)
         self.run: Callable[..., int] = _kernels.evaluate_points
@@ -81,7 +82,7 @@ class LanePlan(Plan):
         with vector maths in the second half.
         """
         code, constants = self.tape.code, np.append(0.0, self.tape.constants)
-        is_free = ~_guarded(self.tape)
+        is_free = ~self.tape.needed(self.tape.guard_slots)
         is_power = np.isin(code[:, 0], [k for k, row in enumerate(ROWS) if row.is_power])
         exponents = np.where(is_power & (code[:, 2] < len(constants)), code[:, 2], 0)
         is_square = is_free & (constants[exponents] == 2.0)
@@ -93,23 +94,6 @@ class LanePlan(Plan):
                 self.loops[half + opcode, :2] = loop, 0
         places = self.placed_code[:, 0] >> 8
         self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
-
-
-def _guarded(tape: FlatTape) -> npt.NDArray[np.bool_]:
-    """For each instruction of a tape of scalar ones, whether some guard depends on it."""
-    needed = np.zeros(tape.slots, bool)
-    needed[[guard.slot for guard in tape.guards]] = True
-    first = tape.first_result
-    last = int(np.flatnonzero(needed)[-1]) + 1 - first if tape.guards else 0
-    if last > 0:
-        wanted = needed.tolist()
-        operands = tape.code[:last, 1:].tolist()
-        for number in range(last - 1, -1, -1):
-            if wanted[first + number]:
-                a, b = operands[number]
-                wanted[a] = wanted[b] = True
-        needed = np.array(wanted)
-    return needed[first:]
 
 
 def _shared_first(

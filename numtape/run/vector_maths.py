@@ -18,7 +18,7 @@ import functools
 import itertools
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -27,9 +27,9 @@ from llvmlite import binding, ir
 from numtape.ops.table import ROWS
 from numtape.run.loops import has_double_loop
 
-__all__ = ["MULTIPLE", "lane_loops"]
+__all__ = ["MULTIPLE", "array_loops", "lane_loops"]
 
-# The number of elements must be a multiple of this.
+# So many elements at a time, or a divisor of it: loops are quickest on multiples of this.
 MULTIPLE = 8
 
 _LIBRARY = "libmvec.so.1"
@@ -90,7 +90,7 @@ def _engine() -> Any:
     return binding.create_mcjit_compiler(binding.parse_assembly(""), target)
 
 
-_LOOPS: dict[tuple[int, bool], int] = {}
+_LOOPS: dict[tuple[int, bool, bool], int] = {}
 _NUMBERS = itertools.count()
 
 
@@ -100,11 +100,25 @@ def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
     A loop takes a multiple of `MULTIPLE` elements, operands with a step of 8 bytes
     or of 0, and writes a contiguous result. An element comes out the same
     wherever it stands. Where `exact` is true, results are those of single points to
-    the bit. Making a loop takes about a millisecond, once a process.
+    the bit. Making a loop takes a few milliseconds, once a process.
     """
+    return _loops(list(opcodes), exact, False)
+
+
+def array_loops(opcodes: Iterable[int]) -> dict[int, int]:
+    """The addresses of loops of vector maths for any number of elements, at any steps.
+
+    For those of some rows that have vector maths; the results are those of lanes.
+    """
+    if _library() is None:
+        return {}
+    return _loops([opcode for opcode in opcodes if ROWS[opcode].vector is not None], False, True)
+
+
+def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:
     with _LOCK:
-        wanted = sorted({(opcode, exact) for opcode in opcodes} - set(_LOOPS))
-        module, names = ir.Module("lanes"), {}
+        wanted = sorted({(opcode, exact, any_step) for opcode in opcodes} - set(_LOOPS))
+        module, names = ir.Module("loops"), {}
         for key in wanted:
             row = ROWS[key[0]]
             text = row.primal if exact else row.vector or row.primal
@@ -115,14 +129,15 @@ def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
             if vectors or not _functions(expression) or not has_double_loop(key[0]):
                 names[key] = f"{row.name}.{next(_NUMBERS)}"
                 form = _form() if vectors else _form()._replace(mark="")
-                _loop(module, names[key], expression, row.arity, form)
+                _loop(module, names[key], expression, row.arity, form, any_step)
         if names:
             engine = _engine()
             engine.add_module(binding.parse_assembly(str(module)))
             engine.finalize_object()
         for key in wanted:
             _LOOPS[key] = engine.get_function_address(names[key]) if key in names else 0
-        return {opcode: _LOOPS[opcode, exact] for opcode in opcodes if _LOOPS[opcode, exact]}
+        found = {opcode: _LOOPS[opcode, exact, any_step] for opcode in opcodes}
+        return {opcode: loop for opcode, loop in found.items() if loop}
 
 
 def _functions(expression: ast.expr) -> set[tuple[str, int]]:
@@ -140,7 +155,9 @@ def _has_vector_forms(expression: ast.expr) -> bool:
     )
 
 
-def _loop(module: ir.Module, name: str, expression: ast.expr, arity: int, form: Form) -> None:
+def _loop(
+    module: ir.Module, name: str, expression: ast.expr, arity: int, form: Form, any_step: bool
+) -> None:
     """Write the code of a loop into a module."""
     vector, double_pointer = ir.VectorType(_DOUBLE, form.width), _DOUBLE.as_pointer()
     words, bytes_ = _WORD.as_pointer(), _BYTE.as_pointer()
@@ -150,61 +167,98 @@ def _loop(module: ir.Module, name: str, expression: ast.expr, arity: int, form: 
 
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     count = builder.load(counts)
-    pointers = [
-        builder.bitcast(builder.load(builder.gep(addresses, [_WORD(k)])), double_pointer)
-        for k in range(arity + 1)
-    ]
+    pointers = [builder.load(builder.gep(addresses, [_WORD(k)])) for k in range(arity + 1)]
+    strides = [builder.load(builder.gep(steps, [_WORD(k)])) for k in range(arity + 1)]
+    # Whole vectors are read and written where all is side by side; an operand with a step
+    # of 0 is read again and again from a vector full of it.
+    is_even = builder.icmp_signed("==", strides[-1], _WORD(8))
     operands = []
-    for number, source in enumerate(pointers[:-1]):
-        # An operand with a step of 0 is read again and again from a vector full of it.
+    for pointer, stride in zip(pointers[:-1], strides[:-1], strict=True):
+        is_one = builder.icmp_signed("==", stride, _WORD(0))
+        is_next = builder.icmp_signed("==", stride, _WORD(8))
+        is_even = builder.and_(is_even, builder.or_(is_one, is_next))
         copies = builder.alloca(vector)
-        one = builder.insert_element(ir.Constant(vector, ir.Undefined), builder.load(source), _LANE)
+        first = builder.load(builder.bitcast(pointer, double_pointer))
+        one = builder.insert_element(ir.Constant(vector, ir.Undefined), first, _LANE)
         chosen = ir.Constant(ir.VectorType(ir.IntType(32), form.width), [0] * form.width)
         builder.store(builder.shuffle_vector(one, one, chosen), copies)
-        step = builder.load(builder.gep(steps, [_WORD(number)]))
-        is_one = builder.icmp_signed("==", step, _WORD(0))
-        source = builder.select(is_one, builder.bitcast(copies, double_pointer), source)
-        operands.append((source, builder.select(is_one, _WORD(0), _WORD(1))))
+        source = builder.select(is_one, builder.bitcast(copies, bytes_), pointer)
+        operands.append((source, builder.select(is_one, _WORD(0), _WORD(8))))
 
-    def at(pointer: Any, position: Any) -> Any:
-        return builder.bitcast(builder.gep(pointer, [position]), vector.as_pointer())
+    def address(pointer: Any, position: Any, stride: Any, kind: Any) -> Any:
+        place = builder.gep(pointer, [builder.mul(position, stride)])
+        return builder.bitcast(place, kind.as_pointer())
 
-    def one_vector(index: Any) -> None:
-        emit = _Emitter(builder, vector, form)
-        for letter, (source, moves) in zip("xy", operands, strict=False):
-            emit.values[letter] = builder.load(at(source, builder.mul(index, moves)), align=8)
-        builder.store(emit.visit(expression), at(pointers[-1], index), align=8)
+    def value(loaded: list[Any]) -> Any:
+        return _Emitter(builder, form, dict(zip("xy", loaded, strict=False))).visit(expression)
 
-    def loop(start: Any, vectors: int) -> Any:
-        """Take so many vectors at a time as long as there are that many; returns the next index."""
+    def whole_vector(index: Any) -> None:
+        loaded = [
+            builder.load(address(source, index, stride, vector), align=8)
+            for source, stride in operands
+        ]
+        builder.store(value(loaded), address(pointers[-1], index, _WORD(8), vector), align=8)
+
+    def by_elements(index: Any) -> None:
+        """A vector put together of elements; beyond the last one that is repeated."""
+        last = builder.sub(count, _WORD(1))
+        places = []
+        for k in range(form.width):
+            place = builder.add(index, _WORD(k))
+            is_inside = builder.icmp_signed("<", place, count)
+            places.append(builder.select(is_inside, place, last))
+        loaded = []
+        for pointer, stride in zip(pointers[:-1], strides[:-1], strict=True):
+            operand = ir.Constant(vector, ir.Undefined)
+            for k, place in enumerate(places):
+                element = builder.load(address(pointer, place, stride, _DOUBLE))
+                operand = builder.insert_element(operand, element, ir.Constant(_LANE.type, k))
+            loaded.append(operand)
+        result = value(loaded)
+        for k, place in enumerate(places):
+            element = builder.extract_element(result, ir.Constant(_LANE.type, k))
+            builder.store(element, address(pointers[-1], place, strides[-1], _DOUBLE))
+
+    def loop(start: Any, end: Any, step: int, body: Callable[[Any], None]) -> Any:
+        """Run `body` at every `step` from `start`, up to `end`; returns the index after that."""
         before = builder.block
-        test, body, after = (function.append_basic_block() for _ in range(3))
+        test, inside, after = (function.append_basic_block() for _ in range(3))
         builder.branch(test)
         builder.position_at_end(test)
         index = builder.phi(_WORD)
-        following = builder.add(index, _WORD(form.width * vectors))
-        builder.cbranch(builder.icmp_signed("<=", following, count), body, after)
-        builder.position_at_end(body)
-        for k in range(vectors):
-            one_vector(builder.add(index, _WORD(form.width * k)))
+        builder.cbranch(builder.icmp_signed("<", index, end), inside, after)
+        builder.position_at_end(inside)
+        body(index)
+        following = builder.add(index, _WORD(step))
+        back = builder.block
         builder.branch(test)
         index.add_incoming(start, before)
-        index.add_incoming(following, body)
+        index.add_incoming(following, back)
         builder.position_at_end(after)
         return index
 
-    loop(loop(_WORD(0), _UNROLLED), 1)
+    def several(index: Any) -> None:
+        for k in range(_UNROLLED):
+            whole_vector(builder.add(index, _WORD(form.width * k)))
+
+    index = _WORD(0)
+    even = builder.select(is_even, count, _WORD(0)) if any_step else count
+    for vectors, body in ((_UNROLLED, several), (1, whole_vector)):
+        step = form.width * vectors
+        index = loop(index, builder.sub(even, _WORD(step - 1)), step, body)
+    if any_step:
+        loop(index, count, form.width, by_elements)
     builder.ret_void()
 
 
 class _Emitter(ast.NodeVisitor):
     """Emits an expression of x and y on vectors: the language of a row's `vector` and `primal`."""
 
-    def __init__(self, builder: ir.IRBuilder, vector: ir.VectorType, form: Form) -> None:
+    def __init__(self, builder: ir.IRBuilder, form: Form, values: dict[str, Any]) -> None:
         self.builder = builder
-        self.vector = vector
+        self.vector = ir.VectorType(_DOUBLE, form.width)
         self.form = form
-        self.values: dict[str, Any] = {}
+        self.values = values
 
     def visit(self, node: ast.AST) -> Any:
         text = ast.unparse(node)

@@ -8,6 +8,7 @@ addresses the kernels are given.
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
 from numtape.run.loops import loop_table
 from numtape.run.memory import addresses, unshared
+from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
 
 __all__ = ["Plan", "Workspace"]
@@ -54,10 +56,18 @@ class Plan:
         False keeps every slot at a place of its own all the same.
     apart : bool
         Whether results are kept away from the operands of their own instruction.
+    vector_maths : bool array, optional
+        For each instruction, whether it may be run by vector maths if it is an
+        elementwise one over arrays; else all round as NumPy does.
     """
 
     def __init__(
-        self, tape: FlatTape, sweeps: bool = False, share: bool = True, apart: bool = False
+        self,
+        tape: FlatTape,
+        sweeps: bool = False,
+        share: bool = True,
+        apart: bool = False,
+        vector_maths: npt.NDArray[np.bool_] | None = None,
     ) -> None:
         self.tape = tape
         self.sweeps = sweeps
@@ -65,16 +75,17 @@ class Plan:
         self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
         self.code = np.ascontiguousarray(tape.code)
         self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
+        self.loops = loop_table(_opcodes_reached(tape))
+        renamed = self._vector_maths(vector_maths)
         encoder = _Encoder(self.places)
         segments = []
         for start, stop, first_result, vector in tape.segments():
-            words = -1 if vector < 0 else encoder.encode(tape.vectors[vector])
+            words = -1 if vector < 0 else encoder.encode(renamed.get(start, tape.vectors[vector]))
             place = int(self.places[first_result]) if first_result < tape.slots else 0
             segments.append((start, stop, place, words))
         self.segments = np.array(segments, np.int64).reshape(-1, 4)
         self.words = np.array(encoder.words, np.int64)
         self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
-        self.loops = loop_table(_opcodes_reached(tape))
         self.outputs = self.places[tape.outputs]
         self.guard_slots = np.array([self.places[guard.slot] for guard in tape.guards], np.int64)
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
@@ -90,6 +101,28 @@ class Plan:
         self.evaluate: Callable[[int, Floats, Floats], int] = (
             _kernels.evaluate if tape.is_scalar else _kernels.evaluate_mixed
         )
+
+    def _vector_maths(self, wanted: npt.NDArray[np.bool_] | None) -> dict[int, VectorInstruction]:
+        """Instructions, by number, that name a loop of vector maths in place of their row's.
+
+        Those loops make a second half of the table of loops.
+        """
+        if wanted is None:
+            return {}
+        numbers = np.flatnonzero(wanted & (self.tape.code[:, 0] == VECTOR)).tolist()
+        maps = {number: self.tape.vectors[self.tape.code[number, 1]] for number in numbers}
+        maps = {number: vector for number, vector in maps.items() if vector.kind == MAP}
+        found = array_loops({vector.opcode for vector in maps.values()})
+        second = len(self.loops)
+        if found:
+            self.loops = np.concatenate([self.loops, self.loops])
+            for opcode, loop in found.items():
+                self.loops[second + opcode, :2] = loop, 0
+        return {
+            number: replace(vector, opcode=second + vector.opcode)
+            for number, vector in maps.items()
+            if vector.opcode in found
+        }
 
     def _placed_code(self) -> npt.NDArray[np.int32]:
         """The code with operands by place, and each scalar result's place beside its opcode."""

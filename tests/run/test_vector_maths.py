@@ -125,12 +125,11 @@ def references(name: str) -> list:
     with np.errstate(all="ignore"):
         numpy = load_ufunc(row.ufunc)(*operands(name)).tolist()
     results = []
-    mp.prec = 160  # 48 digits
-    for value, *point in zip(numpy, *(array.tolist() for array in operands(name))):
-        by_convention = not np.isfinite([value, *point]).all() or 0.0 in point[:1]
-        by_convention |= name == "copysign"  # exact, and of signs of zeros
-        results.append(value if by_convention else function(*map(mp.mpf, point)))
-    mp.prec = 53
+    with mp.workprec(160):  # 48 digits
+        for value, *point in zip(numpy, *(array.tolist() for array in operands(name))):
+            by_convention = not np.isfinite([value, *point]).all() or point[0] == 0.0
+            by_convention |= name == "copysign"  # exact, and of signs of zeros
+            results.append(value if by_convention else function(*map(mp.mpf, point)))
     return results
 
 
@@ -160,13 +159,9 @@ def test_within_4_units_in_the_last_place(form, name):
             continue
         size = abs(true)
         if name.startswith("logaddexp"):
-            d = abs(point[0] - point[1])
-            size = max(
-                size,
-                abs(max(point)),
-                abs(true - max(point)),
-                d * mp.exp(-d if name == "logaddexp" else -d * LN2),
-            )
+            d, larger = abs(point[0] - point[1]), max(point)
+            rounding = d * mp.exp(-d if name == "logaddexp" else -d * LN2)
+            size = max(size, abs(larger), abs(true - larger), rounding)
         allowed = (4 if size >= SMALLEST_NORMAL else 1) * _unit(size)
         if name in ("sin", "cos") and abs(point[0]) > FAR:
             allowed += FAR_ERROR

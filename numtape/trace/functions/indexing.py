@@ -96,28 +96,17 @@ def places_of(array: TracedArray, key: Any) -> Any:
         plain_key(part) if isinstance(part, Traced) and not _is_place(part) else part
         for part in key
     ]
+    ellipsis = array.ndim - sum(_consumes(part) for part in key)
     axes, axis = [], 0  # the axis that each part of the key stands for
-    consumed = sum(_consumes(part) for part in key)
     for part in key:
         axes.append(axis)
-        axis += array.ndim - consumed if part is Ellipsis else _consumes(part)
-    still: list[Any] = [
-        np.zeros(np.shape(part), np.int64)[()] if _is_place(part) else part for part in key
-    ]
+        axis += ellipsis if part is Ellipsis else _consumes(part)
+    plain = [np.zeros(np.shape(part), np.int64)[()] if _is_place(part) else part for part in key]
     everything = np.arange(array.size).reshape(array.shape)
-    flat: Any = everything[tuple(still)]
+    flat: Any = everything[tuple(plain)]
     strides = [step // everything.itemsize for step in everything.strides]
-    advanced = [k for k, part in enumerate(still) if _is_advanced(part)]
-    if any(np.ndim(still[k]) for k in advanced):
-        block = np.broadcast_shapes(*(_block_shape(still[k]) for k in advanced))
-        adjacent = advanced[-1] - advanced[0] == len(advanced) - 1
-        start = sum(1 for part in still[: advanced[0]] if isinstance(part, slice) or part is None)
-        if Ellipsis in [part for part in still[: advanced[0]] if part is Ellipsis]:
-            start += array.ndim - consumed
-        start = start if adjacent else 0
-        behind = np.ndim(flat) - start - len(block)
-    else:
-        block, behind = (), np.ndim(flat)
+    block, start = _block(plain, ellipsis)
+    behind = np.ndim(flat) - start - len(block)
     for part, axis in zip(key, axes, strict=True):
         if not _is_place(part):
             continue
@@ -138,13 +127,19 @@ def _consumes(part: Any) -> int:
     return int(np.ndim(part)) if mask else 1
 
 
-def _is_advanced(part: Any) -> bool:
-    return not (part is None or part is Ellipsis or isinstance(part, slice))
-
-
-def _block_shape(part: Any) -> tuple[int, ...]:
-    part = np.asarray(part)
-    return (np.count_nonzero(part),) if part.dtype == bool else part.shape
+def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
+    """The shape that index arrays broadcast to, and the axis of the result where it begins."""
+    is_slice = [part is None or part is Ellipsis or isinstance(part, slice) for part in parts]
+    chosen = [k for k, each in enumerate(is_slice) if not each]
+    arrays = [np.asarray(parts[k]) for k in chosen]
+    if all(array.ndim == 0 for array in arrays):
+        return (), 0
+    shape = np.broadcast_shapes(
+        *((np.count_nonzero(array),) if array.dtype == bool else array.shape for array in arrays)
+    )
+    if chosen[-1] - chosen[0] >= len(chosen):  # with slices between them, they go to the front
+        return shape, 0
+    return shape, sum(ellipsis if part is Ellipsis else 1 for part in parts[: chosen[0]])
 
 
 def _get(array: TracedArray, key: Any) -> Any:

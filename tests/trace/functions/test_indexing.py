@@ -221,3 +221,68 @@ def test_assigning_floats_to_integers_truncates():
     tape = nt.record(function, x)
     for one, other in zip(tape(x), function(x), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def _random_key(rng, shape):
+    """Parts of a key: plain ones, and (shape, extent, shift) for one of traced integers."""
+    parts, axis, common = [], 0, tuple(rng.integers(1, 3, rng.integers(0, 3)))
+    while axis < len(shape):
+        kind = rng.choice(["slice", "number", "list", "array", "scalar", "negative", "none", "..."])
+        extent = shape[axis]
+        if kind == "none":
+            parts.append(None)
+            continue
+        if kind == "...":
+            parts.append(Ellipsis)
+            break
+        axis += 1
+        if kind == "slice":
+            parts.append(slice(None, None, int(rng.choice([1, -1, 2]))))
+        elif kind == "number":
+            parts.append(int(rng.integers(0, extent)))
+        elif kind == "list":
+            parts.append(rng.integers(0, extent, common))
+        else:
+            own = () if kind == "scalar" else common
+            parts.append((own, extent, extent if kind == "negative" else 0))
+    return parts
+
+
+def _key(parts, numbers):
+    key, used = [], 0
+    for part in parts:
+        if isinstance(part, tuple):
+            shape, extent, shift = part
+            count = int(np.prod(shape, dtype=int))
+            places = np.floor(numbers[used : used + count] * extent).astype(int) - shift
+            used += count
+            part = places.reshape(shape) if shape else places[0]
+        key.append(part)
+    return tuple(key)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_keys(seed):
+    """Reading and assigning with any mixture of parts, as NumPy does, where recorded and later."""
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 4, rng.integers(1, 4)))
+    parts = _random_key(rng, shape)
+    count = sum(int(np.prod(part[0], dtype=int)) for part in parts if isinstance(part, tuple))
+    x = rng.normal(size=shape)
+
+    def read(x, numbers):
+        return x[_key(parts, numbers)] * 2.0
+
+    def assign(x, numbers):
+        y = x * 1.0
+        y[_key(parts, numbers)] = 3.0
+        return y
+
+    points = [rng.uniform(0.0, 0.999, count) for _ in range(4)]
+    for function in (read, assign):
+        tape = nt.record(function, x, points[0])
+        for numbers in points:
+            try:
+                np.testing.assert_array_equal(tape(x, numbers), function(x, numbers))
+            except nt.BranchError:
+                assert function is assign  # a place is met twice

@@ -15,7 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
-from numtape.ops.structured import ACCUMULATE, INITIAL, MAP, PRODUCT, REDUCE
+from numtape.ops.structured import (
+    ACCUMULATE,
+    INITIAL,
+    MAP,
+    ORDER,
+    PRODUCT,
+    REDUCE,
+    SCATTER,
+    SEARCH,
+    TAKE,
+)
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
 from numtape.run.loops import loop_table
@@ -222,6 +232,17 @@ class _Encoder:
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == PRODUCT:
             self._product(instruction)
+        elif kind == ORDER:
+            (view,) = instruction.operands
+            self.words += (_kernels.ORDER, opcode, *shape, self._base(view), view.strides[0])
+        elif kind == SEARCH:
+            self.words += (_kernels.SEARCH, opcode, *shape)
+            for view in instruction.operands:
+                self.words += (self._base(view), *view.strides)
+        elif kind != SCATTER:
+            self.words += (_kernels.TAKE if kind == TAKE else _kernels.SPREAD, opcode, *shape)
+            for view in instruction.operands:
+                self.words += (self._base(view), *view.strides)
         else:
             (view,) = instruction.operands
             assert instruction.targets is not None

@@ -12,6 +12,13 @@ from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
 __all__ = ["explain_guard", "program", "summary"]
 
+_PLACES = {
+    "scatter": "scatter",
+    "order": "argsort",
+    "search": "searchsorted",
+    "take": "take",
+    "spread": "spread",
+}
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
 
 
@@ -142,8 +149,8 @@ def _call(opcode: int, operands: list[str]) -> str:
 def _operation(instruction: VectorInstruction) -> str:
     if instruction.kind == "product":
         return "matmul"
-    if instruction.kind == "scatter":
-        return "scatter"
+    if instruction.kind in _PLACES:
+        return _PLACES[instruction.kind]
     name = ROWS[instruction.opcode].name
     if instruction.kind == "reduce":
         return _REDUCTIONS[name]

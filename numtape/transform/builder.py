@@ -15,7 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, MAP, PRODUCT, REDUCE
+from numtape.ops.structured import (
+    ACCUMULATE,
+    MAP,
+    ORDER,
+    ORDER_OPCODES,
+    PRODUCT,
+    REDUCE,
+    SEARCH,
+    SPREAD,
+    TAKE,
+)
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
@@ -391,7 +401,16 @@ def _replay_vector(
             # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
             left = recorder.copy(left)
         return recorder.product(left, right)
+    if instruction.kind == TAKE:
+        return recorder.take(operands[0], operands[1])
+    if instruction.kind == SPREAD:
+        return recorder.spread(operands[0], operands[1], instruction.shape[-1])
+    if instruction.kind == SEARCH:
+        return recorder.search(operands[0], operands[1], right=bool(instruction.opcode))
     (operand,) = operands
+    if instruction.kind == ORDER:
+        kinds = {opcode: kind for kind, opcode in ORDER_OPCODES.items()}
+        return recorder.order(operand, kinds[instruction.opcode])
     if instruction.kind == REDUCE:
         order, reduced = arranged(instruction)
         return recorder.reduce(ROWS[instruction.opcode].name, operand.transpose(order), reduced)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import MAP, REDUCE
+from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.trace.recorder import RESULTS, Slots, view_of
@@ -161,7 +161,7 @@ class _Derivation:
         instruction, operands = self.vectors[number], self.operands[number]
         moving = [column[places] for _, places in operands]
         seeds = tuple(slots if slots.any() else None for slots in moving)
-        if all(seed is None for seed in seeds):
+        if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
             return
         places, result = self._result(instruction, start)
         if instruction.kind != MAP:
@@ -246,7 +246,8 @@ class _Derivation:
                 active[result] = (active[a] or active[b]) and not _FLAT[opcode]
                 continue
             instruction = self.vectors[vector]
-            if instruction.kind != MAP or not _FLAT[instruction.opcode]:
+            has_none = instruction.kind == MAP and _FLAT[instruction.opcode]
+            if not has_none and instruction.kind not in FLAT_KINDS:
                 active[result : self.results[number + 1]] = any(
                     active[places].any() for _, places in self.operands[vector]
                 )
@@ -284,7 +285,8 @@ class _Derivation:
                         masked[targets] = 1
                     self._accumulate(column, targets, part, active)
             return
-        if is_masked or (instruction.kind == REDUCE and instruction.opcode in _CHOICES):
+        chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
+        if is_masked or chooses or instruction.kind == TAKE:
             for _, targets in operands:
                 masked[targets] = 1
         for targets, part in adjoint_rule(

@@ -1,4 +1,4 @@
-"""Derivative rules of the operations with shapes: reductions, products, sums by index.
+"""Derivative rules of the operations with shapes: reductions, products, sums by index, places.
 
 Each kind of vector instruction has a `tangent` rule, from tangents of its
 operands to those of its result, and an `adjoint` rule, from adjoints of its
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, PRODUCT, REDUCE
+from numtape.ops.structured import ACCUMULATE, PRODUCT, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VectorInstruction, View
 from numtape.trace.recorder import Slots
@@ -46,8 +46,12 @@ def tangent_rule(
         if db is not None:
             parts.append(builder.product(a, db))
         return parts[0] if len(parts) == 1 else builder.elementwise(OPCODE["add"], parts)
-    (tangent,) = tangents
+    tangent = tangents[0]
     assert tangent is not None
+    if instruction.kind == TAKE:
+        return builder.take(tangent, operands[1])
+    if instruction.kind == SPREAD:
+        return builder.spread(tangent, operands[1], instruction.shape[-1])
     if instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         moved = walk.arrange(tangent)
@@ -96,6 +100,10 @@ def adjoint_rule(
             yield places[0], _masked_product(builder, adjoints, b.swapaxes(-1, -2))
         if wanted[1]:
             yield places[1], _masked_product(builder, a.swapaxes(-1, -2), adjoints)
+    elif instruction.kind == TAKE:
+        yield places[0], builder.spread(adjoints, operands[1], instruction.shape[1])
+    elif instruction.kind == SPREAD:
+        yield places[0], builder.take(adjoints, operands[1])
     elif instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         targets, spread = walk.arrange(places[0]), walk.spread(adjoints)

@@ -61,6 +61,7 @@ _NAMES |= {
     "__builtins__": {},
     "sqrt": np.sqrt,
     "abs": abs,
+    "unknown": np.nan,
     "where": lambda condition, taken, other: taken if condition != 0.0 else other,
 }
 

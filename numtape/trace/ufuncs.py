@@ -139,8 +139,6 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             row = ROWS[OPCODE[_ON_BOOLS[row.name]]]
     if row.name in ("power", "pow") and _is_constant(operands[1]):
         row = ROWS[OPCODE[f"{row.name}_constant"]]
-    if row.name == "zeta" and isinstance(operands[0], Traced):
-        return NotImplemented  # there is no derivative by the order
     return apply_row(row, operands)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.table import OPCODE, ROWS, Row
+from numtape.errors import UnsupportedError
+from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
@@ -112,15 +113,24 @@ def _where(condition: Expression, taken: Any, otherwise: Any) -> Any:
     return condition.apply("merge", kept, dropped)
 
 
+_ORDINALS = ("first", "second")
+
 _NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
 
 
 @cache
 def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     """A row's partial by an operand: a function of x, y and f, a number, or None for 0."""
-    text = ROWS[opcode].partials[operand]
+    row = ROWS[opcode]
+    text = row.partials[operand]
     if text == "0":
         return None
+    if text == UNKNOWN:
+        raise UnsupportedError(
+            f"the derivative of {row.name} ({row.synopsis}) by its {_ORDINALS[operand]} operand "
+            f"has no closed form. Differentiate by the other operand only, or hold this one "
+            "constant: pass numtape.stop_gradient(a), or an int"
+        )
     try:
         return float(text)
     except ValueError:

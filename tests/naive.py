@@ -11,7 +11,7 @@ from types import CodeType
 
 import numpy as np
 
-from numtape.ops.structured import INITIAL
+from numtape.ops.structured import INITIAL, function_of
 from numtape.ops.table import ROWS, Row, load_ufunc
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -106,6 +106,8 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
         return np.array([row_value(row, *point) for point in zip(*columns)])
     if instruction.kind == "product":
         return np.matmul(*operands).ravel()
+    if instruction.kind == "function":
+        return _function_value(instruction, operands)
     (operand,) = operands
     if instruction.kind == "scatter":
         result = np.zeros(instruction.size)
@@ -128,6 +130,23 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
             for place, value in zip(target.tolist(), operand[row].tolist()):
                 result[place] = ufunc(result[place], value)
     return result
+
+
+def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
+    """The results of a function, end to end, by its ufuncs themselves."""
+    function = function_of(instruction.opcode)
+    arguments = [*operands, *[None] * len(function.results)]
+    for operand, result in function.starts:
+        arguments[result] = operands[operand].copy()
+    with np.errstate(all="ignore"):
+        for path, types, chosen in function.calls:
+            ufunc = load_ufunc(path)
+            given = [arguments[k] for k in chosen[: ufunc.nin]]
+            found = ufunc(*given, signature=types)
+            for k, value in zip(chosen[ufunc.nin :], found if ufunc.nout > 1 else (found,)):
+                arguments[k] = np.asarray(value)
+    parts = [np.ravel(part) for part in arguments[len(operands) :]]
+    return np.concatenate([p.view(float) if np.iscomplexobj(p) else p for p in parts])
 
 
 def _places(instruction: VectorInstruction) -> np.ndarray:
@@ -258,6 +277,20 @@ def _structured_jacobian(instruction: VectorInstruction, operands, k: int) -> np
             pair = list(operands)
             pair[k] = unit.reshape(operand.shape)
             matrix[:, column] = np.matmul(*pair).ravel()
+        return matrix
+    if instruction.kind == "function":
+        for column in range(operand.size):
+            step = np.zeros(operand.size)
+            step[column] = 1e-4
+            rises = []
+            for times in (1, 2):
+                ends = []
+                for sign in (1, -1):
+                    moved = list(operands)
+                    moved[k] = operand + sign * times * step.reshape(operand.shape)
+                    ends.append(_function_value(instruction, moved))
+                rises.append(ends[0] - ends[1])
+            matrix[:, column] = (8 * rises[0] - rises[1]) / 12e-4
         return matrix
     if instruction.kind == "scatter":
         for element, target in enumerate(instruction.targets.tolist()):

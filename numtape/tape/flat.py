@@ -20,9 +20,18 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 
-__all__ = ["VECTOR", "FlatTape", "Guard", "Location", "VectorInstruction", "View"]
+__all__ = [
+    "VECTOR",
+    "FlatTape",
+    "Guard",
+    "Location",
+    "VectorInstruction",
+    "View",
+    "contiguous_strides",
+]
 
 VECTOR = -1
 
@@ -61,6 +70,16 @@ class View:
         return positions if self.table is None else self.table[positions]
 
 
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(0 if extent == 1 else step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
 @dataclass(frozen=True)
 class VectorInstruction:
     """One operation over whole arrays.
@@ -68,13 +87,14 @@ class VectorInstruction:
     Attributes
     ----------
     kind : str
-        One of the five kinds of `numtape.ops.structured`.
+        One of the six kinds of `numtape.ops.structured`.
     opcode : int
-        The row it applies, or `PRODUCT_OPCODE`.
+        The row it applies, `PRODUCT_OPCODE`, or that of a function.
     shape : tuple of int
         What it iterates over: for a map the shape of the result, for a
         reduction or accumulation the axes in walking order, for a product
-        ``(*batch, m, n, p)``, for a scatter the number of elements.
+        ``(*batch, m, n, p)``, for a scatter the number of elements, for a function
+        ``(*batch, *extents)``; its results lie one after the other.
     operands : tuple of View
         One view an operand, all over `shape`; those of a product over
         ``(*batch, m, n)`` and ``(*batch, n, p)``.
@@ -112,6 +132,8 @@ class VectorInstruction:
         if self.kind == "product":
             *batch, m, n, p = self.shape
             return ((*batch, m, n), (*batch, n, p))
+        if self.kind == "function":
+            return function_of(self.opcode).shapes(self.shape)[0]
         return (self.shape,) * len(self.operands)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
+from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -142,6 +143,8 @@ def _call(opcode: int, operands: list[str]) -> str:
 def _operation(instruction: VectorInstruction) -> str:
     if instruction.kind == "product":
         return "matmul"
+    if instruction.kind == "function":
+        return function_of(instruction.opcode).name
     if instruction.kind == "scatter":
         return "scatter"
     name = ROWS[instruction.opcode].name

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 import numtape.trace.functions
+import numtape.trace.linalg
 import numtape.trace.operators
 import numtape.trace.special  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError

@@ -1,7 +1,8 @@
-"""SciPy's special functions that are not ufuncs, on traced values.
+"""SciPy's special functions that are no rows of the table, on traced values.
 
-The ufuncs among them (`erf`, `gammaln`, `jv`) are rows of the table. Those here are
-compositions of rows; each computes what SciPy's own does, in the same order.
+The ufuncs of one and two operands (`erf`, `gammaln`, `jv`) are rows, those of three
+are `FUNCTIONS`. SciPy's functions written in Python are compositions of rows; each
+computes what SciPy's own does, in the same order.
 """
 
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
+from numtape.trace.linalg import call_function, constant_part
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
-from numtape.trace.traced import Traced, as_traced, innermost
+from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_floats, as_traced, innermost, lift
 from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
@@ -20,11 +22,6 @@ __all__: list[str] = []
 
 def _row(name: str, *operands: Any) -> Any:
     return apply_row(ROWS[OPCODE[name]], operands)
-
-
-def _constant(x: Any) -> Any:
-    """The value, with no derivative."""
-    return _row("stop_gradient", x)
 
 
 def _floats(operand: Any) -> Any:
@@ -76,7 +73,7 @@ def _weighted_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool, return_sign: 
     a, b = np.broadcast_arrays(as_traced(recorder, a), as_traced(recorder, b))
     a, b = np.atleast_1d(a), np.atleast_1d(b)
     axis = tuple(range(a.ndim)) if axis is None else axis
-    counted = np.where(b == 0.0, -np.inf, _constant(a))
+    counted = np.where(b == 0.0, -np.inf, constant_part(a))
     shift = _finite_or_zero(np.max(counted, axis=axis, keepdims=True))
     # A weight of 0 makes its term 0, even where the other factor overflows.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -95,14 +92,14 @@ def _weighted_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool, return_sign: 
 @stands_in_for("scipy.special", "softmax")
 def _softmax(x: Any, axis: Any = None) -> Any:
     x = _floats(x)
-    powers = np.exp(x - _constant(np.max(x, axis=axis, keepdims=True)))
+    powers = np.exp(x - constant_part(np.max(x, axis=axis, keepdims=True)))
     return powers / np.sum(powers, axis=axis, keepdims=True)
 
 
 @stands_in_for("scipy.special", "log_softmax")
 def _log_softmax(x: Any, axis: Any = None) -> Any:
     x = _floats(x)
-    shifted = x - _constant(_finite_or_zero(np.max(x, axis=axis, keepdims=True)))
+    shifted = x - constant_part(_finite_or_zero(np.max(x, axis=axis, keepdims=True)))
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
 
 
@@ -157,3 +154,19 @@ def _multigammaln(a: Any, d: Any) -> Any:
     gammaln = load_ufunc("scipy.special.gammaln")
     terms = gammaln(np.stack([a - (j - 1.0) / 2 for j in range(1, d + 1)]))
     return (d * (d - 1) * 0.25) * np.log(np.pi) + np.sum(terms, axis=0)
+
+
+def _of_three(name: str) -> None:
+    path = f"scipy.special.{name}"
+
+    def implementation(a: Any, b: Any, x: Any) -> Any:
+        recorder = innermost(a, b, x)
+        operands = [as_floats(as_traced(recorder, operand)) for operand in (a, b, x)]
+        values = [lift(recorder, operand)[1] for operand in operands]
+        return call_function(name, operands, (load_ufunc(path)(*values),))[0]
+
+    NUMPY_FUNCTIONS[path] = implementation
+
+
+_of_three("betainc")
+_of_three("betaincc")

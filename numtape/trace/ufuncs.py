@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TraceError, UnsupportedError
-from numtape.ops.table import OPCODE, ROWS, Row, row_of_ufunc
+from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, TracedArray, TracedScalar, innermost, lift
@@ -158,6 +158,9 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         return +inputs[0]
     if ufunc.__name__ == "clip":
         return NUMPY_FUNCTIONS[np.clip](*inputs)
+    path = f"scipy.special.{ufunc.__name__}"
+    if path in NUMPY_FUNCTIONS and load_ufunc(path) is ufunc:
+        return NUMPY_FUNCTIONS[path](*inputs)
     return NotImplemented
 
 

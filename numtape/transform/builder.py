@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, MAP, PRODUCT, REDUCE
+from numtape.ops.structured import ACCUMULATE, FUNCTION, MAP, PRODUCT, REDUCE, function_of
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
@@ -382,6 +382,9 @@ def _replay_vector(
             # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
             left = recorder.copy(left)
         return recorder.product(left, right)
+    if instruction.kind == FUNCTION:
+        parts = recorder.function(function_of(instruction.opcode).name, operands)
+        return np.concatenate([part.ravel() for part in parts])
     (operand,) = operands
     if instruction.kind == REDUCE:
         order, reduced = arranged(instruction)

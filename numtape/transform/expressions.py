@@ -84,6 +84,25 @@ class Expression:
     def __neg__(self) -> "Expression":
         return self.apply("negative", self)
 
+    # of matrices: the last two axes
+
+    def __matmul__(self, other: "Expression") -> "Expression":
+        return Expression(self.builder, self.builder.product(self.slots, other.slots))
+
+    @property
+    def T(self) -> "Expression":  # noqa: N802 (NumPy's name)
+        """The matrices transposed."""
+        return Expression(self.builder, self.slots.swapaxes(-1, -2))
+
+    def __getitem__(self, key: Any) -> "Expression":
+        return Expression(self.builder, self.slots[key])
+
+    def sum(self, axes: tuple[int, ...]) -> "Expression":
+        """Sums over some axes, counted from the end: -1, -2."""
+        rank = self.slots.ndim
+        places = tuple(sorted(axis % rank for axis in axes))
+        return Expression(self.builder, self.builder.reduce("add", self.slots, places))
+
 
 _POWERS = ("power", "power_constant", "pow", "pow_constant")
 

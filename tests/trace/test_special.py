@@ -233,3 +233,23 @@ def test_orders_must_not_be_traced():
         nt.grad(lambda s: special.zeta(s))(2.0)
     with pytest.raises(ValueError, match="multigammaln"):
         nt.grad(lambda a: special.multigammaln(a, 4))(1.0)
+
+
+@pytest.mark.parametrize("function", [special.betainc, special.betaincc])
+def test_betainc(function):
+    x = np.linspace(0.1, 0.9, 12)
+    for a, b in ((2.5, 0.7), (3, 2)):
+        expected = central_jacobian(lambda x, a=a, b=b: function(a, b, x), x)
+        for way in derivatives_every_way(lambda x, a=a, b=b: function(a, b, x), x):
+            np.testing.assert_allclose(way, expected, rtol=1e-8, atol=1e-10)
+        second = hessian(lambda x, a=a, b=b: np.sum(function(a, b, x)), x)
+        expected = central_jacobian(nt.grad(lambda x, a=a, b=b: np.sum(function(a, b, x))), x)
+        np.testing.assert_allclose(second, expected, rtol=1e-6, atol=1e-8)
+    assert nt.grad(lambda x: special.betainc(1.0, 1.0, x))(0.0) == 1.0
+    assert nt.grad(nt.grad(lambda x: special.betainc(2.0, 1.0, x)))(0.0) == 2.0
+    for k in (0, 1):
+        with pytest.raises(nt.UnsupportedError, match="betainc.* by [ab] has no closed form"):
+            nt.grad(function, argnums=k)(1.5, 2.0, 0.5)
+    assert nt.grad(function, argnums=2)(1.5, 2.0, 0.5) == nt.grad(lambda x: function(1.5, 2.0, x))(
+        0.5
+    )

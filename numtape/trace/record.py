@@ -11,6 +11,7 @@ import numpy.typing as npt
 import numtape.trace.functions
 import numtape.trace.linalg
 import numtape.trace.operators
+import numtape.trace.scipy_linalg
 import numtape.trace.special  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape

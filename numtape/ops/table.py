@@ -944,6 +944,13 @@ _ROWS: tuple[Row, ...] = (
         domain=((0.5, 5.0), (-3.0, 3.0)),
     ),
     _unary(
+        "cosm1",
+        "-sin(x)",
+        "cos(x) - 1",
+        ufunc="scipy.special.cosm1",
+        reference="mp.cos(x) - 1",
+    ),
+    _unary(
         "log_expit",
         "expit(-x)",
         "logarithm of expit(x)",

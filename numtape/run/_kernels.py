@@ -598,70 +598,72 @@ def linearize_scalars(handle):
         elif opcode == 103:  # stdtr
             dx = np.nan
             dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 78, 0.5 * x + 0.5, 0.0) - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0) - 0.5 * loop_of_one(h, h[ZERO] + 42, 3.141592653589793 * x, 0.0) - (0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 45, y * y / x, 0.0), 0.0)
-        elif opcode == 104:  # log_expit
+        elif opcode == 104:  # cosm1
+            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
+        elif opcode == 105:  # log_expit
             dx = loop_of_one(h, h[ZERO] + 81, -x, 0.0)
-        elif opcode == 105:  # xlog1py
+        elif opcode == 106:  # xlog1py
             dx = loop_of_one(h, h[ZERO] + 45, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == -1.0 else 0.0) != 0.0 else x / (1.0 + y)
-        elif opcode == 106:  # entr
+        elif opcode == 107:  # entr
             dx = -loop_of_one(h, h[ZERO] + 42, x, 0.0) - 1.0
-        elif opcode == 107:  # rel_entr
+        elif opcode == 108:  # rel_entr
             dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0) + 1.0
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else -x / y
-        elif opcode == 108:  # kl_div
+        elif opcode == 109:  # kl_div
             dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0)
             dy = 1.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else 1.0 - x / y
-        elif opcode == 109:  # i0
-            dx = loop_of_one(h, h[ZERO] + 110, x, 0.0)
-        elif opcode == 110:  # i1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 109, x, 0.0) + loop_of_one(h, h[ZERO] + 113, 2.0, x))
-        elif opcode == 111:  # i0e
-            dx = loop_of_one(h, h[ZERO] + 112, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 112:  # i1e
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 111, x, 0.0) + loop_of_one(h, h[ZERO] + 114, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 113:  # iv
+        elif opcode == 110:  # i0
+            dx = loop_of_one(h, h[ZERO] + 111, x, 0.0)
+        elif opcode == 111:  # i1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 110, x, 0.0) + loop_of_one(h, h[ZERO] + 114, 2.0, x))
+        elif opcode == 112:  # i0e
+            dx = loop_of_one(h, h[ZERO] + 113, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 113:  # i1e
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 112, x, 0.0) + loop_of_one(h, h[ZERO] + 115, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 114:  # iv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 113, x - 1.0, y) + loop_of_one(h, h[ZERO] + 113, x + 1.0, y))
-        elif opcode == 114:  # ive
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 114, x - 1.0, y) + loop_of_one(h, h[ZERO] + 114, x + 1.0, y))
+        elif opcode == 115:  # ive
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 114, x - 1.0, y) + loop_of_one(h, h[ZERO] + 114, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
-        elif opcode == 115:  # j0
-            dx = -loop_of_one(h, h[ZERO] + 116, x, 0.0)
-        elif opcode == 116:  # j1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 115, x, 0.0) - loop_of_one(h, h[ZERO] + 117, 2.0, x))
-        elif opcode == 117:  # jv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 115, x - 1.0, y) + loop_of_one(h, h[ZERO] + 115, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
+        elif opcode == 116:  # j0
+            dx = -loop_of_one(h, h[ZERO] + 117, x, 0.0)
+        elif opcode == 117:  # j1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 116, x, 0.0) - loop_of_one(h, h[ZERO] + 118, 2.0, x))
+        elif opcode == 118:  # jv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 117, x - 1.0, y) - loop_of_one(h, h[ZERO] + 117, x + 1.0, y))
-        elif opcode == 118:  # y0
-            dx = -loop_of_one(h, h[ZERO] + 119, x, 0.0)
-        elif opcode == 119:  # y1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 118, x, 0.0) - loop_of_one(h, h[ZERO] + 120, 2.0, x))
-        elif opcode == 120:  # yv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 118, x - 1.0, y) - loop_of_one(h, h[ZERO] + 118, x + 1.0, y))
+        elif opcode == 119:  # y0
+            dx = -loop_of_one(h, h[ZERO] + 120, x, 0.0)
+        elif opcode == 120:  # y1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 119, x, 0.0) - loop_of_one(h, h[ZERO] + 121, 2.0, x))
+        elif opcode == 121:  # yv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 120, x - 1.0, y) - loop_of_one(h, h[ZERO] + 120, x + 1.0, y))
-        elif opcode == 121:  # k0
-            dx = -loop_of_one(h, h[ZERO] + 122, x, 0.0)
-        elif opcode == 122:  # k1
-            dx = -0.5 * (loop_of_one(h, h[ZERO] + 121, x, 0.0) + loop_of_one(h, h[ZERO] + 123, 2.0, x))
-        elif opcode == 123:  # kv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 121, x - 1.0, y) - loop_of_one(h, h[ZERO] + 121, x + 1.0, y))
+        elif opcode == 122:  # k0
+            dx = -loop_of_one(h, h[ZERO] + 123, x, 0.0)
+        elif opcode == 123:  # k1
+            dx = -0.5 * (loop_of_one(h, h[ZERO] + 122, x, 0.0) + loop_of_one(h, h[ZERO] + 124, 2.0, x))
+        elif opcode == 124:  # kv
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 123, x - 1.0, y) + loop_of_one(h, h[ZERO] + 123, x + 1.0, y))
-        elif opcode == 124:  # expi
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 124, x - 1.0, y) + loop_of_one(h, h[ZERO] + 124, x + 1.0, y))
+        elif opcode == 125:  # expi
             dx = loop_of_one(h, h[ZERO] + 39, x, 0.0) / x
-        elif opcode == 125:  # exp1
+        elif opcode == 126:  # exp1
             dx = -loop_of_one(h, h[ZERO] + 39, -x, 0.0) / x
-        elif opcode == 126:  # boxcox
+        elif opcode == 127:  # boxcox
             t0 = loop_of_one(h, h[ZERO] + 42, x, 0.0)
             dx = loop_of_one(h, h[ZERO] + 35, x, y - 1.0)
             dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 83, 1.0 + y * f, x) - f) / y
-        elif opcode == 127:  # boxcox1p
+        elif opcode == 128:  # boxcox1p
             t0 = loop_of_one(h, h[ZERO] + 45, x, 0.0)
             dx = loop_of_one(h, h[ZERO] + 35, 1.0 + x, y - 1.0)
-            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 105, 1.0 + y * f, x) - f) / y
-        elif opcode == 128:  # inv_boxcox
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 106, 1.0 + y * f, x) - f) / y
+        elif opcode == 129:  # inv_boxcox
             dx = loop_of_one(h, h[ZERO] + 35, f, 1.0 - y)
             dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
-        elif opcode == 129:  # inv_boxcox1p
+        elif opcode == 130:  # inv_boxcox1p
             dx = loop_of_one(h, h[ZERO] + 35, 1.0 + f, 1.0 - y)
             dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
         v[r] = f

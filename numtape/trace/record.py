@@ -12,7 +12,8 @@ import numtape.trace.functions
 import numtape.trace.linalg
 import numtape.trace.operators
 import numtape.trace.scipy_linalg
-import numtape.trace.special  # noqa: F401 (these teach traced values NumPy and SciPy)
+import numtape.trace.special
+import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder

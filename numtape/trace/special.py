@@ -170,3 +170,12 @@ def _of_three(name: str) -> None:
 
 _of_three("betainc")
 _of_three("betaincc")
+
+
+def _as_numpy(name: str) -> None:
+    """SciPy's own version of a function of NumPy: they differ by one rounding at most."""
+    NUMPY_FUNCTIONS[f"scipy.special.{name}"] = getattr(np, name)
+
+
+for _name in ("log1p", "expm1", "cbrt", "exp2"):
+    _as_numpy(_name)

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 import numtape.trace.functions
+import numtape.trace.integration
+import numtape.trace.interpolation
 import numtape.trace.linalg
 import numtape.trace.operators
 import numtape.trace.scipy_linalg

@@ -59,8 +59,8 @@ class Function:
     name : str
     signature : str
         The last axes of operands and results, as NumPy writes them for generalized
-        ufuncs. ``p`` is the smaller of m and n. A last axis of 2 in a result is
-        for complex numbers: real and imaginary part.
+        ufuncs. ``p`` is the smaller of m and n. A last axis of 2 is for complex
+        numbers: real and imaginary part.
     calls : tuple of (ufunc, types, arguments)
         The loops to call, one after the other: where the ufunc lives, its types,
         and which of the operands and results are its arguments.
@@ -89,9 +89,9 @@ class Function:
         every = [name for axes in (*self.operands, *self.results) for name in axes]
         return tuple(dict.fromkeys(name for name in every if not name.isdigit()))
 
-    def extents(self, shapes: Sequence[Shape]) -> Shape:
-        """The extent of each of `names`, for operands of these shapes."""
-        known: dict[str, int] = {}
+    def extents(self, shapes: Sequence[Shape], **chosen: int) -> Shape:
+        """The extent of each of `names`, for operands of these shapes; some may be chosen."""
+        known: dict[str, int] = dict(chosen)
         for axes, shape in zip(self.operands, shapes, strict=True):
             known.update(zip(axes, shape[len(shape) - len(axes) :], strict=True))
         if "p" in self.names:
@@ -116,6 +116,11 @@ def _axes(arguments: str) -> tuple[tuple[str, ...], ...]:
 def _linalg(name: str, signature: str, types: str) -> Function:
     count = signature.count("(")
     call = (f"numpy.linalg._umath_linalg.{name}", types, tuple(range(count)))
+    return Function(name, signature, (call,))
+
+
+def _fourier(name: str, signature: str, types: str) -> Function:
+    call = (f"numpy.fft._pocketfft_umath.{name}", types, (0, 1, 2))
     return Function(name, signature, (call,))
 
 
@@ -146,6 +151,11 @@ FUNCTIONS: tuple[Function, ...] = (
         ),
         starts=((0, 2),),
     ),
+    _fourier("fft", "(n,2),()->(n,2)", "Dd->D"),
+    _fourier("ifft", "(n,2),()->(n,2)", "Dd->D"),
+    _fourier("rfft_n_even", "(n),()->(h,2)", "dd->D"),
+    _fourier("rfft_n_odd", "(n),()->(h,2)", "dd->D"),
+    _fourier("irfft", "(h,2),()->(n)", "Dd->d"),
     Function(
         "betainc",
         "(),(),()->()",

@@ -53,7 +53,8 @@ def loop_of_types(ufunc: Any, types: str) -> tuple[int, int]:
     if types not in ufunc.types:
         return 0, 0
     position = ufunc.types.index(types)
-    return struct.functions[position] or 0, struct.data[position] or 0
+    data = struct.data[position] if struct.data else None
+    return struct.functions[position] or 0, data or 0
 
 
 def has_double_loop(opcode: int) -> bool:

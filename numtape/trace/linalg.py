@@ -44,7 +44,9 @@ def _implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]
     return register
 
 
-def call_function(name: str, operands: Sequence[Any], values: Sequence[Any]) -> tuple[Any, ...]:
+def call_function(
+    name: str, operands: Sequence[Any], values: Sequence[Any], **chosen: int
+) -> tuple[Any, ...]:
     """Record one of `FUNCTIONS`, with the values that it has at the recording point."""
     recorder = innermost(*operands)
     arrays = [np.asarray(value, np.float64) for value in values]
@@ -52,7 +54,7 @@ def call_function(name: str, operands: Sequence[Any], values: Sequence[Any]) -> 
     if any(array.size == 0 for array in slots):
         parts = tuple(recorder.constant_array(array).copy() for array in arrays)
     else:
-        parts = recorder.function(name, slots)
+        parts = recorder.function(name, slots, **chosen)
     return tuple(wrap(recorder, part, array) for part, array in zip(parts, arrays, strict=True))
 
 

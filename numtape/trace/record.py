@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import numtape.trace.fourier
 import numtape.trace.functions
 import numtape.trace.integration
 import numtape.trace.interpolation

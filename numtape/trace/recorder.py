@@ -274,8 +274,11 @@ class Recorder:
             VectorInstruction(PRODUCT, PRODUCT_OPCODE, (*batch, m, n, p), views, result)
         )
 
-    def function(self, name: str, operands: Sequence[Slots]) -> tuple[Slots, ...]:
-        """Record one of `FUNCTIONS` on operands that are not empty, batches broadcast."""
+    def function(self, name: str, operands: Sequence[Slots], **chosen: int) -> tuple[Slots, ...]:
+        """Record one of `FUNCTIONS` on operands that are not empty, batches broadcast.
+
+        An extent that the operands do not tell must be chosen.
+        """
         opcode = FUNCTION_OPCODE[name]
         function = function_of(opcode)
         shapes = [operand.shape for operand in operands]
@@ -283,10 +286,10 @@ class Recorder:
         batch = np.broadcast_shapes(
             *(shape[: len(shape) - rank] for shape, rank in zip(shapes, ranks, strict=True))
         )
-        shape = (*batch, *function.extents(shapes))
+        shape = (*batch, *function.extents(shapes, **chosen))
         views = tuple(
-            self._batch_view(operand, len(batch) + rank, rank)
-            for operand, rank in zip(operands, ranks, strict=True)
+            self._batch_view(operand, len(batch) + len(axes), len(axes), axes[-1:] == ("2",))
+            for operand, axes in zip(operands, function.operands, strict=True)
         )
         _, results = function.shapes(shape)
         ends = np.cumsum([np.prod(result, dtype=np.int64) for result in results])
@@ -294,9 +297,14 @@ class Recorder:
         parts = np.split(self._vector(instruction), ends[:-1])
         return tuple(part.reshape(result) for part, result in zip(parts, results, strict=True))
 
-    def _batch_view(self, operand: Slots, rank: int, core: int) -> View:
-        """A view over `rank` axes, of which all but the last `core` are broadcast."""
+    def _batch_view(self, operand: Slots, rank: int, core: int, pairs: bool = False) -> View:
+        """A view over `rank` axes, of which all but the last `core` are broadcast.
+
+        Of complex numbers, real and imaginary part must lie side by side.
+        """
         view = self._affine_view(operand)
+        if pairs and view.strides[-1] != 1:
+            view = view_of(self.copy(operand))
         missing = rank - operand.ndim
         shape = (1,) * missing + operand.shape
         strides = [0] * missing + list(view.strides)

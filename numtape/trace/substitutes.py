@@ -42,7 +42,12 @@ from numtape.errors import NumtapeError, UnsupportedError
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import innermost
 
-__all__ = ["explained", "learn", "stands_in_for", "substitute_of", "substituted"]
+__all__ = ["PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of", "substituted"]
+
+
+class PairOfTraced:
+    """Base of what holds traced values and is none itself: complex numbers."""
+
 
 # By module, then by name ("logsumexp", or "Class.method").
 _SUBSTITUTES: dict[str, dict[str, Callable[..., Any]]] = {}
@@ -127,7 +132,8 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
         try:
             innermost(*arguments, *options.values())
         except LookupError:
-            return original(*arguments, **options)
+            if not any(isinstance(argument, PairOfTraced) for argument in arguments):
+                return original(*arguments, **options)
         return function(*arguments, **options)
 
     return substitute

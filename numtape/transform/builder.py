@@ -383,7 +383,10 @@ def _replay_vector(
             left = recorder.copy(left)
         return recorder.product(left, right)
     if instruction.kind == FUNCTION:
-        parts = recorder.function(function_of(instruction.opcode).name, operands)
+        function = function_of(instruction.opcode)
+        extents = instruction.shape[len(instruction.shape) - len(function.names) :]
+        chosen = dict(zip(function.names, extents, strict=True))
+        parts = recorder.function(function.name, operands, **chosen)
         return np.concatenate([part.ravel() for part in parts])
     (operand,) = operands
     if instruction.kind == REDUCE:

@@ -1,4 +1,4 @@
-"""Derivative rules of `FUNCTIONS`: linear algebra, and functions of three operands.
+"""Derivative rules of `FUNCTIONS`: linear algebra, Fourier transforms, `betainc`.
 
 The rules are matrix calculus on slots: each is written with products and with the
 functions themselves, so it is differentiated again for higher orders. With x' for a
@@ -123,9 +123,9 @@ def _is_live(weights: _Tangents, batch: int) -> Expression:
 # pieces of rules
 
 
-def _call(name: str, *operands: Expression) -> tuple[Expression, ...]:
+def _call(name: str, *operands: Expression, **chosen: int) -> tuple[Expression, ...]:
     builder = operands[0].builder
-    results = builder.function(name, [operand.slots for operand in operands])
+    results = builder.function(name, [operand.slots for operand in operands], **chosen)
     return tuple(Expression(builder, slots) for slots in results)
 
 
@@ -456,6 +456,66 @@ def _qr_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
     return (_call("solve", r, back.T)[0].T,)
 
 
+# Fourier transforms: linear in the numbers, and in the factor
+
+
+def _transform_tangent(name: str) -> _TangentRule:
+    def tangent(x: Any, dx: Any, f: Any) -> Any:
+        part = by_factor = None
+        if dx[0] is not None:
+            chosen = {"h": f[0].slots.shape[-2]} if name.startswith("rfft") else {}
+            chosen |= {"n": f[0].slots.shape[-1]} if name == "irfft" else {}
+            (part,) = _call(name, dx[0], x[1], **chosen)
+        if dx[1] is not None:
+            axes = (None,) if name == "irfft" else (None, None)
+            by_factor = f[0] * (dx[1] / x[1])[(..., *axes)]
+        return (_total(part, by_factor),)
+
+    return tangent
+
+
+def _transform_adjoint(transposed: Callable[[Any, Any, Any], Expression]) -> _AdjointRule:
+    def adjoint(x: Any, f: Any, w: Any, wanted: Any) -> Any:
+        part = transposed(x, f, w[0]) if wanted[0] else None
+        by_factor = None
+        if wanted[1]:
+            rank = x[1].slots.ndim
+            axes = tuple(range(rank - f[0].slots.ndim, 0))
+            by_factor = (f[0] * w[0]).sum(axes) / x[1]
+        return part, by_factor
+
+    return adjoint
+
+
+def _transposed_real(x: Any, f: Any, w: Expression) -> Expression:
+    """Of the transform of real numbers: back, of the coefficients that there are."""
+    n, h = x[0].slots.shape[-1], w.slots.shape[-2]
+    padded = np.zeros((*w.slots.shape[:-2], n, 2), np.int64)
+    padded[..., :h, :] = w.slots
+    return _call("ifft", Expression(w.builder, padded), x[1])[0][..., 0]
+
+
+def _transposed_to_real(x: Any, f: Any, w: Expression) -> Expression:
+    """Of the transform back to real numbers."""
+    n, h = f[0].slots.shape[-1], x[0].slots.shape[-2]
+    (back,) = _call(f"rfft_n_{'odd' if n % 2 else 'even'}", w, x[1], h=h)
+    # All but the first and, of an even number, the last stand for two coefficients.
+    twice = np.full((h, 1), 2.0)
+    twice[0] = 1.0
+    if n % 2 == 0:
+        twice[-1] = 1.0
+    return back * Expression(back.builder, back.builder.constant_array(twice))
+
+
+_FOURIER: dict[str, Callable[[Any, Any, Any], Expression]] = {
+    "fft": lambda x, f, w: _call("ifft", w, x[1])[0],
+    "ifft": lambda x, f, w: _call("fft", w, x[1])[0],
+    "rfft_n_even": _transposed_real,
+    "rfft_n_odd": _transposed_real,
+    "irfft": _transposed_to_real,
+}
+
+
 # functions of three operands
 
 
@@ -535,6 +595,10 @@ _RULES: dict[str, tuple[_TangentRule, _AdjointRule]] = {
     "svd_f": (_full_svd_tangent, _full_svd_adjoint),
     "svd": (_svd_values_tangent, _svd_values_adjoint),
     "qr": (_qr_tangent, _qr_adjoint),
+    **{
+        name: (_transform_tangent(name), _transform_adjoint(transposed))
+        for name, transposed in _FOURIER.items()
+    },
     "betainc": _betainc_rules("betainc", 1.0),
     "betaincc": _betainc_rules("betaincc", -1.0),
 }

@@ -94,16 +94,17 @@ def record_flat(
         Where a leaf is no number, or nothing that is returned is traced.
     """
     parent = active_recorder()
-    try:
-        recorder, leaves = _recorded(function, inputs, keep_lines, parent)
-    except Exception as error:
-        if not learn(error):
+    while True:
+        try:
+            recorder, leaves = _recorded(function, inputs, keep_lines, parent)
+            break
+        except Exception as error:
+            if learn(error):
+                continue  # it called functions of SciPy by names that are known only now
             reason = explained(error)
             if reason is error:
                 raise
             raise reason from error
-        # It called functions of SciPy by names that are known only now.
-        recorder, leaves = _recorded(function, inputs, keep_lines, parent)
     if recorder.escaped is not None:
         raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]

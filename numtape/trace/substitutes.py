@@ -66,64 +66,99 @@ def stands_in_for(module: str, *names: str) -> Callable[[Callable[..., Any]], Ca
     return register
 
 
+class _Names:
+    """Names of one module or class, and what each is bound to: as it was, and while recording."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner  # the names of a module, or a class
+        self.originals: dict[str, Any] = {}
+        self.substitutes: dict[str, Any] = {}
+
+    def bind(self) -> None:
+        if isinstance(self.owner, dict):
+            self.owner.update(self.substitutes)
+        else:
+            for name, substitute in self.substitutes.items():
+                setattr(self.owner, name, substitute)
+
+    def unbind(self) -> None:
+        """Bind the originals again, but not what was bound to something else meanwhile."""
+        owner = self.owner
+        present = owner if isinstance(owner, dict) else vars(owner)
+        for name, substitute in self.substitutes.items():
+            if present.get(name) is substitute:
+                if present is owner:
+                    present[name] = self.originals[name]
+                else:
+                    setattr(owner, name, self.originals[name])
+
+
 class _Bindings:
-    """Which names are bound to substitutes, and to what they are bound back."""
+    """All names that are bound to substitutes while at least one function is being recorded."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.recordings = 0
-        self.loaded: set[str] = set()  # modules whose names are in `places`
-        self.places: list[tuple[Any, str, Any, Any]] = []  # owner, name, original, substitute
-        self.seen: set[tuple[int, str]] = set()  # of `places`, those that `learn` found
+        self.loaded: set[str] = set()  # modules of `_SUBSTITUTES` whose names were found
+        self.names: dict[int, _Names] = {}  # by the identity of the owner
         self.by_original: dict[int, tuple[Any, Any]] = {}  # original and substitute by identity
+        self.by_name: dict[tuple[str, str], tuple[Any, Any]] = {}  # the same by module and name
 
     def load(self) -> bool:
         """Find the names of modules that were imported meanwhile; whether there were any."""
         found = False
         for module_name, functions in _SUBSTITUTES.items():
             module = sys.modules.get(module_name)
-            if module is None or module_name in self.loaded:
+            if module is None or module_name in self.loaded or _is_being_imported(module):
                 continue
             self.loaded.add(module_name)
             found = True
-            for name, function in functions.items():
-                self._find(module, name, function)
+            for path, function in functions.items():
+                owner: Any = module
+                *parents, name = path.split(".")
+                for parent in parents:
+                    owner = getattr(owner, parent, None)
+                original = vars(owner).get(name) if owner is not None else None
+                if original is None:
+                    continue  # a SciPy that does not have it
+                substitute = _dispatching(original, function)
+                self.by_original[id(original)] = original, substitute
+                self.by_name[module_name, path] = original, substitute
+                self.add(owner if parents else vars(owner), name, original, substitute)
         return found
 
-    def _find(self, module: Any, name: str, function: Callable[..., Any]) -> None:
-        owner = module
-        *path, name = name.split(".")
-        for part in path:
-            owner = getattr(owner, part, None)
-        original = vars(owner).get(name) if owner is not None else None
-        if original is None:
-            return  # a SciPy that does not have it
-        substitute = _dispatching(original, function)
-        self.by_original[id(original)] = original, substitute
-        self.places.append((owner, name, original, substitute))
+    def add(self, owner: Any, name: str, original: Any, substitute: Any) -> bool:
+        """One more name to bind, at once if a function is being recorded; whether it is new."""
+        names = self.names.setdefault(id(owner), _Names(owner))
+        if name in names.originals:
+            return False
+        names.originals[name] = original
+        names.substitutes[name] = substitute
+        if self.recordings:
+            names.bind()
+        return True
 
-    def bind(self) -> None:
-        for owner, name, _, substitute in self.places:
-            _set(owner, name, substitute)
+    def begin(self) -> None:
+        with self.lock:
+            self.load()
+            self.recordings += 1
+            if self.recordings == 1:
+                for names in self.names.values():
+                    names.bind()
 
-    def unbind(self) -> None:
-        for owner, name, original, substitute in self.places:
-            if _get(owner, name) is substitute:
-                _set(owner, name, original)
+    def end(self) -> None:
+        with self.lock:
+            self.recordings -= 1
+            if self.recordings == 0:
+                for names in self.names.values():
+                    names.unbind()
 
 
 _BINDINGS = _Bindings()
 
 
-def _get(owner: Any, name: str) -> Any:
-    return owner.get(name) if isinstance(owner, dict) else vars(owner).get(name)
-
-
-def _set(owner: Any, name: str, value: Any) -> None:
-    if isinstance(owner, dict):
-        owner[name] = value
-    else:
-        setattr(owner, name, value)
+def _is_being_imported(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
 
 
 def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
@@ -142,19 +177,11 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
 @contextmanager
 def substituted() -> Iterator[None]:
     """Have the substitutes in place; of nested and simultaneous ones the last restores."""
-    bindings = _BINDINGS
-    with bindings.lock:
-        bindings.recordings += 1
-        if bindings.recordings == 1:
-            bindings.load()
-            bindings.bind()
+    _BINDINGS.begin()
     try:
         yield
     finally:
-        with bindings.lock:
-            bindings.recordings -= 1
-            if bindings.recordings == 0:
-                bindings.unbind()
+        _BINDINGS.end()
 
 
 def substitute_of(function: Any) -> Any:
@@ -176,8 +203,6 @@ def learn(error: Exception) -> bool:
     bindings = _BINDINGS
     with bindings.lock:
         found = bindings.load()
-        if found and bindings.recordings:
-            bindings.bind()
         trace = error.__traceback__
         while trace is not None:
             names = trace.tb_frame.f_globals
@@ -185,36 +210,47 @@ def learn(error: Exception) -> bool:
             if _FOREIGN.match(names.get("__name__", "")):
                 continue
             for name, value in list(names.items()):
-                known = bindings.by_original.get(id(value))
-                if known is None or known[0] is not value or (id(names), name) in bindings.seen:
-                    continue
-                bindings.seen.add((id(names), name))
-                bindings.places.append((names, name, *known))
-                found = True
-                if bindings.recordings:
-                    names[name] = known[1]
+                original, substitute = bindings.by_original.get(id(value), (None, None))
+                if original is not None and original is value:
+                    found |= bindings.add(names, name, original, substitute)
         return found
 
 
 def explained(error: Exception) -> Exception:
-    """An error about a SciPy function that has no substitute, or the error itself."""
-    if isinstance(error, NumtapeError) or not isinstance(error, TypeError | AttributeError):
+    """An error about a function of SciPy, saying what to do; or the error itself."""
+    if not isinstance(error, TypeError | AttributeError):
         return error
     name, caller, trace = "", "", error.__traceback__
-    while trace is not None:
+    while trace is not None and not name:
         frame = trace.tb_frame
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("scipy.") and not name:
+        if module.startswith("scipy."):
             name = f"{module}.{frame.f_code.co_qualname}"
-        elif not name and not _FOREIGN.match(module):
+            known = _known_by_code(frame.f_code)
+            if known is not None:
+                return UnsupportedError(
+                    f"{name} was called with a traced value at {caller or user_location()}, by a "
+                    f"reference that numtape does not find. Call it through its module, as in "
+                    f"{known}(x), or by a name that your module imported"
+                )
+        elif not _FOREIGN.match(module):
             caller = f"{frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    if not name:
+    if not name or isinstance(error, NumtapeError):
         return error
     return UnsupportedError(
         f"{name} was called with a traced value at {caller or user_location()}, and numtape has "
         f"no rule for it ({error}). Write it with operations that are recorded (NumPy's functions, "
         "ufuncs, indexing), or apply it to numtape.stop_gradient(x) values outside the recorded "
-        "function; if numtape has the function, call it through its module, as in "
-        "scipy.special.logsumexp(x)"
+        "function"
     )
+
+
+def _known_by_code(code: Any) -> str | None:
+    """The public name of the function with that code, if it has a substitute and no namesakes."""
+    names = [
+        f"{module}.{name}"
+        for (module, name), (original, _) in _BINDINGS.by_name.items()
+        if getattr(original, "__code__", None) is code
+    ]
+    return names[0] if len(names) == 1 else None

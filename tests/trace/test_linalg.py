@@ -306,3 +306,30 @@ def test_a_point_with_complex_eigenvalues_takes_another_path():
     np.testing.assert_allclose(gradient(np.diag([1.0, 2.0])), np.eye(2))
     with pytest.raises(nt.UnsupportedError, match="complex"):
         gradient(np.array([[0.0, 1.0], [-1.0, 0.0]]))
+
+
+def test_matrices_of_one_element():
+    for function in (
+        *(L.inv, L.det, L.cholesky, L.eigvalsh, L.eigvals, L.pinv, L.cond),
+        *(lambda a: L.slogdet(a)[1], lambda a: L.eigh(a)[1], lambda a: L.svd(a)[1]),
+        *(lambda a: L.qr(a)[1], lambda a: L.norm(a, "nuc"), lambda a: L.lstsq(a, a)[0]),
+    ):
+        nt.check_derivatives(function, np.array([[2.5]]))
+
+
+def test_the_likelihood_of_a_gaussian_process_to_second_order():
+    points = _normal(27, 20, 2)
+    values = np.sin(points[:, 0])
+
+    def function(parameters):
+        length, scale, noise = np.exp(parameters)
+        distances = ((points[:, None] - points[None]) ** 2).sum(-1)
+        kernel = scale * np.exp(-0.5 * distances / length**2) + noise * np.eye(20)
+        factor = L.cholesky(kernel)
+        weights = L.solve(kernel, values)
+        return 0.5 * values @ weights + np.sum(np.log(np.diag(factor)))
+
+    at = np.array([0.0, 0.0, -2.0])
+    nt.check_derivatives(function, at)
+    expected = central_jacobian(nt.grad(function), at, 1e-3)
+    np.testing.assert_allclose(nt.hessian(function)(at), expected, rtol=1e-8)

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 from scipy.special import comb, logsumexp
 from scipy.special import softmax as renamed
@@ -96,6 +97,14 @@ def test_a_function_that_is_not_found_is_named():
             nt.grad(function)(X)
     with pytest.raises(nt.UnsupportedError, match=r"scipy\.special\._basic\.comb"):
         nt.grad(lambda x: comb(x, 2.0))(5.0)
+
+
+def test_a_hidden_reference_to_a_known_function_is_told():
+    hidden = [ORIGINAL, scipy.linalg.expm]
+    with pytest.raises(nt.UnsupportedError, match=r"scipy\.special\.logsumexp\(x\)"):
+        nt.grad(lambda x: hidden[0](x))(X)
+    with pytest.raises(nt.TraceError):
+        nt.grad(lambda x: np.sum(hidden[1](np.outer(x, x))))(X)
 
 
 def test_errors_of_the_function_itself_are_left_alone():

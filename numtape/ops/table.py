@@ -95,6 +95,7 @@ _LN10 = "2.302585092994046"
 _RADIAN = "0.017453292519943295"
 _DEGREE = "57.29577951308232"
 _TWO_OVER_SQRT_PI = "1.1283791670955126"
+_ONE_OVER_SQRT_PI = "0.5641895835477563"
 _HALF_SQRT_PI = "0.886226925452758"
 _ONE_OVER_SQRT_TWO_PI = "0.3989422804014327"
 _SQRT_TWO_PI = "2.5066282746310002"
@@ -200,16 +201,16 @@ def _boxcox_slope(logarithm: str) -> str:
 # degrees of freedom, at y). Near 0 the power itself is right to every order.
 _GAMMA_DENSITY = (
     "where(less(y, 1.0), power(y, x - 1.0) * exp(-y) * rgamma(x),"
-    " exp(xlogy(x - 1.0, y) - y - gammaln(x)))"
+    " where(isinf(y), 0.0, exp(xlogy(x - 1.0, y) - y - gammaln(x))))"
 )
 _CHI_SQUARE_DENSITY = "0.5 * " + re.sub(
     r"\b[xy]\b", lambda match: f"(0.5 * {match[0]})", _GAMMA_DENSITY
 )
 _POISSON_MASS = "exp(xlogy(floor(x), y) - y - gammaln(floor(x) + 1.0))"
-_T_DENSITY = (
+_T_DENSITY = (  # poch is gamma(x / 2 + 1 / 2) / gamma(x / 2), without their difference's rounding
     f"where(isinf(x), {_ONE_OVER_SQRT_TWO_PI} * exp(-0.5 * (y * y)),"
-    " exp(gammaln(0.5 * x + 0.5) - gammaln(0.5 * x)"
-    f" - 0.5 * log({_PI} * x) - (0.5 * x + 0.5) * log1p(y * y / x)))"
+    f" {_ONE_OVER_SQRT_PI} * poch(0.5 * x, 0.5) / sqrt(x)"
+    " * exp(-(0.5 * x + 0.5) * log1p(y * y / x)))"
 )
 
 _ROWS: tuple[Row, ...] = (

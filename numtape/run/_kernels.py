@@ -579,16 +579,16 @@ def linearize_scalars(handle):
             dy = f * (t0 - loop_of_one(h, h[ZERO] + 79, y + 1.0, 0.0))
         elif opcode == 97:  # gammainc
             dx = np.nan
-            dy = loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
+            dy = loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
         elif opcode == 98:  # gammaincc
             dx = np.nan
-            dy = -(loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
+            dy = -(loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
         elif opcode == 99:  # chdtr
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
         elif opcode == 100:  # chdtrc
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
         elif opcode == 101:  # pdtr
             t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
             dy = -loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
@@ -597,7 +597,7 @@ def linearize_scalars(handle):
             dy = loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
         elif opcode == 103:  # stdtr
             dx = np.nan
-            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 78, 0.5 * x + 0.5, 0.0) - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0) - 0.5 * loop_of_one(h, h[ZERO] + 42, 3.141592653589793 * x, 0.0) - (0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 45, y * y / x, 0.0), 0.0)
+            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 95, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 39, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 45, y * y / x, 0.0), 0.0)
         elif opcode == 104:  # cosm1
             dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
         elif opcode == 105:  # log_expit

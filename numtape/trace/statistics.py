@@ -56,6 +56,22 @@ def _beta_logpdf(x: Any, a: Any, b: Any) -> Any:
     return powers - _special("betaln", a, b)
 
 
+def _at_edges(is_edge: Any, there: Any, elsewhere: Any) -> Any:
+    """A density that is a power at the edges, where its logarithm's slope is infinite."""
+    return np.where(is_edge, there, elsewhere)
+
+
+def _beta_pdf(x: Any, a: Any, b: Any) -> Any:
+    powers = np.power(x, a - 1.0) * np.power(1.0 - x, b - 1.0) / _special("beta", a, b)
+    return _at_edges(x * (1.0 - x) == 0.0, powers, np.exp(_beta_logpdf(x, a, b)))
+
+
+def _gamma_pdf(x: Any, a: Any) -> Any:
+    logarithm = _special("xlogy", a - 1.0, x) - x - _special("gammaln", a)
+    powers = np.power(x, a - 1.0) * np.exp(-x) * _special("rgamma", a)
+    return _at_edges(x == 0.0, powers, np.exp(logarithm))
+
+
 def _binomial_logpmf(k: Any, n: Any, p: Any) -> Any:
     gammaln = load_ufunc("scipy.special.gammaln")
     ways = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
@@ -86,7 +102,10 @@ _FORMULAS: dict[tuple[str, str], Callable[..., Any]] = {
     ("t", "_pdf"): _exponentiated(_t_logpdf),
     ("lognorm", "_logpdf"): _lognorm_logpdf,
     ("lognorm", "_pdf"): _exponentiated(_lognorm_logpdf),
-    ("beta", "_pdf"): _exponentiated(_beta_logpdf),
+    ("beta", "_pdf"): _beta_pdf,
+    ("gamma", "_pdf"): _gamma_pdf,
+    ("erlang", "_pdf"): _gamma_pdf,
+    ("chi2", "_pdf"): lambda x, df: 0.5 * _gamma_pdf(0.5 * x, 0.5 * df),
     ("binom", "_logpmf"): _binomial_logpmf,
     ("binom", "_pmf"): _exponentiated(_binomial_logpmf),
     ("nbinom", "_logpmf"): _negative_binomial_logpmf,

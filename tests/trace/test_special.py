@@ -174,6 +174,7 @@ EDGES = {
     "inv_boxcox by the power at 0": (
         lambda y: special.inv_boxcox(1.0, y), 0.0, [-np.e / 2, np.e * (0.25 + 2 / 3)],
     ),
+    "gammainc at infinity": (lambda x: special.gammainc(2.0, x), INF, [0.0, None]),
     "entr at 0": (special.entr, 0.0, [INF, None]),
     "xlog1py at (0, -1)": (lambda y: special.xlog1py(0.0, y), -1.0, [0.0, None]),
     "rel_entr at (0, 0)": (lambda y: special.rel_entr(0.0, y), 0.0, [0.0, None]),

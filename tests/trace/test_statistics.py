@@ -133,6 +133,24 @@ def test_outside_the_support():
     np.testing.assert_allclose(masses, stats.poisson.pmf([-1.0, 1.5, 2.0], 2.0))
 
 
+def test_at_the_edge_of_the_support():
+    """Densities that are powers there have the slope of the power."""
+    for function, slope in (
+        (lambda x: stats.beta.pdf(x, 2.0, 2.0), 6.0),
+        (lambda x: stats.gamma.pdf(x, 2.0), 1.0),
+        (lambda x: stats.chi2.pdf(x, 4.0), 0.25),
+        (lambda x: stats.expon.pdf(x), -1.0),
+        (lambda x: stats.norm.pdf(x), 0.0),
+    ):
+        np.testing.assert_allclose(nt.grad(function)(0.0), slope, rtol=1e-15)
+
+
+def test_many_degrees_of_freedom():
+    for df in (1e4, 1e10, 1e300, np.inf):
+        slope = nt.grad(lambda x, df=df: stats.t.cdf(x, df))(0.5)
+        np.testing.assert_allclose(slope, stats.norm.pdf(0.5), rtol=1 / df + 1e-12)
+
+
 def test_leaving_the_support_takes_another_path():
     gradient = nt.grad(lambda x: np.sum(stats.beta.logpdf(x, 2.0, 3.0)))
     assert gradient(0.5) == 1.0 / 0.5 - 2.0 / 0.5

@@ -1189,10 +1189,11 @@ def row_named(name: str) -> Row:
 
 @cache
 def load_ufunc(path: str) -> Callable[..., Any]:
-    """The ufunc at ``"module.name"``; imports SciPy's parts only when asked for."""
+    """The ufunc, or other function, at ``"module.name"``; SciPy is imported when asked for."""
     module, _, name = path.rpartition(".")
     ufunc: Callable[..., Any] = getattr(import_module(module), name)
-    return ufunc
+    # While a function is being recorded, something may stand in for it.
+    return getattr(ufunc, "stands_in_for", ufunc)
 
 
 _ROW_OF_UFUNC_NAME = {

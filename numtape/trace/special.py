@@ -172,6 +172,27 @@ _of_three("betainc")
 _of_three("betaincc")
 
 
+def _of_objects(name: str) -> None:
+    def implementation(*operands: Any, **options: Any) -> Any:
+        recorder = innermost(*operands)
+        ufunc = load_ufunc(f"scipy.special.{name}")
+        return ufunc(*(as_traced(recorder, operand) for operand in operands), **options)
+
+    names = ("digamma", "psi") if name == "digamma" else (name,)
+    stands_in_for("scipy.special", *names, only_for_objects=True)(implementation)
+
+
+for _each in ROWS:
+    if (
+        _each.ufunc is not None
+        and _each.ufunc.startswith("scipy.special.")
+        and "._" not in _each.ufunc
+    ):
+        _of_objects(_each.name)
+_of_objects("betainc")
+_of_objects("betaincc")
+
+
 def _as_numpy(name: str) -> None:
     """SciPy's own version of a function of NumPy: they differ by one rounding at most."""
     NUMPY_FUNCTIONS[f"scipy.special.{name}"] = getattr(np, name)

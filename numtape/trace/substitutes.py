@@ -52,15 +52,25 @@ class PairOfTraced:
 # By module, then by name ("logsumexp", or "Class.method").
 _SUBSTITUTES: dict[str, dict[str, Callable[..., Any]]] = {}
 
+# The same for SciPy's ufuncs. They need a substitute only for arrays of objects, as
+# np.array([x, y]) makes of traced scalars: then the protocol of ufuncs is not asked.
+_OF_OBJECTS: dict[str, dict[str, Callable[..., Any]]] = {}
+
 _FOREIGN = re.compile(r"(numtape\.(trace|functions|transform|run)|numpy|scipy|functools)(\.|$)")
 
 
-def stands_in_for(module: str, *names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function to be called where SciPy's of that name gets a traced argument."""
+def stands_in_for(
+    module: str, *names: str, only_for_objects: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function to be called where SciPy's of that name gets a traced argument.
+
+    With `only_for_objects` it is bound once an array of objects was seen to need it.
+    """
+    table = _OF_OBJECTS if only_for_objects else _SUBSTITUTES
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
-            _SUBSTITUTES.setdefault(module, {})[name] = function
+            table.setdefault(module, {})[name] = function
         return function
 
     return register
@@ -99,7 +109,8 @@ class _Bindings:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.recordings = 0
-        self.loaded: set[str] = set()  # modules of `_SUBSTITUTES` whose names were found
+        self.tables = [_SUBSTITUTES]
+        self.loaded: set[tuple[int, str]] = set()  # of each table, the modules whose names it has
         self.names: dict[int, _Names] = {}  # by the identity of the owner
         self.by_original: dict[int, tuple[Any, Any]] = {}  # original and substitute by identity
         self.by_name: dict[tuple[str, str], tuple[Any, Any]] = {}  # the same by module and name
@@ -107,25 +118,31 @@ class _Bindings:
     def load(self) -> bool:
         """Find the names of modules that were imported meanwhile; whether there were any."""
         found = False
-        for module_name, functions in _SUBSTITUTES.items():
-            module = sys.modules.get(module_name)
-            if module is None or module_name in self.loaded or _is_being_imported(module):
-                continue
-            self.loaded.add(module_name)
-            found = True
-            for path, function in functions.items():
-                owner: Any = module
-                *parents, name = path.split(".")
-                for parent in parents:
-                    owner = getattr(owner, parent, None)
-                original = vars(owner).get(name) if owner is not None else None
-                if original is None:
-                    continue  # a SciPy that does not have it
-                substitute = _dispatching(original, function)
-                self.by_original[id(original)] = original, substitute
-                self.by_name[module_name, path] = original, substitute
-                self.add(owner if parents else vars(owner), name, original, substitute)
+        for number, table in enumerate(self.tables):
+            for module_name, functions in table.items():
+                module = sys.modules.get(module_name)
+                if module is None or (number, module_name) in self.loaded:
+                    continue
+                if _is_being_imported(module):
+                    continue
+                self.loaded.add((number, module_name))
+                found = True
+                for path, function in functions.items():
+                    self._find(module, path, function)
         return found
+
+    def _find(self, module: Any, path: str, function: Callable[..., Any]) -> None:
+        owner = module
+        *parents, name = path.split(".")
+        for parent in parents:
+            owner = getattr(owner, parent, None)
+        original = vars(owner).get(name) if owner is not None else None
+        if original is None:
+            return  # a SciPy that does not have it
+        substitute = _dispatching(original, function)
+        self.by_original[id(original)] = original, substitute
+        self.by_name[module.__name__, path] = original, substitute
+        self.add(owner if parents else vars(owner), name, original, substitute)
 
     def add(self, owner: Any, name: str, original: Any, substitute: Any) -> bool:
         """One more name to bind, at once if a function is being recorded; whether it is new."""
@@ -171,6 +188,7 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
                 return original(*arguments, **options)
         return function(*arguments, **options)
 
+    substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute
 
 
@@ -202,6 +220,8 @@ def learn(error: Exception) -> bool:
     """
     bindings = _BINDINGS
     with bindings.lock:
+        if len(bindings.tables) == 1 and isinstance(error, TypeError) and "ufunc" in str(error):
+            bindings.tables.append(_OF_OBJECTS)
         found = bindings.load()
         trace = error.__traceback__
         while trace is not None:

@@ -1,5 +1,7 @@
 """Functions of the last axes, run by LAPACK's loops: equal to NumPy's bit for bit."""
 
+import re
+
 import naive
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from checks import assert_replays, assert_same_bits, evaluate
 
 import numtape as nt
 from numtape.ops.structured import FUNCTION_OPCODE, FUNCTIONS, function_of
+from numtape.ops.table import load_ufunc
 from numtape.transform.derivative import adjoint, tangent
 
 
@@ -94,6 +97,17 @@ def test_opcodes_and_shapes(function):
     batch = operands[0].shape[: operands[0].ndim - core[0]]
     shapes, _ = function.shapes((*batch, *extents))
     assert shapes == tuple(operand.shape for operand in operands)
+
+
+def test_the_frame_has_room(function):
+    """Its tables hold four pointers, four counts and sixteen steps."""
+    for path, _, chosen in function.calls:
+        ufunc = load_ufunc(path)
+        axes = (ufunc.signature or "").count("(") and re.findall(r"\w+", ufunc.signature)
+        dimensions = len(set(axes or []))
+        assert len(chosen) == ufunc.nargs <= 4
+        assert 1 + dimensions <= 4
+        assert len(chosen) + len(axes or []) <= 16
 
 
 def test_kernels_against_the_naive_interpreter(function):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.special
-from scipy.special import comb, logsumexp
+from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 
 import numtape as nt
@@ -59,6 +59,16 @@ def test_lists_and_object_arrays_of_traced_scalars():
         return logsumexp([x, y]) + scipy.special.logsumexp(np.array([x, 2.0 * y]))
 
     nt.check_derivatives(function, 0.5, 1.5)
+
+
+def test_ufuncs_of_object_arrays():
+    def function(x, y):
+        pair = np.array([x, x * y])
+        return np.sum(scipy.special.erf(pair) + gammaln(pair) + scipy.special.psi([x, 2.0]))
+
+    nt.check_derivatives(function, 0.5, 1.5)
+    assert isinstance(scipy.special.erf, np.ufunc)
+    assert isinstance(gammaln, np.ufunc)
 
 
 def test_nested_recordings():

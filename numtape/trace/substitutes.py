@@ -38,7 +38,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from numtape.errors import NumtapeError, UnsupportedError
+from numtape.errors import UnsupportedError
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import innermost
 
@@ -237,32 +237,40 @@ def learn(error: Exception) -> bool:
 
 
 def explained(error: Exception) -> Exception:
-    """An error about a function of SciPy, saying what to do; or the error itself."""
-    if not isinstance(error, TypeError | AttributeError):
+    """An error that a function of SciPy made of a traced value, saying what to do; or the error."""
+    if not isinstance(error, TypeError | AttributeError) and not _is_about_objects(error):
         return error
-    name, caller, trace = "", "", error.__traceback__
-    while trace is not None and not name:
+    name, caller, known, trace = "", "", None, error.__traceback__
+    while trace is not None:
         frame = trace.tb_frame
         module = frame.f_globals.get("__name__", "")
-        if module.startswith("scipy."):
+        if module.startswith("scipy.") and not name:
             name = f"{module}.{frame.f_code.co_qualname}"
             known = _known_by_code(frame.f_code)
-            if known is not None:
-                return UnsupportedError(
-                    f"{name} was called with a traced value at {caller or user_location()}, by a "
-                    f"reference that numtape does not find. Call it through its module, as in "
-                    f"{known}(x), or by a name that your module imported"
-                )
-        elif not _FOREIGN.match(module):
+        elif not _FOREIGN.match(module):  # the user's own, perhaps called back by SciPy
+            name, known = "", None
             caller = f"{frame.f_code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
-    if not name or isinstance(error, NumtapeError):
+    where = caller or user_location()
+    if not name:
         return error
+    if known is not None:
+        return UnsupportedError(
+            f"{name} was called with a traced value at {where}, by a reference that numtape does "
+            f"not find. Call it through its module, as in {known}(x), or by a name that your "
+            "module imported"
+        )
     return UnsupportedError(
-        f"{name} was called with a traced value at {caller or user_location()}, and numtape has "
-        f"no rule for it ({error}). Write it with operations that are recorded (NumPy's functions, "
-        "ufuncs, indexing), or apply it to numtape.stop_gradient(x) values outside the recorded "
-        "function"
+        f"{name} was called with a traced value at {where}, and numtape has no rule for it "
+        f"({error}). Write it with operations that are recorded (NumPy's functions, ufuncs, "
+        "indexing), or apply it to numtape.stop_gradient(x) values outside the recorded function"
+    )
+
+
+def _is_about_objects(error: Exception) -> bool:
+    """Whether compiled code refused an array of objects, which traced values become."""
+    return isinstance(error, ValueError | RuntimeError | SystemError) and (
+        "object" in str(error) or "dtype('O')" in str(error)
     )
 
 

@@ -5,8 +5,13 @@ from functools import partial
 
 import numpy as np
 import pytest
+import scipy.integrate
+import scipy.interpolate
 import scipy.linalg
+import scipy.ndimage
+import scipy.spatial
 import scipy.special
+import scipy.stats
 from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 
@@ -107,6 +112,21 @@ def test_a_function_that_is_not_found_is_named():
             nt.grad(function)(X)
     with pytest.raises(nt.UnsupportedError, match=r"scipy\.special\._basic\.comb"):
         nt.grad(lambda x: comb(x, 2.0))(5.0)
+
+
+UNKNOWN = {
+    "integrate.quad": lambda x: scipy.integrate.quad(lambda t: t, 0.0, x[0])[0],
+    "interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline([0.0, 1.0, 2.0], x)(0.5),
+    "ndimage.gaussian_filter": lambda x: scipy.ndimage.gaussian_filter(x, 1.0)[0],
+    "spatial.pdist": lambda x: scipy.spatial.distance.pdist(x[:, None])[0],
+    "stats.gmean": lambda x: scipy.stats.gmean(x + 2.0),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_functions_without_a_rule_are_named_with_the_users_line(name):
+    with pytest.raises(nt.UnsupportedError, match=r"scipy\.\S+ was called.*test_substitutes\.py"):
+        nt.grad(UNKNOWN[name])(X)
 
 
 def test_a_hidden_reference_to_a_known_function_is_told():

@@ -12,7 +12,7 @@ from types import CodeType
 
 import numpy as np
 
-from numtape.ops.structured import INITIAL, ORDER_OPCODES
+from numtape.ops.structured import INITIAL, ORDER_OPCODES, function_of
 from numtape.ops.table import ROWS, Row, load_ufunc
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -64,6 +64,7 @@ _NAMES |= {
     "__builtins__": {},
     "sqrt": np.sqrt,
     "abs": abs,
+    "unknown": np.nan,
     "where": lambda condition, taken, other: taken if condition != 0.0 else other,
 }
 
@@ -133,6 +134,8 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
         return np.array([row_value(row, *point) for point in zip(*columns)])
     if instruction.kind == "product":
         return np.matmul(*operands).ravel()
+    if instruction.kind == "function":
+        return _function_value(instruction, operands)
     if instruction.kind in ("take", "spread"):
         elements, places = operands
         result = np.zeros(instruction.result)
@@ -177,6 +180,36 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
 def _place(x: float, n: int) -> int:
     """The place among n that x names; the first where it names none."""
     return int(x) % n if -n <= x < n else 0
+
+
+def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
+    """The results of a function, end to end, by its ufuncs themselves."""
+    function = function_of(instruction.opcode)
+    arguments = [*operands, *[None] * len(function.results)]
+    for operand, result in function.starts:
+        arguments[result] = operands[operand].copy()
+    with np.errstate(all="ignore"):
+        for path, types, chosen in function.calls:
+            ufunc = load_ufunc(path)
+            given = [arguments[k] for k in chosen[: ufunc.nin]]
+            if "fft" in path:
+                found = _transform(ufunc, given, types, instruction)
+            else:
+                found = ufunc(*given, signature=types)
+            for k, value in zip(chosen[ufunc.nin :], found if ufunc.nout > 1 else (found,)):
+                arguments[k] = np.asarray(value)
+    parts = [np.ravel(part) for part in arguments[len(operands) :]]
+    return np.concatenate([p.view(float) if np.iscomplexobj(p) else p for p in parts])
+
+
+def _transform(ufunc, given, types: str, instruction: VectorInstruction) -> np.ndarray:
+    """A Fourier transform's ufunc: complex operands are pairs, and it wants to be given room."""
+    (shape,) = function_of(instruction.opcode).shapes(instruction.shape)[1]
+    numbers, factor = given
+    if types[0] == "D":
+        numbers = np.ascontiguousarray(numbers).view(complex)[..., 0]
+    out = np.empty(shape) if types[-1] == "d" else np.empty(shape[:-1], complex)
+    return ufunc(numbers, factor, signature=types, out=out)
 
 
 def _places(instruction: VectorInstruction) -> np.ndarray:
@@ -307,6 +340,20 @@ def _structured_jacobian(instruction: VectorInstruction, operands, k: int) -> np
             pair = list(operands)
             pair[k] = unit.reshape(operand.shape)
             matrix[:, column] = np.matmul(*pair).ravel()
+        return matrix
+    if instruction.kind == "function":
+        for column in range(operand.size):
+            step = np.zeros(operand.size)
+            step[column] = 1e-4
+            rises = []
+            for times in (1, 2):
+                ends = []
+                for sign in (1, -1):
+                    moved = list(operands)
+                    moved[k] = operand + sign * times * step.reshape(operand.shape)
+                    ends.append(_function_value(instruction, moved))
+                rises.append(ends[0] - ends[1])
+            matrix[:, column] = (8 * rises[0] - rises[1]) / 12e-4
         return matrix
     if instruction.kind in ("order", "search") or (instruction.kind in ("take", "spread") and k):
         return matrix

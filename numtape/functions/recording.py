@@ -9,6 +9,7 @@ from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten
 from numtape.trace.record import record_flat
+from numtape.trace.substitutes import substitute_of
 from numtape.trace.traced import is_traced
 
 __all__ = ["record", "record_call", "record_call_inside"]
@@ -89,6 +90,7 @@ def record_call_inside(
 ) -> tuple[Tape, list[int]]:
     """As `record_call`, and the slots of the recording around it that were captured."""
     seen: dict[str, Any] = {}
+    function = substitute_of(function)
 
     def run(traced: list[Any]) -> list[Any]:
         output = function(*call.arguments(traced))

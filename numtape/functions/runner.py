@@ -36,10 +36,10 @@ Ints = npt.NDArray[np.int64]
 # one tape with a derivative for each; beyond, the tape of one product is run for each.
 _UNROLLED = 24
 
-# The kernel that stores partials of all operations takes 4 s to compile, that of the
+# The kernel that stores partials of all operations takes 7 s to compile, that of the
 # common ones 2 s, evaluating 1.5 s. So up to this length a tape with other operations
 # is differentiated by derivative tape.
-_LONG = 50_000
+_LONG = 100_000
 
 # A tape of scalar instructions gives its first Jacobians by sweeps, and by a
 # derivative tape after so many calls, if that tape would not be longer than this.

@@ -16,17 +16,22 @@ gives bit for bit what NumPy or SciPy gives.
 and on recorded values by the transforms, which differentiate them again for
 higher orders; so they must be right at the kinks, and must not make inf or nan
 that the true derivative does not have. ``where(c, a, b)`` may be used: the arm
-not taken counts for nothing, at every order.
+not taken counts for nothing, at every order. The one word `unknown` stands for a
+derivative that exists and has no closed form: who asks for it gets an error.
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["OPCODE", "ROWS", "Row", "row_named", "row_of_ufunc"]
+__all__ = ["OPCODE", "ROWS", "UNKNOWN", "Row", "row_named", "row_of_ufunc"]
+
+# The partial by an operand that there is no closed form for, such as the order of `jv`.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Row:
         1 or 2 operands.
     partials : tuple of str
         One expression an operand; ``"0"`` marks a derivative that is zero
-        everywhere it exists.
+        everywhere it exists, `UNKNOWN` one that has no closed form.
     synopsis : str
         One line for the documentation's table of operations.
     ufunc : str or None
@@ -101,10 +106,15 @@ _LOG2E = "1.4426950408889634"
 _RADIAN = "0.017453292519943295"
 _DEGREE = "57.29577951308232"
 _TWO_OVER_SQRT_PI = "1.1283791670955126"
+_ONE_OVER_SQRT_PI = "0.5641895835477563"
+_HALF_SQRT_PI = "0.886226925452758"
+_ONE_OVER_SQRT_TWO_PI = "0.3989422804014327"
+_SQRT_TWO_PI = "2.5066282746310002"
 
 _POSITIVE = ((0.05, 4.0), (0.05, 4.0))
 _BASE_AND_EXPONENT = ((0.05, 4.0), (-3.0, 3.0))
 _INSIDE_ONE = ((-0.95, 0.95),)
+_ORDER = ((0.0, 3.0), (0.2, 4.0))
 
 # d(x**y)/dx; x**0 is flat even at 0, where the general formula is 0 * inf.
 _POWER_SLOPE = "where(equal(y, 0.0), 0.0, y * {name}(x, y - 1.0))"
@@ -169,6 +179,53 @@ _LOGADDEXP_RIGHT = "where(equal(f, y), 0.0, y - f)"
 
 _LOGADDEXP_LANES = (
     "where(x == y, x + {one}, where(x > y, x, y) + {unit} * log1p({exp}(-abs(x - y))))"
+)
+
+# erfcx'(x): the direct formula cancels for large x, so there its asymptotic series is used.
+_ERFCX_SERIES = "1.0"
+for _k in range(6, 0, -1):
+    _ERFCX_SERIES = f"(1.0 - {_k + 0.5!r} / (x * x) * {_ERFCX_SERIES})"
+_ERFCX_SLOPE = (
+    f"where(greater(x, 30.0), -0.5641895835477563 / (x * x) * {_ERFCX_SERIES},"
+    f" 2.0 * x * f - {_TWO_OVER_SQRT_PI})"
+)
+
+# The derivative of (exp(u) - 1) / u, divided by x where u = x y; a series where it cancels.
+_BOXCOX_SERIES = "0.0"
+for _k in range(12, -1, -1):
+    _BOXCOX_SERIES = f"({(_k + 1) / math.factorial(_k + 2)!r} + u * {_BOXCOX_SERIES})"
+_BOXCOX_SLOPE = f"where(less(absolute(u), 0.25), l * l * {_BOXCOX_SERIES}, (p - f) / y)"
+# The derivative of log1p(x y) / y by y, and a series where that cancels.
+_UNBOXCOX_SERIES = "0.0"
+for _k in range(16, -1, -1):
+    _UNBOXCOX_SERIES = f"({-(_k + 1) / (_k + 2)!r} - u * {_UNBOXCOX_SERIES})"
+_UNBOXCOX_SLOPE = (
+    f"where(less(absolute(u), 0.1), x * x * {_UNBOXCOX_SERIES.replace('u', '(x * y)')},"
+    " (x / (1.0 + x * y) - log1p(x * y) / y) / y)"
+).replace("absolute(u)", "absolute(x * y)")
+
+
+def _boxcox_slope(logarithm: str) -> str:
+    """The derivative of ``(exp(l y) - 1) / y`` by y, where l is the logarithm given."""
+    product = "xlogy" if logarithm == "log(x)" else "xlog1py"
+    names = {"u": f"({logarithm} * y)", "l": logarithm, "p": f"{product}(1.0 + y * f, x)"}
+    return re.sub(r"\b[ulp]\b", lambda match: names[match[0]], _BOXCOX_SLOPE)
+
+
+# The densities of the gamma distribution (of shape x, at y) and of Student's t (of x
+# degrees of freedom, at y). Near 0 the power itself is right to every order.
+_GAMMA_DENSITY = (
+    "where(less(y, 1.0), power(y, x - 1.0) * exp(-y) * rgamma(x),"
+    " where(isinf(y), 0.0, exp(xlogy(x - 1.0, y) - y - gammaln(x))))"
+)
+_CHI_SQUARE_DENSITY = "0.5 * " + re.sub(
+    r"\b[xy]\b", lambda match: f"(0.5 * {match[0]})", _GAMMA_DENSITY
+)
+_POISSON_MASS = "exp(xlogy(floor(x), y) - y - gammaln(floor(x) + 1.0))"
+_T_DENSITY = (  # poch is gamma(x / 2 + 1 / 2) / gamma(x / 2), without their difference's rounding
+    f"where(isinf(x), {_ONE_OVER_SQRT_TWO_PI} * exp(-0.5 * (y * y)),"
+    f" {_ONE_OVER_SQRT_PI} * poch(0.5 * x, 0.5) / sqrt(x)"
+    " * exp(-(0.5 * x + 0.5) * log1p(y * y / x)))"
 )
 
 _ROWS: tuple[Row, ...] = (
@@ -740,7 +797,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "zeta",
-        "0",
+        UNKNOWN,
         "-x * zeta(x + 1.0, y)",
         "Hurwitz zeta function of y, the order x held constant",
         ufunc="scipy.special._ufuncs._zeta",
@@ -778,6 +835,398 @@ _ROWS: tuple[Row, ...] = (
         vector="where(x == 0.0, where(y == y, 0.0, y), x * log(y))",
     ),
     _unary(
+        "erfcx",
+        _ERFCX_SLOPE,
+        "exp(x*x) * erfc(x)",
+        ufunc="scipy.special.erfcx",
+        reference="mp.exp(x*x) * mp.erfc(x)",
+    ),
+    _unary(
+        "erfinv",
+        f"{_HALF_SQRT_PI} * exp(f * f)",
+        "inverse of erf",
+        ufunc="scipy.special.erfinv",
+        reference="mp.erfinv(x)",
+        domain=_INSIDE_ONE,
+    ),
+    _unary(
+        "erfcinv",
+        f"-{_HALF_SQRT_PI} * exp(f * f)",
+        "inverse of erfc",
+        ufunc="scipy.special.erfcinv",
+        reference="mp.erfinv(1 - x)",
+        domain=((0.05, 1.95),),
+    ),
+    _unary(
+        "ndtr",
+        f"{_ONE_OVER_SQRT_TWO_PI} * exp(-0.5 * (x * x))",
+        "cumulative normal distribution",
+        ufunc="scipy.special.ndtr",
+        reference="mp.ncdf(x)",
+        common=True,
+    ),
+    _unary(
+        "ndtri",
+        f"{_SQRT_TWO_PI} * exp(0.5 * (f * f))",
+        "inverse of ndtr",
+        ufunc="scipy.special.ndtri",
+        reference="mp.sqrt(2) * mp.erfinv(2 * x - 1)",
+        domain=((0.05, 0.95),),
+    ),
+    _unary(
+        "log_ndtr",
+        "0.7978845608028654 / erfcx(-0.7071067811865476 * x)",
+        "logarithm of ndtr",
+        ufunc="scipy.special.log_ndtr",
+        reference="mp.log(mp.ncdf(x))",
+    ),
+    _unary(
+        "gamma",
+        "f * digamma(x)",
+        "gamma function",
+        ufunc="scipy.special.gamma",
+        reference="mp.gamma(x)",
+        domain=((0.1, 6.0),),
+    ),
+    _unary(
+        "loggamma",
+        "where(less(x, 0.0), f, digamma(x))",
+        "logarithm of gamma(x), nan below 0",
+        ufunc="scipy.special.loggamma",
+        reference="mp.loggamma(x)",
+        domain=((0.1, 6.0),),
+    ),
+    _unary(
+        "rgamma",
+        f"where(less(x, 0.5), gamma(1.0 - x) * (cos({_PI} * x)"
+        f" - sin({_PI} * x) * digamma(1.0 - x) / {_PI}), -digamma(x) * f)",
+        "1 / gamma(x)",
+        ufunc="scipy.special.rgamma",
+        reference="mp.rgamma(x)",
+    ),
+    _binary(
+        "beta",
+        "f * (digamma(x) - digamma(x + y))",
+        "f * (digamma(y) - digamma(x + y))",
+        "beta function",
+        ufunc="scipy.special.beta",
+        reference="mp.beta(x, y)",
+        domain=((0.2, 6.0), (0.2, 6.0)),
+    ),
+    _binary(
+        "betaln",
+        "digamma(x) - digamma(x + y)",
+        "digamma(y) - digamma(x + y)",
+        "logarithm of |beta(x, y)|",
+        ufunc="scipy.special.betaln",
+        reference="mp.log(abs(mp.beta(x, y)))",
+        domain=((0.2, 6.0), (0.2, 6.0)),
+    ),
+    _binary(
+        "poch",
+        "f * (digamma(x + y) - digamma(x))",
+        "f * digamma(x + y)",
+        "gamma(x + y) / gamma(x)",
+        ufunc="scipy.special.poch",
+        reference="mp.rf(x, y)",
+        domain=((0.2, 4.0), (0.2, 4.0)),
+    ),
+    _binary(
+        "binom",
+        "f * (digamma(x + 1.0) - digamma(x - y + 1.0))",
+        "f * (digamma(x - y + 1.0) - digamma(y + 1.0))",
+        "binomial coefficient of real x and y",
+        ufunc="scipy.special.binom",
+        reference="mp.binomial(x, y)",
+        domain=((4.2, 6.0), (0.2, 4.0)),
+    ),
+    _binary(
+        "gammainc",
+        UNKNOWN,
+        _GAMMA_DENSITY,
+        "regularized lower incomplete gamma function of y, of order x",
+        ufunc="scipy.special.gammainc",
+        reference="mp.gammainc(x, 0, y, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "gammaincc",
+        UNKNOWN,
+        f"-{_GAMMA_DENSITY}",
+        "regularized upper incomplete gamma function of y, of order x",
+        ufunc="scipy.special.gammaincc",
+        reference="mp.gammainc(x, y, mp.inf, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "chdtr",
+        UNKNOWN,
+        _CHI_SQUARE_DENSITY,
+        "cumulative chi-square distribution of x degrees of freedom at y",
+        ufunc="scipy.special.chdtr",
+        reference="mp.gammainc(x / 2, 0, y / 2, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "chdtrc",
+        UNKNOWN,
+        f"-{_CHI_SQUARE_DENSITY}",
+        "1 - chdtr(x, y)",
+        ufunc="scipy.special.chdtrc",
+        reference="mp.gammainc(x / 2, y / 2, mp.inf, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "pdtr",
+        "0",
+        f"-{_POISSON_MASS}",
+        "cumulative Poisson distribution of mean y at x",
+        ufunc="scipy.special.pdtr",
+        reference="mp.gammainc(mp.floor(x) + 1, y, mp.inf, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "pdtrc",
+        "0",
+        _POISSON_MASS,
+        "1 - pdtr(x, y)",
+        ufunc="scipy.special.pdtrc",
+        reference="mp.gammainc(mp.floor(x) + 1, 0, y, regularized=True)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "stdtr",
+        UNKNOWN,
+        _T_DENSITY,
+        "cumulative Student's t distribution of x degrees of freedom at y",
+        ufunc="scipy.special.stdtr",
+        reference="(mp.betainc(x / 2, x / 2, 0, (y + mp.sqrt(y * y + x))"
+        " / (2 * mp.sqrt(y * y + x)), regularized=True))",
+        domain=((0.5, 5.0), (-3.0, 3.0)),
+    ),
+    _unary(
+        "cosm1",
+        "-sin(x)",
+        "cos(x) - 1",
+        ufunc="scipy.special.cosm1",
+        reference="mp.cos(x) - 1",
+    ),
+    _unary(
+        "log_expit",
+        "expit(-x)",
+        "logarithm of expit(x)",
+        ufunc="scipy.special.log_expit",
+        reference="-mp.log(1 + mp.exp(-x))",
+    ),
+    _binary(
+        "xlog1py",
+        "log1p(y)",
+        "where(logical_and(equal(x, 0.0), equal(y, -1.0)), 0.0, x / (1.0 + y))",
+        "x * log(1 + y), 0 where x is 0",
+        ufunc="scipy.special.xlog1py",
+        reference="x * mp.log(1 + y)",
+        domain=_POSITIVE,
+    ),
+    _unary(
+        "entr",
+        "-log(x) - 1.0",
+        "-x * log(x), 0 at 0",
+        ufunc="scipy.special.entr",
+        reference="-x * mp.log(x)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "rel_entr",
+        "where(logical_and(equal(x, 0.0), equal(y, 0.0)), 0.0, log(x) - log(y) + 1.0)",
+        "where(logical_and(equal(x, 0.0), equal(y, 0.0)), 0.0, -x / y)",
+        "x * log(x / y), 0 where x is 0",
+        ufunc="scipy.special.rel_entr",
+        reference="x * mp.log(x / y)",
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "kl_div",
+        "where(logical_and(equal(x, 0.0), equal(y, 0.0)), 0.0, log(x) - log(y))",
+        "where(logical_and(equal(x, 0.0), equal(y, 0.0)), 1.0, 1.0 - x / y)",
+        "x * log(x / y) - x + y",
+        ufunc="scipy.special.kl_div",
+        reference="x * mp.log(x / y) - x + y",
+        domain=_POSITIVE,
+    ),
+    # Bessel functions: neighbours in the order instead of divisions, which would be 0/0 at 0.
+    # (mpmath takes ten times as long for y and k of an integer order as for one beside it.)
+    _unary(
+        "i0",
+        "i1(x)",
+        "modified Bessel function of order 0",
+        ufunc="scipy.special.i0",
+        reference="mp.besseli(0, x)",
+    ),
+    _unary(
+        "i1",
+        "0.5 * (i0(x) + iv(2.0, x))",
+        "modified Bessel function of order 1",
+        ufunc="scipy.special.i1",
+        reference="mp.besseli(1, x)",
+    ),
+    _unary(
+        "i0e",
+        "i1e(x) - sign(x) * f",
+        "exp(-|x|) * i0(x)",
+        ufunc="scipy.special.i0e",
+        reference="mp.exp(-abs(x)) * mp.besseli(0, x)",
+    ),
+    _unary(
+        "i1e",
+        "0.5 * (i0e(x) + ive(2.0, x)) - sign(x) * f",
+        "exp(-|x|) * i1(x)",
+        ufunc="scipy.special.i1e",
+        reference="mp.exp(-abs(x)) * mp.besseli(1, x)",
+    ),
+    _binary(
+        "iv",
+        UNKNOWN,
+        "0.5 * (iv(x - 1.0, y) + iv(x + 1.0, y))",
+        "modified Bessel function of order x at y",
+        ufunc="scipy.special.iv",
+        reference="mp.besseli(x, y)",
+        domain=_ORDER,
+    ),
+    _binary(
+        "ive",
+        UNKNOWN,
+        "0.5 * (ive(x - 1.0, y) + ive(x + 1.0, y)) - sign(y) * f",
+        "exp(-|y|) * iv(x, y)",
+        ufunc="scipy.special.ive",
+        reference="mp.exp(-abs(y)) * mp.besseli(x, y)",
+        domain=_ORDER,
+    ),
+    _unary(
+        "j0",
+        "-j1(x)",
+        "Bessel function of order 0",
+        ufunc="scipy.special.j0",
+        reference="mp.besselj(0, x)",
+    ),
+    _unary(
+        "j1",
+        "0.5 * (j0(x) - jv(2.0, x))",
+        "Bessel function of order 1",
+        ufunc="scipy.special.j1",
+        reference="mp.besselj(1, x)",
+    ),
+    _binary(
+        "jv",
+        UNKNOWN,
+        "0.5 * (jv(x - 1.0, y) - jv(x + 1.0, y))",
+        "Bessel function of order x at y",
+        ufunc="scipy.special.jv",
+        reference="mp.besselj(x, y)",
+        domain=_ORDER,
+    ),
+    _unary(
+        "y0",
+        "-y1(x)",
+        "Bessel function of the second kind of order 0",
+        ufunc="scipy.special.y0",
+        reference="mp.bessely(0 + mp.mpf('1e-25'), x)",
+        domain=((0.2, 4.0),),
+    ),
+    _unary(
+        "y1",
+        "0.5 * (y0(x) - yv(2.0, x))",
+        "Bessel function of the second kind of order 1",
+        ufunc="scipy.special.y1",
+        reference="mp.bessely(1 + mp.mpf('1e-25'), x)",
+        domain=((0.2, 4.0),),
+    ),
+    _binary(
+        "yv",
+        UNKNOWN,
+        "0.5 * (yv(x - 1.0, y) - yv(x + 1.0, y))",
+        "Bessel function of the second kind of order x at y",
+        ufunc="scipy.special.yv",
+        reference="mp.bessely(x, y)",
+        domain=_ORDER,
+    ),
+    _unary(
+        "k0",
+        "-k1(x)",
+        "modified Bessel function of the second kind of order 0",
+        ufunc="scipy.special.k0",
+        reference="mp.besselk(0 + mp.mpf('1e-25'), x)",
+        domain=((0.2, 4.0),),
+    ),
+    _unary(
+        "k1",
+        "-0.5 * (k0(x) + kv(2.0, x))",
+        "modified Bessel function of the second kind of order 1",
+        ufunc="scipy.special.k1",
+        reference="mp.besselk(1 + mp.mpf('1e-25'), x)",
+        domain=((0.2, 4.0),),
+    ),
+    _binary(
+        "kv",
+        UNKNOWN,
+        "-0.5 * (kv(x - 1.0, y) + kv(x + 1.0, y))",
+        "modified Bessel function of the second kind of order x at y",
+        ufunc="scipy.special.kv",
+        reference="mp.besselk(x, y)",
+        domain=_ORDER,
+    ),
+    _unary(
+        "expi",
+        "exp(x) / x",
+        "exponential integral Ei",
+        ufunc="scipy.special.expi",
+        reference="mp.ei(x)",
+        domain=((0.2, 4.0),),
+    ),
+    _unary(
+        "exp1",
+        "-exp(-x) / x",
+        "exponential integral E1",
+        ufunc="scipy.special.exp1",
+        reference="mp.e1(x)",
+        domain=((0.2, 4.0),),
+    ),
+    _binary(
+        "boxcox",
+        "power(x, y - 1.0)",
+        _boxcox_slope("log(x)"),
+        "(x**y - 1) / y, log(x) where y is 0",
+        ufunc="scipy.special.boxcox",
+        reference="(x**y - 1) / y",
+        domain=_BASE_AND_EXPONENT,
+    ),
+    _binary(
+        "boxcox1p",
+        "power(1.0 + x, y - 1.0)",
+        _boxcox_slope("log1p(x)"),
+        "((1 + x)**y - 1) / y, log1p(x) where y is 0",
+        ufunc="scipy.special.boxcox1p",
+        reference="((1 + x)**y - 1) / y",
+        domain=((-0.5, 4.0), (-3.0, 3.0)),
+    ),
+    _binary(
+        "inv_boxcox",
+        "power(f, 1.0 - y)",
+        f"f * {_UNBOXCOX_SLOPE}",
+        "inverse of boxcox: (1 + x y)**(1 / y), exp(x) where y is 0",
+        ufunc="scipy.special.inv_boxcox",
+        reference="(1 + x * y)**(1 / y)",
+        domain=((0.05, 3.0), (0.05, 3.0)),
+    ),
+    _binary(
+        "inv_boxcox1p",
+        "power(1.0 + f, 1.0 - y)",
+        f"(1.0 + f) * {_UNBOXCOX_SLOPE}",
+        "inverse of boxcox1p",
+        ufunc="scipy.special.inv_boxcox1p",
+        reference="(1 + x * y)**(1 / y) - 1",
+        domain=((0.05, 3.0), (0.05, 3.0)),
+    ),
+    _unary(
         "stop_gradient",
         "0",
         "x, with no derivative",
@@ -800,10 +1249,11 @@ def row_named(name: str) -> Row:
 
 @cache
 def load_ufunc(path: str) -> Callable[..., Any]:
-    """The ufunc at ``"module.name"``; imports SciPy's parts only when asked for."""
+    """The ufunc, or other function, at ``"module.name"``; SciPy is imported when asked for."""
     module, _, name = path.rpartition(".")
     ufunc: Callable[..., Any] = getattr(import_module(module), name)
-    return ufunc
+    # While a function is being recorded, something may stand in for it.
+    return getattr(ufunc, "stands_in_for", ufunc)
 
 
 _ROW_OF_UFUNC_NAME = {

@@ -82,6 +82,7 @@ SEARCH = 6
 TAKE = 7
 SPREAD = 8
 MAP_ROWS = 9
+FUNCTION = 10
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 35
@@ -541,6 +542,7 @@ def linearize_scalars(handle):
         elif opcode == 79:  # digamma
             dx = loop_of_one(h, h[ZERO] + 80, 2.0, x)
         elif opcode == 80:  # zeta
+            dx = np.nan
             dy = -x * loop_of_one(h, h[ZERO] + 80, x + 1.0, y)
         elif opcode == 81:  # expit
             dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
@@ -549,6 +551,129 @@ def linearize_scalars(handle):
         elif opcode == 83:  # xlogy
             dx = loop_of_one(h, h[ZERO] + 42, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else x / y
+        elif opcode == 84:  # erfcx
+            dx = -0.5641895835477563 / (x * x) * (1.0 - 1.5 / (x * x) * (1.0 - 2.5 / (x * x) * (1.0 - 3.5 / (x * x) * (1.0 - 4.5 / (x * x) * (1.0 - 5.5 / (x * x) * (1.0 - 6.5 / (x * x) * 1.0)))))) if x > 30.0 else 2.0 * x * f - 1.1283791670955126
+        elif opcode == 85:  # erfinv
+            dx = 0.886226925452758 * loop_of_one(h, h[ZERO] + 39, f * f, 0.0)
+        elif opcode == 86:  # erfcinv
+            dx = -0.886226925452758 * loop_of_one(h, h[ZERO] + 39, f * f, 0.0)
+        elif opcode == 87:  # ndtr
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (x * x), 0.0)
+        elif opcode == 88:  # ndtri
+            dx = 2.5066282746310002 * loop_of_one(h, h[ZERO] + 39, 0.5 * (f * f), 0.0)
+        elif opcode == 89:  # log_ndtr
+            dx = 0.7978845608028654 / loop_of_one(h, h[ZERO] + 84, -0.7071067811865476 * x, 0.0)
+        elif opcode == 90:  # gamma
+            dx = f * loop_of_one(h, h[ZERO] + 79, x, 0.0)
+        elif opcode == 91:  # loggamma
+            dx = f if x < 0.0 else loop_of_one(h, h[ZERO] + 79, x, 0.0)
+        elif opcode == 92:  # rgamma
+            dx = loop_of_one(h, h[ZERO] + 90, 1.0 - x, 0.0) * (loop_of_one(h, h[ZERO] + 49, 3.141592653589793 * x, 0.0) - loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * x, 0.0) * loop_of_one(h, h[ZERO] + 79, 1.0 - x, 0.0) / 3.141592653589793) if x < 0.5 else -loop_of_one(h, h[ZERO] + 79, x, 0.0) * f
+        elif opcode == 93:  # beta
+            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
+            dx = f * (loop_of_one(h, h[ZERO] + 79, x, 0.0) - t0)
+            dy = f * (loop_of_one(h, h[ZERO] + 79, y, 0.0) - t0)
+        elif opcode == 94:  # betaln
+            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 79, x, 0.0) - t0
+            dy = loop_of_one(h, h[ZERO] + 79, y, 0.0) - t0
+        elif opcode == 95:  # poch
+            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
+            dx = f * (t0 - loop_of_one(h, h[ZERO] + 79, x, 0.0))
+            dy = f * t0
+        elif opcode == 96:  # binom
+            t0 = loop_of_one(h, h[ZERO] + 79, x - y + 1.0, 0.0)
+            dx = f * (loop_of_one(h, h[ZERO] + 79, x + 1.0, 0.0) - t0)
+            dy = f * (t0 - loop_of_one(h, h[ZERO] + 79, y + 1.0, 0.0))
+        elif opcode == 97:  # gammainc
+            dx = np.nan
+            dy = loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
+        elif opcode == 98:  # gammaincc
+            dx = np.nan
+            dy = -(loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
+        elif opcode == 99:  # chdtr
+            dx = np.nan
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+        elif opcode == 100:  # chdtrc
+            dx = np.nan
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+        elif opcode == 101:  # pdtr
+            t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
+        elif opcode == 102:  # pdtrc
+            t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
+        elif opcode == 103:  # stdtr
+            dx = np.nan
+            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 95, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 39, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 45, y * y / x, 0.0), 0.0)
+        elif opcode == 104:  # cosm1
+            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
+        elif opcode == 105:  # log_expit
+            dx = loop_of_one(h, h[ZERO] + 81, -x, 0.0)
+        elif opcode == 106:  # xlog1py
+            dx = loop_of_one(h, h[ZERO] + 45, y, 0.0)
+            dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == -1.0 else 0.0) != 0.0 else x / (1.0 + y)
+        elif opcode == 107:  # entr
+            dx = -loop_of_one(h, h[ZERO] + 42, x, 0.0) - 1.0
+        elif opcode == 108:  # rel_entr
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0) + 1.0
+            dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else -x / y
+        elif opcode == 109:  # kl_div
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0)
+            dy = 1.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else 1.0 - x / y
+        elif opcode == 110:  # i0
+            dx = loop_of_one(h, h[ZERO] + 111, x, 0.0)
+        elif opcode == 111:  # i1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 110, x, 0.0) + loop_of_one(h, h[ZERO] + 114, 2.0, x))
+        elif opcode == 112:  # i0e
+            dx = loop_of_one(h, h[ZERO] + 113, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 113:  # i1e
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 112, x, 0.0) + loop_of_one(h, h[ZERO] + 115, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 114:  # iv
+            dx = np.nan
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 114, x - 1.0, y) + loop_of_one(h, h[ZERO] + 114, x + 1.0, y))
+        elif opcode == 115:  # ive
+            dx = np.nan
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 115, x - 1.0, y) + loop_of_one(h, h[ZERO] + 115, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
+        elif opcode == 116:  # j0
+            dx = -loop_of_one(h, h[ZERO] + 117, x, 0.0)
+        elif opcode == 117:  # j1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 116, x, 0.0) - loop_of_one(h, h[ZERO] + 118, 2.0, x))
+        elif opcode == 118:  # jv
+            dx = np.nan
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 118, x - 1.0, y) - loop_of_one(h, h[ZERO] + 118, x + 1.0, y))
+        elif opcode == 119:  # y0
+            dx = -loop_of_one(h, h[ZERO] + 120, x, 0.0)
+        elif opcode == 120:  # y1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 119, x, 0.0) - loop_of_one(h, h[ZERO] + 121, 2.0, x))
+        elif opcode == 121:  # yv
+            dx = np.nan
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 121, x - 1.0, y) - loop_of_one(h, h[ZERO] + 121, x + 1.0, y))
+        elif opcode == 122:  # k0
+            dx = -loop_of_one(h, h[ZERO] + 123, x, 0.0)
+        elif opcode == 123:  # k1
+            dx = -0.5 * (loop_of_one(h, h[ZERO] + 122, x, 0.0) + loop_of_one(h, h[ZERO] + 124, 2.0, x))
+        elif opcode == 124:  # kv
+            dx = np.nan
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 124, x - 1.0, y) + loop_of_one(h, h[ZERO] + 124, x + 1.0, y))
+        elif opcode == 125:  # expi
+            dx = loop_of_one(h, h[ZERO] + 39, x, 0.0) / x
+        elif opcode == 126:  # exp1
+            dx = -loop_of_one(h, h[ZERO] + 39, -x, 0.0) / x
+        elif opcode == 127:  # boxcox
+            t0 = loop_of_one(h, h[ZERO] + 42, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 35, x, y - 1.0)
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 83, 1.0 + y * f, x) - f) / y
+        elif opcode == 128:  # boxcox1p
+            t0 = loop_of_one(h, h[ZERO] + 45, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 35, 1.0 + x, y - 1.0)
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 106, 1.0 + y * f, x) - f) / y
+        elif opcode == 129:  # inv_boxcox
+            dx = loop_of_one(h, h[ZERO] + 35, f, 1.0 - y)
+            dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
+        elif opcode == 130:  # inv_boxcox1p
+            dx = loop_of_one(h, h[ZERO] + 35, 1.0 + f, 1.0 - y)
+            dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy
@@ -658,6 +783,8 @@ def linearize_scalars_common(handle):
             dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
         elif opcode == 81:  # expit
             dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
+        elif opcode == 87:  # ndtr
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (x * x), 0.0)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy
@@ -1130,6 +1257,44 @@ def run_spread(h, words, at, r):
 
 
 @kernel
+def run_function(h, words, at, r):
+    """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
+
+    Words: size of the result, batch rank, numbers of arguments, dimensions and steps;
+    the dimensions, the steps; for each argument its base and whether that is relative
+    to the result; the batch shape, and the batch strides of each argument.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    rank = words[at + 3]
+    arguments = words[at + 4]
+    dimensions = words[at + 5]
+    bases = at + 7 + dimensions + words[at + 6]
+    shape = bases + 2 * arguments
+    batches = 1
+    for axis in range(rank):
+        batches *= words[shape + axis]
+    frame[FRAME_MANY_COUNTS] = 1
+    for k in range(dimensions):
+        frame[FRAME_MANY_COUNTS + 1 + k] = words[at + 7 + k]
+    for k in range(arguments):
+        frame[FRAME_MANY_STEPS + k] = 0
+    for k in range(words[at + 6]):
+        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
+    for batch in range(batches):
+        for argument in range(arguments):
+            position = words[bases + 2 * argument] + r * words[bases + 2 * argument + 1]
+            rest = batch
+            for axis in range(rank - 1, -1, -1):
+                extent = words[shape + axis]
+                position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
+                rest //= extent
+            frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+
+
+@kernel
 def run_vector(h, at, r):
     """Run the vector instruction whose words start at `at`."""
     words = int64_array(h[WORD_TABLE], (h[WORDS],))
@@ -1144,6 +1309,8 @@ def run_vector(h, at, r):
         run_accumulate(h, words, at, r)
     elif kind == PRODUCT:
         run_product(h, words, at, r)
+    elif kind == FUNCTION:
+        run_function(h, words, at, r)
     elif kind == SCATTER:
         run_scatter(h, words, at, r)
     elif kind == ORDER:

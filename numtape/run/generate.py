@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from numtape.ops.table import OPCODE, ROWS, Row
+from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 
 __all__ = ["KERNELS", "kernel_source"]
 
@@ -79,7 +79,7 @@ def _primal(primal: str) -> str:
 def _assignments(row: Row) -> list[str]:
     """Lines that compute a row's value and partials; repeated loop calls are made once."""
     partials = [
-        (target, ast.unparse(_kernel_expression(partial)))
+        (target, "np.nan" if partial == UNKNOWN else ast.unparse(_kernel_expression(partial)))
         for target, partial in zip(("dx", "dy"), row.partials, strict=False)
         if partial != "0"
     ]

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import ORDER_OPCODES, PRODUCT_OPCODE
+from numtape.ops.structured import FIRST_FUNCTION, FUNCTIONS, ORDER_OPCODES, PRODUCT_OPCODE
 from numtape.ops.table import ROWS, load_ufunc
 
-__all__ = ["double_loop", "has_double_loop", "loop_table"]
+__all__ = ["CALLS", "double_loop", "has_double_loop", "loop_of_types", "loop_table"]
+
+# The calls of all functions, end to end; their loops come after the product's.
+CALLS = tuple((k, call) for k, function in enumerate(FUNCTIONS) for call in function.calls)
 
 
 class _UFunc(ctypes.Structure):
@@ -38,17 +41,23 @@ class _UFunc(ctypes.Structure):
 @cache
 def double_loop(ufunc: Any) -> tuple[int, int]:
     """The address of a ufunc's float64 loop and of the data it wants; zeros if it has none."""
+    return loop_of_types(ufunc, "d" * ufunc.nin + "->" + "d" * ufunc.nout)
+
+
+@cache
+def loop_of_types(ufunc: Any, types: str) -> tuple[int, int]:
+    """The same of the loop for given types, such as ``"d->dd"``."""
     struct = _UFunc.from_address(id(ufunc))
     if (struct.nin, struct.nout) != (ufunc.nin, ufunc.nout):
         raise RuntimeError(
             f"numtape cannot read the ufunc {ufunc.__name__!r}: NumPy {np.__version__} lays out "
             "ufuncs in a way this numtape does not know; install a numtape that supports it"
         )
-    wanted = "d" * ufunc.nin + "->" + "d" * ufunc.nout
-    if wanted not in ufunc.types:
+    if types not in ufunc.types:
         return 0, 0
-    position = ufunc.types.index(wanted)
-    return struct.functions[position] or 0, struct.data[position] or 0
+    position = ufunc.types.index(types)
+    data = struct.data[position] if struct.data else None
+    return struct.functions[position] or 0, data or 0
 
 
 def has_double_loop(opcode: int) -> bool:
@@ -68,12 +77,17 @@ def loop_table(opcodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         path = ROWS[opcode].ufunc
         if path is not None and not path.startswith("numpy."):
             table[opcode, :2] = double_loop(load_ufunc(path))
+    reached = opcodes[opcodes >= FIRST_FUNCTION] - FIRST_FUNCTION
+    for place, (k, (path, types, arguments)) in enumerate(CALLS):
+        if k in reached:
+            loop = loop_of_types(load_ufunc(path), types)
+            table[FIRST_FUNCTION + place] = *loop, len(arguments)
     return table
 
 
 @cache
 def _numpy_loops() -> npt.NDArray[np.int64]:
-    table = np.zeros((1 + max(ORDER_OPCODES.values()), 3), np.int64)
+    table = np.zeros((FIRST_FUNCTION + len(CALLS), 3), np.int64)
     for opcode, row in enumerate(ROWS):
         table[opcode, 2] = row.arity
         if row.ufunc is not None and row.ufunc.startswith("numpy."):

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from numtape.errors import TapeError
 from numtape.ops.structured import (
     ACCUMULATE,
+    FIRST_FUNCTION,
+    FUNCTION,
     INITIAL,
     MAP,
     ORDER,
@@ -25,13 +27,14 @@ from numtape.ops.structured import (
     SCATTER,
     SEARCH,
     TAKE,
+    function_of,
 )
-from numtape.ops.table import OPCODE, ROWS
+from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.run import _kernels
-from numtape.run.loops import loop_table
+from numtape.run.loops import CALLS, loop_table
 from numtape.run.memory import addresses, unshared
 from numtape.run.vector_maths import array_loops
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 
 __all__ = ["Plan", "Workspace"]
 
@@ -85,9 +88,12 @@ class Plan:
         encoder = _Encoder(self.places)
         segments = []
         for start, stop, first_result, vector in tape.segments():
-            words = -1 if vector < 0 else encoder.encode(renamed.get(start, tape.vectors[vector]))
             place = int(self.places[first_result]) if first_result < tape.slots else 0
-            segments.append((start, stop, place, words))
+            if vector < 0:
+                segments.append((start, stop, place, -1))
+            else:
+                for offset, words in encoder.encode(renamed.get(start, tape.vectors[vector])):
+                    segments.append((start, stop, place + offset, words))
         self.segments = np.array(segments, np.int64).reshape(-1, 4)
         self.words = np.array(encoder.words, np.int64)
         self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
@@ -215,7 +221,10 @@ class _Encoder:
         self.gathers: list[Ints] = []
         self._gather_entries = 0
 
-    def encode(self, instruction: VectorInstruction) -> int:
+    def encode(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
+        """Where the words are, and where in the result they write; a function may need several."""
+        if instruction.kind == FUNCTION:
+            return self._function(instruction)
         at = len(self.words)
         kind = instruction.kind
         opcode, size, shape = instruction.opcode, instruction.size, instruction.shape
@@ -248,7 +257,45 @@ class _Encoder:
             assert instruction.targets is not None
             table = self._gather(instruction.targets)
             self.words += (_kernels.SCATTER, opcode, size, shape[0], self._base(view), table)
-        return at
+        return [(0, at)]
+
+    def _function(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
+        function = function_of(instruction.opcode)
+        operand_shapes, result_shapes = function.shapes(instruction.shape)
+        rank = len(instruction.shape) - len(function.names)
+        batch = instruction.shape[:rank]
+        # Base, whether relative to the result, shape and strides of each operand and result.
+        arguments = [
+            (self._base(view), 0, shape, view.strides)
+            for view, shape in zip(instruction.operands, operand_shapes, strict=True)
+        ]
+        start = 0
+        for shape in result_shapes:
+            arguments.append((start, 1, shape, contiguous_strides(shape)))
+            start += int(np.prod(shape, dtype=np.int64))
+        encoded = []
+        for operand, result in function.starts:
+            encoded.append((arguments[result][0], len(self.words)))
+            self.words += (_kernels.MAP, OPCODE["positive"], int(np.prod(operand_shapes[operand])))
+            self._view(instruction.operands[operand], operand_shapes[operand])
+        for place, (k, (path, _, chosen)) in enumerate(CALLS):
+            if k != instruction.opcode - FIRST_FUNCTION:
+                continue
+            extents: dict[str, int] = {}
+            steps: list[int] = []
+            taken = [arguments[number] for number in chosen]
+            for axes, (_, _, shape, strides) in zip(_core_axes(path), taken, strict=True):
+                extents.update(zip(axes, shape[rank:], strict=False))
+                steps += strides[rank : rank + len(axes)]
+            encoded.append((0, len(self.words)))
+            self.words += (_kernels.FUNCTION, FIRST_FUNCTION + place, instruction.size)
+            self.words += (rank, len(taken), len(extents), len(steps), *extents.values(), *steps)
+            for base, relative, _, _ in taken:
+                self.words += (base, relative)
+            self.words += batch
+            for _, _, _, strides in taken:
+                self.words += strides[:rank]
+        return encoded
 
     def _map(self, instruction: VectorInstruction) -> None:
         views, shape = instruction.operands, instruction.shape
@@ -316,6 +363,13 @@ def _joined(
         else:
             axes.append((extent, steps))
     return axes
+
+
+def _core_axes(path: str) -> list[list[str]]:
+    """The last axes of each argument of a generalized ufunc, by name."""
+    ufunc: Any = load_ufunc(path)
+    signature = ufunc.signature or ",".join(["()"] * ufunc.nargs)
+    return [re.findall(r"\w+", axes) for axes in re.findall(r"\((.*?)\)", signature)]
 
 
 def _opcodes_reached(tape: FlatTape) -> Ints:

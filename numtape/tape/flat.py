@@ -20,9 +20,18 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 
-__all__ = ["VECTOR", "FlatTape", "Guard", "Location", "VectorInstruction", "View"]
+__all__ = [
+    "VECTOR",
+    "FlatTape",
+    "Guard",
+    "Location",
+    "VectorInstruction",
+    "View",
+    "contiguous_strides",
+]
 
 VECTOR = -1
 
@@ -61,6 +70,16 @@ class View:
         return positions if self.table is None else self.table[positions]
 
 
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(0 if extent == 1 else step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
 @dataclass(frozen=True)
 class VectorInstruction:
     """One operation over whole arrays.
@@ -68,9 +87,9 @@ class VectorInstruction:
     Attributes
     ----------
     kind : str
-        One of the nine kinds of `numtape.ops.structured`.
+        One of the ten kinds of `numtape.ops.structured`.
     opcode : int
-        The row it applies, `PRODUCT_OPCODE` or one of `ORDER_OPCODES`; for a
+        The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or a function's; for a
         search 0 to be left of equal numbers, 1 to be right of them.
     shape : tuple of int
         What it iterates over: for a map the shape of the result, for a
@@ -78,7 +97,8 @@ class VectorInstruction:
         ``(*batch, m, n, p)``, for a scatter the number of elements, for an order
         ``(rows, n)``, for a search of m points among n numbers ``(n, m)``, for
         a take of m out of n elements in each row ``(rows, n, m)``, for a spread
-        of m elements over n ``(rows, m, n)``.
+        of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``:
+        its results lie one after the other.
     operands : tuple of View
         One view an operand, all over `shape`; those of a product over
         ``(*batch, m, n)`` and ``(*batch, n, p)``, and of the last four kinds
@@ -127,6 +147,8 @@ class VectorInstruction:
         if self.kind == "spread":
             rows, m, n = self.shape
             return ((rows, m), (rows, m))
+        if self.kind == "function":
+            return function_of(self.opcode).shapes(self.shape)[0]
         return (self.shape,) * len(self.operands)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
+from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -151,6 +152,8 @@ def _operation(instruction: VectorInstruction) -> str:
         return "matmul"
     if instruction.kind in _PLACES:
         return _PLACES[instruction.kind]
+    if instruction.kind == "function":
+        return function_of(instruction.opcode).name
     name = ROWS[instruction.opcode].name
     if instruction.kind == "reduce":
         return _REDUCTIONS[name]

@@ -8,11 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import numtape.trace.fourier
 import numtape.trace.functions
-import numtape.trace.operators  # noqa: F401 (these two teach traced values NumPy)
+import numtape.trace.integration
+import numtape.trace.interpolation
+import numtape.trace.linalg
+import numtape.trace.operators
+import numtape.trace.scipy_linalg
+import numtape.trace.special
+import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder
+from numtape.trace.substitutes import explained, learn, substituted
 from numtape.trace.traced import Traced, is_traced, lift, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
@@ -86,15 +94,17 @@ def record_flat(
         Where a leaf is no number, or nothing that is returned is traced.
     """
     parent = active_recorder()
-    recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
-    traced = []
-    start = 1
-    for value in inputs:
-        slots = np.arange(start, start + value.size).reshape(value.shape)
-        traced.append(wrap(recorder, slots, value.copy(order="K")))
-        start += value.size
-    with _active(recorder):
-        leaves = function(traced)
+    while True:
+        try:
+            recorder, leaves = _recorded(function, inputs, keep_lines, parent)
+            break
+        except Exception as error:
+            if learn(error):
+                continue  # it called functions of SciPy by names that are known only now
+            reason = explained(error)
+            if reason is error:
+                raise
+            raise reason from error
     if recorder.escaped is not None:
         raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
@@ -112,6 +122,24 @@ def record_flat(
         [values for _, values in lifted],
         list(recorder.captured),
     )
+
+
+def _recorded(
+    function: Callable[[list[Any]], Sequence[Any]],
+    inputs: Sequence[Floats],
+    keep_lines: bool,
+    parent: Recorder | None,
+) -> tuple[Recorder, Sequence[Any]]:
+    """Call a function on traced inputs; the recorder that it wrote to, and its result."""
+    recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
+    traced = []
+    start = 1
+    for value in inputs:
+        slots = np.arange(start, start + value.size).reshape(value.shape)
+        traced.append(wrap(recorder, slots, value.copy(order="K")))
+        start += value.size
+    with _active(recorder), substituted():
+        return recorder, function(traced)
 
 
 def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Floats]:

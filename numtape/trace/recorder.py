@@ -29,6 +29,8 @@ import numpy.typing as npt
 from numtape.errors import TapeError
 from numtape.ops.structured import (
     ACCUMULATE,
+    FUNCTION,
+    FUNCTION_OPCODE,
     INITIAL,
     MAP,
     ORDER,
@@ -40,9 +42,18 @@ from numtape.ops.structured import (
     SEARCH,
     SPREAD,
     TAKE,
+    function_of,
 )
 from numtape.ops.table import OPCODE
-from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
+from numtape.tape.flat import (
+    VECTOR,
+    FlatTape,
+    Guard,
+    Location,
+    VectorInstruction,
+    View,
+    contiguous_strides,
+)
 
 __all__ = [
     "CONSTANTS",
@@ -266,19 +277,49 @@ class Recorder:
         result = (*batch, m, p)
         if 0 in (*batch, m, n, p):
             return np.full(result, self.constant(0.0), np.int64)
-        views = []
-        for operand in (left, right):
-            view = self._affine_view(operand)
-            missing = len(batch) + 2 - operand.ndim
-            shape = (1,) * missing + operand.shape
-            strides = [0] * missing + list(view.strides)
-            for axis in range(len(batch)):
-                if shape[axis] == 1:
-                    strides[axis] = 0
-            views.append(View(view.base, tuple(strides)))
+        views = tuple(self._batch_view(operand, len(batch) + 2, 2) for operand in (left, right))
         return self._vector(
-            VectorInstruction(PRODUCT, PRODUCT_OPCODE, (*batch, m, n, p), tuple(views), result)
+            VectorInstruction(PRODUCT, PRODUCT_OPCODE, (*batch, m, n, p), views, result)
         )
+
+    def function(self, name: str, operands: Sequence[Slots], **chosen: int) -> tuple[Slots, ...]:
+        """Record one of `FUNCTIONS` on operands that are not empty, batches broadcast.
+
+        An extent that the operands do not tell must be chosen.
+        """
+        opcode = FUNCTION_OPCODE[name]
+        function = function_of(opcode)
+        shapes = [operand.shape for operand in operands]
+        ranks = [len(axes) for axes in function.operands]
+        batch = np.broadcast_shapes(
+            *(shape[: len(shape) - rank] for shape, rank in zip(shapes, ranks, strict=True))
+        )
+        shape = (*batch, *function.extents(shapes, **chosen))
+        views = tuple(
+            self._batch_view(operand, len(batch) + len(axes), len(axes), axes[-1:] == ("2",))
+            for operand, axes in zip(operands, function.operands, strict=True)
+        )
+        _, results = function.shapes(shape)
+        ends = np.cumsum([np.prod(result, dtype=np.int64) for result in results])
+        instruction = VectorInstruction(FUNCTION, opcode, shape, views, (int(ends[-1]),))
+        parts = np.split(self._vector(instruction), ends[:-1])
+        return tuple(part.reshape(result) for part, result in zip(parts, results, strict=True))
+
+    def _batch_view(self, operand: Slots, rank: int, core: int, pairs: bool = False) -> View:
+        """A view over `rank` axes, of which all but the last `core` are broadcast.
+
+        Of complex numbers, real and imaginary part must lie side by side.
+        """
+        view = self._affine_view(operand)
+        if pairs and view.strides[-1] != 1:
+            view = view_of(self.copy(operand))
+        missing = rank - operand.ndim
+        shape = (1,) * missing + operand.shape
+        strides = [0] * missing + list(view.strides)
+        for axis in range(rank - core):
+            if shape[axis] == 1:
+                strides[axis] = 0
+        return View(view.base, tuple(strides))
 
     def scatter(self, operand: Slots, targets: Slots, size: int) -> Slots:
         """Record sums by index: element i is added into place ``targets[i]`` of `size` places."""
@@ -486,16 +527,6 @@ def _region(slot: int) -> int:
 def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
     bits = np.ascontiguousarray(values).reshape(-1).view(np.int64)
     return bool((bits == bits[0]).all())
-
-
-def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
-    strides = []
-    step = 1
-    for extent in reversed(shape):
-        strides.append(0 if extent == 1 else step)
-        step *= extent
-    return tuple(reversed(strides))
 
 
 def view_of(slots: Slots) -> View:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
-from numtape.ops.table import OPCODE, ROWS, Row, row_of_ufunc
+from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
@@ -211,8 +211,6 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         _no_rounding_to_zero(row, operands)
     if row.name in ("power", "pow") and _is_constant(operands[1]):
         row = ROWS[OPCODE[f"{row.name}_constant"]]
-    if row.name == "zeta" and isinstance(operands[0], Traced):
-        return NotImplemented  # there is no derivative by the order
     return apply_row(row, operands)
 
 
@@ -248,6 +246,9 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         return ufunc(*(_as_objects(operand) for operand in inputs))
     if ufunc.__name__ == "clip":
         return NUMPY_FUNCTIONS[np.clip](*inputs)
+    path = f"scipy.special.{ufunc.__name__}"
+    if path in NUMPY_FUNCTIONS and load_ufunc(path) is ufunc:
+        return NUMPY_FUNCTIONS[path](*inputs)
     return NotImplemented
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from numtape.ops.structured import (
     ACCUMULATE,
+    FUNCTION,
     MAP,
     ORDER,
     ORDER_OPCODES,
@@ -25,6 +26,7 @@ from numtape.ops.structured import (
     SEARCH,
     SPREAD,
     TAKE,
+    function_of,
 )
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
@@ -401,6 +403,12 @@ def _replay_vector(
             # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
             left = recorder.copy(left)
         return recorder.product(left, right)
+    if instruction.kind == FUNCTION:
+        function = function_of(instruction.opcode)
+        extents = instruction.shape[len(instruction.shape) - len(function.names) :]
+        chosen = dict(zip(function.names, extents, strict=True))
+        parts = recorder.function(function.name, operands, **chosen)
+        return np.concatenate([part.ravel() for part in parts])
     if instruction.kind == TAKE:
         return recorder.take(operands[0], operands[1])
     if instruction.kind == SPREAD:

@@ -297,6 +297,7 @@ class _Derivation:
             wanted,
             result,
             weights,
+            is_masked,
         ):
             self._accumulate(column, targets, part, active)
 

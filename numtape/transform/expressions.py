@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.table import OPCODE, ROWS, Row
+from numtape.errors import UnsupportedError
+from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
@@ -83,6 +84,25 @@ class Expression:
     def __neg__(self) -> "Expression":
         return self.apply("negative", self)
 
+    # of matrices: the last two axes
+
+    def __matmul__(self, other: "Expression") -> "Expression":
+        return Expression(self.builder, self.builder.product(self.slots, other.slots))
+
+    @property
+    def T(self) -> "Expression":  # noqa: N802 (NumPy's name)
+        """The matrices transposed."""
+        return Expression(self.builder, self.slots.swapaxes(-1, -2))
+
+    def __getitem__(self, key: Any) -> "Expression":
+        return Expression(self.builder, self.slots[key])
+
+    def sum(self, axes: tuple[int, ...]) -> "Expression":
+        """Sums over some axes, counted from the end: -1, -2."""
+        rank = self.slots.ndim
+        places = tuple(sorted(axis % rank for axis in axes))
+        return Expression(self.builder, self.builder.reduce("add", self.slots, places))
+
 
 _POWERS = ("power", "power_constant", "pow", "pow_constant")
 
@@ -112,15 +132,24 @@ def _where(condition: Expression, taken: Any, otherwise: Any) -> Any:
     return condition.apply("merge", kept, dropped)
 
 
+_ORDINALS = ("first", "second")
+
 _NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
 
 
 @cache
 def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     """A row's partial by an operand: a function of x, y and f, a number, or None for 0."""
-    text = ROWS[opcode].partials[operand]
+    row = ROWS[opcode]
+    text = row.partials[operand]
     if text == "0":
         return None
+    if text == UNKNOWN:
+        raise UnsupportedError(
+            f"the derivative of {row.name} ({row.synopsis}) by its {_ORDINALS[operand]} operand "
+            f"has no closed form. Differentiate by the other operand only, or hold this one "
+            "constant: pass numtape.stop_gradient(a), or an int"
+        )
     try:
         return float(text)
     except ValueError:

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, PRODUCT, REDUCE, SPREAD, TAKE
+from numtape.ops.structured import ACCUMULATE, FUNCTION, PRODUCT, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VectorInstruction, View
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import Builder, arranged
+from numtape.transform.linear_algebra import function_adjoint, function_tangent
 
 __all__ = ["adjoint_rule", "tangent_rule"]
 
@@ -46,6 +47,8 @@ def tangent_rule(
         if db is not None:
             parts.append(builder.product(a, db))
         return parts[0] if len(parts) == 1 else builder.elementwise(OPCODE["add"], parts)
+    if instruction.kind == FUNCTION:
+        return function_tangent(builder, instruction, operands, tangents, result)
     tangent = tangents[0]
     assert tangent is not None
     if instruction.kind == TAKE:
@@ -75,6 +78,7 @@ def adjoint_rule(
     wanted: tuple[bool, ...],
     result: Slots,
     adjoints: Slots,
+    masked: bool = False,
 ) -> Iterator[tuple[Slots, Slots]]:
     """Contributions of a structured instruction to its operands' adjoints.
 
@@ -88,6 +92,8 @@ def adjoint_rule(
         Whether each operand depends on an input.
     result, adjoints : ndarray
         Slots of the result and of its adjoints, in the result's shape.
+    masked : bool
+        Whether adjoints may be exactly 0 where operands are infinite or nan.
 
     Yields
     ------
@@ -100,6 +106,10 @@ def adjoint_rule(
             yield places[0], _masked_product(builder, adjoints, b.swapaxes(-1, -2))
         if wanted[1]:
             yield places[1], _masked_product(builder, a.swapaxes(-1, -2), adjoints)
+    elif instruction.kind == FUNCTION:
+        yield from function_adjoint(
+            builder, instruction, places, operands, wanted, result, adjoints, masked
+        )
     elif instruction.kind == TAKE:
         yield places[0], builder.spread(adjoints, operands[1], instruction.shape[1])
     elif instruction.kind == SPREAD:

@@ -1,0 +1,525 @@
+"""`scipy.linalg` on traced values: compositions of `numpy.linalg`'s.
+
+Options that only save work (`overwrite_a`, `check_finite`, drivers) are accepted and
+change nothing. Where SciPy reads one triangle or a few diagonals of a matrix, so do
+these functions, and the rest of it has no derivative. The signs of eigenvectors are
+NumPy's, whose routine is another than SciPy's. Structures are not exploited:
+banded systems are solved as dense ones, and refused where that is too large.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import UnsupportedError
+from numtape.trace import linalg
+from numtape.trace.linalg import matrix_of
+from numtape.trace.recorder import user_location
+from numtape.trace.substitutes import stands_in_for
+
+__all__: list[str] = []
+
+# A dense matrix of so many rows takes 32 MB.
+_LARGEST = 2000
+
+
+def _implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return stands_in_for("scipy.linalg", *names)
+
+
+def _unsupported(call: str, reason: str, remedy: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"scipy.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}"
+    )
+
+
+def _only_defaults(call: str, **options: Any) -> None:
+    """Refuse options that change the result."""
+    for name, (value, default) in options.items():
+        is_default = value is default or (type(value) is type(default) and value == default)
+        if not is_default:
+            raise _unsupported(
+                f"{call}(..., {name}={value!r})", "there is no rule for it", f"Leave {name} out"
+            )
+
+
+def _transposed(a: Any) -> Any:
+    return np.swapaxes(a, -1, -2)
+
+
+def _kept(a: Any, mask: Any, other: Any = 0.0) -> Any:
+    """Elements where a fixed mask is true, and others elsewhere."""
+    return np.where(mask, a, other)
+
+
+def _triangle(a: Any, lower: bool) -> Any:
+    return np.tril(a) if lower else np.triu(a)
+
+
+def _symmetric(a: Any, lower: bool) -> Any:
+    """The symmetric matrix of which one triangle is given."""
+    mask = np.tri(a.shape[-1], dtype=bool)
+    return _kept(a, mask if lower else mask.T, _transposed(a))
+
+
+# solving
+
+_ROLES = {
+    "gen": "general",
+    "sym": "symmetric",
+    "her": "symmetric",
+    "hermitian": "symmetric",
+    "pos": "symmetric",
+    "positive definite": "symmetric",
+    "symmetric": "symmetric",
+    "general": "general",
+    "diagonal": "diagonal",
+    "tridiagonal": "tridiagonal",
+    "banded": "general",
+    "upper triangular": "upper",
+    "lower triangular": "lower",
+    None: "general",
+}
+
+
+def _as_assumed(a: Any, assume_a: Any, lower: bool) -> Any:
+    """What SciPy reads of a matrix."""
+    if assume_a not in _ROLES:
+        raise ValueError(f"{assume_a!r} is no structure that scipy.linalg.solve knows")
+    role, n = _ROLES[assume_a], a.shape[-1]
+    if role == "symmetric":
+        return _symmetric(a, lower)
+    if role in ("upper", "lower"):
+        return _triangle(a, role == "lower")
+    if role in ("diagonal", "tridiagonal"):
+        distance = abs(np.subtract.outer(np.arange(n), np.arange(n)))
+        return _kept(a, distance <= (1 if role == "tridiagonal" else 0))
+    return a
+
+
+@_implements("solve")
+def _solve(
+    a: Any,
+    b: Any,
+    lower: bool = False,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    assume_a: Any = None,
+    transposed: bool = False,
+) -> Any:
+    a, b = matrix_of(a, b), matrix_of(b, a)
+    a = _as_assumed(a, assume_a, lower)
+    return np.linalg.solve(_transposed(a) if transposed else a, b)
+
+
+@_implements("inv")
+def _inv(
+    a: Any,
+    overwrite_a: bool = False,
+    check_finite: bool = True,
+    *,
+    assume_a: Any = None,
+    lower: bool = False,
+) -> Any:
+    return np.linalg.inv(_as_assumed(matrix_of(a), assume_a, lower))
+
+
+@_implements("det")
+def _det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    return np.linalg.det(matrix_of(a))
+
+
+def _solve_lower(a: Any, b: Any) -> Any:
+    # Turned upside down it is upper triangular, where elimination has nothing to do.
+    return np.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
+
+
+@_implements("solve_triangular")
+def _solve_triangular(
+    a: Any,
+    b: Any,
+    trans: Any = 0,
+    lower: bool = False,
+    unit_diagonal: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f"trans is {trans!r}: it must be 0, 1, 2, 'N', 'T' or 'C'")
+    a, b = matrix_of(a, b), matrix_of(b, a)
+    a = _triangle(a, lower)
+    if unit_diagonal:
+        a = _kept(a, ~np.eye(a.shape[-1], dtype=bool), 1.0)
+    if trans not in (0, "N"):
+        a, lower = _transposed(a), not lower
+    columns = b[..., None] if b.ndim == 1 else b
+    x = _solve_lower(a, columns) if lower else np.linalg.solve(a, columns)
+    return x[..., 0] if b.ndim == 1 else x
+
+
+@_implements("cholesky")
+def _cholesky(
+    a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> Any:
+    return np.linalg.cholesky(matrix_of(a), upper=not lower)
+
+
+@_implements("cho_factor")
+def _cho_factor(
+    a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
+) -> Any:
+    a = matrix_of(a)
+    mask = np.tri(a.shape[-1], dtype=bool)
+    return _kept(_cholesky(a, lower), mask if lower else mask.T, a), lower
+
+
+@_implements("cho_solve")
+def _cho_solve(
+    c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True
+) -> Any:
+    factor, lower = c_and_lower
+    first, second = (0, 1) if lower else (1, 0)
+    x = _solve_triangular(factor, b, trans=first, lower=lower)
+    return _solve_triangular(factor, x, trans=second, lower=lower)
+
+
+def _dense(call: str, ab: Any, below: int, above: int) -> Any:
+    """A banded matrix, its diagonals given as rows, as an ordinary one."""
+    n = ab.shape[-1]
+    if n > _LARGEST:
+        raise _unsupported(
+            f"{call} of {n} equations",
+            f"it is solved as a dense matrix, of at most {_LARGEST} rows",
+            "For a tridiagonal matrix write the elimination as a loop over arrays",
+        )
+    rows = np.subtract.outer(np.arange(n), np.arange(n)) + above
+    inside = (rows >= 0) & (rows <= above + below)
+    columns = np.broadcast_to(np.arange(n), (n, n))
+    return _kept(ab[np.where(inside, rows, 0), columns], inside)
+
+
+@_implements("solve_banded")
+def _solve_banded(
+    l_and_u: Any,
+    ab: Any,
+    b: Any,
+    overwrite_ab: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    below, above = l_and_u
+    ab, b = matrix_of(ab, b), matrix_of(b, ab)
+    if ab.shape[0] != below + above + 1:
+        raise ValueError(f"ab has {ab.shape[0]} rows: it must have l + u + 1 = {below + above + 1}")
+    return np.linalg.solve(_dense("solve_banded", ab, below, above), b)
+
+
+@_implements("solveh_banded")
+def _solveh_banded(
+    ab: Any,
+    b: Any,
+    overwrite_ab: bool = False,
+    overwrite_b: bool = False,
+    lower: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    ab, b = matrix_of(ab, b), matrix_of(b, ab)
+    width = ab.shape[0] - 1
+    below, above = (width, 0) if lower else (0, width)
+    return np.linalg.solve(_symmetric(_dense("solveh_banded", ab, below, above), lower), b)
+
+
+def _columns_stacked(a: Any) -> Any:
+    return np.ravel(a.T)
+
+
+def _of_columns(x: Any, shape: tuple[int, int]) -> Any:
+    return np.reshape(x, shape[::-1]).T
+
+
+def _kronecker(a: Any, b: Any) -> Any:
+    (m, n), (p, q) = a.shape, b.shape
+    return np.reshape(a[:, None, :, None] * b[None, :, None, :], (m * p, n * q))
+
+
+@_implements("solve_sylvester")
+def _solve_sylvester(a: Any, b: Any, q: Any) -> Any:
+    a, b, q = matrix_of(a, b, q), matrix_of(b, a, q), matrix_of(q, a, b)
+    m, n = a.shape[0], b.shape[0]
+    if m * n > _LARGEST:
+        raise _unsupported(
+            f"solve_sylvester of {m} by {n} unknowns",
+            f"it is solved as one dense system, of at most {_LARGEST} unknowns",
+            "For symmetric a and b use np.linalg.eigh of both",
+        )
+    system = _kronecker(np.eye(n), a) + _kronecker(b.T, np.eye(m))
+    return _of_columns(np.linalg.solve(system, _columns_stacked(q)), (m, n))
+
+
+@_implements("solve_continuous_lyapunov", "solve_lyapunov")
+def _solve_continuous_lyapunov(a: Any, q: Any) -> Any:
+    a, q = matrix_of(a, q), matrix_of(q, a)
+    return _solve_sylvester(a, a.T, q)
+
+
+@_implements("solve_discrete_lyapunov")
+def _solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
+    a, q = matrix_of(a, q), matrix_of(q, a)
+    n = a.shape[0]
+    if n * n > _LARGEST:
+        raise _unsupported(
+            f"solve_discrete_lyapunov of {n} rows",
+            f"it is solved as one dense system, of at most {_LARGEST} unknowns",
+            "Iterate x = a @ x @ a.T + q instead",
+        )
+    system = np.eye(n * n) - _kronecker(a, a)
+    return np.reshape(np.linalg.solve(system, np.ravel(q)), (n, n))
+
+
+@_implements("lstsq")
+def _lstsq(
+    a: Any,
+    b: Any,
+    cond: Any = None,
+    overwrite_a: bool = False,
+    overwrite_b: bool = False,
+    check_finite: bool = True,
+    lapack_driver: Any = None,
+) -> Any:
+    b = matrix_of(b, a)
+    x, misfits, rank, s = np.linalg.lstsq(matrix_of(a, b), b, cond)
+    return x, misfits[0] if b.ndim == 1 and len(misfits) else misfits, rank, s
+
+
+@_implements("pinv")
+def _pinv(
+    a: Any,
+    *,
+    atol: Any = None,
+    rtol: Any = None,
+    return_rank: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    _only_defaults("pinv", atol=(atol, None))
+    a = matrix_of(a)
+    result = np.linalg.pinv(a, rtol)
+    return (result, min(a.shape[-2:])) if return_rank else result
+
+
+# decompositions
+
+
+@_implements("eigh")
+def _eigh(
+    a: Any,
+    b: Any = None,
+    *,
+    lower: bool = True,
+    eigvals_only: bool = False,
+    type: int = 1,  # noqa: A002 (SciPy's name)
+    subset_by_index: Any = None,
+    subset_by_value: Any = None,
+    **options: Any,
+) -> Any:
+    _only_defaults(
+        "eigh",
+        b=(b, None),
+        subset_by_index=(subset_by_index, None),
+        subset_by_value=(subset_by_value, None),
+    )
+    uplo: Any = "L" if lower else "U"
+    if eigvals_only:
+        return np.linalg.eigvalsh(matrix_of(a), uplo)
+    w, v = np.linalg.eigh(matrix_of(a), uplo)
+    return w, v
+
+
+@_implements("eigvalsh")
+def _eigvalsh(a: Any, b: Any = None, **options: Any) -> Any:
+    return _eigh(a, b, eigvals_only=True, **options)
+
+
+@_implements("eig")
+def _eig(a: Any, b: Any = None, left: bool = False, right: bool = True, **options: Any) -> Any:
+    _only_defaults("eig", b=(b, None), left=(left, False))
+    w, v = np.linalg.eig(matrix_of(a))
+    return (w, v) if right else w
+
+
+@_implements("eigvals")
+def _eigvals(a: Any, b: Any = None, **options: Any) -> Any:
+    _only_defaults("eigvals", b=(b, None))
+    return np.linalg.eigvals(matrix_of(a))
+
+
+@_implements("svd")
+def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **options: Any) -> Any:
+    if not compute_uv:
+        return linalg.singular_values(matrix_of(a))
+    u, s, vt = np.linalg.svd(matrix_of(a), full_matrices)
+    return u, s, vt
+
+
+@_implements("svdvals")
+def _svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
+    return linalg.singular_values(matrix_of(a))
+
+
+@_implements("qr")
+def _qr(
+    a: Any,
+    overwrite_a: bool = False,
+    lwork: Any = None,
+    mode: str = "full",
+    pivoting: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    _only_defaults("qr", pivoting=(pivoting, False))
+    a = matrix_of(a)
+    m, n = a.shape[-2:]
+    if mode not in ("full", "r", "economic") or (mode != "economic" and m > n):
+        raise _unsupported(
+            f"qr(a, mode={mode!r}) of shape {a.shape}",
+            "only the first vectors of Q have a derivative",
+            "Use mode='economic'",
+        )
+    q, r = np.linalg.qr(a)
+    return (r,) if mode == "r" else (q, r)
+
+
+@_implements("norm")
+def _norm(
+    a: Any,
+    ord: Any = None,  # noqa: A002 (SciPy's name)
+    axis: Any = None,
+    keepdims: bool = False,
+    check_finite: bool = True,
+) -> Any:
+    return np.linalg.norm(matrix_of(a), ord, axis, keepdims)
+
+
+# functions of matrices
+
+# The Padé approximant of order 13 to exp, and up to which 1-norm it is exact to rounding
+# (Higham, "The scaling and squaring method for the matrix exponential revisited").
+_PADE = (
+    *(64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0),
+    *(129060195264000.0, 10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0),
+    *(40840800.0, 960960.0, 16380.0, 182.0, 1.0),
+)
+_PADE_REACH = 4.25
+
+
+@_implements("expm")
+def _expm(A: Any) -> Any:  # noqa: N803 (SciPy's name)
+    a = matrix_of(A)
+    if a.shape[-1] <= 1:
+        return np.exp(a)
+    size = np.max(np.linalg.norm(a, 1, axis=(-2, -1)))
+    squarings = 0
+    while size > _PADE_REACH * 2.0**squarings:  # guarded: other sizes take another path
+        squarings += 1
+    a = a * 2.0**-squarings
+    identity = np.eye(a.shape[-1])
+    a2 = a @ a
+    a4 = a2 @ a2
+    a6 = a4 @ a2
+    c = _PADE
+    odd = a6 @ (c[13] * a6 + c[11] * a4 + c[9] * a2)
+    odd = a @ (odd + c[7] * a6 + c[5] * a4 + c[3] * a2 + c[1] * identity)
+    even = a6 @ (c[12] * a6 + c[10] * a4 + c[8] * a2)
+    even = even + c[6] * a6 + c[4] * a4 + c[2] * a2 + c[0] * identity
+    result = np.linalg.solve(even - odd, even + odd)
+    for _ in range(squarings):
+        result = result @ result
+    return result
+
+
+@_implements("sqrtm")
+def _sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:  # noqa: N803 (SciPy's name)
+    if isinstance(disp, bool) and not disp:
+        raise _unsupported("sqrtm(A, disp=False)", "there is no rule for it", "Leave disp out")
+    a = matrix_of(A)
+    eigenvalues = np.linalg.eigvals(np.asarray(a.primals))
+    if np.any((np.imag(eigenvalues) == 0.0) & (np.real(eigenvalues) < 0.0)):
+        raise _unsupported(
+            "sqrtm(A)",
+            f"A has a negative eigenvalue ({np.min(np.real(eigenvalues)):.6g}), so its root is "
+            "complex, and numtape differentiates real code",
+            "Use it for matrices whose eigenvalues are positive",
+        )
+    # Denman and Beavers' iteration, scaled by determinants at first; each step doubles the
+    # number of right digits, of the root and of its derivatives.
+    n = a.shape[-1]
+    x, y = a, matrix_of(np.broadcast_to(np.eye(n), a.shape).copy(), a)
+    for step in range(40):
+        if step < 4:
+            size = abs(
+                np.linalg.det(linalg.constant_part(x)) * np.linalg.det(linalg.constant_part(y))
+            ) ** (-0.5 / n)
+            size = np.reshape(size, (*np.shape(size), 1, 1))
+            x, y = size * x, size * y
+        before = x
+        x, y = 0.5 * (x + np.linalg.inv(y)), 0.5 * (y + np.linalg.inv(x))
+        change = np.max(abs(x - before))
+        if step >= 4 and change <= 1e-9 * np.max(abs(x)):  # guarded
+            break
+    else:
+        raise np.linalg.LinAlgError("sqrtm: the iteration did not converge; is A singular?")
+    for _ in range(2):  # derivatives lag one step behind for each order
+        x, y = 0.5 * (x + np.linalg.inv(y)), 0.5 * (y + np.linalg.inv(x))
+    return x
+
+
+# matrices made of others
+
+
+@_implements("block_diag")
+def _block_diag(*arrs: Any) -> Any:
+    blocks = [np.atleast_2d(matrix_of(array, *arrs)) for array in arrs]
+    rows, columns = (sum(block.shape[k] for block in blocks) for k in (0, 1))
+    result = matrix_of(np.zeros((rows, columns)), *arrs)
+    row = column = 0
+    for block in blocks:
+        m, n = block.shape
+        result[row : row + m, column : column + n] = block
+        row, column = row + m, column + n
+    return result
+
+
+@_implements("toeplitz")
+def _toeplitz(c: Any, r: Any = None) -> Any:
+    r = c if r is None else r
+    c, r = np.atleast_1d(matrix_of(c, r)), np.atleast_1d(matrix_of(r, c))
+    both = np.concatenate([r[..., :0:-1], c], axis=-1)
+    places = np.subtract.outer(np.arange(c.shape[-1]), np.arange(r.shape[-1])) + r.shape[-1] - 1
+    return both[..., places]
+
+
+@_implements("circulant")
+def _circulant(c: Any) -> Any:
+    c = np.atleast_1d(matrix_of(c))
+    n = c.shape[-1]
+    return c[..., np.subtract.outer(np.arange(n), np.arange(n)) % n]
+
+
+@_implements("hankel")
+def _hankel(c: Any, r: Any = None) -> Any:
+    c = np.ravel(matrix_of(c, r))
+    r = matrix_of(np.zeros(len(c)), c) if r is None else np.ravel(matrix_of(r, c))
+    both = np.concatenate([c, r[1:]])
+    return both[np.add.outer(np.arange(len(c)), np.arange(len(r)))]
+
+
+for _name in ("lu_factor", "lu", "lu_solve", "logm", "schur", "funm", "signm", "ldl", "polar"):
+
+    def _refuse(*arguments: Any, _name: str = _name, **options: Any) -> Any:
+        raise _unsupported(
+            f"{_name}(...)",
+            "numtape has no rule for it",
+            "Nearest are solve, cho_factor and cho_solve, eigh, svd, expm and sqrtm",
+        )
+
+    _implements(_name)(_refuse)

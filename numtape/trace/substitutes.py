@@ -1,0 +1,284 @@
+"""SciPy's Python functions on traced values: found by standing in for them while recording.
+
+NumPy's functions, and all ufuncs, ask their arguments how to be computed
+(`__array_function__`, `__array_ufunc__`). SciPy's functions that are written in
+Python do not: they convert their arguments to arrays of numbers, which a traced
+value refuses, for its derivative would be lost. So that code which calls
+`scipy.special.logsumexp` or `scipy.stats.norm.logpdf` is recorded unchanged, these
+names are bound to substitutes *while a function is being recorded*. A substitute
+calls numtape's version where an argument is traced, and the original otherwise, so
+other threads notice nothing; when the last recording ends, the originals are back.
+
+What was considered instead:
+
+- SciPy's array-API mode asks for `__array_namespace__`, but only where an
+  environment variable is set before SciPy is imported.
+- Replacing a function's code object would reach every reference to it, and change
+  SciPy itself for everyone.
+- Functions to import from numtape would work, and users would have to rewrite.
+
+A name that a module imported (``from scipy.special import logsumexp``) is another
+reference to the original. Where a recording fails, `learn` looks through the modules
+whose functions were running for such names; those are then bound to substitutes
+too, and the function is recorded again. Methods (of distributions, of splines) are
+found through their class, however their object was imported.
+
+A function that is reached in neither way (kept in a container or a closure under
+another name) meets a traced value and raises; `explained` says which and what to do.
+Nothing is ever computed from the bare numbers.
+
+Here is the mechanism. The functions are in `special.py`, `linalg.py` and their like.
+"""
+
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from numtape.errors import UnsupportedError
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import innermost
+
+__all__ = ["PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of", "substituted"]
+
+
+class PairOfTraced:
+    """Base of what holds traced values and is none itself: complex numbers."""
+
+
+# By module, then by name ("logsumexp", or "Class.method").
+_SUBSTITUTES: dict[str, dict[str, Callable[..., Any]]] = {}
+
+# The same for SciPy's ufuncs. They need a substitute only for arrays of objects, as
+# np.array([x, y]) makes of traced scalars: then the protocol of ufuncs is not asked.
+_OF_OBJECTS: dict[str, dict[str, Callable[..., Any]]] = {}
+
+_FOREIGN = re.compile(r"(numtape\.(trace|functions|transform|run)|numpy|scipy|functools)(\.|$)")
+
+
+def stands_in_for(
+    module: str, *names: str, only_for_objects: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function to be called where SciPy's of that name gets a traced argument.
+
+    With `only_for_objects` it is bound once an array of objects was seen to need it.
+    """
+    table = _OF_OBJECTS if only_for_objects else _SUBSTITUTES
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            table.setdefault(module, {})[name] = function
+        return function
+
+    return register
+
+
+class _Names:
+    """Names of one module or class, and what each is bound to: as it was, and while recording."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner  # the names of a module, or a class
+        self.originals: dict[str, Any] = {}
+        self.substitutes: dict[str, Any] = {}
+
+    def bind(self) -> None:
+        if isinstance(self.owner, dict):
+            self.owner.update(self.substitutes)
+        else:
+            for name, substitute in self.substitutes.items():
+                setattr(self.owner, name, substitute)
+
+    def unbind(self) -> None:
+        """Bind the originals again, but not what was bound to something else meanwhile."""
+        owner = self.owner
+        present = owner if isinstance(owner, dict) else vars(owner)
+        for name, substitute in self.substitutes.items():
+            if present.get(name) is substitute:
+                if present is owner:
+                    present[name] = self.originals[name]
+                else:
+                    setattr(owner, name, self.originals[name])
+
+
+class _Bindings:
+    """All names that are bound to substitutes while at least one function is being recorded."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.recordings = 0
+        self.tables = [_SUBSTITUTES]
+        self.loaded: set[tuple[int, str]] = set()  # of each table, the modules whose names it has
+        self.names: dict[int, _Names] = {}  # by the identity of the owner
+        self.by_original: dict[int, tuple[Any, Any]] = {}  # original and substitute by identity
+        self.by_name: dict[tuple[str, str], tuple[Any, Any]] = {}  # the same by module and name
+
+    def load(self) -> bool:
+        """Find the names of modules that were imported meanwhile; whether there were any."""
+        found = False
+        for number, table in enumerate(self.tables):
+            for module_name, functions in table.items():
+                module = sys.modules.get(module_name)
+                if module is None or (number, module_name) in self.loaded:
+                    continue
+                if _is_being_imported(module):
+                    continue
+                self.loaded.add((number, module_name))
+                found = True
+                for path, function in functions.items():
+                    self._find(module, path, function)
+        return found
+
+    def _find(self, module: Any, path: str, function: Callable[..., Any]) -> None:
+        owner = module
+        *parents, name = path.split(".")
+        for parent in parents:
+            owner = getattr(owner, parent, None)
+        original = vars(owner).get(name) if owner is not None else None
+        if original is None:
+            return  # a SciPy that does not have it
+        substitute = _dispatching(original, function)
+        self.by_original[id(original)] = original, substitute
+        self.by_name[module.__name__, path] = original, substitute
+        self.add(owner if parents else vars(owner), name, original, substitute)
+
+    def add(self, owner: Any, name: str, original: Any, substitute: Any) -> bool:
+        """One more name to bind, at once if a function is being recorded; whether it is new."""
+        names = self.names.setdefault(id(owner), _Names(owner))
+        if name in names.originals:
+            return False
+        names.originals[name] = original
+        names.substitutes[name] = substitute
+        if self.recordings:
+            names.bind()
+        return True
+
+    def begin(self) -> None:
+        with self.lock:
+            self.load()
+            self.recordings += 1
+            if self.recordings == 1:
+                for names in self.names.values():
+                    names.bind()
+
+    def end(self) -> None:
+        with self.lock:
+            self.recordings -= 1
+            if self.recordings == 0:
+                for names in self.names.values():
+                    names.unbind()
+
+
+_BINDINGS = _Bindings()
+
+
+def _is_being_imported(module: Any) -> bool:
+    return bool(getattr(getattr(module, "__spec__", None), "_initializing", False))
+
+
+def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
+    @wraps(original)
+    def substitute(*arguments: Any, **options: Any) -> Any:
+        try:
+            innermost(*arguments, *options.values())
+        except LookupError:
+            if not any(isinstance(argument, PairOfTraced) for argument in arguments):
+                return original(*arguments, **options)
+        return function(*arguments, **options)
+
+    substitute.stands_in_for = original  # type: ignore[attr-defined]
+    return substitute
+
+
+@contextmanager
+def substituted() -> Iterator[None]:
+    """Have the substitutes in place; of nested and simultaneous ones the last restores."""
+    _BINDINGS.begin()
+    try:
+        yield
+    finally:
+        _BINDINGS.end()
+
+
+def substitute_of(function: Any) -> Any:
+    """What stands in for a function that is to be recorded itself, as in ``grad(logsumexp)``."""
+    with _BINDINGS.lock:
+        _BINDINGS.load()
+        _, substitute = _BINDINGS.by_original.get(id(function), (None, function))
+        return substitute
+
+
+def learn(error: Exception) -> bool:
+    """Look for further references to the originals in the modules that an error passed through.
+
+    Returns
+    -------
+    bool
+        Whether any were found, so that recording again is worth it.
+    """
+    bindings = _BINDINGS
+    with bindings.lock:
+        if len(bindings.tables) == 1 and isinstance(error, TypeError) and "ufunc" in str(error):
+            bindings.tables.append(_OF_OBJECTS)
+        found = bindings.load()
+        trace = error.__traceback__
+        while trace is not None:
+            names = trace.tb_frame.f_globals
+            trace = trace.tb_next
+            if _FOREIGN.match(names.get("__name__", "")):
+                continue
+            for name, value in list(names.items()):
+                original, substitute = bindings.by_original.get(id(value), (None, None))
+                if original is not None and original is value:
+                    found |= bindings.add(names, name, original, substitute)
+        return found
+
+
+def explained(error: Exception) -> Exception:
+    """An error that a function of SciPy made of a traced value, saying what to do; or the error."""
+    if not isinstance(error, TypeError | AttributeError) and not _is_about_objects(error):
+        return error
+    name, caller, known, trace = "", "", None, error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("scipy.") and not name:
+            name = f"{module}.{frame.f_code.co_qualname}"
+            known = _known_by_code(frame.f_code)
+        elif not _FOREIGN.match(module):  # the user's own, perhaps called back by SciPy
+            name, known = "", None
+            caller = f"{frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    where = caller or user_location()
+    if not name:
+        return error
+    if known is not None:
+        return UnsupportedError(
+            f"{name} was called with a traced value at {where}, by a reference that numtape does "
+            f"not find. Call it through its module, as in {known}(x), or by a name that your "
+            "module imported"
+        )
+    return UnsupportedError(
+        f"{name} was called with a traced value at {where}, and numtape has no rule for it "
+        f"({error}). Write it with operations that are recorded (NumPy's functions, ufuncs, "
+        "indexing), or apply it to numtape.stop_gradient(x) values outside the recorded function"
+    )
+
+
+def _is_about_objects(error: Exception) -> bool:
+    """Whether compiled code refused an array of objects, which traced values become."""
+    return isinstance(error, ValueError | RuntimeError | SystemError) and (
+        "object" in str(error) or "dtype('O')" in str(error)
+    )
+
+
+def _known_by_code(code: Any) -> str | None:
+    """The public name of the function with that code, if it has a substitute and no namesakes."""
+    names = [
+        f"{module}.{name}"
+        for (module, name), (original, _) in _BINDINGS.by_name.items()
+        if getattr(original, "__code__", None) is code
+    ]
+    return names[0] if len(names) == 1 else None

@@ -128,14 +128,14 @@ _BITWISE = {
 
 
 _REMEDY = (
-    "Write it with operations that are recorded (arithmetic, the ufuncs in the table of operations, "
-    "sums, products), without these options"
+    "Write it with operations that are recorded (arithmetic, the ufuncs in the table of "
+    "operations, sums, products), without these options"
 )
 _WHOLE = "It is of whole numbers: keep them plain, or write np.floor, // and % of floats"
 _REMEDIES = dict.fromkeys(("gcd", "lcm", "left_shift", "right_shift", "bitwise_count"), _WHOLE) | {
     "frexp": "Write e = np.floor(np.log2(abs(x))) + 1.0 for the exponent, x / 2.0**e for the rest",
     "nextafter": "Its derivative by x would be 1: write x, or x * (1.0 + np.finfo(float).eps)",
-    "spacing": "It has no derivative: use the spacing of numtape.stop_gradient(x), taken outside",
+    "spacing": "It has no derivative: take it of plain numbers, outside the recorded function",
     "isnat": "It is of dates. Write np.isnan(x)",
 }
 

@@ -19,10 +19,10 @@ A workspace is handed over as one integer, the address of its *handle*: a small
 int64 table of addresses and sizes, whose fields are the constants below.
 
 An operation without a branch of its own is run by the inner loop of its NumPy
-or SciPy ufunc (see `loops.py`), one element at a time in scalar instructions
-and a chunk at a time in vector instructions. Such a loop takes three tables,
-of pointers, counts and steps in bytes, which kernels write into the
-workspace's *frame*.
+or SciPy ufunc (see `loops.py`), one element at a time. In vector instructions every
+operation is run by a loop: its ufunc's, or one made for it (`vector_maths.py`). A
+loop takes three tables, of pointers, counts and steps in bytes, which kernels write
+into the workspace's *frame*.
 """
 
 import ctypes
@@ -81,6 +81,7 @@ ORDER = 5
 SEARCH = 6
 TAKE = 7
 SPREAD = 8
+MAP_ROWS = 9
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 35
@@ -778,14 +779,23 @@ def fill(target, v, words, gathers, view, start):
         for i in range(target.size):
             target[i] = v[base]
         return
-    run = words[view + 2 + rank]
-    step = words[view + 2 + 2 * rank]
-    row = start // run
+    shape = view + 3
+    strides = shape + rank
+    run = words[shape + rank - 1]
+    step = words[strides + rank - 1]
     column = start % run
+    # Rows side by side, and then the rest of the axes: a division for each row is too much.
+    rows = target.size + start
+    apart = rows - rows
+    if rank > 1:
+        rows = words[shape + rank - 2]
+        apart = words[strides + rank - 2]
+    row = start // run % rows
+    block = start // run // rows
+    first = base + view_position(words, shape, strides, rank - 1, block)
     done = 0
     while done < target.size:
-        position = base + column * step
-        position += view_position(words, view + 3, view + 3 + rank, rank, row)
+        position = first + row * apart + column * step
         count = min(run - column, target.size - done)
         if table >= 0:
             for i in range(count):
@@ -794,94 +804,28 @@ def fill(target, v, words, gathers, view, start):
             for i in range(count):
                 target[done + i] = v[position + i * step]
         done += count
-        row += 1
         column = 0
-
-
-@kernel
-def map_branch(h, opcode, x, y, f):
-    """One chunk of an operation that has no loop of its own; operands contiguous."""
-    if opcode == 13:  # norm_root
-        for i in range(f.size):
-            f[i] = sqrt(x[i])
-    elif opcode == 14:  # sinc
-        for i in range(f.size):
-            f[i] = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x[i] if x[i] != 0.0 else 1e-20))
-    elif opcode == 15:  # clip_low
-        for i in range(f.size):
-            f[i] = x[i] if x[i] >= y[i] or x[i] != x[i] else y[i]
-    elif opcode == 16:  # clip_high
-        for i in range(f.size):
-            f[i] = x[i] if x[i] <= y[i] or x[i] != x[i] else y[i]
-    elif opcode == 17:  # keep
-        for i in range(f.size):
-            f[i] = y[i] if x[i] != 0.0 else 0.0
-    elif opcode == 18:  # drop
-        for i in range(f.size):
-            f[i] = 0.0 if x[i] != 0.0 else y[i]
-    elif opcode == 19:  # merge
-        for i in range(f.size):
-            f[i] = y[i] if x[i] == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x[i]) > 0.0 else x[i]
-    elif opcode == 20:  # scale
-        for i in range(f.size):
-            f[i] = x[i] * y[i] if x[i] != 0.0 and y[i] != 0.0 else 0.0
-    elif opcode == 21:  # less
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] < y[i] else 0.0
-    elif opcode == 22:  # less_equal
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] <= y[i] else 0.0
-    elif opcode == 23:  # greater
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] > y[i] else 0.0
-    elif opcode == 24:  # greater_equal
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] >= y[i] else 0.0
-    elif opcode == 25:  # equal
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] == y[i] else 0.0
-    elif opcode == 26:  # not_equal
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] != y[i] else 0.0
-    elif opcode == 27:  # logical_and
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] != 0.0 and y[i] != 0.0 else 0.0
-    elif opcode == 28:  # logical_or
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] != 0.0 or y[i] != 0.0 else 0.0
-    elif opcode == 29:  # logical_xor
-        for i in range(f.size):
-            f[i] = 1.0 if (x[i] != 0.0) != (y[i] != 0.0) else 0.0
-    elif opcode == 30:  # logical_not
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] == 0.0 else 0.0
-    elif opcode == 31:  # isnan
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] != x[i] else 0.0
-    elif opcode == 32:  # isfinite
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] - x[i] == 0.0 else 0.0
-    elif opcode == 33:  # isinf
-        for i in range(f.size):
-            f[i] = 1.0 if x[i] == x[i] and x[i] - x[i] != 0.0 else 0.0
-    elif opcode == 34:  # stop_gradient
-        for i in range(f.size):
-            f[i] = x[i]
+        row += 1
+        if row == rows:
+            row = 0
+            block += 1
+            first = base + view_position(words, shape, strides, rank - 1, block)
 
 
 @kernel
 def run_map(h, words, at, r):
-    """An elementwise operation, chunk by chunk; the result is contiguous."""
+    """An elementwise operation; the result is contiguous.
+
+    Operands that step evenly are read in place, others are made contiguous in chunks.
+    """
     v = float64_array(h[VALUES], (h[SLOTS],))
     gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     opcode = words[at + 1]
     size = words[at + 2]
-    has_loop = loops[opcode, 0] != 0
     arity = loops[opcode, 2]
-    # A loop takes any one step; views that need more are copied by chunks.
-    chunk = size if has_loop else CHUNK
+    chunk = size
     view = at + 3
     for _ in range(arity):
         rank = words[view]
@@ -894,33 +838,62 @@ def run_map(h, words, at, r):
         view = at + 3
         for operand in range(arity):
             rank = words[view]
-            step = 0
-            if rank == 1:
-                step = words[view + 4]
-            if rank > 1 or words[view + 2] >= 0 or not (has_loop or step == 1):
+            if rank > 1 or words[view + 2] >= 0:
                 address = h[BUFFER] + 8 * CHUNK * operand
                 fill(float64_array(address, (count,)), v, words, gathers, view, start)
                 step = 1
             else:
+                step = 0
+                if rank == 1:
+                    step = words[view + 4]
                 address = h[VALUES] + 8 * (words[view + 1] + start * step)
             frame[FRAME_MANY + operand] = address
             frame[FRAME_MANY_STEPS + operand] = 8 * step
             view += 3 + 2 * rank
-        result = h[VALUES] + 8 * (r + start)
-        if has_loop:
-            frame[FRAME_MANY + arity] = result
-            frame[FRAME_MANY_STEPS + arity] = 8
-            frame[FRAME_MANY_COUNTS] = count
-            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
-        else:
-            map_branch(
-                h,
-                opcode,
-                float64_array(frame[FRAME_MANY], (count,)),
-                float64_array(frame[FRAME_MANY + arity - 1], (count,)),
-                float64_array(result, (count,)),
-            )
+        frame[FRAME_MANY + arity] = h[VALUES] + 8 * (r + start)
+        frame[FRAME_MANY_STEPS + arity] = 8
+        frame[FRAME_MANY_COUNTS] = count
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
         start += count
+
+
+@kernel
+def run_map_rows(h, words, at, r):
+    """An elementwise operation, a row of the last axis at a time; the result is contiguous.
+
+    Words: size of the result, rank, shape, then for each operand its base and strides.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    size = words[at + 2]
+    rank = words[at + 3]
+    shape = at + 4
+    left = shape + rank
+    arity = loops[opcode, 2]
+    right = left + (1 + rank) * (arity - 1)
+    run = words[shape + rank - 1]
+    rows = words[shape + rank - 2]
+    left_apart = 8 * words[left + rank - 1]
+    right_apart = 8 * words[right + rank - 1]
+    frame[FRAME_MANY_COUNTS] = run
+    frame[FRAME_MANY_STEPS] = 8 * words[left + rank]
+    frame[FRAME_MANY_STEPS + arity - 1] = 8 * words[right + rank]
+    frame[FRAME_MANY_STEPS + arity] = 8
+    result = h[VALUES] + 8 * r
+    for block in range(size // (run * rows)):
+        x = words[left] + view_position(words, shape, left + 1, rank - 1, block)
+        y = words[right] + view_position(words, shape, right + 1, rank - 1, block)
+        x = h[VALUES] + 8 * x
+        y = h[VALUES] + 8 * y
+        for _ in range(rows):
+            frame[FRAME_MANY] = x
+            frame[FRAME_MANY + arity - 1] = y
+            frame[FRAME_MANY + arity] = result
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            x += left_apart
+            y += right_apart
+            result += 8 * run
 
 
 @kernel
@@ -953,21 +926,32 @@ def run_reduce(h, words, at, r):
     shape = at + 6
     strides = shape + rank
     result_strides = strides + rank
+    blocks = 1
+    for axis in range(rank - 2):
+        blocks *= words[shape + axis]
     rows = 1
-    for axis in range(rank - 1):
-        rows *= words[shape + axis]
+    apart = 0
+    result_apart = 0
+    if rank > 1:
+        rows = words[shape + rank - 2]
+        apart = 8 * words[strides + rank - 2]
+        result_apart = 8 * words[result_strides + rank - 2]
     frame[FRAME_MANY_COUNTS] = words[shape + rank - 1]
     frame[FRAME_MANY_STEPS] = 8 * words[result_strides + rank - 1]
     frame[FRAME_MANY_STEPS + 1] = 8 * words[strides + rank - 1]
     frame[FRAME_MANY_STEPS + 2] = 8 * words[result_strides + rank - 1]
-    for row in range(rows):
-        target = h[VALUES] + 8 * (r + view_position(words, shape, result_strides, rank, row))
-        frame[FRAME_MANY] = target
-        frame[FRAME_MANY + 1] = h[VALUES] + 8 * (
-            base + view_position(words, shape, strides, rank, row)
-        )
-        frame[FRAME_MANY + 2] = target
-        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+    for block in range(blocks):
+        target = r + view_position(words, shape, result_strides, rank - 1, block)
+        source = base + view_position(words, shape, strides, rank - 1, block)
+        target = h[VALUES] + 8 * target
+        source = h[VALUES] + 8 * source
+        for _ in range(rows):
+            frame[FRAME_MANY] = target
+            frame[FRAME_MANY + 1] = source
+            frame[FRAME_MANY + 2] = target
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            target += result_apart
+            source += apart
 
 
 @kernel
@@ -1152,6 +1136,8 @@ def run_vector(h, at, r):
     kind = words[at]
     if kind == MAP:
         run_map(h, words, at, r)
+    elif kind == MAP_ROWS:
+        run_map_rows(h, words, at, r)
     elif kind == REDUCE:
         run_reduce(h, words, at, r)
     elif kind == ACCUMULATE:

@@ -105,11 +105,14 @@ def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
     return _loops(list(opcodes), exact, False)
 
 
-def array_loops(opcodes: Iterable[int]) -> dict[int, int]:
-    """The addresses of loops of vector maths for any number of elements, at any steps.
+def array_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
+    """The addresses of loops for any number of elements, at any steps.
 
-    For those of some rows that have vector maths; the results are those of lanes.
+    For those of some rows that have vector maths, or with `exact` for those that have
+    no ufunc's loop. Results are as in lanes.
     """
+    if exact:
+        return _loops([opcode for opcode in opcodes if not has_double_loop(opcode)], True, True)
     if _library() is None:
         return {}
     return _loops([opcode for opcode in opcodes if ROWS[opcode].vector is not None], False, True)

@@ -271,6 +271,13 @@ class _Derivation:
         if instruction.kind == MAP:
             for k, (_, targets) in enumerate(operands):
                 if wanted[k]:
+                    rule = partial_of(instruction.opcode, k)
+                    if isinstance(rule, float) and weights.all():
+                        # A constant factor goes on the sum over a broadcast operand's uses.
+                        if is_masked:
+                            masked[targets] = 1
+                        self._accumulate(column, targets, weights, active, rule)
+                        continue
                     part, masks = self._array_product(
                         instruction, operands, result, k, weights, is_masked
                     )
@@ -293,8 +300,15 @@ class _Derivation:
         ):
             self._accumulate(column, targets, part, active)
 
-    def _accumulate(self, column: Slots, targets: Slots, part: Slots | None, active: Any) -> None:
-        """Add contributions to the adjoints of target places, which may repeat."""
+    def _accumulate(
+        self,
+        column: Slots,
+        targets: Slots,
+        part: Slots | None,
+        active: Any,
+        factor: float = 1.0,
+    ) -> None:
+        """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
         if part is None:
             return
         part = np.broadcast_to(part, targets.shape)
@@ -308,6 +322,9 @@ class _Derivation:
             part = self.builder.reduce("add", part, repeated)
             once = tuple(0 if axis in repeated else slice(None) for axis in range(targets.ndim))
             targets = targets[once]
+        if factor != 1.0:
+            times = np.array(self.builder.constant(factor))
+            part = self.builder.elementwise(_MULTIPLY, (times, part))
         targets, part = targets.ravel(), part.ravel()
         chosen = active[targets] & (part != 0)
         if not chosen.all():

@@ -14,7 +14,6 @@ from numtape.trace.functions import (  # noqa: F401 (they register what they def
     indexing,
     methods,
     nans,
-    norms,
     numeric,
     order,
     polynomials,

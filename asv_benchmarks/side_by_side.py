@@ -27,7 +27,7 @@ from benchmarks.derivative_tapes import (
 from benchmarks.first_derivatives import nanoseconds_per_instruction, one_instruction
 from benchmarks.measure import best_seconds, best_seconds_together
 from benchmarks.memory import marginal_bytes
-from benchmarks.problems import BATCHES, GRADIENTS, PROBLEMS, Batch, Problem
+from benchmarks.problems import ARRAYS, BATCHES, GRADIENTS, PROBLEMS, Batch, Problem
 from benchmarks.rivals import BATCH_RIVALS, RIVALS, TOLERANCE, Prepared, prepare, prepare_batch
 
 # After `benchmarks`, which keeps NumPy to one thread.
@@ -237,6 +237,23 @@ def batch_targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
     yield Target("3 of 10⁶ points on a rare branch", rare_branch(), 1.2, "times none")
 
 
+def array_targets() -> Iterator[Target]:
+    """The targets of array programs: the compiled rival's time, or less."""
+    faster = 0
+    for name, problem in ARRAYS.items():
+        try:
+            prepared = {rival: prepare(rival, problem) for rival in ("numtape", "jax")}
+        except NotImplementedError:
+            return
+        check_agreement(problem, prepared)
+        seconds = best_seconds_together({rival: its.call for rival, its in prepared.items()})
+        ratio = seconds["numtape"] / seconds["jax"]
+        faster += ratio <= 1.0
+        shown = f"arrays, {name} ({seconds['numtape'] * 1e3:.2f} ms)"
+        yield Target(shown, ratio, 1.3, "times jax")
+    yield Target("arrays: problems at least as fast as jax", faster, len(ARRAYS) / 2, "", True)
+
+
 def _call_targets() -> Iterator[Target]:
     point, out = np.array([3.0]), np.empty(1)
     tape = numtape.record(one_instruction, point)
@@ -270,7 +287,12 @@ def main() -> None:
     if len(chosen) == len(PROBLEMS):
         batches = compare_batches()
         print("\nTargets\n")
-        every = targets(measured), derivative_tape_targets(), batch_targets(batches)
+        every = (
+            targets(measured),
+            derivative_tape_targets(),
+            batch_targets(batches),
+            array_targets(),
+        )
         for target in itertools.chain(*every):
             print(target, flush=True)
 

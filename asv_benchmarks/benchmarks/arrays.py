@@ -5,7 +5,7 @@ from typing import Any
 
 import numtape
 
-from .problems import GRADIENTS, Problem
+from .problems import ARRAYS, GRADIENTS, Problem
 from .rivals import RIVALS, prepare
 
 _ARRAYS = {name: problem for name, problem in GRADIENTS.items() if not problem.scalar_code}
@@ -21,6 +21,22 @@ class Gradient:
 
     def setup(self, problem: str, rival: str) -> None:
         self.call = prepare(rival, _ARRAYS[problem]).call
+
+    def time_gradient(self, problem: str, rival: str) -> None:
+        self.call()
+
+
+class Fits:
+    """The gradients of programs of the size that people fit, beside the compiled rival's."""
+
+    params = (list(ARRAYS), ["numtape", "jax"])
+    param_names = ("problem", "rival")
+    timeout = 300
+
+    call: Callable[[], Any]
+
+    def setup(self, problem: str, rival: str) -> None:
+        self.call = prepare(rival, ARRAYS[problem]).call
 
     def time_gradient(self, problem: str, rival: str) -> None:
         self.call()

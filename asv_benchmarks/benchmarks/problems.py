@@ -16,6 +16,7 @@ import numpy.typing
 import scipy.special
 
 __all__ = [
+    "ARRAYS",
     "BATCHES",
     "GRADIENTS",
     "JACOBIANS",
@@ -328,4 +329,111 @@ BATCHES = {
     "black scholes": Batch(
         Problem("black scholes", black_scholes, _OPTION_POINT, True), "greeks", 1_000_000
     ),
+}
+
+
+# Array programs of the size that people fit: a regression, a network of two hidden layers,
+# a mixture of Gaussians, the cost of a clustering, a chain of coupled equations over time,
+# and a logarithm of a sum of exponentials.
+
+_many = numpy.random.default_rng(5)
+ROWS = _many.standard_normal((10_000, 100))
+ROW_SIGNS = numpy.where(_many.standard_normal(10_000) > 0.0, 1.0, -1.0)
+CLOUD = _many.standard_normal((1000, 10))
+COMPONENTS = 25
+CROWD = _many.standard_normal((10_000, 16))
+CENTRES = 100
+LAYERS = ((20, 32), (32, 32), (32, 1))
+
+
+def large_regression(np: Any, x: Any) -> Any:
+    margins = ROW_SIGNS * np.matmul(ROWS, x)
+    return np.sum(np.logaddexp(0.0, -margins)) / len(ROWS) + 0.01 * np.sum(x * x)
+
+
+def deep_network(np: Any, x: Any) -> Any:
+    signal, start = FEATURES, 0
+    for number, (rows, columns) in enumerate(LAYERS):
+        weights = np.reshape(x[start : start + rows * columns], (rows, columns))
+        start += rows * columns
+        signal = np.matmul(signal, weights) + x[start : start + columns]
+        start += columns
+        if number < len(LAYERS) - 1:
+            signal = np.tanh(signal)
+    return np.sum((signal[:, 0] - TARGETS) ** 2) / len(TARGETS)
+
+
+def gaussian_mixture(np: Any, x: Any) -> Any:
+    size = COMPONENTS * CLOUD.shape[1]
+    weights = x[:COMPONENTS]
+    means = np.reshape(x[COMPONENTS : COMPONENTS + size], (COMPONENTS, -1))
+    scales = np.reshape(x[COMPONENTS + size :], (COMPONENTS, -1))
+    distance = (CLOUD[:, None, :] - means) * np.exp(-scales)
+    terms = weights - 0.5 * np.sum(distance * distance, axis=2) - np.sum(scales, axis=1)
+    return np.sum(_log_sum_exp(np, terms)) - len(CLOUD) * _log_sum_exp(np, weights)
+
+
+def clustering(np: Any, x: Any) -> Any:
+    centres = np.reshape(x, (CENTRES, -1))
+    products = np.matmul(CROWD, centres.T)
+    squares = np.sum(CROWD * CROWD, axis=1)[:, None] + np.sum(centres * centres, axis=1)
+    return np.sum(np.min(squares - 2.0 * products, axis=1))
+
+
+def chain(np: Any, x: Any) -> Any:
+    for _ in range(CHAIN_STEPS):
+        x = chain_step(np, x)
+    return np.sum(x * x)
+
+
+CHAIN_STEPS = 100
+
+
+def chain_step(np: Any, x: Any) -> Any:
+    """A step of the classical Runge-Kutta method."""
+
+    def slope(u: Any) -> Any:
+        return np.sin(np.roll(u, 1)) - 0.1 * u * u + 0.5 * np.roll(u, -1)
+
+    step = 0.01
+    first = slope(x)
+    second = slope(x + 0.5 * step * first)
+    third = slope(x + 0.5 * step * second)
+    fourth = slope(x + step * third)
+    return x + step / 6.0 * (first + 2.0 * second + 2.0 * third + fourth)
+
+
+def log_sum_exp(np: Any, x: Any) -> Any:
+    return _log_sum_exp(np, x)
+
+
+def _log_sum_exp(np: Any, x: Any) -> Any:
+    largest = np.max(x, axis=-1)
+    return largest + np.log(np.sum(np.exp(x - largest[..., None]), axis=-1))
+
+
+def _normal_point(size: int, scale: float = 1.0) -> Floats:
+    return scale * numpy.random.default_rng(6).standard_normal(size)
+
+
+ARRAYS = {
+    problem.name: problem
+    for problem in (
+        Problem("logistic regression 10000", large_regression, _normal_point(100, 0.1), False),
+        Problem(
+            "network of two layers",
+            deep_network,
+            _normal_point(sum((rows + 1) * columns for rows, columns in LAYERS), 0.2),
+            False,
+        ),
+        Problem(
+            "gaussian mixture",
+            gaussian_mixture,
+            _normal_point(COMPONENTS * (1 + 2 * CLOUD.shape[1]), 0.3),
+            False,
+        ),
+        Problem("k-means", clustering, _normal_point(CENTRES * CROWD.shape[1]), False),
+        Problem("runge-kutta chain", chain, _normal_point(1000), False),
+        Problem("log-sum-exp", log_sum_exp, _normal_point(1_000_000), False),
+    )
 }

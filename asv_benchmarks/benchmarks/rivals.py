@@ -18,12 +18,15 @@ import numpy.typing as npt
 import numtape
 
 from .problems import (
+    CHAIN_STEPS,
     FEATURES,
     HIDDEN,
     NORMALS,
     TARGETS,
     Batch,
     Problem,
+    chain,
+    chain_step,
     heston_path,
     heston_payoff,
     heston_step,
@@ -215,6 +218,14 @@ def _jax_path(jax: Any, x: Any) -> Any:
     return heston_payoff(jax.numpy, x, price)
 
 
+def _jax_chain(jax: Any, x: Any) -> Any:
+    def one_step(state: Any, _: Any) -> Any:
+        return chain_step(jax.numpy, state), None
+
+    x, _ = jax.lax.scan(one_step, x, None, length=CHAIN_STEPS)
+    return jax.numpy.sum(x * x)
+
+
 def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
     jax = _module("jax")
     if problem.scalar_code and len(point) > 200:
@@ -223,6 +234,8 @@ def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
     by = jax.jacrev if _has_vector_result(problem) else jax.grad
     if problem.workload is heston_path:
         derivative = jax.jit(by(lambda x: _jax_path(jax, x)))
+    elif problem.workload is chain:
+        derivative = jax.jit(by(lambda x: _jax_chain(jax, x)))
     else:
         derivative = jax.jit(by(lambda x: problem.workload(jax.numpy, x)))
     return lambda: derivative(point).block_until_ready()

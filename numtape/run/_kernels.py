@@ -927,6 +927,13 @@ def fill(target, v, words, gathers, view, start):
         if table >= 0:
             for i in range(count):
                 target[done + i] = v[gathers[table + position + i * step]]
+        elif step == 1:
+            for i in range(count):
+                target[done + i] = v[position + i]
+        elif step == 0:
+            value = v[position]
+            for i in range(count):
+                target[done + i] = value
         else:
             for i in range(count):
                 target[done + i] = v[position + i * step]

@@ -358,7 +358,7 @@ def replay(
     """
     slots: Any = [0] * tape.slots if tape.is_scalar else np.zeros(tape.slots, np.int64)
     _replay_constants(tape, recorder, slots)
-    slots[tape.first_input : tape.first_result] = list(inputs)
+    slots[tape.first_input : tape.first_result] = list(inputs) if tape.is_scalar else inputs
     if made is not None:
         for slot, place in zip(made[0].tolist(), made[1].tolist(), strict=True):
             slots[slot] = place

@@ -415,8 +415,11 @@ class _Derivation:
 
 def _collected(columns: Sequence[Any], places: Slots) -> Slots:
     """The slots at some places, a row for each place and a column for each column."""
-    slots = [[int(column[place]) for column in columns] for place in places.tolist()]
-    return np.array(slots, np.int64).reshape(len(places), len(columns))
+    slots = np.empty((len(places), len(columns)), np.int64)
+    for k, column in enumerate(columns):
+        is_array = isinstance(column, np.ndarray)
+        slots[:, k] = column[places] if is_array else [column[place] for place in places.tolist()]
+    return slots
 
 
 def _slot(

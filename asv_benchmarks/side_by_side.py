@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.batch import by_length, points_for, rare_branch, record_to_result, speed_up
 from benchmarks.cold_start import first_gradient_seconds, import_seconds
 from benchmarks.derivative_tapes import (
     build_microseconds,
@@ -26,8 +27,8 @@ from benchmarks.derivative_tapes import (
 from benchmarks.first_derivatives import nanoseconds_per_instruction, one_instruction
 from benchmarks.measure import best_seconds, best_seconds_together
 from benchmarks.memory import marginal_bytes
-from benchmarks.problems import GRADIENTS, PROBLEMS, Problem
-from benchmarks.rivals import RIVALS, TOLERANCE, Prepared, prepare
+from benchmarks.problems import BATCHES, GRADIENTS, PROBLEMS, Batch, Problem
+from benchmarks.rivals import BATCH_RIVALS, RIVALS, TOLERANCE, Prepared, prepare, prepare_batch
 
 # After `benchmarks`, which keeps NumPy to one thread.
 import numpy as np  # isort: skip
@@ -105,6 +106,54 @@ def _cell(seconds: dict[str, float], rival: str) -> str:
     return f"{seconds[rival] * 1e6:11.2f} {f'({ratio:.3g})':>8}"
 
 
+def compare_batches() -> dict[str, dict[str, float]]:
+    """Measure and print derivatives at many points; nanoseconds a point by problem and rival."""
+    measured = {}
+    names = [rival for rival in BATCH_RIVALS if rival != "numtape"]
+    print("\nNanoseconds a point, at many points (times numtape's in brackets)\n")
+    print(f"{'':24}{'numtape':>9}" + "".join(f"{name:>24}" for name in names))
+    for name, batch in BATCHES.items():
+        calls, counts = {}, {}
+        for rival in random.sample(list(BATCH_RIVALS), len(BATCH_RIVALS)):
+            points = points_for(rival, batch)
+            try:
+                calls[rival] = prepare_batch(rival, batch, points)
+            except NotImplementedError:
+                continue
+            counts[rival] = len(points)
+        check_batch(name, batch, calls)
+        seconds = best_seconds_together(calls, 5)
+        found = {rival: seconds[rival] / counts[rival] * 1e9 for rival in calls}
+        measured[name] = found
+        cells = [_batch_cell(found, rival) for rival in names]
+        print(f"{name:24}{found['numtape']:9.1f}" + "".join(cells), flush=True)
+    return measured
+
+
+def _batch_cell(found: dict[str, float], rival: str) -> str:
+    if rival not in found:
+        return f"{'-':>24}"
+    ratio = found[rival] / found["numtape"]
+    return f"{found[rival]:15.1f} {f'({ratio:.3g})':>8}"
+
+
+def check_batch(name: str, batch: Batch, calls: dict[str, Any]) -> None:
+    """Raise where a rival's derivatives at the first points are not numtape's.
+
+    Where a rival gives nan they are left out: several multiply an infinite slope by 0
+    at points where the variance of a path reaches 0.
+    """
+    count = 20
+    expected = np.asarray(calls["numtape"]())[:count]
+    for rival, call in calls.items():
+        if rival == "casadi map":  # a matrix of CasADi's own; its buffer form is compared
+            continue
+        found = np.asarray(call())[:count]
+        error = np.nanmax(np.abs(found - expected)) / np.max(np.abs(expected))
+        if not error <= 1e-8:
+            raise SystemExit(f"{name}: {rival!r} differs from numtape by {error:.1e}")
+
+
 class Target(NamedTuple):
     """Something to reach: what was measured and the bound, which is an upper one unless said."""
 
@@ -167,6 +216,27 @@ def derivative_tape_targets() -> Iterator[Target]:
     yield Target("memory of a 100-layer gradient", layers_memory(), 1.3, "times the least")
 
 
+def batch_targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
+    """The targets of running at many points."""
+    for name, rival, bound in (
+        ("bundle adjustment", "casadi map", 12.0),
+        ("bundle adjustment", "jax vmap", 4.0),
+        ("heston path 50", "casadi map", 15.0),
+        ("rosenbrock loop 100", "casadi map", 40.0),
+        ("rosenbrock loop 100", "jax vmap", 8.0),
+        ("black scholes", "jax vmap", 2.0),
+    ):
+        if rival in measured[name]:
+            ratio = measured[name][rival] / measured[name]["numtape"]
+            yield Target(f"many points, {name}: {rival} over numtape", ratio, bound, "times", True)
+    yield Target("heston path 50, from function to result", record_to_result(), 2.0, "s")
+    yield Target("two threads", speed_up(), 1.8, "times one", True)
+    lengths = by_length()
+    flat = max(lengths.values()) / lengths[10**4]
+    yield Target("a point in 10⁴ to 10⁷, over one in 10⁴", flat, 1.2, "times")
+    yield Target("3 of 10⁶ points on a rare branch", rare_branch(), 1.2, "times none")
+
+
 def _call_targets() -> Iterator[Target]:
     point, out = np.array([3.0]), np.empty(1)
     tape = numtape.record(one_instruction, point)
@@ -198,8 +268,10 @@ def main() -> None:
     print(f"numtape {numtape.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}")
     measured = compare({name: PROBLEMS[name] for name in chosen})
     if len(chosen) == len(PROBLEMS):
+        batches = compare_batches()
         print("\nTargets\n")
-        for target in itertools.chain(targets(measured), derivative_tape_targets()):
+        every = targets(measured), derivative_tape_targets(), batch_targets(batches)
+        for target in itertools.chain(*every):
             print(target, flush=True)
 
 

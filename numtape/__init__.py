@@ -28,6 +28,7 @@ from numtape.functions.api import (
 )
 from numtape.functions.recording import record
 from numtape.functions.tape import Tape
+from numtape.functions.vmap import vmap
 from numtape.testing import check_derivatives
 
 __version__ = "0.1.0"
@@ -55,4 +56,5 @@ __all__ = [
     "stop_gradient",
     "value_and_grad",
     "vjp",
+    "vmap",
 ]

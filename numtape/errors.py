@@ -50,9 +50,12 @@ class BranchError(NumtapeError, RuntimeError):
         Index of the first guard of the tape that did not hold.
     outcome : float
         What the guarded value is at this point.
+    point : int or None
+        The number of the first such point in a batch.
     """
 
-    def __init__(self, message: str, guard: int, outcome: float) -> None:
+    def __init__(self, message: str, guard: int, outcome: float, point: int | None = None) -> None:
         super().__init__(message)
         self.guard = guard
         self.outcome = outcome
+        self.point = point

@@ -6,6 +6,7 @@ code with the kernels, the workspaces or the transforms.
 """
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from types import CodeType
 
@@ -16,8 +17,10 @@ from numtape.ops.table import ROWS, Row, load_ufunc
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
 __all__ = [
+    "Batch",
     "adjoints",
     "evaluate",
+    "evaluate_batch",
     "failed_guard",
     "jacobian",
     "linearize",
@@ -95,6 +98,31 @@ def failed_guard(tape: FlatTape, values: np.ndarray) -> int:
         if values[guard.slot] != guard.outcome:
             return number
     return -1
+
+
+@dataclass
+class Batch:
+    """What a batch comes to: outputs by point, and the points at which a guard does not hold."""
+
+    outputs: np.ndarray
+    points: list[int]
+    guards: list[int]
+    outcomes: list[float]
+
+
+def evaluate_batch(tape: FlatTape, points) -> Batch:
+    """The outputs at many points; the first guard that fails at each, and what it came to."""
+    found = Batch(np.empty((len(points), len(tape.outputs))), [], [], [])
+    for number, x in enumerate(points):
+        with np.errstate(all="ignore"):
+            values = evaluate(tape, x)
+        found.outputs[number] = values[tape.outputs]
+        guard = failed_guard(tape, values)
+        if guard >= 0:
+            found.points.append(number)
+            found.guards.append(guard)
+            found.outcomes.append(values[tape.guards[guard].slot])
+    return found
 
 
 def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:

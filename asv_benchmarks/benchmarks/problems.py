@@ -13,11 +13,14 @@ from typing import Any
 
 import numpy
 import numpy.typing
+import scipy.special
 
 __all__ = [
+    "BATCHES",
     "GRADIENTS",
     "JACOBIANS",
     "PROBLEMS",
+    "Batch",
     "Problem",
     "helmholtz",
     "rosenbrock",
@@ -25,6 +28,18 @@ __all__ = [
 ]
 
 Floats = numpy.typing.NDArray[numpy.float64]
+
+
+class _NumPy:
+    """NumPy, and of SciPy the error function under the name that it has elsewhere."""
+
+    erf = scipy.special.erf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(numpy, name)
+
+
+_NUMPY = _NumPy()
 
 
 @dataclass(frozen=True)
@@ -48,8 +63,8 @@ class Problem:
     scalar_code: bool
 
     def function(self, x: Any) -> Any:
-        """The workload with NumPy itself."""
-        return self.workload(numpy, x)
+        """The workload with NumPy itself, and SciPy's error function."""
+        return self.workload(_NUMPY, x)
 
 
 # Chained valleys; the function that optimisers are first tried on.
@@ -261,3 +276,56 @@ JACOBIANS = {
 }
 
 PROBLEMS = GRADIENTS | JACOBIANS
+
+
+# The price of a call option after Black and Scholes, of price, strike, rate,
+# volatility and time.
+
+_OPTION_POINT = numpy.array([100.0, 95.0, 0.03, 0.2, 0.7])
+
+
+def black_scholes(np: Any, x: Any) -> Any:
+    spot, strike, rate, volatility, time = (x[i] for i in range(5))
+    deviation = volatility * np.sqrt(time)
+    upper = (np.log(spot / strike) + (rate + 0.5 * volatility * volatility) * time) / deviation
+    lower = upper - deviation
+    return spot * _normal(np, upper) - strike * np.exp(-rate * time) * _normal(np, lower)
+
+
+def _normal(np: Any, x: Any) -> Any:
+    return 0.5 * (1.0 + np.erf(x * math.sqrt(0.5)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A derivative wanted at many points.
+
+    Attributes
+    ----------
+    problem : Problem
+    wanted : str
+        "gradient", "jacobian", or "greeks": the value, the gradient, and the second
+        derivative by the first variable.
+    count : int
+        How many points.
+    """
+
+    problem: Problem
+    wanted: str
+    count: int
+
+    def points(self, count: int | None = None) -> Floats:
+        """Points near the problem's own, one a row."""
+        random = numpy.random.default_rng(3)
+        shape = (self.count if count is None else count, len(self.problem.point))
+        return self.problem.point * (1.0 + 0.05 * random.standard_normal(shape))
+
+
+BATCHES = {
+    "bundle adjustment": Batch(JACOBIANS["bundle adjustment"], "jacobian", 100_000),
+    "heston path 50": Batch(GRADIENTS["heston path 50"], "gradient", 100_000),
+    "rosenbrock loop 100": Batch(rosenbrock(100), "gradient", 10_000),
+    "black scholes": Batch(
+        Problem("black scholes", black_scholes, _OPTION_POINT, True), "greeks", 1_000_000
+    ),
+}

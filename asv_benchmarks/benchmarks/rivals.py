@@ -22,6 +22,7 @@ from .problems import (
     HIDDEN,
     NORMALS,
     TARGETS,
+    Batch,
     Problem,
     heston_path,
     heston_payoff,
@@ -29,7 +30,15 @@ from .problems import (
     network,
 )
 
-__all__ = ["RIVALS", "TOLERANCE", "Prepared", "prepare"]
+__all__ = [
+    "BATCH_LIMITS",
+    "BATCH_RIVALS",
+    "RIVALS",
+    "TOLERANCE",
+    "Prepared",
+    "prepare",
+    "prepare_batch",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -115,6 +124,7 @@ def _casadi_numpy(casadi: Any) -> Any:
         logaddexp=logaddexp,
         sum=casadi.sum1,
         matmul=casadi.mtimes,
+        erf=casadi.erf,
         array=lambda parts: casadi.vertcat(*parts),
     )
 
@@ -129,7 +139,7 @@ def _casadi_network(casadi: Any, x: Any) -> Any:
     return casadi.sum1((output - TARGETS) ** 2) / len(TARGETS)
 
 
-def _casadi_derivative(problem: Problem) -> Any:
+def _casadi_derivative(problem: Problem, wanted: str) -> Any:
     casadi = _module("casadi")
     size = len(problem.point)
     symbol = (casadi.SX if problem.scalar_code else casadi.MX).sym("x", size)
@@ -138,20 +148,27 @@ def _casadi_derivative(problem: Problem) -> Any:
         result = _casadi_network(casadi, given)
     else:
         result = problem.workload(_casadi_numpy(casadi), given)
-    if _has_vector_result(problem):
+    if wanted == "jacobian":
         derivative = casadi.densify(casadi.jacobian(result, symbol))
     else:
         derivative = casadi.densify(casadi.gradient(result, symbol))
+    if wanted == "greeks":
+        second = casadi.jacobian(derivative[0], symbol[0])
+        derivative = casadi.densify(casadi.vertcat(result, derivative, second))
     return casadi.Function("derivative", [symbol], [derivative])
 
 
+def _wanted(problem: Problem) -> str:
+    return "jacobian" if _has_vector_result(problem) else "gradient"
+
+
 def _casadi(problem: Problem, point: Floats) -> Callable[[], Any]:
-    derivative = _casadi_derivative(problem)
+    derivative = _casadi_derivative(problem, _wanted(problem))
     return lambda: derivative(point)
 
 
 def _casadi_buffer(problem: Problem, point: Floats) -> Callable[[], Any]:
-    derivative = _casadi_derivative(problem)
+    derivative = _casadi_derivative(problem, _wanted(problem))
     buffer, evaluate = derivative.buffer()
     result = np.zeros(derivative.size_out(0), order="F")  # CasADi stores matrices by columns
     buffer.set_arg(0, memoryview(point))
@@ -211,13 +228,13 @@ def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
     return lambda: derivative(point).block_until_ready()
 
 
-def _torch(problem: Problem, point: Floats) -> Callable[[], Any]:
-    torch = _module("torch")
+def _torch_numpy(torch: Any) -> Any:
+    """PyTorch's functions under NumPy's names."""
 
     def tensor(x: Any) -> Any:
         return torch.as_tensor(x, dtype=torch.float64)
 
-    torch_numpy = SimpleNamespace(
+    return SimpleNamespace(
         sqrt=torch.sqrt,
         exp=torch.exp,
         log=torch.log,
@@ -229,13 +246,169 @@ def _torch(problem: Problem, point: Floats) -> Callable[[], Any]:
         sum=torch.sum,
         matmul=lambda x, y: torch.matmul(tensor(x), tensor(y)),
         reshape=torch.reshape,
+        erf=torch.erf,
         array=torch.stack,
     )
+
+
+def _torch(problem: Problem, point: Floats) -> Callable[[], Any]:
+    torch = _module("torch")
+    torch_numpy = _torch_numpy(torch)
     by = torch.func.jacrev if _has_vector_result(problem) else torch.func.grad
     derivative = by(lambda x: problem.workload(torch_numpy, x))
     memory = torch.from_numpy(point)
     return lambda: derivative(memory)
 
+
+# Many points. What is wanted of each is a row of the result (a matrix, for a Jacobian).
+
+
+def prepare_batch(rival: str, batch: Batch, points: Floats) -> Callable[[], Any]:
+    """A rival's derivatives at points, called once so that everything is compiled."""
+    call = BATCH_RIVALS[rival](batch, points)
+    call()
+    return call
+
+
+def _derivative(library: Any, function: Callable[[Any], Any], wanted: str) -> Callable[[Any], Any]:
+    """What is wanted, written with a library's own grad, jvp and jacobian."""
+    if wanted == "jacobian":
+        return library.jacrev(function)
+    if wanted == "gradient":
+        return library.grad(function)
+
+    def greeks(x: Any) -> Any:
+        price, slopes = library.value_and_grad(function)(x)
+        _, bend = library.jvp(library.grad(function), (x,), (library.first(x),))
+        return library.hstack([price, slopes, bend[0]])
+
+    return greeks
+
+
+def _numtape_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    function = batch.problem.function
+    if batch.wanted != "greeks":
+        tape = numtape.record(function, points[0])
+        by = tape.jacobian if batch.wanted == "jacobian" else tape.gradient
+        return lambda: by(points, num_threads=1)
+    library = SimpleNamespace(
+        value_and_grad=numtape.value_and_grad,
+        grad=numtape.grad,
+        jvp=numtape.jvp,
+        first=lambda x: np.eye(1, len(x))[0],
+        hstack=np.hstack,
+    )
+    mapped = numtape.vmap(_derivative(library, function, "greeks"), num_threads=1)
+    return lambda: mapped(points)
+
+
+def _casadi_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    """CasADi's own map, whose call converts its argument and its result."""
+    mapped = _casadi_derivative(batch.problem, batch.wanted).map(len(points))
+    each = mapped.size_out(0)[1] // len(points)
+
+    def call() -> Any:
+        result = mapped(points.T)
+        return result if each == 1 else (result, each)
+
+    return call
+
+
+def _casadi_buffer_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    """The same on memory given to it beforehand, without any conversion."""
+    mapped = _casadi_derivative(batch.problem, batch.wanted).map(len(points))
+    buffer, evaluate = mapped.buffer()
+    rows, columns = mapped.size_out(0)
+    result = np.zeros((columns, rows))  # by columns, and so point by point
+    buffer.set_arg(0, memoryview(points))
+    buffer.set_res(0, memoryview(result))
+    each = columns // len(points)
+
+    def call(keep: Any = (buffer, points)) -> Floats:
+        evaluate()
+        if each == 1:
+            return result
+        return result.reshape(len(points), each, rows).swapaxes(1, 2)
+
+    return call
+
+
+def _jax_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    jax = _module("jax")
+    jax.config.update("jax_enable_x64", True)
+    jax_numpy = SimpleNamespace(
+        sqrt=jax.numpy.sqrt,
+        exp=jax.numpy.exp,
+        log=jax.numpy.log,
+        sin=jax.numpy.sin,
+        cos=jax.numpy.cos,
+        maximum=jax.numpy.maximum,
+        erf=jax.scipy.special.erf,
+        array=jax.numpy.array,
+    )
+    library = SimpleNamespace(
+        value_and_grad=jax.value_and_grad,
+        grad=jax.grad,
+        jacrev=jax.jacrev,
+        jvp=jax.jvp,
+        first=lambda x: jax.numpy.eye(1, x.shape[0])[0],
+        hstack=jax.numpy.hstack,
+    )
+    workload = batch.problem.workload
+
+    def function(x: Any) -> Any:
+        return _jax_path(jax, x) if workload is heston_path else workload(jax_numpy, x)
+
+    mapped = jax.jit(jax.vmap(_derivative(library, function, batch.wanted)))
+    return lambda: mapped(points).block_until_ready()
+
+
+def _torch_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    torch = _module("torch")
+    torch.set_num_threads(1)
+
+    def value_and_grad(function: Any) -> Any:
+        both = torch.func.grad_and_value(function)
+        return lambda x: both(x)[::-1]
+
+    library = SimpleNamespace(
+        value_and_grad=value_and_grad,
+        grad=torch.func.grad,
+        jacrev=torch.func.jacrev,
+        jvp=torch.func.jvp,
+        first=lambda x: torch.eye(1, x.shape[0], dtype=torch.float64)[0],
+        hstack=lambda parts: torch.cat([torch.atleast_1d(part) for part in parts]),
+    )
+    torch_numpy = _torch_numpy(torch)
+    workload = batch.problem.workload
+    derivative = _derivative(library, lambda x: workload(torch_numpy, x), batch.wanted)
+    mapped = torch.func.vmap(derivative)
+    memory = torch.from_numpy(points)
+    return lambda: mapped(memory)
+
+
+def _autograd_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
+    """A loop over the points: the library has no other way."""
+    if batch.wanted == "greeks":
+        raise NotImplementedError("its error function is in a namespace of its own")
+    autograd = _module("autograd")
+    autograd_numpy = _module("autograd.numpy")
+    by = autograd.jacobian if batch.wanted == "jacobian" else autograd.grad
+    derivative = by(lambda x: batch.problem.workload(autograd_numpy, x))
+    return lambda: np.array([derivative(point) for point in points])
+
+
+BATCH_RIVALS: dict[str, Callable[[Batch, Floats], Callable[[], Any]]] = {
+    "numtape": _numtape_batch,
+    "casadi map": _casadi_batch,
+    "casadi map buffer": _casadi_buffer_batch,
+    "jax vmap": _jax_batch,
+    "torch vmap": _torch_batch,
+    "autograd loop": _autograd_batch,
+}
+
+# Points that a rival is measured at, where all of them would take minutes.
+BATCH_LIMITS = {"autograd loop": 20, "torch vmap": 10_000}
 
 RIVALS: dict[str, Callable[[Problem, Floats], Callable[[], Any]]] = {
     "numtape": _numtape,

@@ -9,6 +9,7 @@ operation; later ones run the tape.
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -69,6 +70,10 @@ class Derivative:
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
+        self._parts = function, self._argnums, has_aux, name, action
+
+    def __reduce__(self) -> Any:
+        return Derivative, self._parts  # recordings are made again where they are needed
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         outer = active_recorder()
@@ -110,6 +115,40 @@ class Derivative:
         return f"<{self.__name__}>"
 
 
+# What derivatives do with a tape: functions of this module, so that they can be pickled.
+
+
+def _gradient(
+    has_aux: bool,
+    tape: Tape | InnerTape,
+    arguments: Sequence[Any],
+    argnums: int | tuple[int, ...],
+) -> Any:
+    gradient = tape.gradient(*arguments, argnums=argnums)
+    return (gradient, tape.auxiliary(arguments)) if has_aux else gradient
+
+
+def _value_and_gradient(
+    has_aux: bool,
+    tape: Tape | InnerTape,
+    arguments: Sequence[Any],
+    argnums: int | tuple[int, ...],
+) -> Any:
+    value, gradient = tape.value_and_gradient(*arguments, argnums=argnums)
+    return ((value, tape.auxiliary(arguments)) if has_aux else value), gradient
+
+
+def _jacobian_of(
+    has_aux: bool,
+    mode: str | None,
+    tape: Tape | InnerTape,
+    arguments: Sequence[Any],
+    argnums: int | tuple[int, ...],
+) -> Any:
+    jacobian = tape.jacobian(*arguments, argnums=argnums, mode=mode)
+    return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
+
+
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
@@ -149,14 +188,7 @@ def grad(
     >>> nt.grad(lambda p, x: p["a"] * np.sin(p["b"] * x))({"a": 2.0, "b": 1.0}, 0.0)
     {'a': 0.0, 'b': 0.0}
     """
-
-    def action(
-        tape: Tape | InnerTape, arguments: Sequence[Any], argnums: int | tuple[int, ...]
-    ) -> Any:
-        gradient = tape.gradient(*arguments, argnums=argnums)
-        return (gradient, tape.auxiliary(arguments)) if has_aux else gradient
-
-    return Derivative(function, argnums, has_aux, "grad", action)
+    return Derivative(function, argnums, has_aux, "grad", partial(_gradient, has_aux))
 
 
 def value_and_grad(
@@ -178,13 +210,7 @@ def value_and_grad(
     >>> nt.value_and_grad(np.sin)(0.0)
     (0.0, 1.0)
     """
-
-    def action(
-        tape: Tape | InnerTape, arguments: Sequence[Any], argnums: int | tuple[int, ...]
-    ) -> Any:
-        value, gradient = tape.value_and_gradient(*arguments, argnums=argnums)
-        return ((value, tape.auxiliary(arguments)) if has_aux else value), gradient
-
+    action = partial(_value_and_gradient, has_aux)
     return Derivative(function, argnums, has_aux, "value_and_grad", action)
 
 
@@ -195,13 +221,7 @@ def _jacobian(
     has_aux: bool,
     mode: str | None,
 ) -> Derivative:
-    def action(
-        tape: Tape | InnerTape, arguments: Sequence[Any], argnums: int | tuple[int, ...]
-    ) -> Any:
-        jacobian = tape.jacobian(*arguments, argnums=argnums, mode=mode)
-        return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
-
-    return Derivative(function, argnums, has_aux, name, action)
+    return Derivative(function, argnums, has_aux, name, partial(_jacobian_of, has_aux, mode))
 
 
 def jacobian(

@@ -43,7 +43,7 @@ class Paths:
         self._record = record
         self._lock = threading.RLock()
         self._root: _Node | None = None
-        self._walks: dict[int, list[_Node]] = {}
+        self._walks: dict[Tape, list[_Node]] = {}
         self.latest: Tape | None = None
 
     def tape_at(self, call: Call) -> Tape:
@@ -61,9 +61,7 @@ class Paths:
             if failed is None:
                 self.latest = tape
                 return tape
-            guard, outcome = failed
-            node = self._walks[id(tape)][guard].children.get(outcome)
-            tape = None if node is None else node.tape
+            tape = self.following(tape, *failed)
         tape = self._record_at(call)
         if tape.failed_guard(point) is None:
             return tape
@@ -71,6 +69,11 @@ class Paths:
         # (see "Whose arithmetic?" in the architecture). The recording saw what the
         # function does here, so it is right.
         return tape.without_guards()
+
+    def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
+        """The tape known for points that leave one at a guard with some outcome."""
+        node = self._walks[tape][guard].children.get(outcome)
+        return None if node is None else node.tape
 
     def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
         """What `action` gives for the tape whose path the call takes.
@@ -109,7 +112,7 @@ class Paths:
             node = node.children.setdefault(guard.outcome, _Node(tape))
             walk.append(node)
         node.tape = tape
-        self._walks[id(tape)] = walk
+        self._walks[tape] = walk
 
 
 class Recordings:
@@ -120,11 +123,16 @@ class Recordings:
     function : callable
     has_aux : bool
         Whether it returns ``(output, aux)``.
+    optimized : bool
+        Whether recordings are simplified: worth it where many points follow.
     """
 
-    def __init__(self, function: Callable[..., Any], has_aux: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], has_aux: bool = False, optimized: bool = False
+    ) -> None:
         self.function = function
         self.has_aux = has_aux
+        self.optimized = optimized
         self._paths: dict[tuple[Signature, bool], Paths] = {}
 
     def paths(
@@ -139,9 +147,12 @@ class Recordings:
         paths = self._paths.get(key)
         if paths is None:
             function = self._with_named if named else self.function
-            paths = self._paths.setdefault(
-                key, Paths(lambda call: record_call(function, call, self.has_aux))
-            )
+
+            def record(call: Call) -> Tape:
+                tape = record_call(function, call, self.has_aux)
+                return tape.optimize() if self.optimized else tape
+
+            paths = self._paths.setdefault(key, Paths(record))
         return paths, call
 
     def inner(

@@ -7,17 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import InputError
 from numtape.functions.selection import cut
-from numtape.functions.trees import Structure, flatten
-from numtape.trace.traced import Traced
+from numtape.functions.trees import Structure
 
 __all__ = ["TRACED", "Result"]
 
 Floats = npt.NDArray[np.float64]
 
-# Stands among the leaves of an auxiliary result for one that is an output of the tape.
-TRACED = object()
+
+class TRACED:
+    """Stands among the leaves of an auxiliary result for one that is an output of the tape."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,3 @@ class Result:
         assert self.aux is not None
         traced = iter(cut(outputs[self.size :], self.aux_shapes))
         return self.aux.build(next(traced) if leaf is TRACED else leaf for leaf in self.aux_leaves)
-
-    def flat(self, cotangents: Any) -> Floats:
-        """Cotangents as a vector, checked against this tree."""
-        leaves, structure = flatten(cotangents)
-        if any(isinstance(leaf, Traced) for leaf in leaves):
-            raise InputError(
-                f"cotangents {cotangents!r} hold traced values, and this point was recorded "
-                "outside the function that is being recorded. Call numtape.vjp inside it"
-            )
-        shapes = tuple(np.shape(leaf) for leaf in leaves)
-        if structure != self.structure or shapes != self.shapes:
-            raise InputError(
-                f"cotangents of structure {structure} and shapes {shapes} were given for a result "
-                f"of structure {self.structure} and shapes {self.shapes}: they must "
-                "be the same. Pass a tree like the function's result"
-            )
-        return np.concatenate([np.zeros(0), *(np.ravel(leaf) for leaf in leaves)])

@@ -19,10 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.run import _kernels
+from numtape.run.batch import Batch
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
+from numtape.transform.hoist import Hoisted, hoist
+from numtape.transform.passes import remove_dead
 
 __all__ = ["Runner"]
 
@@ -52,16 +55,21 @@ class Runner:
     Parameters
     ----------
     tape : FlatTape
+    vector_maths : bool array, optional
+        For each instruction, whether it may be run by vector maths; none by default.
     """
 
-    def __init__(self, tape: FlatTape) -> None:
+    def __init__(self, tape: FlatTape, vector_maths: npt.NDArray[np.bool_] | None = None) -> None:
         self.tape = tape
+        self._vector_maths = vector_maths
         # Whether derivatives come by sweeps.
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
         self._plans: dict[bool, Plan] = {}  # by whether for sweeps
         self._local = threading.local()
         self._lock = threading.Lock()
         self._derived: dict[Hashable, Runner] = {}
+        self._batches: dict[bytes, Batch] = {}
+        self._hoisted: dict[bytes, tuple[Hoisted, Runner, Runner] | None] = {}
         self._jacobians = 0  # how many were asked for
 
     def __reduce__(self) -> Any:
@@ -88,13 +96,31 @@ class Runner:
     def _plan(self, sweeps: bool) -> Plan:
         with self._lock:
             if sweeps not in self._plans:
-                self._plans[sweeps] = Plan(self.tape, sweeps)
+                self._plans[sweeps] = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
             return self._plans[sweeps]
 
     def evaluate(self, x: Floats, y: Floats) -> int:
         """Write the outputs at x into y, or as many of them as it has room for."""
         workspace = self.workspace()
         return workspace.plan.evaluate(workspace.handle, x, y)
+
+    def batch(self, shared: npt.NDArray[np.bool_]) -> Batch:
+        """The tape made ready for many points; `shared` says of each input if all share it."""
+        key = shared.tobytes()
+        with self._lock:
+            if key not in self._batches:
+                self._batches[key] = Batch(self.tape, shared)
+            return self._batches[key]
+
+    def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
+        """What the shared inputs alone decide, and the rest, with a runner for each part."""
+        key = shared.tobytes()
+        if key not in self._hoisted:
+            parts = hoist(self.tape, shared)
+            self._hoisted[key] = (
+                None if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            )
+        return self._hoisted[key]
 
     def value_of(self, slot: int) -> float:
         """What an output, guard or operand of a guard was in this thread's last `evaluate`."""
@@ -119,8 +145,7 @@ class Runner:
                 workspace = self.sweep_workspace()
                 local.gradient = workspace.plan.gradient
             else:
-                every = np.arange(self.tape.inputs)
-                workspace = self._jacobian_runner(every, "reverse").workspace()
+                workspace = self.derivative("gradient", _gradient, 0).workspace()
                 local.gradient = workspace.plan.evaluate
             local.gradient_handle = workspace.handle
             status = local.gradient(local.gradient_handle, x, g)
@@ -173,6 +198,12 @@ class Runner:
             forward, backward = jacobian_costs(self.tape, inputs)
         return "forward" if forward < backward else "reverse"
 
+    def has_short_jacobian_tape(self, inputs: Ints, mode: str) -> bool:
+        """Whether one tape for the whole Jacobian is short enough to be worth making."""
+        if not self.tape.is_scalar:
+            return (len(inputs) if mode == "forward" else len(self.tape.outputs)) <= _UNROLLED
+        return jacobian_costs(self.tape, inputs)[mode == "reverse"] <= _LONGEST
+
     def _may_have_jacobian_tape(self, seeds: int) -> bool:
         if not self.tape.is_scalar:
             return seeds <= _UNROLLED
@@ -193,7 +224,9 @@ class Runner:
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
             return status, value, derivative[0]
         both = np.empty(2 * rows)
-        status = self._derivative("tangent", tangent).evaluate(np.concatenate([x, direction]), both)
+        status = self.derivative("tangent", tangent, rows).evaluate(
+            np.concatenate([x, direction]), both
+        )
         return status, both[:rows], both[rows:]
 
     def vjp(self, x: Floats, weights: Floats) -> tuple[int, Floats, Floats]:
@@ -207,7 +240,7 @@ class Runner:
             result = derivative[0]
         else:
             both = np.empty(rows + columns)
-            runner = self._derivative("adjoint", adjoint)
+            runner = self.derivative("adjoint", adjoint, rows)
             status = runner.evaluate(np.concatenate([x, weights]), both)
             value, result = both[:rows], both[rows:]
         return status, value, result
@@ -242,10 +275,27 @@ class Runner:
             derived = by(tape, inputs)
             return replace(derived, outputs=np.roll(derived.outputs, -rows))
 
-        return self._derivative(key, derive)
+        return self.derivative(key, derive, -rows)
 
-    def _derivative(self, key: Hashable, derive: Callable[[FlatTape], FlatTape]) -> "Runner":
+    def derivative(
+        self, key: Hashable, derive: Callable[[FlatTape], FlatTape], values: int
+    ) -> "Runner":
+        """Of a tape made of this one, which is kept under a key.
+
+        So many of its first outputs (of its last, where negative) are values of this tape:
+        they are what this tape gives to the bit, and derivatives need not be.
+        """
         with self._lock:
             if key not in self._derived:
-                self._derived[key] = Runner(derive(self.tape))
+                tape = derive(self.tape)
+                exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
+                free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
+                self._derived[key] = Runner(tape, None if tape.is_scalar else free)
             return self._derived[key]
+
+
+def _gradient(tape: FlatTape) -> FlatTape:
+    """The tape of the gradient of the first output by all inputs."""
+    first = replace(tape, outputs=tape.outputs[:1])
+    both = jacobian_by_rows(first, np.arange(tape.inputs))
+    return remove_dead(replace(both, outputs=both.outputs[1:]))

@@ -45,7 +45,7 @@ class Selection:
 
     def gradient(self, gradient: Any) -> Any:
         """Derivatives by all inputs of the tape, as the tree of the chosen ones."""
-        return self._trees(cut(gradient[self.inputs], self.shapes))
+        return self.trees(cut(gradient[self.inputs], self.shapes))
 
     def jacobian(self, matrix: Any, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
         """For each output leaf the tree of its derivatives, from a matrix by columns."""
@@ -57,7 +57,7 @@ class Selection:
         for output in outputs:
             rows = matrix[row : row + math.prod(output)]
             row += len(rows)
-            blocks.append(self._trees(self._columns(rows, output)))
+            blocks.append(self.trees(self._columns(rows, output)))
         return blocks
 
     def _columns(self, rows: Any, output: tuple[int, ...]) -> list[Any]:
@@ -70,7 +70,8 @@ class Selection:
             start = stop
         return leaves
 
-    def _trees(self, leaves: list[Any]) -> Any:
+    def trees(self, leaves: Sequence[Any]) -> Any:
+        """The tree, or trees, of the chosen arguments with these leaves."""
         if self.is_one_leaf:
             return leaves[0]
         remaining = iter(leaves)

@@ -90,8 +90,12 @@ class Call:
         return np.concatenate([np.zeros(0), *(value.reshape(-1) for value in self.inputs)])
 
 
-def read_call(arguments: Sequence[Any], differentiated: Sequence[int] = ()) -> Call:
+def read_call(
+    arguments: Sequence[Any], differentiated: Sequence[int] = (), keep_types: bool = False
+) -> Call:
     """Sort the leaves of a call's arguments into traced and static ones.
+
+    With `keep_types`, float arrays of another type than float64 are not converted.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def read_call(arguments: Sequence[Any], differentiated: Sequence[int] = ()) -> C
         leaves, structure = flatten(argument)
         structures.append(structure)
         for leaf in leaves:
-            value = _as_floats(leaf, number)
+            value = _as_floats(leaf, number, keep_types)
             if value is not None:
                 inputs.append(value)
                 shapes.append(value.shape)
@@ -136,8 +140,8 @@ def _type_name(leaf: Any) -> str:
     return type(leaf).__name__
 
 
-def _as_floats(leaf: Any, number: int) -> Floats | None:
-    """A traced leaf as a contiguous float64 array; None for a static leaf."""
+def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
+    """A traced leaf as a float64 array; None for a static leaf."""
     if isinstance(leaf, Traced):
         raise InputError(
             f"argument {number} holds the traced value {leaf!r}, and this tape was recorded "
@@ -153,7 +157,7 @@ def _as_floats(leaf: Any, number: int) -> Floats | None:
         )
     if isinstance(leaf, np.ndarray):
         if leaf.dtype.kind == "f":
-            return np.asarray(leaf, np.float64)
+            return np.asarray(leaf, None if keep_type else np.float64)
         if leaf.dtype.kind in "cO":
             raise InputError(
                 f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "

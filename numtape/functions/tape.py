@@ -7,31 +7,38 @@ and raises `BranchError` where a point would take another.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import BranchError, InputError, OutputError
+from numtape.functions.batch import BatchedTape, Options
 from numtape.functions.derived import (
     derived_by_columns,
     derived_by_rows,
     product_by_columns,
     product_by_rows,
 )
+from numtape.functions.points import outputs_for, read_points, read_seeds
 from numtape.functions.result import Result
 from numtape.functions.runner import Runner
-from numtape.functions.selection import Selection, select
-from numtape.functions.signature import Call, Signature, read_call
+from numtape.functions.selection import Selection, cut, select
+from numtape.functions.signature import Signature
+from numtape.functions.streams import are_streams, in_blocks
+from numtape.functions.trees import Structure, flatten
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard, program, summary
-from numtape.transform.passes import optimize
+from numtape.transform.passes import optimize, remove_dead
 
 __all__ = ["Tape"]
 
 Floats = npt.NDArray[np.float64]
 
 _FLOAT64 = np.dtype(np.float64)
+_LEAF = Structure(None)
+_Progress = bool | Callable[[int, int], None]
 
 
 class Tape:
@@ -66,11 +73,14 @@ class Tape:
             self.derivatives = Runner(replace(flat, outputs=flat.outputs[: result.size]))
         self._is_scalar_function = result.shapes == ((),)
         self._selections: dict[Any, Selection] = {}
-        self._gradient_tapes: dict[Any, Tape] = {}
+        self._derived: dict[Any, Tape] = {}
         self._modes: dict[bytes, str] = {}
         # Calls of floats and arrays alone need no sorting of arguments.
         self._shapes = signature.traced_shapes if signature.is_flat else ()
         self._input_shape = self._shapes[0] if self.is_simple else ()
+
+    def __reduce__(self) -> Any:
+        return Tape, (self.flat, self.signature, self.result)
 
     @property
     def is_simple(self) -> bool:
@@ -79,8 +89,34 @@ class Tape:
 
     # running
 
-    def __call__(self, *arguments: Any) -> Any:
-        """The function's value.
+    def __call__(
+        self,
+        *arguments: Any,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> Any:
+        """The function's value; with leading axes, at many points.
+
+        Parameters
+        ----------
+        *arguments
+            As for the function. Where arrays have leading axes before the shapes of the
+            recording, these count points; an argument without them is shared by all.
+            An iterator in place of an argument gives blocks of points one after
+            the other, and the result is then a generator. A Dask array makes the
+            result one.
+        out : tree of float64 arrays, optional
+            Where to write the result.
+        num_threads : int, optional
+            For many points; by default NUMTAPE_NUM_THREADS, else as many as cores.
+        progress : bool or callable
+            For many points: True shows a bar, a callable is told ``(done, total)``.
+
+        Returns
+        -------
+        The result's tree; at many points, of arrays with the leading axes. Besides
+        these arrays a batch needs one workspace a thread, whatever its length.
 
         Raises
         ------
@@ -88,39 +124,61 @@ class Tape:
             Where the arguments are not of the recording's structure and shapes.
         BranchError
             Where a comparison comes out otherwise than at the recording.
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x, a: a * np.sum(x * x), np.ones(2), 1.0)
+        >>> tape(np.array([[3.0, 4.0], [1.0, 2.0], [0.0, 1.0]]), 0.5)
+        array([12.5,  2.5,  0.5])
         """
         x = self._point(arguments)
+        if x is None:
+            return self._many("value", arguments, Options(out, num_threads, progress))
         y = np.empty(len(self.flat.outputs))
         if self.runner.evaluate(x, y) >= 0:
             self._raise_branch(x)
         value = self.result.build(y)
-        return value if self.result.aux is None else (value, self.result.build_aux(y))
+        if self.result.aux is not None:
+            return value, self.result.build_aux(y)
+        return value if out is None else self._filled(out, value)
 
     def auxiliary(self, arguments: Sequence[Any]) -> Any:
         """The auxiliary result, for a tape of a function that has one."""
-        x, y = self._point(arguments), np.empty(len(self.flat.outputs))
+        x, y = self._one_point(arguments), np.empty(len(self.flat.outputs))
         if self.runner.evaluate(x, y) >= 0:
             self._raise_branch(x)
         return self.result.build_aux(y)
 
     def gradient(
-        self, *arguments: Any, argnums: int | Sequence[int] = 0, out: Floats | None = None
+        self,
+        *arguments: Any,
+        argnums: int | Sequence[int] = 0,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
     ) -> Any:
-        """The gradient of a scalar function.
+        """The gradient of a scalar function; with leading axes, at many points.
 
         Parameters
         ----------
-        *arguments
-            As for the function.
+        *arguments, out, num_threads, progress
+            As for calling the tape.
         argnums : int or sequence of int
             Which arguments to differentiate by.
-        out : float64 array, optional
-            For a function of one array: where to write the gradient.
 
         Returns
         -------
-        A tree like the argument, or a tuple of them. Costs about two to four
-        times the function.
+        A tree like the argument, or a tuple of them, with the leading axes of the
+        points. Costs about two to four times the function.
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x: np.sum(x * x), np.ones(2))
+        >>> tape.gradient(np.array([[3.0, 4.0], [1.0, 2.0]]))
+        array([[6., 8.],
+               [2., 4.]])
         """
         if self._input_shape and argnums == 0 and len(arguments) == 1:
             x = arguments[0]
@@ -130,11 +188,15 @@ class Tape:
                 and x.dtype is _FLOAT64
                 and x.flags.carray
             ):
-                x = self._point(arguments).reshape(self._input_shape)
+                point = self._point(arguments)
+                if point is None:
+                    options = Options(out, num_threads, progress)
+                    return self._many("gradient", arguments, options)
+                x = point.reshape(self._input_shape)
             g = np.empty(self._input_shape) if out is None else out
             if not self._is_scalar_function or out is not None:
                 self.check_scalar()
-                self._check_out(g)
+                outputs_for(_LEAF, (self._input_shape,), (), g, (x,))
             if x.ndim == 1:
                 status = self.derivatives.gradient(x, g)
             else:
@@ -142,17 +204,31 @@ class Tape:
             if status >= 0:
                 self._raise_branch(x.reshape(-1))
             return g
-        if out is not None:
-            raise InputError(
-                "out= was given for a function of more than one array: it is only for functions of "
-                "one. Leave it out"
-            )
-        return self.value_and_gradient(*arguments, argnums=argnums)[1]
-
-    def value_and_gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
-        """The value of a scalar function, and its gradient as `gradient` gives it."""
-        self.check_scalar()
         x = self._point(arguments)
+        if x is None:
+            options = Options(out, num_threads, progress)
+            return self._many("gradient", arguments, options, argnums=argnums)
+        gradient = self._value_and_gradient(x, argnums)[1]
+        return gradient if out is None else self._filled(out, gradient)
+
+    def value_and_gradient(
+        self,
+        *arguments: Any,
+        argnums: int | Sequence[int] = 0,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> Any:
+        """The value of a scalar function, and its gradient as `gradient` gives it."""
+        x = self._point(arguments)
+        if x is None:
+            options = Options(out, num_threads, progress)
+            return self._many("value_and_gradient", arguments, options, argnums=argnums)
+        pair = self._value_and_gradient(x, argnums)
+        return pair if out is None else self._filled(out, pair)
+
+    def _value_and_gradient(self, x: Floats, argnums: int | Sequence[int]) -> Any:
+        self.check_scalar()
         selection = self.select(argnums)
         if self.derivatives.sweeps:  # one sweep gives the gradient by all inputs
             g = np.empty(self.flat.inputs)
@@ -167,14 +243,20 @@ class Tape:
         return self.result.structure.build([float(y[0])]), gradient
 
     def jacobian(
-        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+        self,
+        *arguments: Any,
+        argnums: int | Sequence[int] = 0,
+        mode: str | None = None,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
     ) -> Any:
-        """The derivatives of all outputs by all inputs.
+        """The derivatives of all outputs by all inputs; with leading axes, at many points.
 
         Parameters
         ----------
-        *arguments
-            As for the function.
+        *arguments, out, num_threads, progress
+            As for calling the tape.
         argnums : int or sequence of int
             Which arguments to differentiate by.
         mode : {"forward", "reverse"}, optional
@@ -183,15 +265,42 @@ class Tape:
         Returns
         -------
         A tree like the result, of trees like the argument, of arrays of shape
-        output shape + input shape.
+        output shape + input shape, after the leading axes of the points.
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x: x * x[0], np.ones(2))
+        >>> tape.jacobian(np.array([[2.0, 3.0], [5.0, 7.0]])).shape
+        (2, 2, 2)
         """
-        return self.value_and_jacobian(*arguments, argnums=argnums, mode=mode)[1]
+        x = self._point(arguments)
+        if x is None:
+            options = Options(out, num_threads, progress)
+            return self._many("jacobian", arguments, options, argnums=argnums, mode=mode)
+        jacobian = self._value_and_jacobian(x, argnums, mode)[1]
+        return jacobian if out is None else self._filled(out, jacobian)
 
     def value_and_jacobian(
-        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
+        self,
+        *arguments: Any,
+        argnums: int | Sequence[int] = 0,
+        mode: str | None = None,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
     ) -> Any:
         """The value, and the Jacobian as `jacobian` gives it."""
         x = self._point(arguments)
+        if x is None:
+            options = Options(out, num_threads, progress)
+            return self._many("value_and_jacobian", arguments, options, argnums=argnums, mode=mode)
+        pair = self._value_and_jacobian(x, argnums, mode)
+        return pair if out is None else self._filled(out, pair)
+
+    def _value_and_jacobian(
+        self, x: Floats, argnums: int | Sequence[int], mode: str | None
+    ) -> tuple[Any, Any]:
         selection = self.select(argnums)
         mode = self.mode(mode, selection)
         status, y, matrix = self.derivatives.jacobian(x, selection.inputs, mode)
@@ -200,13 +309,23 @@ class Tape:
         blocks = selection.jacobian(matrix, self.result.shapes)
         return self.result.build(y), self.result.structure.build(blocks)
 
-    def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        """The value, and its derivative along `tangents`.
+    def jvp(
+        self,
+        arguments: Sequence[Any],
+        tangents: Sequence[Any],
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> Any:
+        """The value, and its derivative along `tangents`; with leading axes, at many points.
 
         Parameters
         ----------
         arguments, tangents : sequence
-            The arguments, and a direction of the same structure and shapes.
+            The arguments, and a direction of the same structure and shapes. Either
+            may have leading axes, and both are broadcast.
+        out, num_threads, progress
+            As for calling the tape.
 
         Returns
         -------
@@ -214,21 +333,34 @@ class Tape:
             Both of the result's structure.
         """
         x = self._point(arguments)
-        direction = self._call_like(tangents, "tangents").point()
+        direction = None if x is None else self._point(tangents, "tangents")
+        if x is None or direction is None:
+            return self._many("jvp", (arguments, tangents), Options(out, num_threads, progress))
         status, y, derivative = self.derivatives.jvp(x, direction)
         if status >= 0:
             self._raise_branch(x)
-        return self.result.build(y), self.result.build(derivative)
+        pair = self.result.build(y), self.result.build(derivative)
+        return pair if out is None else self._filled(out, pair)
 
-    def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
-        """The value, and the gradient of the sum of its elements times `cotangents`.
+    def vjp(
+        self,
+        arguments: Sequence[Any],
+        cotangents: Any,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> Any:
+        """The value, and the gradient of its elements' sum weighted with `cotangents`.
 
         Parameters
         ----------
         arguments : sequence
             The arguments.
         cotangents
-            A tree of the result's structure and shapes.
+            A tree of the result's structure and shapes. Either may have leading
+            axes, and both are broadcast.
+        out, num_threads, progress
+            As for calling the tape.
 
         Returns
         -------
@@ -236,22 +368,52 @@ class Tape:
             The result's tree, and a tuple of trees like the arguments.
         """
         x = self._point(arguments)
-        status, y, gradient = self.derivatives.vjp(x, self.result.flat(cotangents))
+        weights = None
+        if x is not None and not are_streams(cotangents):
+            result = self.result
+            weights = read_seeds(result.structure, result.shapes, cotangents, "cotangents")
+        if x is None or weights is None or any(weights.varies):
+            return self._many("vjp", (arguments, cotangents), Options(out, num_threads, progress))
+        status, y, gradient = self.derivatives.vjp(x, weights.at(0))
         if status >= 0:
             self._raise_branch(x)
-        return self.result.build(y), self.gradients(gradient)
+        pair = self.result.build(y), self.gradients(gradient)
+        return pair if out is None else self._filled(out, pair)
 
     def linearize(self, arguments: Sequence[Any]) -> tuple[Any, Callable[..., Any]]:
         """The value, and the derivative at this point as a function of tangents."""
-        x = self._point(arguments)
+        x = self._one_point(arguments)
         status, y, push = self.derivatives.linearize(x)
         if status >= 0:
             self._raise_branch(x)
 
         def push_forward(*tangents: Any) -> Any:
-            return self.result.build(push(self._call_like(tangents, "tangents").point()))
+            return self.result.build(push(self._one_point(tangents, "tangents")))
 
         return self.result.build(y), push_forward
+
+    def _many(self, method: str, arguments: Sequence[Any], options: Options, **choices: Any) -> Any:
+        """A method at many points: of arrays, or in blocks."""
+        if not are_streams(arguments):
+            return getattr(BatchedTape(self, options), method)(*arguments, **choices)
+        choices |= {"num_threads": options.num_threads, "progress": options.progress}
+        call = partial(_call_method, self, method, choices)
+        quiet = {**choices, "progress": False}
+        example = partial(_call_method, self.without_guards(), method, quiet)
+        shapes = list(self.signature.shapes)
+        if method in ("jvp", "hvp"):
+            shapes *= 2
+        elif method == "vjp":
+            shapes += self.result.shapes
+        return in_blocks(call, example, arguments, shapes, options.out)
+
+    def _filled(self, out: Any, result: Any) -> Any:
+        """`out` with the result of one point written into it."""
+        leaves, structure = flatten(result)
+        shapes = tuple(np.shape(leaf) for leaf in leaves)
+        for target, leaf in zip(outputs_for(structure, shapes, (), out), leaves, strict=True):
+            target[...] = leaf
+        return out
 
     # tapes made of this one
 
@@ -334,56 +496,99 @@ class Tape:
     def _differentiated(self) -> FlatTape:
         return self.derivatives.tape
 
-    def _gradient_tape(self, argnums: int | tuple[int, ...]) -> "Tape":
-        """Of the gradient alone."""
-        tape = self._gradient_tapes.get(argnums)
+    def gradient_tape(self, argnums: int | Sequence[int]) -> "Tape":
+        """Of the gradient alone; made once."""
+        self.check_scalar()
+        key = (argnums if isinstance(argnums, int) else tuple(argnums), "gradient")
+        tape = self._derived.get(key)
         if tape is None:
-            self.check_scalar()
-            both = self.adjoint(argnums)
-            _, structure = both.result.structure.children
-            tape = Tape(
-                replace(both.flat, outputs=both.flat.outputs[1:]),
-                both.signature,
-                Result(structure, both.result.shapes[1:]),
-            )
-            self._gradient_tapes[argnums] = tape
+            jacobian = self.jacobian_tape(argnums, "reverse", False)
+            shapes = jacobian.result.shapes
+            structure = flatten(self.select(argnums).trees([0] * len(shapes)))[1]
+            tape = Tape(jacobian.flat, self.signature, Result(structure, shapes))
+            tape = self._derived.setdefault(key, tape)
         return tape
 
-    def hessian(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
-        """The Hessian of a scalar function.
+    def jacobian_tape(self, argnums: int | Sequence[int], mode: str, with_value: bool) -> "Tape":
+        """Of the Jacobian in that mode, alone or in a pair with the value; made once."""
+        key = (argnums if isinstance(argnums, int) else tuple(argnums), mode, with_value)
+        tape = self._derived.get(key)
+        if tape is None:
+            tape = self.adjoint(argnums) if mode == "reverse" else self.tangent(argnums)
+            if not with_value:
+                _, structure = tape.result.structure.children
+                result = Result(structure, tape.result.shapes[len(self.result.shapes) :])
+                outputs = tape.flat.outputs[self.result.size :]
+                flat = remove_dead(replace(tape.flat, outputs=outputs))
+                tape = Tape(flat, tape.signature, result)
+            tape = self._derived.setdefault(key, tape)
+        return tape
+
+    def hessian(
+        self,
+        *arguments: Any,
+        argnums: int | Sequence[int] = 0,
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> Any:
+        """The Hessian of a scalar function; with leading axes, at many points.
 
         Parameters
         ----------
-        *arguments
-            As for the function.
+        *arguments, out, num_threads, progress
+            As for calling the tape.
         argnums : int or sequence of int
             Which arguments to differentiate by.
 
         Returns
         -------
-        A tree like the argument, of trees like the argument. Costs about one
-        gradient for each input; the first call makes the gradient's tape.
+        A tree like the argument, of trees like the argument, after the leading
+        axes of the points. Costs about one gradient for each input; the first call
+        makes the gradient's tape.
         """
-        key = argnums if isinstance(argnums, int) else tuple(argnums)
-        return self._gradient_tape(key).jacobian(*arguments, argnums=argnums, mode="forward")
+        return self.gradient_tape(argnums).jacobian(
+            *arguments,
+            argnums=argnums,
+            mode="forward",
+            out=out,
+            num_threads=num_threads,
+            progress=progress,
+        )
 
-    def hvp(self, arguments: Sequence[Any], vectors: Sequence[Any]) -> tuple[Any, ...]:
-        """The product of a scalar function's Hessian with a vector.
+    def hvp(
+        self,
+        arguments: Sequence[Any],
+        vectors: Sequence[Any],
+        out: Any = None,
+        num_threads: int | None = None,
+        progress: _Progress = False,
+    ) -> tuple[Any, ...]:
+        """The product of a scalar function's Hessian with a vector; or at many points.
 
         Parameters
         ----------
         arguments, vectors : sequence
-            The arguments, and trees of the same structure and shapes.
+            The arguments, and trees of the same structure and shapes. Either may
+            have leading axes, and both are broadcast.
+        out, num_threads, progress
+            As for calling the tape.
 
         Returns
         -------
         tuple
             A tree for each argument. Costs about four to ten times the function.
         """
-        owners = tuple(sorted(set(self.signature.owners)))
-        products = iter(self._gradient_tape(owners).jvp(arguments, vectors)[1])
-        count = len(self.signature.structure.children)
-        return tuple(next(products) if k in owners else None for k in range(count))
+        x = self._point(arguments)
+        if x is None or self._point(vectors, "vectors") is None:
+            options = Options(out, num_threads, progress)
+            products: tuple[Any, ...] = self._many("hvp", (arguments, vectors), options)
+            return products
+        gradient = self.gradient_tape(self.owners)
+        result = self.by_argument(flatten(gradient.jvp(arguments, vectors)[1])[0])
+        if out is not None:
+            self._filled(out, result)
+        return result
 
     # reading
 
@@ -433,12 +638,20 @@ class Tape:
             )
         return mode
 
+    @property
+    def owners(self) -> tuple[int, ...]:
+        """The arguments that hold floats."""
+        return tuple(sorted(set(self.signature.owners)))
+
     def gradients(self, gradient: Any) -> tuple[Any, ...]:
         """A gradient by all inputs as a tuple of trees like the arguments; None for static ones."""
-        owners = tuple(sorted(set(self.signature.owners)))
-        by_owner = iter(self.select(owners).gradient(gradient))
+        return self.by_argument(cut(gradient, self.signature.traced_shapes))
+
+    def by_argument(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
+        """Leaves for all inputs as a tuple of trees like the arguments; None for static ones."""
+        trees = iter(self.select(self.owners).trees(leaves))
         count = len(self.signature.structure.children)
-        return tuple(next(by_owner) if k in owners else None for k in range(count))
+        return tuple(next(trees) if k in self.owners else None for k in range(count))
 
     def select(self, argnums: int | Sequence[int]) -> Selection:
         """The inputs meant by argnums."""
@@ -448,8 +661,8 @@ class Tape:
             selection = self._selections[key] = select(self.signature, argnums)
         return selection
 
-    def _point(self, arguments: Sequence[Any]) -> Floats:
-        """The arguments end to end, in an array of their own."""
+    def _point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats | None:
+        """The arguments end to end, in an array of their own; None if they are many points."""
         if len(arguments) == len(self._shapes):
             x = np.empty(self.flat.inputs)
             start = 0
@@ -469,25 +682,19 @@ class Tape:
                     break
             else:
                 return x
-        return self._call_like(arguments, "arguments").point().copy()
+        if are_streams(arguments):
+            return None
+        points = read_points(self.signature, arguments, what)
+        return None if any(points.varies) else points.at(0)
 
-    def _call_like(self, arguments: Sequence[Any], what: str) -> Call:
-        """Arguments read and compared with the recording's signature."""
-        call = read_call(arguments)
-        if call.signature == self.signature:
-            return call
-        wanted, given = self.signature, call.signature
-        if given.structure != wanted.structure:
-            rule = f"of structure {given.structure} were given, and {wanted.structure} is needed"
-        elif given.shapes != wanted.shapes:
-            rule = f"of shapes {given.shapes} were given, and {wanted.shapes} are needed"
-        else:
-            rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
-        raise InputError(
-            f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
-            "recording. Record another tape for these, or use numtape.grad and its like, which do "
-            "so by themselves"
-        )
+    def _one_point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats:
+        x = self._point(arguments, what)
+        if x is None:
+            raise InputError(
+                f"{what} with leading axes were given, and this is for one point. Use jvp, vjp, "
+                "gradient or jacobian, which take many"
+            )
+        return x
 
     def failed_guard(self, x: Floats) -> tuple[int, float] | None:
         """The first guard that does not hold at a point, and the guarded value there."""
@@ -496,30 +703,24 @@ class Tape:
             return None
         return guard, self.runner.value_of(self.flat.guards[guard].slot)
 
-    def _raise_branch(self, x: Floats) -> NoReturn:
+    def check_branch(self, x: Floats, number: int) -> None:
+        """Raise where a point of a batch takes another path than this tape."""
+        if self.failed_guard(x) is not None:
+            self._raise_branch(x, number)
+
+    def _raise_branch(self, x: Floats, number: int | None = None) -> NoReturn:
         failed = self.failed_guard(x)
         assert failed is not None
         guard, outcome = failed
+        where = "" if number is None else f"point {number} of the batch: "
         raise BranchError(
-            f"{explain_guard(self.flat, guard, self.runner.value_of)} when this tape was "
+            f"{where}{explain_guard(self.flat, guard, self.runner.value_of)} when this tape was "
             "recorded: the function would take another path at this point. Record a tape here, or "
-            "use numtape.grad and its like, which keep a tape for each path",
+            "use numtape.grad and its like, or numtape.vmap, which keep a tape for each path",
             guard,
             outcome,
+            number,
         )
-
-    def _check_out(self, out: Any) -> None:
-        shape = self._input_shape
-        if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype != _FLOAT64:
-            raise InputError(
-                f"out={out!r} was given, and the gradient is a float64 array of shape {shape}: "
-                f"pass one, for example np.empty({shape})"
-            )
-        if not out.flags.carray:
-            raise InputError(
-                "out was given an array that is read-only or not contiguous: the gradient is "
-                "written straight into it. Pass a fresh one, or leave it out and assign the result"
-            )
 
     def check_scalar(self) -> None:
         """Raise unless the function returns one number."""
@@ -528,3 +729,10 @@ class Tape:
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
                 "gradient is of a function that returns one number. Use jacobian, or return a sum"
             )
+
+
+def _call_method(tape: Tape, method: str, choices: dict[str, Any], *arguments: Any) -> Any:
+    """A method by name; what is sent to where blocks of points are run."""
+    if method == "value":
+        return tape(*arguments, **choices)
+    return getattr(tape, method)(*arguments, **choices)

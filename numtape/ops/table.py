@@ -57,6 +57,10 @@ class Row:
         The sign to print between (or before) the operands.
     reference : str or None
         The value as an mpmath expression, for the tests; None reads `primal`.
+    vector : str or None
+        For lanes: an expression of x and y that calls the C library's functions
+        by their names there (see `run/vector_maths.py`); ``where(c, a, b)`` and
+        comparisons may stand in it too. None means `primal`, or the ufunc's loop.
     domain : tuple of (low, high)
         Where the tests sample each operand.
     finite : bool
@@ -76,9 +80,15 @@ class Row:
     primal: str | None = None
     symbol: str | None = None
     reference: str | None = None
+    vector: str | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
     finite: bool = False
     common: bool = False
+
+    @property
+    def is_power(self) -> bool:
+        """Whether it is one of the forms of x**y, which round differently."""
+        return self.name.startswith("pow")
 
 
 def _unary(name: str, partial: str, synopsis: str, **fields: Any) -> Row:
@@ -92,6 +102,7 @@ def _binary(name: str, left: str, right: str, synopsis: str, **fields: Any) -> R
 _PI = "3.141592653589793"
 _LN2 = "0.6931471805599453"
 _LN10 = "2.302585092994046"
+_LOG2E = "1.4426950408889634"
 _RADIAN = "0.017453292519943295"
 _DEGREE = "57.29577951308232"
 _TWO_OVER_SQRT_PI = "1.1283791670955126"
@@ -116,7 +127,8 @@ def _power(name: str, **fields: Any) -> Row:
     if name.endswith("constant"):  # mostly a square, whose slope needs no power
         synopsis += ", y held constant"
         slope, log = f"where(equal(y, 2.0), 2.0 * x, {slope})", "0"
-    return _binary(name, slope, log, synopsis, domain=_BASE_AND_EXPONENT, **fields)
+    domain, vector = _BASE_AND_EXPONENT, "pow(x, y)"
+    return _binary(name, slope, log, synopsis, domain=domain, vector=vector, **fields)
 
 
 def _comparison(name: str, symbol: str, synopsis: str) -> Row:
@@ -165,6 +177,9 @@ _SINC_SLOPE = (
 _LOGADDEXP_LEFT = "where(equal(f, x), 0.0, x - f)"
 _LOGADDEXP_RIGHT = "where(equal(f, y), 0.0, y - f)"
 
+_LOGADDEXP_LANES = (
+    "where(x == y, x + {one}, where(x > y, x, y) + {unit} * log1p({exp}(-abs(x - y))))"
+)
 
 # erfcx'(x): the direct formula cancels for large x, so there its asymptotic series is used.
 _ERFCX_SERIES = "1.0"
@@ -320,6 +335,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.copysign",
         reference="abs(x) * mp.sign(y)",
         finite=True,
+        vector="copysign(x, y)",
     ),
     # roots, exponentials, logarithms
     _unary(
@@ -345,6 +361,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.cbrt",
         reference="mp.cbrt(x)",
         domain=((0.05, 4.0),),
+        vector="cbrt(x)",
     ),
     _unary(
         "exp",
@@ -354,6 +371,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.exp(x)",
         finite=True,
         common=True,
+        vector="exp(x)",
     ),
     _unary(
         "exp2",
@@ -362,9 +380,16 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.exp2",
         reference="mp.mpf(2)**x",
         finite=True,
+        vector="exp2(x)",
     ),
     _unary(
-        "expm1", "exp(x)", "exp(x) - 1", ufunc="numpy.expm1", reference="mp.expm1(x)", common=True
+        "expm1",
+        "exp(x)",
+        "exp(x) - 1",
+        ufunc="numpy.expm1",
+        reference="mp.expm1(x)",
+        common=True,
+        vector="expm1(x)",
     ),
     _unary(
         "log",
@@ -374,6 +399,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.log(x)",
         domain=_POSITIVE,
         common=True,
+        vector="log(x)",
     ),
     _unary(
         "log2",
@@ -382,6 +408,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.log2",
         reference="mp.log(x, 2)",
         domain=_POSITIVE,
+        vector="log2(x)",
     ),
     _unary(
         "log10",
@@ -390,6 +417,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.log10",
         reference="mp.log10(x)",
         domain=_POSITIVE,
+        vector="log10(x)",
     ),
     _unary(
         "log1p",
@@ -399,6 +427,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.log1p(x)",
         domain=((-0.9, 4.0),),
         common=True,
+        vector="log1p(x)",
     ),
     _binary(
         "logaddexp",
@@ -407,6 +436,7 @@ _ROWS: tuple[Row, ...] = (
         "log(exp(x) + exp(y))",
         ufunc="numpy.logaddexp",
         reference="mp.log(mp.exp(x) + mp.exp(y))",
+        vector=_LOGADDEXP_LANES.format(one=_LN2, unit="1.0", exp="exp"),
     ),
     _binary(
         "logaddexp2",
@@ -415,10 +445,18 @@ _ROWS: tuple[Row, ...] = (
         "log2(2**x + 2**y)",
         ufunc="numpy.logaddexp2",
         reference="mp.log(mp.mpf(2)**x + mp.mpf(2)**y, 2)",
+        vector=_LOGADDEXP_LANES.format(one="1.0", unit=_LOG2E, exp="exp2"),
     ),
     # circular and hyperbolic functions
     _unary(
-        "sin", "cos(x)", "sine", ufunc="numpy.sin", reference="mp.sin(x)", finite=True, common=True
+        "sin",
+        "cos(x)",
+        "sine",
+        ufunc="numpy.sin",
+        reference="mp.sin(x)",
+        finite=True,
+        common=True,
+        vector="sin(x)",
     ),
     _unary(
         "cos",
@@ -428,6 +466,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.cos(x)",
         finite=True,
         common=True,
+        vector="cos(x)",
     ),
     _unary(
         "tan",
@@ -437,6 +476,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.tan(x)",
         domain=((-1.4, 1.4),),
         common=True,
+        vector="tan(x)",
     ),
     _unary(
         "arcsin",
@@ -445,6 +485,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arcsin",
         reference="mp.asin(x)",
         domain=_INSIDE_ONE,
+        vector="asin(x)",
     ),
     _unary(
         "arccos",
@@ -453,6 +494,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arccos",
         reference="mp.acos(x)",
         domain=_INSIDE_ONE,
+        vector="acos(x)",
     ),
     _unary(
         "arctan",
@@ -462,6 +504,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.atan(x)",
         finite=True,
         common=True,
+        vector="atan(x)",
     ),
     _binary(
         "arctan2",
@@ -471,6 +514,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arctan2",
         reference="mp.atan2(x, y)",
         common=True,
+        vector="atan2(x, y)",
     ),
     _binary(
         "hypot",
@@ -480,6 +524,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.hypot",
         reference="mp.hypot(x, y)",
         common=True,
+        vector="hypot(x, y)",
     ),
     _unary(
         "sinh",
@@ -489,6 +534,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.sinh(x)",
         finite=True,
         common=True,
+        vector="sinh(x)",
     ),
     _unary(
         "cosh",
@@ -498,6 +544,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.cosh(x)",
         finite=True,
         common=True,
+        vector="cosh(x)",
     ),
     _unary(
         "tanh",
@@ -507,6 +554,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.tanh(x)",
         finite=True,
         common=True,
+        vector="tanh(x)",
     ),
     _unary(
         "arcsinh",
@@ -514,6 +562,7 @@ _ROWS: tuple[Row, ...] = (
         "inverse hyperbolic sine",
         ufunc="numpy.arcsinh",
         reference="mp.asinh(x)",
+        vector="asinh(x)",
     ),
     _unary(
         "arccosh",
@@ -522,6 +571,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arccosh",
         reference="mp.acosh(x)",
         domain=((1.1, 4.0),),
+        vector="acosh(x)",
     ),
     _unary(
         "arctanh",
@@ -530,6 +580,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="numpy.arctanh",
         reference="mp.atanh(x)",
         domain=_INSIDE_ONE,
+        vector="atanh(x)",
     ),
     _unary(
         "sinc",
@@ -544,6 +595,7 @@ _ROWS: tuple[Row, ...] = (
         "degrees to radians",
         ufunc="numpy.deg2rad",
         reference="x * mp.pi / 180",
+        vector=f"x * {_RADIAN}",
     ),
     _unary(
         "rad2deg",
@@ -551,6 +603,7 @@ _ROWS: tuple[Row, ...] = (
         "radians to degrees",
         ufunc="numpy.rad2deg",
         reference="x * 180 / mp.pi",
+        vector=f"x * {_DEGREE}",
     ),
     # choices and rounding
     _choice("maximum", "max(x, y)", "the larger; nan if either is nan", common=True),
@@ -653,6 +706,7 @@ _ROWS: tuple[Row, ...] = (
         "0 below 0, 1 above, y at 0",
         ufunc="numpy.heaviside",
         reference="(0 if x < 0 else 1)",
+        vector="where(x < 0.0, 0.0, where(x > 0.0, 1.0, where(x == x, y, x)))",
     ),
     # comparisons and logic, as 0 or 1
     _comparison("less", "<", "x < y"),
@@ -715,6 +769,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.erf",
         reference="mp.erf(x)",
         common=True,
+        vector="erf(x)",
     ),
     _unary(
         "erfc",
@@ -722,6 +777,7 @@ _ROWS: tuple[Row, ...] = (
         "1 - erf(x)",
         ufunc="scipy.special.erfc",
         reference="mp.erfc(x)",
+        vector="erfc(x)",
     ),
     _unary(
         "gammaln",
@@ -756,6 +812,7 @@ _ROWS: tuple[Row, ...] = (
         reference="1 / (1 + mp.exp(-x))",
         finite=True,
         common=True,
+        vector="where(x < 0.0, exp(-abs(x)), 1.0) / (1.0 + exp(-abs(x)))",
     ),
     _unary(
         "logit",
@@ -764,6 +821,8 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.logit",
         reference="mp.log(x / (1 - x))",
         domain=((0.05, 0.95),),
+        # Near 1/2 the logarithm of a quotient near 1 has lost its digits; 2x - 1 is exact there.
+        vector="where(abs(x - 0.5) < 0.2, log1p((x + x - 1.0) / (1.0 - x)), log(x / (1.0 - x)))",
     ),
     _binary(
         "xlogy",
@@ -773,6 +832,7 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.xlogy",
         reference="x * mp.log(y)",
         domain=_POSITIVE,
+        vector="where(x == 0.0, where(y == y, 0.0, y), x * log(y))",
     ),
     _unary(
         "erfcx",

@@ -12,7 +12,6 @@ from collections import Counter
 from pathlib import Path
 
 from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
-from numtape.run.loops import has_double_loop
 
 __all__ = ["KERNELS", "kernel_source"]
 
@@ -113,17 +112,11 @@ def kernel_source() -> str:
         if row.primal or set(row.partials) != {"0"}
     ]
     common = [(k, body) for k, body in partials if ROWS[k].common]
-    maps = [
-        (k, ["for i in range(f.size):", f"    f[i] = {_indexed(_primal(row.primal))}"])
-        for k, row in enumerate(ROWS)
-        if row.primal and not has_double_loop(k)
-    ]
     placeholder = "        if opcode < 0:  # <{}>\n            f = 0.0\n"
     for marker, chain in (
         (placeholder.format("primals"), _chain(primals, "        ")),
         (placeholder.format("primals and partials"), _chain(partials, "        ")),
         (placeholder.format("common primals and partials"), _chain(common, "        ")),
-        ("    # <maps>\n", _chain(maps, "    ")),
         ("FIRST_LOOP = 0  # <first loop>\n", f"FIRST_LOOP = {len(primals)}\n"),
         ("POW = 0  # <pow>\n", f"POW = {OPCODE['pow']}\n"),
     ):
@@ -141,11 +134,6 @@ def _with_common(text: str) -> str:
         again = re.sub(r"\b(linearize_scalars|linearize|gradient)\(", r"\1_common(", parts[k])
         parts[k] += again.replace("# <primals", "# <common primals")
     return "".join(parts)
-
-
-def _indexed(expression: str) -> str:
-    """The expression at element i."""
-    return re.sub(r"\b([xy])\b(?!_)", r"\1[i]", expression)
 
 
 def main() -> int:

@@ -24,16 +24,18 @@ def unshared(tape: FlatTape) -> tuple[Ints, int]:
     return np.arange(tape.slots), tape.slots
 
 
-def addresses(tape: FlatTape) -> tuple[Ints, int]:
+def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
     """A place for every slot, and how many places there are.
 
-    Costs about a microsecond an instruction.
+    Where `apart` is true, no scalar instruction writes its result where one of its
+    operands is: a loop over lanes is then free to work on many at once. Costs
+    about a microsecond an instruction.
     """
     first = tape.first_result
     block_of, sizes = _blocks(tape)
     defined, last = _lifetimes(tape, block_of, len(sizes))
     starts, single_places, array_places = _allocate(
-        (tape.code[:, 0] == VECTOR).tolist(), sizes.tolist(), defined, last
+        (apart | (tape.code[:, 0] == VECTOR)).tolist(), sizes.tolist(), defined, last
     )
     places = np.arange(tape.slots)
     heads = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else np.zeros(0, np.int64)
@@ -44,13 +46,13 @@ def addresses(tape: FlatTape) -> tuple[Ints, int]:
 
 
 def _allocate(
-    is_vector: list[bool], sizes: list[int], defined: Ints, last: Ints
+    is_apart: list[bool], sizes: list[int], defined: Ints, last: Ints
 ) -> tuple[Ints, int, int]:
     """Where each block starts, among single places or among those of arrays, and how many of each.
 
     An operand that is read for the last time gives its place to the result of a
-    scalar instruction, but not to that of a vector instruction, which is written
-    while its operands are read.
+    scalar instruction, but not to that of one apart: a vector instruction's is
+    written while its operands are read.
     """
     starts = [0] * len(sizes)
     free: list[int] = []
@@ -60,12 +62,12 @@ def _allocate(
     by_death = np.argsort(last, kind="stable").tolist()
     births, deaths = defined.tolist(), last.tolist()
     born = dead = 0
-    for number, vector in enumerate(is_vector):
+    for number, apart in enumerate(is_apart):
         late = []
         while dead < len(by_death) and deaths[by_death[dead]] == number:
             block = by_death[dead]
             dead += 1
-            if vector or sizes[block] > 1 or births[block] == number:
+            if apart or sizes[block] > 1 or births[block] == number:
                 late.append(block)
             else:
                 free.append(starts[block])

@@ -17,10 +17,10 @@ A workspace is handed over as one integer, the address of its *handle*: a small
 int64 table of addresses and sizes, whose fields are the constants below.
 
 An operation without a branch of its own is run by the inner loop of its NumPy
-or SciPy ufunc (see `loops.py`), one element at a time in scalar instructions
-and a chunk at a time in vector instructions. Such a loop takes three tables,
-of pointers, counts and steps in bytes, which kernels write into the
-workspace's *frame*.
+or SciPy ufunc (see `loops.py`), one element at a time. In vector instructions every
+operation is run by a loop: its ufunc's, or one made for it (`vector_maths.py`). A
+loop takes three tables, of pointers, counts and steps in bytes, which kernels write
+into the workspace's *frame*.
 """
 
 import ctypes
@@ -61,8 +61,11 @@ FRAME = 22  # int64[FRAME_SIZE]
 SCRATCH = 23  # float64[4]: operands and results of loops inside expressions
 GRADIENT_OUTPUT = 24  # float64[outputs]: the values found by the last gradient
 ZERO = 25  # always 0, which the compiler does not know
-PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 * the result's place, a, b
-HANDLE_SIZE = 27
+PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 (512 for lanes) * result's place, a, b
+LANES = 27  # how many points are run at once
+UNIFORMS = 28  # places below this hold one value for all lanes
+LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
+HANDLE_SIZE = 30
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -73,6 +76,7 @@ ACCUMULATE = 2
 PRODUCT = 3
 SCATTER = 4
 FUNCTION = 5
+MAP_ROWS = 6
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 0  # <first loop>
@@ -396,14 +400,23 @@ def fill(target, v, words, gathers, view, start):
         for i in range(target.size):
             target[i] = v[base]
         return
-    run = words[view + 2 + rank]
-    step = words[view + 2 + 2 * rank]
-    row = start // run
+    shape = view + 3
+    strides = shape + rank
+    run = words[shape + rank - 1]
+    step = words[strides + rank - 1]
     column = start % run
+    # Rows side by side, and then the rest of the axes: a division for each row is too much.
+    rows = target.size + start
+    apart = rows - rows
+    if rank > 1:
+        rows = words[shape + rank - 2]
+        apart = words[strides + rank - 2]
+    row = start // run % rows
+    block = start // run // rows
+    first = base + view_position(words, shape, strides, rank - 1, block)
     done = 0
     while done < target.size:
-        position = base + column * step
-        position += view_position(words, view + 3, view + 3 + rank, rank, row)
+        position = first + row * apart + column * step
         count = min(run - column, target.size - done)
         if table >= 0:
             for i in range(count):
@@ -412,29 +425,28 @@ def fill(target, v, words, gathers, view, start):
             for i in range(count):
                 target[done + i] = v[position + i * step]
         done += count
-        row += 1
         column = 0
-
-
-@kernel
-def map_branch(h, opcode, x, y, f):
-    """One chunk of an operation that has no loop of its own; operands contiguous."""
-    # <maps>
+        row += 1
+        if row == rows:
+            row = 0
+            block += 1
+            first = base + view_position(words, shape, strides, rank - 1, block)
 
 
 @kernel
 def run_map(h, words, at, r):
-    """An elementwise operation, chunk by chunk; the result is contiguous."""
+    """An elementwise operation; the result is contiguous.
+
+    Operands that step evenly are read in place, others are made contiguous in chunks.
+    """
     v = float64_array(h[VALUES], (h[SLOTS],))
     gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     opcode = words[at + 1]
     size = words[at + 2]
-    has_loop = loops[opcode, 0] != 0
     arity = loops[opcode, 2]
-    # A loop takes any one step; views that need more are copied by chunks.
-    chunk = size if has_loop else CHUNK
+    chunk = size
     view = at + 3
     for _ in range(arity):
         rank = words[view]
@@ -447,33 +459,62 @@ def run_map(h, words, at, r):
         view = at + 3
         for operand in range(arity):
             rank = words[view]
-            step = 0
-            if rank == 1:
-                step = words[view + 4]
-            if rank > 1 or words[view + 2] >= 0 or not (has_loop or step == 1):
+            if rank > 1 or words[view + 2] >= 0:
                 address = h[BUFFER] + 8 * CHUNK * operand
                 fill(float64_array(address, (count,)), v, words, gathers, view, start)
                 step = 1
             else:
+                step = 0
+                if rank == 1:
+                    step = words[view + 4]
                 address = h[VALUES] + 8 * (words[view + 1] + start * step)
             frame[FRAME_MANY + operand] = address
             frame[FRAME_MANY_STEPS + operand] = 8 * step
             view += 3 + 2 * rank
-        result = h[VALUES] + 8 * (r + start)
-        if has_loop:
-            frame[FRAME_MANY + arity] = result
-            frame[FRAME_MANY_STEPS + arity] = 8
-            frame[FRAME_MANY_COUNTS] = count
-            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
-        else:
-            map_branch(
-                h,
-                opcode,
-                float64_array(frame[FRAME_MANY], (count,)),
-                float64_array(frame[FRAME_MANY + arity - 1], (count,)),
-                float64_array(result, (count,)),
-            )
+        frame[FRAME_MANY + arity] = h[VALUES] + 8 * (r + start)
+        frame[FRAME_MANY_STEPS + arity] = 8
+        frame[FRAME_MANY_COUNTS] = count
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
         start += count
+
+
+@kernel
+def run_map_rows(h, words, at, r):
+    """An elementwise operation, a row of the last axis at a time; the result is contiguous.
+
+    Words: size of the result, rank, shape, then for each operand its base and strides.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    size = words[at + 2]
+    rank = words[at + 3]
+    shape = at + 4
+    left = shape + rank
+    arity = loops[opcode, 2]
+    right = left + (1 + rank) * (arity - 1)
+    run = words[shape + rank - 1]
+    rows = words[shape + rank - 2]
+    left_apart = 8 * words[left + rank - 1]
+    right_apart = 8 * words[right + rank - 1]
+    frame[FRAME_MANY_COUNTS] = run
+    frame[FRAME_MANY_STEPS] = 8 * words[left + rank]
+    frame[FRAME_MANY_STEPS + arity - 1] = 8 * words[right + rank]
+    frame[FRAME_MANY_STEPS + arity] = 8
+    result = h[VALUES] + 8 * r
+    for block in range(size // (run * rows)):
+        x = words[left] + view_position(words, shape, left + 1, rank - 1, block)
+        y = words[right] + view_position(words, shape, right + 1, rank - 1, block)
+        x = h[VALUES] + 8 * x
+        y = h[VALUES] + 8 * y
+        for _ in range(rows):
+            frame[FRAME_MANY] = x
+            frame[FRAME_MANY + arity - 1] = y
+            frame[FRAME_MANY + arity] = result
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            x += left_apart
+            y += right_apart
+            result += 8 * run
 
 
 @kernel
@@ -506,21 +547,32 @@ def run_reduce(h, words, at, r):
     shape = at + 6
     strides = shape + rank
     result_strides = strides + rank
+    blocks = 1
+    for axis in range(rank - 2):
+        blocks *= words[shape + axis]
     rows = 1
-    for axis in range(rank - 1):
-        rows *= words[shape + axis]
+    apart = 0
+    result_apart = 0
+    if rank > 1:
+        rows = words[shape + rank - 2]
+        apart = 8 * words[strides + rank - 2]
+        result_apart = 8 * words[result_strides + rank - 2]
     frame[FRAME_MANY_COUNTS] = words[shape + rank - 1]
     frame[FRAME_MANY_STEPS] = 8 * words[result_strides + rank - 1]
     frame[FRAME_MANY_STEPS + 1] = 8 * words[strides + rank - 1]
     frame[FRAME_MANY_STEPS + 2] = 8 * words[result_strides + rank - 1]
-    for row in range(rows):
-        target = h[VALUES] + 8 * (r + view_position(words, shape, result_strides, rank, row))
-        frame[FRAME_MANY] = target
-        frame[FRAME_MANY + 1] = h[VALUES] + 8 * (
-            base + view_position(words, shape, strides, rank, row)
-        )
-        frame[FRAME_MANY + 2] = target
-        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+    for block in range(blocks):
+        target = r + view_position(words, shape, result_strides, rank - 1, block)
+        source = base + view_position(words, shape, strides, rank - 1, block)
+        target = h[VALUES] + 8 * target
+        source = h[VALUES] + 8 * source
+        for _ in range(rows):
+            frame[FRAME_MANY] = target
+            frame[FRAME_MANY + 1] = source
+            frame[FRAME_MANY + 2] = target
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            target += result_apart
+            source += apart
 
 
 @kernel
@@ -650,6 +702,8 @@ def run_vector(h, at, r):
     kind = words[at]
     if kind == MAP:
         run_map(h, words, at, r)
+    elif kind == MAP_ROWS:
+        run_map_rows(h, words, at, r)
     elif kind == REDUCE:
         run_reduce(h, words, at, r)
     elif kind == ACCUMULATE:
@@ -660,6 +714,129 @@ def run_vector(h, at, r):
         run_function(h, words, at, r)
     else:
         run_scatter(h, words, at, r)
+
+
+# Lanes: many points at once. The memory is laid out place by place, the lanes of a
+# place side by side, so an instruction is one call of a loop over lanes, and every
+# operation has one (see `vector_maths.py`). Places below UNIFORMS (constants, and
+# inputs that all points share) hold one value, which loops read with a step of 0.
+
+
+@kernel
+def run_lanes(handle, width):
+    """Run the scalar instructions of a tape for `width` lanes, a multiple of 8."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    code = int32_array(h[PLACED_CODE], (h[INSTRUCTIONS], 3))
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    # In variables, because a write to the frame might change the handle for all the
+    # compiler knows.
+    values = h[VALUES]
+    uniforms = h[UNIFORMS]
+    apart = 8 * h[LANES]
+    first = h[LANE_VALUES] - uniforms * apart
+    pointers = h[FRAME] + 8 * FRAME_MANY
+    counts = h[FRAME] + 8 * FRAME_MANY_COUNTS
+    steps = h[FRAME] + 8 * FRAME_MANY_STEPS
+    for i in range(h[INSTRUCTIONS]):
+        opcode = np.int64(code[i, 0] & 511)
+        arity = loops[opcode, 2]
+        for operand in range(arity):
+            place = np.int64(code[i, 1 + operand])
+            if place >= uniforms:
+                frame[FRAME_MANY + operand] = first + place * apart
+                frame[FRAME_MANY_STEPS + operand] = 8
+            else:
+                frame[FRAME_MANY + operand] = values + 8 * place
+                frame[FRAME_MANY_STEPS + operand] = 0
+        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 9) * apart
+        frame[FRAME_MANY_STEPS + arity] = 8
+        frame[FRAME_MANY_COUNTS] = width
+        run_loop(loops[opcode, 0], loops[opcode, 1], pointers, counts, steps)
+
+
+@kernel
+def lane_address(h, place):
+    """Where the lanes of a place start."""
+    return h[LANE_VALUES] + (place - h[UNIFORMS]) * 8 * h[LANES]
+
+
+@kernel
+def load_lanes(h, inputs, sources, start, count, width):
+    """Copy points into the lanes of the inputs that vary; lanes too many repeat the last point.
+
+    `inputs` has for each of them its place, the address at point 0, and the bytes
+    to the next point. `sources` lists the points' numbers; where it is empty they
+    are counted up.
+    """
+    for i in range(inputs.shape[0]):
+        lanes = float64_array(lane_address(h, inputs[i, 0]), (width,))
+        address = inputs[i, 1]
+        step = inputs[i, 2]
+        if sources.size == 0:
+            address += start * step
+            for lane in range(count):
+                lanes[lane] = float64_array(address, (1,))[0]
+                address += step
+        else:
+            for lane in range(count):
+                lanes[lane] = float64_array(address + sources[start + lane] * step, (1,))[0]
+        for lane in range(count, width):
+            lanes[lane] = lanes[count - 1]
+
+
+@kernel
+def store_lanes(h, outputs, targets, start, count):
+    """Copy the outputs' lanes out.
+
+    `outputs` has for each its place, the address at point 0, and the bytes to the
+    next point; `targets` is like `sources` of `load_lanes`.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    for i in range(outputs.shape[0]):
+        place = outputs[i, 0]
+        address = outputs[i, 1]
+        step = outputs[i, 2]
+        lanes = v[place : place + 1]
+        stride = 0
+        if place >= h[UNIFORMS]:
+            lanes = float64_array(lane_address(h, place), (count,))
+            stride = 1
+        if targets.size == 0:
+            address += start * step
+            for lane in range(count):
+                float64_array(address, (1,))[0] = lanes[lane * stride]
+                address += step
+        else:
+            for lane in range(count):
+                target = address + targets[start + lane] * step
+                float64_array(target, (1,))[0] = lanes[lane * stride]
+
+
+@kernel
+def check_lanes(h, count, failed, outcomes):
+    """For each lane the first guard that does not hold, or -1, and what it came to.
+
+    Returns how many lanes have one.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    places = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
+    wanted = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
+    failed[:] = -1
+    failures = 0
+    for guard in range(h[GUARDS]):
+        lanes = v[places[guard] : places[guard] + 1]
+        stride = 0
+        if places[guard] >= h[UNIFORMS]:
+            lanes = float64_array(lane_address(h, places[guard]), (count,))
+            stride = 1
+        for lane in range(count):
+            value = lanes[lane * stride]
+            if value != wanted[guard] and failed[lane] < 0:
+                failed[lane] = guard
+                outcomes[lane] = value
+                failures += 1
+    return failures
 
 
 # What a workspace calls. Points, seeds and results are contiguous float64.
@@ -688,6 +865,58 @@ def evaluate_mixed(handle, x, y):
             run_vector(h, segments[s, 3], segments[s, 2])
     store_outputs(h, y)
     return check_guards(h)
+
+
+@kernel
+def evaluate_lanes(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
+    """Evaluate a tape of scalar instructions at the points `first` to `stop`, by lanes.
+
+    See `load_lanes` and `store_lanes` for the tables, and `check_lanes` for `failed`
+    and `outcomes`, which have an entry for each of these points, or none where the
+    guards are not to be looked at. Returns how many points failed.
+    """
+    h = int64_array(handle, (HANDLE_SIZE,))
+    failures = 0
+    for start in range(first, stop, h[LANES]):
+        count = min(h[LANES], stop - start)
+        width = (count + 7) // 8 * 8
+        load_lanes(h, inputs, sources, start, count, width)
+        run_lanes(handle, width)
+        store_lanes(h, outputs, targets, start, count)
+        if failed.size != 0:
+            begin = start - first
+            end = begin + count
+            failures += check_lanes(h, count, failed[begin:end], outcomes[begin:end])
+    return failures
+
+
+@kernel
+def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
+    """What `evaluate_lanes` does, for a tape with vector instructions: point by point."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
+    guarded = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
+    failures = 0
+    for k in range(first, stop):
+        source = k if sources.size == 0 else sources[k]
+        for i in range(inputs.shape[0]):
+            v[inputs[i, 0]] = float64_array(inputs[i, 1] + source * inputs[i, 2], (1,))[0]
+        for s in range(h[SEGMENTS]):
+            if segments[s, 3] < 0:
+                run_scalars(handle, segments[s, 0], segments[s, 1])
+            else:
+                run_vector(h, segments[s, 3], segments[s, 2])
+        target = k if targets.size == 0 else targets[k]
+        for i in range(outputs.shape[0]):
+            float64_array(outputs[i, 1] + target * outputs[i, 2], (1,))[0] = v[outputs[i, 0]]
+        if failed.size != 0:
+            guard = check_guards(h)
+            failed[k - first] = guard
+            if guard >= 0:
+                outcomes[k - first] = v[guarded[guard]]
+                failures += 1
+    return failures
 
 
 @kernel

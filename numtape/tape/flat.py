@@ -217,6 +217,33 @@ class FlatTape:
         opcodes = np.unique(self.code[:, 0])
         return all(ROWS[opcode].common for opcode in opcodes[opcodes != VECTOR])
 
+    def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
+        """For each instruction, whether one of some slots depends on it."""
+        live = bytearray(self.slots)
+        view = np.frombuffer(live, np.uint8)
+        view[slots] = 1
+        needed = bytearray(self.instructions)
+        results = self.results.tolist()
+        code = self.code.tolist()
+        last = int(np.max(slots, initial=-1))
+        for number in range(len(code) - 1, -1, -1):
+            if results[number] > last:
+                continue
+            opcode, a, b = code[number]
+            if opcode != VECTOR:
+                if live[results[number]]:
+                    needed[number] = live[a] = live[b] = 1
+            elif any(live[results[number] : results[number + 1]]):
+                needed[number] = 1
+                for operand in self.vectors[a].operand_slots():
+                    view[operand] = 1
+        return np.frombuffer(needed, np.uint8).astype(bool)
+
+    @cached_property
+    def guard_slots(self) -> Slots:
+        """The slots of the guards."""
+        return np.array([guard.slot for guard in self.guards], np.int64)
+
     def producer(self, slot: int) -> int | None:
         """The number of the instruction that makes a slot; None for inputs and constants."""
         if slot < self.first_result:

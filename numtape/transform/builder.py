@@ -319,7 +319,11 @@ _IDENTITIES: dict[int, Callable[[Builder, int, int], int | None]] = {
 
 
 def replay(
-    tape: FlatTape, recorder: Recorder, inputs: Sequence[int] | Slots, needed: Any = None
+    tape: FlatTape,
+    recorder: Recorder,
+    inputs: Sequence[int] | Slots,
+    needed: Any = None,
+    made: tuple[Slots, Slots] | None = None,
 ) -> Any:
     """Record a tape's instructions again, on other inputs.
 
@@ -332,6 +336,8 @@ def replay(
         The slots that take the place of the tape's inputs.
     needed : sequence of bool, optional
         Which instructions to record; all by default.
+    made : pair of int64 arrays, optional
+        Slots of `tape` that the recorder has already, and its slots for them.
 
     Returns
     -------
@@ -341,6 +347,9 @@ def replay(
     slots: Any = [0] * tape.slots if tape.is_scalar else np.zeros(tape.slots, np.int64)
     _replay_constants(tape, recorder, slots)
     slots[tape.first_input : tape.first_result] = list(inputs)
+    if made is not None:
+        for slot, place in zip(made[0].tolist(), made[1].tolist(), strict=True):
+            slots[slot] = place
     scalar = recorder.scalar
     results = tape.results.tolist()
     for number, (opcode, a, b) in enumerate(tape.code.tolist()):

@@ -7,9 +7,8 @@ last bit, but for the sign of a zero and the bits of a nan.
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from numtape.tape.flat import VECTOR, FlatTape
+from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder
 from numtape.transform.builder import ALL_RULES, Builder, Rules, replay
 
@@ -44,7 +43,7 @@ def _rebuilt(tape: FlatTape, rules: Rules) -> FlatTape:
 
 def remove_dead(tape: FlatTape) -> FlatTape:
     """Instructions that no output and no guard needs are left out."""
-    needed = _needed(tape)
+    needed = tape.needed(np.concatenate([tape.outputs, tape.guard_slots]))
     if needed.all():
         return tape
     if not tape.is_scalar:
@@ -70,24 +69,3 @@ def remove_dead(tape: FlatTape) -> FlatTape:
         if tape.lines is None
         else tuple(line for line, keep in zip(tape.lines, needed, strict=True) if keep),
     )
-
-
-def _needed(tape: FlatTape) -> npt.NDArray[np.bool_]:
-    """For each instruction, whether an output or a guard depends on it."""
-    live = bytearray(tape.slots)
-    for slot in [*tape.outputs.tolist(), *(guard.slot for guard in tape.guards)]:
-        live[slot] = 1
-    needed = bytearray(tape.instructions)
-    results = tape.results.tolist()
-    code = tape.code.tolist()
-    for number in range(len(code) - 1, -1, -1):
-        opcode, a, b = code[number]
-        if opcode != VECTOR:
-            if live[results[number]]:
-                needed[number] = live[a] = live[b] = 1
-        elif any(live[results[number] : results[number + 1]]):
-            needed[number] = 1
-            view = np.frombuffer(live, np.uint8)
-            for operand in tape.vectors[a].operand_slots():
-                view[operand] = 1
-    return np.frombuffer(needed, np.uint8).astype(bool)

@@ -1,0 +1,227 @@
+"""Arguments of many points: which leaves have leading axes, and which all points share.
+
+A leaf of a call varies where its shape is some leading axes and then the shape of
+one point's leaf; where it has one point's shape, all points share it. The leading
+axes of all leaves are broadcast against each other.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.functions.signature import Signature, read_call
+from numtape.functions.trees import Structure, flatten
+from numtape.trace.traced import Traced
+
+__all__ = ["Points", "outputs_for", "read_points", "read_seeds"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Inputs of a tape at many points.
+
+    Attributes
+    ----------
+    leading : tuple of int
+        The leading axes.
+    leaves : tuple of arrays
+        For each traced leaf all its values: ``(count, *shape)`` where it varies.
+    varies : tuple of bool
+    """
+
+    leading: tuple[int, ...]
+    leaves: tuple[npt.NDArray[Any], ...]
+    varies: tuple[bool, ...]
+
+    @property
+    def count(self) -> int:
+        """How many points there are."""
+        return math.prod(self.leading)
+
+    def shared_inputs(self) -> npt.NDArray[np.bool_]:
+        """For each input of the tape whether all points share it."""
+        pairs = zip(self.leaves, self.varies, strict=True)
+        sizes = [math.prod(leaf.shape[varies:]) for leaf, varies in pairs]
+        return np.repeat(~np.array(self.varies, bool), sizes)
+
+    def shared(self) -> Floats:
+        """The values of the shared inputs."""
+        pairs = zip(self.leaves, self.varies, strict=True)
+        parts = [np.ravel(leaf) for leaf, varies in pairs if not varies]
+        return np.concatenate([np.zeros(0), *parts])
+
+    def varying(self) -> list[npt.NDArray[Any]]:
+        """The leaves that vary."""
+        return [leaf for leaf, varies in zip(self.leaves, self.varies, strict=True) if varies]
+
+    def at(self, number: int) -> Floats:
+        """One point, as a vector."""
+        pairs = zip(self.leaves, self.varies, strict=True)
+        parts = [np.ravel(leaf[number] if varies else leaf) for leaf, varies in pairs]
+        return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
+
+    def first(self, leaves: int) -> "Points":
+        """The same points of the first leaves alone."""
+        return Points(self.leading, self.leaves[:leaves], self.varies[:leaves])
+
+    def with_more(self, other: "Points") -> "Points":
+        """These inputs and then others, at the same points."""
+        leading = _broadcast([self.leading, other.leading], "arguments and seeds")
+        mine, others = self._spread(leading), other._spread(leading)
+        return Points(leading, mine.leaves + others.leaves, mine.varies + others.varies)
+
+    def _spread(self, leading: tuple[int, ...]) -> "Points":
+        if leading == self.leading or not any(self.varies):
+            return Points(leading, self.leaves, self.varies)
+        pairs = zip(self.leaves, self.varies, strict=True)
+        leaves = [
+            _flat(leaf.reshape(self.leading + leaf.shape[1:]), self.leading, leading)
+            if varies
+            else leaf
+            for leaf, varies in pairs
+        ]
+        return Points(leading, tuple(leaves), self.varies)
+
+
+def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arguments") -> Points:
+    """The leaves of a call as points of a tape recorded under `signature`.
+
+    Raises
+    ------
+    InputError
+        Where structure, static values or shapes do not fit.
+    """
+    call = read_call(arguments, keep_types=True)
+    given, wanted = call.signature, signature
+    if given.structure != wanted.structure:
+        rule = f"of structure {given.structure} were given, and {wanted.structure} is needed"
+    elif [shape is None for shape in given.shapes] != [shape is None for shape in wanted.shapes]:
+        rule = (
+            f"of shapes {given.shapes} were given, and {wanted.shapes} are needed (None stands for "
+            "what is not float)"
+        )
+    elif given.statics != wanted.statics:
+        rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
+    else:
+        return _points(call.inputs, wanted.traced_shapes, what)
+    raise InputError(
+        f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
+        "recording, and takes leading axes for many points. Record another tape for these, or use "
+        "numtape.grad and its like, which do so by themselves"
+    )
+
+
+def read_seeds(
+    structure: Structure, shapes: Sequence[tuple[int, ...]], tree: Any, what: str
+) -> Points:
+    """A tree of seeds, of one shape a leaf or with leading axes."""
+    leaves, found = flatten(tree)
+    for leaf in leaves:
+        if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
+            raise InputError(
+                f"{what} hold {leaf!r}: numtape differentiates real float64 code, and a seed must "
+                "be a real number or an array of them. Convert it with .astype(float)"
+            )
+    if any(isinstance(leaf, Traced) for leaf in leaves):
+        raise InputError(
+            f"{what} {tree!r} hold traced values, and this point was recorded outside the function "
+            "that is being recorded. Call numtape.vjp inside it"
+        )
+    if found != structure:
+        raise InputError(
+            f"{what} of structure {found} were given, and {structure} is needed: they must be a "
+            "tree like the function's result. Pass one"
+        )
+    return _points([np.asarray(leaf) for leaf in leaves], shapes, what)
+
+
+def _points(
+    leaves: Sequence[npt.NDArray[Any]], shapes: Sequence[tuple[int, ...]], what: str
+) -> Points:
+    axes: list[tuple[int, ...]] = []
+    for leaf, shape in zip(leaves, shapes, strict=True):
+        if leaf.shape[leaf.ndim - len(shape) :] != shape:
+            raise InputError(
+                f"{what} hold an array of shape {leaf.shape}, and one point has {shape} there: "
+                "many points have leading axes before that shape. Pass such an array, or record "
+                "another tape for this shape"
+            )
+        axes.append(leaf.shape[: leaf.ndim - len(shape)])
+    leading = _broadcast(axes, what)
+    every = [
+        _flat(leaf, own, leading) if own else leaf for leaf, own in zip(leaves, axes, strict=True)
+    ]
+    return Points(leading, tuple(every), tuple(bool(own) for own in axes))
+
+
+def _broadcast(axes: Sequence[tuple[int, ...]], what: str) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(*axes)
+    except ValueError:
+        raise InputError(
+            f"{what} have the leading axes {axes}, which do not fit each other: they count the "
+            "points. Pass as many points everywhere; what all points share needs no leading axes"
+        ) from None
+
+
+def _flat(
+    leaf: npt.NDArray[Any], own: tuple[int, ...], leading: tuple[int, ...]
+) -> npt.NDArray[Any]:
+    """A leaf with its leading axes broadcast, and made one; a view where that can be."""
+    shape = leaf.shape[len(own) :]
+    if own != leading:
+        leaf = np.broadcast_to(
+            leaf.reshape((1,) * (len(leading) - len(own)) + leaf.shape), leading + shape
+        )
+    return leaf if len(leading) == 1 else leaf.reshape((math.prod(leading), *shape))
+
+
+def outputs_for(
+    structure: Structure,
+    shapes: Sequence[tuple[int, ...]],
+    leading: tuple[int, ...],
+    out: Any,
+    inputs: Sequence[npt.NDArray[Any]] = (),
+) -> list[Floats]:
+    """An array for each leaf of the result at all points: new, or those of `out`, checked.
+
+    `inputs` are read while these are written, so none of `out` may overlap them.
+    """
+    wanted = [leading + shape for shape in shapes]
+    if out is None:
+        return [np.empty(shape) for shape in wanted]
+    leaves, found = flatten(out)
+    if found != structure:
+        raise InputError(
+            f"out= has the structure {found}, and the result has {structure}: it is written "
+            f"straight into the arrays, each a float64 array of shape {wanted[0]} and so on. Pass "
+            "a tree of arrays like the result"
+        )
+    for leaf, shape in zip(leaves, wanted, strict=True):
+        fits = isinstance(leaf, np.ndarray) and leaf.shape == shape and leaf.dtype == np.float64
+        if not fits:
+            given = f"{leaf.dtype} of {leaf.shape}" if isinstance(leaf, np.ndarray) else repr(leaf)
+            raise InputError(
+                f"out= holds {given}, and the result there is a float64 array of shape {shape}: it "
+                f"is written straight into it. Pass one, for example np.empty({shape})"
+            )
+        evenly = leaf.flags.c_contiguous or len(leading) == 1
+        if not (evenly and leaf.flags.behaved and leaf.dtype.isnative):
+            raise InputError(
+                "out= holds an array that is read-only or not contiguous: the result is written "
+                "straight into it. Pass a fresh one, or leave it out and assign the result"
+            )
+        if any(np.shares_memory(leaf, array) for array in inputs):
+            raise InputError(
+                "out= holds an array whose memory an argument uses: the result is written straight "
+                "into it, while arguments are still read. Pass a fresh one, or leave it out and "
+                "assign the result"
+            )
+    return leaves

@@ -1,0 +1,404 @@
+"""`vmap`: any function at many points, each on the path that it takes.
+
+The function is recorded at the first point and run at all of them. Points at which
+a guard does not hold are put together by what it came to: for each such group the
+trie of paths knows a tape, or the function is recorded at one of its points. So a
+path is recorded once, however many points take it, and results come in order.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.functions.batch import Options, evaluate_many
+from numtape.functions.paths import Paths, Recordings
+from numtape.functions.points import Points, outputs_for
+from numtape.functions.signature import Call
+from numtape.functions.streams import are_streams, in_blocks
+from numtape.functions.tape import Tape
+from numtape.functions.trees import Structure, flatten, map_leaves
+from numtape.run.batch import Failures
+from numtape.trace.record import active_recorder
+from numtape.trace.traced import is_traced
+
+__all__ = ["vmap"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def vmap(
+    function: Callable[..., Any],
+    in_axes: Any = 0,
+    out_axes: int = 0,
+    num_threads: int | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> "Vectorized":
+    """A function of one point, as a function of many.
+
+    Parameters
+    ----------
+    function : callable
+        Plain NumPy code, or anything made by numtape, such as ``nt.grad(f)``.
+    in_axes : int, None, or a sequence of them
+        For each argument the axis that counts points; None for an argument that all
+        points share. In place of a number may stand a tree of them, for the tree that
+        the argument is. Named arguments are counted along their first axis.
+    out_axes : int
+        The axis of the results that counts points.
+    num_threads : int, optional
+        By default NUMTAPE_NUM_THREADS, else as many as there are cores.
+    progress : bool or callable
+        True shows a bar, a callable is told ``(done, total)``.
+
+    Returns
+    -------
+    callable
+        Takes arguments with one more axis and gives results with one more. ``out=``
+        is where to write them. Iterators among the arguments give blocks of points,
+        and the result is then a generator of results; Dask arrays make it a tree of
+        Dask arrays.
+
+    Raises
+    ------
+    InputError
+        Where arguments have not as many points as each other.
+
+    Notes
+    -----
+    The function is recorded once for each path that points take, and may take
+    branches freely. Integers and booleans that are counted along become numbers
+    under trace. Points run in SIMD lanes, where exp, sin and their like are within
+    4 units in the last place, and a result does not depend on the number of points,
+    of threads, or on its place among them. Memory is that of arguments and results,
+    and of one workspace a thread.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> slope = nt.vmap(nt.grad(lambda x, a: a * x**2 if x > 0.0 else -x), in_axes=(0, None))
+    >>> slope(np.array([1.0, 2.0, -3.0]), 0.5)
+    array([ 1.,  2., -1.])
+    """
+    if not callable(function):
+        raise InputError(
+            f"vmap was given {function!r}, which cannot be called: pass a function of one point, "
+            "as in vmap(f)(points)"
+        )
+    if not isinstance(out_axes, int) or isinstance(out_axes, bool):
+        raise InputError(f"out_axes={out_axes!r} was given: it must be the number of an axis")
+    return Vectorized(function, in_axes, out_axes, num_threads, progress)
+
+
+class Vectorized:
+    """What `vmap` makes."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        in_axes: Any,
+        out_axes: int,
+        num_threads: int | None,
+        progress: bool | Callable[[int, int], None],
+    ) -> None:
+        self._recordings = Recordings(function, optimized=True)
+        self._in_axes = in_axes
+        self._out_axes = out_axes
+        self._num_threads = num_threads
+        self._progress = progress
+        self.__wrapped__ = function
+        self.__name__ = f"vmap({getattr(function, '__name__', repr(function))})"
+        self.__doc__ = f"`vmap` of {getattr(function, '__name__', 'a function')}."
+
+    def __reduce__(self) -> Any:
+        parts = (self._in_axes, self._out_axes, self._num_threads, self._progress)
+        return vmap, (self.__wrapped__, *parts)
+
+    def __repr__(self) -> str:
+        return f"<{self.__name__}>"
+
+    def __call__(self, *arguments: Any, out: Any = None, **named: Any) -> Any:
+        every = [*arguments, named] if named else list(arguments)
+        leaves, structure = flatten(every)
+        axes = _axes(self._in_axes, structure, bool(named))
+        if active_recorder() is not None:
+            return self._inside(leaves, structure, axes, bool(named))
+        if are_streams(every):
+            return self._streamed(leaves, structure, axes, bool(named), out)
+        batch = _Batch(leaves, structure, axes, bool(named))
+        paths = self._recordings.paths(*batch.arguments_at(0))[0]
+        result = self._latest(paths, batch).result
+        place = self._out_axes
+        for shape in result.shapes:
+            _check_out_axis(place, len(shape))
+        if out is not None:
+            out = map_leaves(lambda leaf: _counted_first(leaf, place), out)
+        points = batch.points(self._call_at(batch, 0))
+        leading = (batch.count,)
+        outputs = outputs_for(result.structure, result.shapes, leading, out, points.leaves)
+        if batch.count:
+            self._run(paths, batch, points, outputs)
+        return result.structure.build(np.moveaxis(output, 0, place) for output in outputs)
+
+    def _latest(self, paths: Paths, batch: "_Batch") -> Tape:
+        """The tape to try first."""
+        return paths.latest or paths.tape_at(self._call_at(batch, 0))
+
+    def _call_at(self, batch: "_Batch", number: int) -> Call:
+        return self._recordings.paths(*batch.arguments_at(number))[1]
+
+    def _run(
+        self, paths: Paths, batch: "_Batch", points: Points, outputs: Sequence[Floats]
+    ) -> None:
+        """Run every point on the tape of its path."""
+        options = Options(None, self._num_threads, self._progress)
+        pending: list[tuple[Tape, Ints | None]] = [(self._latest(paths, batch), None)]
+        with options.reporting(batch.count) as progress:
+            while pending:
+                tape, numbers = pending.pop()
+                failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
+                progress = None  # the points that take other paths have been counted
+                for group, guard, outcome in _groups(failures):
+                    for place, number in enumerate(group.tolist()):
+                        single = None
+                        if paths.following(tape, guard, outcome) is None:
+                            single = paths.tape_at(self._call_at(batch, number))
+                        other = paths.following(tape, guard, outcome)
+                        if other is not None:
+                            pending.append((other, group[place:]))
+                            break
+                        # A guarded value came out otherwise than in a run of this one point,
+                        # which decides.
+                        assert single is not None
+                        where = np.array([number])
+                        evaluate_many(single.runner, points, outputs, options, None, where, False)
+
+    def _inside(
+        self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool
+    ) -> Any:
+        """As part of a function that is being recorded: once for each point."""
+        batch = _Batch(leaves, structure, axes, named)
+        results = []
+        for number in range(batch.count):
+            arguments, by_name = batch.arguments_at(number)
+            results.append(flatten(self.__wrapped__(*arguments, **by_name)))
+        if not results:
+            raise InputError(
+                "vmap was given no points inside a function that is being recorded: what it would "
+                "return is not known. Give it at least one"
+            )
+        columns = zip(*(found for found, _ in results), strict=True)
+        return results[0][1].build([np.stack(list(c), axis=self._out_axes) for c in columns])
+
+    def _streamed(
+        self,
+        leaves: Sequence[Any],
+        structure: Structure,
+        axes: Sequence[int | None],
+        named: bool,
+        out: Any,
+    ) -> Any:
+        """In blocks. Those of Dask arrays are counted along their first axes."""
+        is_array = [isinstance(getattr(leaf, "shape", None), tuple) for leaf in leaves]
+        is_lazy = [hasattr(leaf, "__dask_graph__") for leaf in leaves]
+        pairs = list(zip(is_lazy, is_array, strict=True))
+        by_arrays = any(is_lazy) and all(array for lazy, array in pairs if lazy)
+        shapes: list[tuple[int, ...] | None] = [None] * len(leaves)
+        leaves, axes = list(leaves), list(axes)
+        for k, (lazy, array) in enumerate(pairs):
+            axis = axes[k]
+            if by_arrays and array and axis is not None:
+                leaves[k], axes[k] = _moved(leaves[k], axis), 0
+                shapes[k] = leaves[k].shape[1:]
+            elif by_arrays and lazy:
+                shapes[k] = leaves[k].shape
+        in_axes, every = structure.build(axes), structure.build(leaves)
+        if named:
+            in_axes.pop()
+        place = 0 if by_arrays else self._out_axes
+        call = Vectorized(self.__wrapped__, in_axes, place, self._num_threads, self._progress)
+        example = Vectorized(self.__wrapped__, in_axes, 0, 1, False)
+        results = in_blocks(
+            partial(_call, call, named), partial(_call, example, named), every, shapes, out
+        )
+        if not by_arrays or not self._out_axes:
+            return results
+        return map_leaves(lambda leaf: _placed(leaf, self._out_axes), results)
+
+
+def _placed(leaf: Any, place: int) -> Any:
+    """An array with its first axis, which counts points, where out_axes wants it."""
+    _check_out_axis(place, leaf.ndim - 1)
+    return np.moveaxis(leaf, 0, place)
+
+
+def _call(function: Vectorized, named: bool, *arguments: Any) -> Any:
+    """A call whose last argument may be the named ones; what is sent to where blocks are run."""
+    if named:
+        *positional, by_name = arguments
+        return function(*positional, **by_name)
+    return function(*arguments)
+
+
+class _Batch:
+    """The arguments of a call, and how to take points out of them.
+
+    Parameters
+    ----------
+    leaves, structure
+        Of the list of arguments.
+    axes : sequence
+        For each leaf the axis that counts points, or None.
+    named : bool
+        Whether the last argument is the dict of named ones.
+    """
+
+    def __init__(
+        self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool
+    ) -> None:
+        self._structure = structure
+        self._named = named
+        self._varies = [axis is not None for axis in axes]
+        self._leaves = [
+            leaf if axis is None else _moved(leaf, axis)
+            for leaf, axis in zip(leaves, axes, strict=True)
+        ]
+        counts = [
+            leaf.shape[0] for leaf, varies in zip(self._leaves, self._varies, strict=True) if varies
+        ]
+        if len(set(counts)) != 1:
+            given = f"{counts} points" if counts else "no array of points"
+            raise InputError(
+                f"vmap was given {given} in its arguments: each array that in_axes counts along "
+                "must have as many points as the others. Say None in in_axes for what all share"
+            )
+        self.count = counts[0]
+
+    def arguments_at(self, number: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and the named arguments of one point."""
+        pairs = zip(self._leaves, self._varies, strict=True)
+        point = self._structure.build(
+            [_element(leaf, number) if varies else leaf for leaf, varies in pairs]
+        )
+        return (tuple(point[:-1]), point[-1]) if self._named else (tuple(point), {})
+
+    def points(self, call: Call) -> Points:
+        """The traced leaves of all points; `call` is that of one of them."""
+        values = iter(call.inputs)
+        leaves, kept = [], []
+        for leaf, varies, shape in zip(
+            self._leaves, self._varies, call.signature.shapes, strict=True
+        ):
+            if shape is not None:
+                value = next(values)
+                leaves.append(leaf if varies else value)
+                kept.append(varies)
+        return Points((self.count,), tuple(leaves), tuple(kept))
+
+
+def _moved(leaf: Any, axis: int) -> Any:
+    """An array with the axis that counts points moved to the front."""
+    rank = getattr(leaf, "ndim", 0)
+    if not -rank <= axis < rank:
+        raise InputError(
+            f"arguments hold {leaf!r}, which has no axis {axis} to count points along: in_axes "
+            "says which axis that is. Say None there for what all points share"
+        )
+    is_odd = isinstance(leaf, np.matrix | np.ma.MaskedArray)
+    if is_odd or (not is_traced(leaf) and leaf.dtype.kind not in "fiub"):
+        raise InputError(
+            f"arguments hold a {type(leaf).__name__} of {leaf.dtype} to count points along: points "
+            "are taken from plain arrays of real numbers. Pass such an array, or call the function "
+            "in a loop"
+        )
+    return np.moveaxis(leaf, axis, 0) if axis else leaf
+
+
+def _counted_first(leaf: Any, place: int) -> Any:
+    """A leaf of `out` with the axis that counts points first; one that has none as it is."""
+    fits = isinstance(leaf, np.ndarray) and -leaf.ndim <= place < leaf.ndim
+    return np.moveaxis(leaf, place, 0) if fits else leaf
+
+
+def _check_out_axis(place: int, rank: int) -> None:
+    if not -rank - 1 <= place <= rank:
+        raise InputError(
+            f"out_axes={place} was given, and a result has {rank} axes at one point: the axis that "
+            f"counts points can be from {-rank - 1} to {rank}"
+        )
+
+
+def _element(leaf: Any, number: int) -> Any:
+    """One point's leaf. Of no points the first is all ones: only its shape counts."""
+    if is_traced(leaf):
+        return leaf[number]
+    element = leaf[number] if len(leaf) else np.ones(leaf.shape[1:], leaf.dtype)
+    return element.astype(np.float64) if leaf.dtype.kind in "iub" else element
+
+
+def _axes(in_axes: Any, structure: Structure, named: bool) -> list[int | None]:
+    """For each leaf of the arguments the axis that counts points, or None."""
+    children = structure.children
+    positional = children[:-1] if named else children
+    if isinstance(in_axes, list | tuple):
+        if len(in_axes) != len(positional):
+            raise InputError(
+                f"in_axes={in_axes!r} has {len(in_axes)} entries, and {len(positional)} positional "
+                "arguments were given: it must have one for each"
+            )
+        given = list(in_axes)
+    else:
+        given = [in_axes] * len(positional)
+    every = [*given, 0] if named else given
+    axes: list[int | None] = []
+    for entry, child in zip(every, children, strict=True):
+        axes += _spread(entry, child)
+    return axes
+
+
+def _spread(entry: Any, structure: Structure) -> list[int | None]:
+    """An entry of in_axes for each leaf of a tree: one number for all, or a tree of them."""
+    leaves = structure.build(itertools.repeat(0))
+    count = len(flatten(leaves)[0])
+    if entry is None or (isinstance(entry, int) and not isinstance(entry, bool)):
+        return [entry] * count
+    axes: list[int | None] = []
+    parts, names = _children(entry)
+    if structure.kind is None or len(parts) != len(structure.children) or names != structure.names:
+        raise InputError(
+            f"in_axes holds {entry!r} for an argument of structure {structure}: it must be a "
+            "number, None, or a tree of them like the argument. Correct it"
+        )
+    for part, child in zip(parts, structure.children, strict=True):
+        axes += _spread(part, child)
+    return axes
+
+
+def _children(entry: Any) -> tuple[list[Any], tuple[Any, ...]]:
+    """The parts of a tree of axes, where None is a leaf, and their names."""
+    if isinstance(entry, dict):
+        return list(entry.values()), tuple(entry)
+    if isinstance(entry, list | tuple):
+        return list(entry), ()
+    if dataclasses.is_dataclass(entry):
+        names = tuple(field.name for field in dataclasses.fields(entry))
+        return [getattr(entry, name) for name in names], names
+    return [], ()
+
+
+def _groups(failures: Failures) -> list[tuple[Ints, int, float]]:
+    """The points that failed, by the guard and by what it came to."""
+    groups = []
+    for guard in np.unique(failures.guards).tolist():
+        here = failures.guards == guard
+        bits = failures.outcomes[here].view(np.int64)
+        for outcome in np.unique(bits):
+            numbers = failures.points[here][bits == outcome]
+            groups.append((numbers, guard, float(outcome.view(np.float64))))
+    return groups

@@ -1,0 +1,280 @@
+"""A batch of points: cut into chunks, chunks spread over threads.
+
+Kernels run without the interpreter's lock, so plain threads are enough. Each takes
+a workspace from those the tape keeps, then one chunk after the other. Memory is that
+of inputs, outputs and a workspace a thread, whatever the number of points.
+"""
+
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.run.lanes import LanePlan, LaneWorkspace
+from numtape.tape.flat import FlatTape
+
+__all__ = ["Batch", "Failures", "Progress", "thread_count"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Progress = Callable[[int], None]
+
+# Instructions times points: a chunk takes about a millisecond, and less than a
+# fifth of that is not worth a thread more.
+_CHUNK = 1 << 22
+_WORTH_A_THREAD = 1 << 20
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The points at which a guard did not hold.
+
+    Attributes
+    ----------
+    points : int64 array
+        Their numbers.
+    guards : int32 array
+        The first guard that did not hold.
+    outcomes : float64 array
+        What it came to.
+    """
+
+    points: Ints
+    guards: npt.NDArray[np.int32]
+    outcomes: Floats
+
+
+def thread_count(wanted: int | None) -> int:
+    """How many threads to use: what is wanted, else NUMTAPE_NUM_THREADS, else the cores we have."""
+    source: str = "num_threads"
+    given: int | str | None = wanted
+    if wanted is None:
+        source, given = "NUMTAPE_NUM_THREADS", os.environ.get("NUMTAPE_NUM_THREADS")
+        if not given:
+            if hasattr(os, "sched_getaffinity"):
+                return len(os.sched_getaffinity(0))
+            return os.cpu_count() or 1
+    try:
+        count = int(str(given))
+    except ValueError:
+        count = 0
+    if count < 1 or isinstance(wanted, bool):
+        raise InputError(
+            f"{source}={given!r} was given: it must be a number of threads, 1 or more, or be left "
+            "out for as many as there are cores"
+        )
+    return count
+
+
+class Batch:
+    """A tape ready to be run at many points.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    shared : bool array
+        For each input, whether it has one value for all points.
+    """
+
+    def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_]) -> None:
+        self.plan = LanePlan(tape, shared)
+        self._idle: deque[LaneWorkspace] = deque()
+        # For each point: scalar instructions, and the elements that vector ones walk.
+        arrays = sum(math.prod(vector.shape) for vector in tape.vectors)
+        self._work = 8 + tape.instructions + arrays
+
+    def run(
+        self,
+        shared: Floats,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[Floats],
+        count: int,
+        points: Ints | None = None,
+        guarded: bool = True,
+        num_threads: int = 1,
+        progress: Progress | None = None,
+    ) -> Failures:
+        """Evaluate the tape at `count` points.
+
+        Parameters
+        ----------
+        shared : float64 array
+            The values of the shared inputs.
+        inputs, outputs : sequence of arrays
+            Of the inputs that vary, in order, and of the outputs: arrays whose first
+            axis counts the points. Outputs are written in place.
+        count : int
+            How many points, or how many of `points`.
+        points : int64 array, optional
+            The numbers of the points to run; all by default.
+        guarded : bool
+            Whether to look at the guards.
+        num_threads : int
+        progress : callable, optional
+            Told, from time to time, how many more points are done.
+        """
+        work = self._work
+        threads = max(1, min(num_threads, count * work // _WORTH_A_THREAD))
+        chunk = min(_CHUNK // work, math.ceil(count / threads))
+        chunk = math.ceil(max(chunk, 1) / self.plan.lanes) * self.plan.lanes
+        job = _Job(self.plan, inputs, outputs, points, guarded)
+
+        def take() -> LaneWorkspace:
+            try:
+                workspace = self._idle.pop()
+            except IndexError:
+                workspace = LaneWorkspace(self.plan)
+            workspace.share(shared)
+            return workspace
+
+        starts = iter(range(0, count, chunk))
+        _in_threads(
+            threads,
+            starts,
+            take,
+            lambda workspace, start: job.run(workspace, start, min(start + chunk, count)),
+            self._idle.append,
+            None if progress is None else lambda start: progress(min(chunk, count - start)),
+        )
+        return job.failures()
+
+
+class _Job:
+    """One run of a batch: the tables of addresses that kernels are given."""
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[Floats],
+        points: Ints | None,
+        guarded: bool,
+    ) -> None:
+        self.plan = plan
+        self.inputs, self.points = inputs, points
+        self.outputs = _table(plan.outputs, outputs)
+        self.guarded = guarded and len(plan.tape.guards) > 0
+        self.is_direct = all(_is_direct(array) for array in inputs)
+        self.table = _table(plan.varying_places, inputs if self.is_direct else ())
+        self.failed: deque[tuple[Ints, npt.NDArray[np.int32], Floats]] = deque()
+
+    def run(self, workspace: LaneWorkspace, start: int, stop: int) -> None:
+        size = stop - start if self.guarded else 0
+        failed, outcomes = np.empty(size, np.int32), np.empty(size)
+        every: Ints = np.zeros(0, np.int64) if self.points is None else self.points
+        table, sources, targets, first = self.table, every, every, start
+        if not self.is_direct:  # float32, swapped bytes and the like: made float64 by chunks
+            here: Any = slice(start, stop) if self.points is None else self.points[start:stop]
+            copies = [np.ascontiguousarray(array[here], np.float64) for array in self.inputs]
+            table = _table(self.plan.varying_places, copies)
+            sources = np.zeros(0, np.int64)
+            targets = np.arange(start, stop) if self.points is None else self.points[start:stop]
+            first = 0
+        failures = self.plan.run(
+            workspace.handle,
+            table,
+            self.outputs,
+            sources,
+            targets,
+            first,
+            first + stop - start,
+            failed,
+            outcomes,
+        )
+        if failures > 0:
+            where = np.flatnonzero(failed >= 0)
+            numbers = start + where if self.points is None else self.points[start + where]
+            self.failed.append((numbers, failed[where], outcomes[where]))
+
+    def failures(self) -> Failures:
+        parts = sorted(self.failed, key=lambda part: int(part[0][0]))
+        if not parts:
+            return Failures(np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0))
+        numbers, guards, outcomes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Failures(numbers, guards, outcomes)
+
+
+def _is_direct(array: npt.NDArray[Any]) -> bool:
+    """Whether a kernel can read the array where it is."""
+    return array.dtype == np.float64 and array.dtype.isnative and array.flags.aligned
+
+
+def _table(places: Ints, arrays: Sequence[npt.NDArray[Any]]) -> Ints:
+    """For each element of a point its place, the address at point 0, the bytes to the next."""
+    table = np.zeros((len(places) if arrays else 0, 3), np.int64)
+    table[:, 0] = places[: len(table)]
+    at = 0
+    for array in arrays:
+        offsets = np.zeros(array.shape[1:], np.int64)
+        for axis, (extent, stride) in enumerate(
+            zip(array.shape[1:], array.strides[1:], strict=True)
+        ):
+            steps = np.arange(extent) * stride
+            offsets += steps.reshape((-1,) + (1,) * (offsets.ndim - axis - 1))
+        table[at : at + offsets.size, 1] = array.__array_interface__["data"][0] + offsets.ravel()
+        table[at : at + offsets.size, 2] = array.strides[0]
+        at += offsets.size
+    return table
+
+
+def _in_threads(
+    count: int,
+    tasks: Any,
+    take: Callable[[], Any],
+    work: Callable[[Any, Any], None],
+    give: Callable[[Any], None],
+    progress: Callable[[Any], None] | None,
+) -> None:
+    """Do all tasks in `count` threads, this one among them; the first error ends them all.
+
+    The threads are new ones: nothing is left over that a fork could break. An
+    interruption from the keyboard reaches this thread, and the others stop after
+    the chunk that they are at.
+    """
+    errors: list[BaseException] = []
+    lock = threading.Lock()
+
+    def serve() -> None:
+        tool = None
+        try:
+            tool = take()
+            while not errors:
+                with lock:
+                    task = next(tasks, None)
+                if task is None:
+                    break
+                work(tool, task)
+                if progress is not None:
+                    with lock:
+                        progress(task)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            if tool is not None:
+                give(tool)
+
+    others = [threading.Thread(target=serve, daemon=True) for _ in range(count - 1)]
+    try:
+        for thread in others:
+            thread.start()
+        serve()
+    except BaseException as error:
+        errors.append(error)
+    ended = False
+    while not ended:
+        try:
+            for thread in others:
+                if thread.ident is not None:  # it was started
+                    thread.join()
+            ended = True
+        except BaseException as error:  # an interruption: they stop soon
+            errors.append(error)
+    if errors:
+        raise errors[0]

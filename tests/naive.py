@@ -12,7 +12,7 @@ from types import CodeType
 
 import numpy as np
 
-from numtape.ops.structured import INITIAL, function_of
+from numtape.ops.structured import INITIAL, ORDER_OPCODES, function_of
 from numtape.ops.table import ROWS, Row, load_ufunc
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -136,7 +136,24 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
         return np.matmul(*operands).ravel()
     if instruction.kind == "function":
         return _function_value(instruction, operands)
+    if instruction.kind in ("take", "spread"):
+        elements, places = operands
+        result = np.zeros(instruction.result)
+        for row in range(len(elements)):
+            for i, place in enumerate(places[row].tolist()):
+                if instruction.kind == "take":
+                    result[row, i] = elements[row, _place(place, elements.shape[1])]
+                else:
+                    result[row, _place(place, instruction.result[1])] += elements[row, i]
+        return result.ravel()
+    if instruction.kind == "search":
+        side = "right" if instruction.opcode else "left"
+        return np.searchsorted(*operands, side=side).astype(float)
     (operand,) = operands
+    if instruction.kind == "order":
+        kinds = {opcode: kind for kind, opcode in ORDER_OPCODES.items()}
+        operand = np.ascontiguousarray(operand)
+        return np.argsort(operand, kind=kinds[instruction.opcode]).astype(float).ravel()
     if instruction.kind == "scatter":
         result = np.zeros(instruction.size)
         for target, value in zip(instruction.targets.tolist(), operand.tolist()):
@@ -188,6 +205,11 @@ def _transform(ufunc, given, types: str, instruction: VectorInstruction) -> np.n
         numbers = np.ascontiguousarray(numbers).view(complex)[..., 0]
     out = np.empty(shape) if types[-1] == "d" else np.empty(shape[:-1], complex)
     return ufunc(numbers, factor, signature=types, out=out)
+
+
+def _place(x: float, n: int) -> int:
+    """The place among n that x names; the first where it names none."""
+    return int(x) % n if -n <= x < n else 0
 
 
 def _places(instruction: VectorInstruction) -> np.ndarray:
@@ -332,6 +354,19 @@ def _structured_jacobian(instruction: VectorInstruction, operands, k: int) -> np
                     ends.append(_function_value(instruction, moved))
                 rises.append(ends[0] - ends[1])
             matrix[:, column] = (8 * rises[0] - rises[1]) / 12e-4
+        return matrix
+    if instruction.kind in ("order", "search") or (instruction.kind in ("take", "spread") and k):
+        return matrix
+    if instruction.kind in ("take", "spread"):
+        places = operands[1]
+        n = instruction.shape[1] if instruction.kind == "take" else instruction.shape[2]
+        m = places.shape[1]
+        for row, i in np.ndindex(places.shape):
+            place = _place(places[row, i], n)
+            if instruction.kind == "take":
+                matrix[row * m + i, row * n + place] = 1.0
+            else:
+                matrix[row * n + place, row * m + i] = 1.0
         return matrix
     if instruction.kind == "scatter":
         for element, target in enumerate(instruction.targets.tolist()):

@@ -42,6 +42,7 @@ PLAIN = [
 ]
 
 _KINDS = ["scalar"] * 6 + ["map"] * 4 + ["view"] * 2 + ["reduce", "accumulate", "scatter"]
+_KINDS += ["order", "search", "take", "spread"]
 _NUMBER = st.integers(0, 2**16)
 
 STEPS = st.lists(
@@ -119,6 +120,17 @@ def _array_step(recorder, kind, operation, a, b, opcodes):
         return np.atleast_1d(recorder.reduce(name, a, axes))
     if kind == "accumulate":
         return recorder.accumulate("add", a, operation % a.ndim)
+    rows = a.reshape(-1, a.shape[-1])
+    if kind == "order":
+        return recorder.order(rows, ["quicksort", "stable"][operation % 2])
+    if kind == "search":
+        numbers = recorder.constant_array(np.sort(CONSTANTS))
+        return recorder.search(numbers, a.ravel(), right=bool(operation % 2))
+    if kind in ("take", "spread"):
+        places = np.resize(b, (len(rows), rows.shape[1] if kind == "spread" else 1 + operation % 9))
+        if kind == "take":
+            return recorder.take(rows, places)
+        return recorder.spread(rows, places, 1 + operation % 7)
     flat = a.ravel()
     targets = np.arange(flat.size) * (1 + operation % 3) % (1 + flat.size // 2)
     return recorder.scatter(flat, targets, 1 + flat.size // 2)

@@ -1,11 +1,15 @@
 """Operations with shapes: what a vector instruction may be besides elementwise.
 
-A vector instruction is one of six kinds. *map* applies a row of the table to
-whole arrays. The others, named here, combine elements: *reduce* and *accumulate*
-use a row's ufunc along axes, *product* is a (batched) matrix product by BLAS,
-*scatter* adds elements into places given by a table, and *function* applies one of
-`FUNCTIONS` to the last axes, by LAPACK in most cases. What each does to derivatives
-is in `numtape.transform.structured` and `numtape.transform.linear_algebra`.
+A vector instruction is one of ten kinds. *map* applies a row of the table to
+whole arrays. Four combine elements: *reduce* and *accumulate* use a row's ufunc
+along axes, *product* is a (batched) matrix product by BLAS, *scatter* adds
+elements into places given by a table. Four find places during the run:
+*order* is where the elements of a row would be if sorted and *search* where
+points belong among sorted numbers, both as floats without derivatives; *take*
+reads elements at such places, and *spread* adds elements into them. *function*
+applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases. What each
+does to derivatives is in `numtape.transform.structured` and
+`numtape.transform.linear_algebra`.
 """
 
 import re
@@ -18,26 +22,40 @@ from numtape.ops.table import ROWS
 __all__ = [
     "ACCUMULATE",
     "FIRST_FUNCTION",
+    "FLAT_KINDS",
     "FUNCTION",
     "FUNCTIONS",
     "FUNCTION_OPCODE",
     "INITIAL",
     "MAP",
+    "ORDER",
+    "ORDER_OPCODES",
     "PRODUCT",
     "PRODUCT_OPCODE",
     "REDUCE",
     "SCATTER",
+    "SEARCH",
+    "SPREAD",
+    "TAKE",
     "Function",
     "function_of",
 ]
 
 MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER = "map", "reduce", "accumulate", "product", "scatter"
+ORDER, SEARCH, TAKE, SPREAD = "order", "search", "take", "spread"
 FUNCTION = "function"
 
-# A matrix product has no row; its place in the table of loops is after the rows, and
-# those of the functions are after it.
+# What has no derivative: places are whole numbers.
+FLAT_KINDS = (ORDER, SEARCH)
+
+# A matrix product has no row; its place in the table of loops is after the rows.
 PRODUCT_OPCODE = len(ROWS)
-FIRST_FUNCTION = PRODUCT_OPCODE + 1
+
+# So have NumPy's ways to sort: the quick one, and the one that keeps ties in order.
+ORDER_OPCODES = {"quicksort": PRODUCT_OPCODE + 1, "stable": PRODUCT_OPCODE + 2}
+
+# And the functions, whose places are after those.
+FIRST_FUNCTION = PRODUCT_OPCODE + 3
 
 # What a reduction starts from, for each row that may reduce.
 INITIAL = {

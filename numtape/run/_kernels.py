@@ -77,8 +77,12 @@ REDUCE = 1
 ACCUMULATE = 2
 PRODUCT = 3
 SCATTER = 4
-FUNCTION = 5
-MAP_ROWS = 6
+ORDER = 5
+SEARCH = 6
+TAKE = 7
+SPREAD = 8
+MAP_ROWS = 9
+FUNCTION = 10
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 35
@@ -1198,6 +1202,99 @@ def run_function(h, words, at, r):
 
 
 @kernel
+def run_order(h, words, at, r):
+    """The places of each row's elements in ascending order, by NumPy's own sorting.
+
+    Words: rows, elements in a row, base, step from row to row; elements follow
+    one another. Places are sorted as integers where the result will be.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    opcode = words[at + 1]
+    n = words[at + 3]
+    for row in range(words[at + 2]):
+        source = h[VALUES] + 8 * (words[at + 4] + row * words[at + 5])
+        target = h[VALUES] + 8 * (r + row * n)
+        places = int64_array(target, (n,))
+        for i in range(n):
+            places[i] = i
+        run_loop(loops[opcode, 0], h[ZERO], source, target, n)
+        result = float64_array(target, (n,))
+        for i in range(n):
+            result[i] = places[i]
+
+
+@kernel
+def run_search(h, words, at, r):
+    """How many of ascending numbers are before each point; nan is after all numbers.
+
+    Words: whether equal numbers are before, how many numbers, how many points,
+    then for both: base, step.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    right = words[at + 1] != 0
+    for i in range(words[at + 3]):
+        x = v[words[at + 6] + i * words[at + 7]]
+        low = words[at + 2] - words[at + 2]
+        high = words[at + 2]
+        while low < high:
+            middle = (low + high) // 2
+            y = v[words[at + 4] + middle * words[at + 5]]
+            if y < x or (x != x and y == y) or (right and (y == x or x != x)):
+                low = middle + 1
+            else:
+                high = middle
+        v[r + i] = low
+
+
+@kernel
+def place_of(x, n):
+    """The place that a float names among n; 0 where it names none."""
+    if not (x >= -n and x < n):
+        return n - n
+    place = np.int64(x)
+    if place < 0:
+        place += n
+    return place
+
+
+@kernel
+def run_take(h, words, at, r):
+    """Elements of each row at places found during the run.
+
+    Words: rows, elements in a row, how many to take, then for elements and
+    places: base, two strides.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    n = words[at + 3]
+    m = words[at + 4]
+    for row in range(words[at + 2]):
+        source = words[at + 5] + row * words[at + 6]
+        places = words[at + 8] + row * words[at + 9]
+        for i in range(m):
+            place = place_of(v[places + i * words[at + 10]], n)
+            v[r + row * m + i] = v[source + place * words[at + 7]]
+
+
+@kernel
+def run_spread(h, words, at, r):
+    """Sums of each row's elements at places found during the run.
+
+    Words: rows, elements in a row, how many sums, then for elements and
+    places: base, two strides.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    m = words[at + 3]
+    n = words[at + 4]
+    v[r : r + words[at + 2] * n] = 0.0
+    for row in range(words[at + 2]):
+        source = words[at + 5] + row * words[at + 6]
+        places = words[at + 8] + row * words[at + 9]
+        for i in range(m):
+            place = place_of(v[places + i * words[at + 10]], n)
+            v[r + row * n + place] += v[source + i * words[at + 7]]
+
+
+@kernel
 def run_vector(h, at, r):
     """Run the vector instruction whose words start at `at`."""
     words = int64_array(h[WORD_TABLE], (h[WORDS],))
@@ -1214,8 +1311,16 @@ def run_vector(h, at, r):
         run_product(h, words, at, r)
     elif kind == FUNCTION:
         run_function(h, words, at, r)
-    else:
+    elif kind == SCATTER:
         run_scatter(h, words, at, r)
+    elif kind == ORDER:
+        run_order(h, words, at, r)
+    elif kind == SEARCH:
+        run_search(h, words, at, r)
+    elif kind == TAKE:
+        run_take(h, words, at, r)
+    else:
+        run_spread(h, words, at, r)
 
 
 # Lanes: many points at once. The memory is laid out place by place, the lanes of a

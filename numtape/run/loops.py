@@ -3,17 +3,20 @@
 A ufunc is a table of compiled loops, one for each combination of types, laid
 out in a struct that NumPy's C header ``ufuncobject.h`` publishes. Calling the
 float64 loop directly gives exactly NumPy's result at NumPy's speed, without
-NumPy's dispatch. This module reads that struct, and knows nothing else.
+NumPy's dispatch. Sorting is found likewise, in the table of functions that NumPy
+keeps for a dtype (``ndarraytypes.h``). This module reads those structs, and knows
+nothing else.
 """
 
 import ctypes
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import FIRST_FUNCTION, FUNCTIONS, PRODUCT_OPCODE
+from numtape.ops.structured import FIRST_FUNCTION, FUNCTIONS, ORDER_OPCODES, PRODUCT_OPCODE
 from numtape.ops.table import ROWS, load_ufunc
 
 __all__ = ["CALLS", "double_loop", "has_double_loop", "loop_of_types", "loop_table"]
@@ -90,4 +93,38 @@ def _numpy_loops() -> npt.NDArray[np.int64]:
         if row.ufunc is not None and row.ufunc.startswith("numpy."):
             table[opcode, :2] = double_loop(load_ufunc(row.ufunc))
     table[PRODUCT_OPCODE, :2] = double_loop(np.matmul)
+    for opcode, address in zip(ORDER_OPCODES.values(), _argsorts(), strict=True):
+        table[opcode, 0] = address
     return table
+
+
+# Where the C interface keeps the function that finds a dtype's table of functions
+# (`PyDataType_GetArrFuncs` in ``__multiarray_api.h``), and where in that table the
+# functions are that sort places: after 21 casts, 12 others and 3 that sort numbers.
+_GET_FUNCTIONS = 365
+_FIRST_ARGSORT = 36
+
+
+@cache
+def _argsorts() -> tuple[int, int]:
+    """The addresses of NumPy's quick and stable argsort of float64.
+
+    They take the address of the numbers, that of the places, how many there are,
+    and an array that numbers do not need.
+    """
+    of_capsule = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )
+    table = of_capsule(import_module("numpy._core._multiarray_umath")._ARRAY_API, None)
+    pointers = ctypes.POINTER(ctypes.c_void_p)
+    get = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object)(
+        ctypes.cast(table, pointers)[_GET_FUNCTIONS] or 0
+    )
+    functions = ctypes.cast(get(np.dtype(np.float64)), pointers)
+    quick, _, stable = (functions[_FIRST_ARGSORT + k] or 0 for k in range(3))
+    if not quick or not stable:
+        raise RuntimeError(
+            f"numtape cannot find how NumPy {np.__version__} sorts: it keeps these functions in a "
+            "way this numtape does not know; install a numtape that supports it"
+        )
+    return quick, stable

@@ -21,8 +21,12 @@ from numtape.ops.structured import (
     FUNCTION,
     INITIAL,
     MAP,
+    ORDER,
     PRODUCT,
     REDUCE,
+    SCATTER,
+    SEARCH,
+    TAKE,
     function_of,
 )
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
@@ -237,6 +241,17 @@ class _Encoder:
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == PRODUCT:
             self._product(instruction)
+        elif kind == ORDER:
+            (view,) = instruction.operands
+            self.words += (_kernels.ORDER, opcode, *shape, self._base(view), view.strides[0])
+        elif kind == SEARCH:
+            self.words += (_kernels.SEARCH, opcode, *shape)
+            for view in instruction.operands:
+                self.words += (self._base(view), *view.strides)
+        elif kind != SCATTER:
+            self.words += (_kernels.TAKE if kind == TAKE else _kernels.SPREAD, opcode, *shape)
+            for view in instruction.operands:
+                self.words += (self._base(view), *view.strides)
         else:
             (view,) = instruction.operands
             assert instruction.targets is not None

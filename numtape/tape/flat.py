@@ -87,17 +87,23 @@ class VectorInstruction:
     Attributes
     ----------
     kind : str
-        One of the six kinds of `numtape.ops.structured`.
+        One of the ten kinds of `numtape.ops.structured`.
     opcode : int
-        The row it applies, `PRODUCT_OPCODE`, or that of a function.
+        The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or of
+        `FUNCTION_OPCODE`; for a search 0 to be left of equal numbers, 1 to be right of them.
     shape : tuple of int
         What it iterates over: for a map the shape of the result, for a
         reduction or accumulation the axes in walking order, for a product
-        ``(*batch, m, n, p)``, for a scatter the number of elements, for a function
-        ``(*batch, *extents)``; its results lie one after the other.
+        ``(*batch, m, n, p)``, for a scatter the number of elements, for an order
+        ``(rows, n)``, for a search of m points among n numbers ``(n, m)``, for
+        a take of m out of n elements in each row ``(rows, n, m)``, for a spread
+        of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``;
+        its results lie one after the other.
     operands : tuple of View
         One view an operand, all over `shape`; those of a product over
-        ``(*batch, m, n)`` and ``(*batch, n, p)``.
+        ``(*batch, m, n)`` and ``(*batch, n, p)``, and of the last four kinds
+        over what `operand_shapes` says. Of a take and a spread the second has
+        the places.
     result : tuple of int
         The result's own shape.
     result_strides : tuple of int
@@ -132,6 +138,15 @@ class VectorInstruction:
         if self.kind == "product":
             *batch, m, n, p = self.shape
             return ((*batch, m, n), (*batch, n, p))
+        if self.kind == "search":
+            n, m = self.shape
+            return ((n,), (m,))
+        if self.kind == "take":
+            rows, n, m = self.shape
+            return ((rows, n), (rows, m))
+        if self.kind == "spread":
+            rows, m, n = self.shape
+            return ((rows, m), (rows, m))
         if self.kind == "function":
             return function_of(self.opcode).shapes(self.shape)[0]
         return (self.shape,) * len(self.operands)

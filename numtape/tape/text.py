@@ -13,6 +13,13 @@ from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
 __all__ = ["explain_guard", "program", "summary"]
 
+_PLACES = {
+    "scatter": "scatter",
+    "order": "argsort",
+    "search": "searchsorted",
+    "take": "take",
+    "spread": "spread",
+}
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
 
 
@@ -145,8 +152,8 @@ def _operation(instruction: VectorInstruction) -> str:
         return "matmul"
     if instruction.kind == "function":
         return function_of(instruction.opcode).name
-    if instruction.kind == "scatter":
-        return "scatter"
+    if instruction.kind in _PLACES:
+        return _PLACES[instruction.kind]
     name = ROWS[instruction.opcode].name
     if instruction.kind == "reduce":
         return _REDUCTIONS[name]

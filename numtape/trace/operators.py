@@ -13,7 +13,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, TracedArray, TracedScalar
+from numtape.trace.traced import Traced, TracedArray, TracedInteger, TracedScalar
 
 __all__: list[str] = []
 
@@ -98,6 +98,18 @@ def _scalar_invert(self: TracedScalar) -> Any:
         f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
         "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition"
     )
+
+
+def _integer_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A binary operator of traced integers and its reflection: by the ufunc, which keeps them."""
+
+    def forward(self: TracedInteger, other: Any) -> Any:
+        return _other_operand(ufunc, self, other)
+
+    def reflected(self: TracedInteger, other: Any) -> Any:
+        return _other_operand(ufunc, other, self)
+
+    return forward, reflected
 
 
 def _is_bool_scalar(operand: Any) -> bool:
@@ -191,11 +203,15 @@ def _install() -> None:
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
         _set(TracedArray, f"i{name}", in_place)
+        forward, reflected = _integer_binary(np.float_power if name == "pow" else ufunc)
+        _set(TracedInteger, name, forward)
+        _set(TracedInteger, f"r{name}", reflected)
     _set(TracedScalar, "pow", _scalar_power)
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
         _set(TracedArray, name, _array_binary(ufunc)[0])
+        _set(TracedInteger, name, _integer_binary(ufunc)[0])
     for name, ufunc in _ONLY_BY_UFUNC:
         forward, reflected, _ = _array_binary(ufunc)
         for kind in (TracedScalar, TracedArray):

@@ -17,6 +17,7 @@ further inputs, after its own.
 import re
 import struct
 import sys
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -32,10 +33,15 @@ from numtape.ops.structured import (
     FUNCTION_OPCODE,
     INITIAL,
     MAP,
+    ORDER,
+    ORDER_OPCODES,
     PRODUCT,
     PRODUCT_OPCODE,
     REDUCE,
     SCATTER,
+    SEARCH,
+    SPREAD,
+    TAKE,
     function_of,
 )
 from numtape.ops.table import OPCODE
@@ -89,6 +95,7 @@ class Recorder:
     """
 
     __slots__ = (
+        "_bounds",
         "_constant_count",
         "_constant_parts",
         "_constants",
@@ -124,6 +131,7 @@ class Recorder:
         self.lines: list[Location] = []
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
+        self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below
         self._constant_parts: list[npt.NDArray[np.float64]] = []
         self._constant_count = 0
 
@@ -324,6 +332,64 @@ class Recorder:
             VectorInstruction(SCATTER, 0, flat.shape, (view,), (size,), (), targets.ravel())
         )
 
+    # places found during the run
+
+    def order(self, operand: Slots, kind: str = "quicksort") -> Slots:
+        """Record, for each row of a matrix, the places of its elements in ascending order."""
+        view = self._affine_view(operand)
+        if operand.shape[-1] > 1 and view.strides[-1] != 1:
+            view = view_of(self.copy(operand))
+        opcode = ORDER_OPCODES[kind]
+        slots = self._vector(
+            VectorInstruction(ORDER, opcode, operand.shape, (view,), operand.shape)
+        )
+        self.note_bound(slots, operand.shape[-1])
+        return slots
+
+    def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
+        """Record how many of ascending numbers are below each point (or, to the right, equal)."""
+        views = (self._affine_view(numbers), self._affine_view(points))
+        slots = self._vector(
+            VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
+        )
+        self.note_bound(slots, numbers.size + 1)
+        return slots
+
+    def take(self, source: Slots, places: Slots) -> Slots:
+        """Record the elements of each row of a matrix at places given by slots.
+
+        Places count from the end where they are negative. A run does not check
+        them (what is outside reads the first element): record a guard for that.
+        """
+        shape = (*source.shape, places.shape[1])
+        views = (self._affine_view(source), self._affine_view(places))
+        return self._vector(VectorInstruction(TAKE, 0, shape, views, places.shape))
+
+    def spread(self, elements: Slots, places: Slots, size: int) -> Slots:
+        """Record, for each row, `size` sums: of the elements at equal places. See `take`."""
+        shape = (*elements.shape, size)
+        views = (self._affine_view(elements), self._affine_view(places))
+        result = (shape[0], size)
+        return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
+
+    def note_bound(self, slots: Slots, bound: int) -> None:
+        """Note that slots hold whole numbers from 0 to below `bound`."""
+        flat = slots.ravel()
+        if flat.size and _steps_by_one(flat):
+            insort(self._bounds, (flat.item(0), flat.item(-1), bound))
+        else:
+            for slot in flat.tolist():
+                insort(self._bounds, (slot, slot, bound))
+
+    def is_below(self, slots: Slots, bound: int) -> bool:
+        """Whether slots are known to hold whole numbers from 0 to below `bound`."""
+        if not slots.size:
+            return True
+        low, high = int(slots.min()), int(slots.max())
+        place = bisect_right(self._bounds, low, key=lambda noted: noted[0])
+        _, last, known = self._bounds[place - 1] if place else (0, -1, 0)
+        return high <= last and known <= bound
+
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size
         start = self.next_slot
@@ -444,6 +510,16 @@ def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> boo
     return name != "add" or (each < 8 and len(extents) <= 1)
 
 
+def _steps_by_one(slots: Slots) -> bool:
+    """Whether slots follow one another; looked at in pieces that stay in the cache."""
+    piece = 1 << 15
+    for start in range(0, slots.size, piece):
+        part = slots[start : start + piece + 1]
+        if not (part[1:] - part[:-1] == 1).all():
+            return False
+    return True
+
+
 def _region(slot: int) -> int:
     return sum(slot >= base for base in (CAPTURES, CONSTANTS, RESULTS))
 
@@ -462,10 +538,9 @@ def view_of(slots: Slots) -> View:
         slots.flags.c_contiguous
         and last - first == slots.size - 1
         and _region(first) == _region(last)
+        and _steps_by_one(slots.reshape(-1))
     ):
-        flat = slots.reshape(-1)
-        if (flat[1:] - flat[:-1] == 1).all():
-            return View(first, contiguous_strides(slots.shape))
+        return View(first, contiguous_strides(slots.shape))
     # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
     core = slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)]
     strides = []

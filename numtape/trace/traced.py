@@ -7,10 +7,11 @@ transposing, assigning) is done by NumPy on `slots` and `values` alike, and
 records nothing. Only arithmetic records.
 
 Here are the two classes and how operands of any type are lifted to slots. What
-NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions.py`.
+NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions`.
 """
 
 import linecache
+import numbers
 import operator
 import re
 from collections.abc import Callable, Iterator
@@ -27,18 +28,27 @@ __all__ = [
     "NUMPY_FUNCTIONS",
     "Traced",
     "TracedArray",
+    "TracedInteger",
     "TracedScalar",
     "as_floats",
+    "as_integers",
     "as_traced",
+    "assign_out",
+    "call_function",
+    "guarded",
+    "has_places",
+    "has_traced",
     "innermost",
     "is_traced",
     "lift",
+    "plain_key",
+    "scalar_of",
     "wrap",
 ]
 
 _Values = npt.NDArray[Any]
 
-# Filled by `functions.py`: what to do for each NumPy function given a traced value;
+# Filled by `functions`: what to do for each NumPy function given a traced value;
 # a ufunc's method is found under (ufunc, name of the method).
 NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
@@ -62,6 +72,11 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
         remedy = "write np.sin(x) for math.sin(x), and so on: NumPy's functions are recorded"
     elif "float(" in source:
         remedy = "drop the float(...); for a constant copy, write numtape.stop_gradient(x)"
+    elif "arange(" in source:
+        remedy = (
+            "write np.arange(int(n)) for a count, which is guarded; else start + step * "
+            "np.arange(n), or np.linspace(start, stop, n)"
+        )
     elif "array(" in source:
         remedy = "drop the conversion, or convert without dtype: np.array([x, y])"
     else:
@@ -88,6 +103,8 @@ class Traced:
 
     recorder: Recorder
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
+    _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
+    _set_at: Callable[..., Any]
 
     # NumPy's protocols
 
@@ -100,16 +117,7 @@ class Traced:
         like = LIKE_FUNCTIONS.get(function)
         if like is not None:
             return like(self, function, arguments, options)
-        implementation = NUMPY_FUNCTIONS.get(function)
-        if implementation is None:
-            name = f"{function.__module__}.{function.__name__}"
-            raise UnsupportedError(
-                f"{name} was called with a traced value, and numtape has no rule for it. Write it "
-                "with operations that are recorded (arithmetic, ufuncs, indexing, sums, products), "
-                f"or apply it to numtape.stop_gradient(x) values outside the recorded function; "
-                f"at {user_location()}"
-            )
-        return implementation(*arguments, **options)
+        return call_function(function, arguments, options)
 
     # conversions that would lose the derivative
 
@@ -136,6 +144,34 @@ class Traced:
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "
             "constant. Use an integer or a string as the key of dicts, sets and caches"
         )
+
+
+class _Float64:
+    """The dtype of a traced float: float64, but that its `type` keeps a traced value as it is.
+
+    NumPy's `mean` and `var` convert by it what they computed of an object array.
+    """
+
+    dtype = np.dtype(np.float64)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dtype, name)
+
+    def type(self, value: Any) -> Any:
+        """The value, traced or not, as a float."""
+        return value if isinstance(value, Traced) else np.float64(value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Float64) or bool(self.dtype == other)
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+    def __repr__(self) -> str:
+        return repr(self.dtype)
+
+
+_FLOAT64 = _Float64()
 
 
 class TracedScalar(Traced):
@@ -172,9 +208,9 @@ class TracedScalar(Traced):
         return np.array(self.primal)
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> Any:
         """float64, or bool for the outcome of a comparison."""
-        return np.dtype(bool if isinstance(self.primal, bool) else np.float64)
+        return np.dtype(bool) if isinstance(self.primal, bool) else _FLOAT64
 
     @property
     def T(self) -> "TracedScalar":  # noqa: N802 (NumPy's name)
@@ -216,13 +252,8 @@ class TracedScalar(Traced):
     def __ceil__(self) -> int:
         return self._rounded("ceil")
 
-    def __round__(self, digits: int | None = None) -> int:
-        if digits is not None:
-            raise UnsupportedError(
-                f"round(x, {digits}) of a traced value at {user_location()}: its derivative is 0 "
-                "almost everywhere. Round outside the recorded function, or use round(x)"
-            )
-        return self._rounded("rint")
+    def __round__(self, digits: int | None = None) -> Any:
+        return self._rounded("rint") if digits is None else np.round(self, digits)
 
     def __index__(self) -> int:
         if self.primal != int(self.primal):
@@ -234,7 +265,7 @@ class TracedScalar(Traced):
 
     def _rounded(self, name: str) -> int:
         """The integer, guarded: another point with another integer takes another path."""
-        rounded = self if isinstance(self.primal, bool) else getattr(np, name)(self)
+        rounded = self if isinstance(self.primal, int) else getattr(np, name)(self)
         if np.isfinite(rounded.primal):
             self.recorder.guard(rounded.slot, float(rounded.primal))
         return int(rounded.primal)
@@ -245,11 +276,52 @@ class TracedScalar(Traced):
         """Itself."""
         return self
 
-    copy = item
+    copy = tolist = item
 
-    def reshape(self, *shape: Any) -> Any:
+    def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As an array of that shape."""
         return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
+
+    def astype(self, dtype: Any, **options: Any) -> Any:
+        """As a float64, an integer or a bool."""
+        return self.reshape(1).astype(dtype)[0]
+
+    def ravel(self, order: Any = "C") -> "TracedArray":
+        """As an array of one element."""
+        array: TracedArray = self.reshape(1)
+        return array
+
+    flatten = ravel
+
+    def transpose(self, *axes: Any) -> "TracedScalar":
+        """Itself."""
+        return self
+
+
+numbers.Real.register(TracedScalar)
+
+
+class TracedInteger(TracedScalar):
+    """An integer under trace: a position (`np.argmax`) or a count, whose derivative is 0.
+
+    Where Python or NumPy need a plain integer, it is guarded.
+    """
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """int64."""
+        return np.dtype(np.int64)
+
+    def __bool__(self) -> bool:
+        return bool(int(self))
+
+    def __float__(self) -> float:
+        return float(int(self))
+
+    def __hash__(self) -> int:
+        return hash(int(self))
 
 
 class TracedArray(Traced):
@@ -290,7 +362,7 @@ class TracedArray(Traced):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """float64, or bool for the outcome of a comparison."""
+        """float64; bool for outcomes of comparisons, int64 for positions and counts."""
         return self.primals.dtype
 
     @property
@@ -321,6 +393,8 @@ class TracedArray(Traced):
         return bool(self.ravel()[0])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if self.dtype.kind in "ib":  # no derivative to lose: each is guarded
+            return guarded(self).astype(dtype or self.dtype)
         if dtype is not None and np.dtype(dtype).kind != "O":
             _escaped(self.recorder, "a conversion to an array of numbers")
         elements = np.empty(self.shape, object)
@@ -335,13 +409,27 @@ class TracedArray(Traced):
 
     def __getitem__(self, key: Any) -> Any:
         if type(key) is int and self.slots.ndim == 1:
-            return TracedScalar(self.recorder, self.slots.item(key), self.primals.item(key))
-        key = _plain_key(key)
+            return scalar_of(self.recorder, self.slots.item(key), self.primals.item(key))
+        if type(key) is not slice:
+            if has_places(key):
+                return self._get_at(self, key)
+            key = plain_key(key)
         return wrap(self.recorder, self.slots[key], self.primals[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        key = _plain_key(key)
+        if type(key) is not int and type(key) is not slice:
+            if has_places(key) and self._set_at(self, key, value):
+                return
+            if _is_mask_of(key, self) and np.ndim(value) == 0:
+                # One number where the mask is true: whatever the mask, nothing needs a guard.
+                mask = key.reshape(key.shape + (1,) * (self.ndim - key.ndim))
+                value = np.where(mask, value, self)
+                key = ...
+            key = plain_key(key)
         slots, values = lift(self.recorder, value)
+        if self.primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
+            converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
+            slots, values = lift(self.recorder, converted.reshape(np.shape(slots)))
         self.slots[key] = slots
         self.primals[key] = values
 
@@ -379,6 +467,8 @@ class TracedArray(Traced):
 
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
+        if len(index) == 1 and not isinstance(index[0], tuple):
+            return self.ravel()[index[0]]
         if index:
             return self[index[0] if isinstance(index[0], tuple) else index]
         if self.size != 1:
@@ -393,15 +483,14 @@ class TracedArray(Traced):
         return [row.tolist() if isinstance(row, TracedArray) else row for row in self]
 
     def astype(self, dtype: Any, **options: Any) -> Any:
-        """A copy as float64; as integers or bools, the values, each guarded."""
+        """A copy as float64, integers or bools."""
         kind = np.dtype(dtype).kind
         if np.dtype(dtype) == np.float64:
             return as_floats(self.copy("K"))
         if kind == "b" and self.dtype != bool:
             return self.__ne__(0.0)
         if kind in "iu":
-            rounded: Any = np.trunc(self)
-            return _guarded(rounded).astype(dtype)
+            return as_integers(np.trunc(self) if self.dtype == np.float64 else self)
         if kind == "b":
             return self.copy()
         raise UnsupportedError(
@@ -449,14 +538,60 @@ class _Flat:
         return (self[k] for k in range(len(self)))
 
 
+# calling NumPy's functions
+
+
+def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What one of NumPy's functions does given traced values: what was registered for it."""
+    implementation = NUMPY_FUNCTIONS.get(function)
+    if implementation is None:
+        name = f"{function.__module__}.{function.__name__}"
+        raise UnsupportedError(
+            f"{name} was called with a traced value, and numtape has no rule for it. Write it "
+            "with operations that are recorded (arithmetic, ufuncs, indexing, sums, products), "
+            f"or apply it to numtape.stop_gradient(x) values outside the recorded function; "
+            f"at {user_location()}"
+        )
+    out = options.get("out")
+    if out is None:
+        return implementation(*arguments, **options)
+    del options["out"]
+    if not has_traced(*arguments, *options.values()):
+        return assign_out(function.__name__, out, function(*arguments, **options))
+    return assign_out(function.__name__, out, implementation(*arguments, **options))
+
+
+def assign_out(name: str, out: Any, result: Any) -> Any:
+    """Put a result into the array given as ``out=``, which must be able to hold traced values."""
+    if not isinstance(out, TracedArray):
+        raise TraceError(
+            f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
+            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
+        )
+    extents = zip(reversed(np.shape(result)), reversed(out.shape), strict=False)
+    if np.ndim(result) > out.ndim or any(a not in (1, b) for a, b in extents):
+        raise ValueError(
+            f"{name}(..., out=y) at {user_location()}: the result has shape {np.shape(result)} "
+            f"and y has {out.shape}; give y the shape of the result"
+        )
+    out[...] = result
+    return out
+
+
 # lifting operands to slots
 
 
 def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
     """A traced array, or a traced scalar where the shape is ()."""
     if np.ndim(slots) == 0:
-        return TracedScalar(recorder, int(slots), np.asarray(values).item())
+        return scalar_of(recorder, int(slots), np.asarray(values).item())
     return TracedArray(recorder, slots, np.asarray(values))
+
+
+def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
+    """A traced scalar of the class that its value asks for."""
+    kind = TracedInteger if type(value) is int else TracedScalar
+    return kind(recorder, slot, value)
 
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
@@ -544,6 +679,15 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
     return slots, values
 
 
+def has_traced(*operands: Any) -> bool:
+    """Whether any of the operands is a traced value, or a list or array that holds one."""
+    try:
+        innermost(*operands)
+    except LookupError:
+        return False
+    return True
+
+
 def is_traced(operand: Any) -> bool:
     """Whether an operand is a traced value, or an object array that holds one."""
     try:
@@ -561,30 +705,48 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
 
 
 def as_floats(operand: Any) -> Any:
-    """A traced value whose bools, if it has any, count as 0.0 and 1.0."""
-    if operand.dtype != bool:
+    """A traced value as floats: bools, if it has any, count as 0.0 and 1.0."""
+    if operand.dtype == np.float64:
         return operand
     return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.float64))
 
 
-def _guarded(array: TracedArray) -> _Values:
-    """The values of an array, each of them guarded."""
+def as_integers(operand: Any) -> Any:
+    """A traced value of integers or bools as integers."""
+    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.int64))
+
+
+def guarded(array: Any) -> _Values:
+    """The values of a traced array or scalar, each of them guarded."""
     location = user_location()
     guard = array.recorder.guard
     pairs = zip(array.slots.ravel().tolist(), array.primals.ravel().tolist(), strict=True)
     for slot, value in pairs:
         guard(slot, float(value), location)
-    return array.primals
+    values: _Values = array.primals
+    return values
 
 
-def _plain_key(key: Any) -> Any:
+def _is_mask_of(key: Any, array: TracedArray) -> bool:
+    """Whether an index is a traced mask of an array, or of its leading axes."""
+    is_mask = isinstance(key, TracedArray) and key.dtype == bool
+    return is_mask and key.shape == array.shape[: key.ndim]
+
+
+def has_places(key: Any) -> bool:
+    """Whether an index has traced integers in it: places that are found during the run."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return any(isinstance(part, Traced) and part.dtype.kind == "i" for part in parts)
+
+
+def plain_key(key: Any) -> Any:
     """An index without traced values: those are guarded."""
     if isinstance(key, tuple):
-        return tuple(_plain_key(part) for part in key)
+        return tuple(plain_key(part) for part in key)
     if isinstance(key, TracedArray):
-        return _guarded(key) if key.dtype == bool else key.astype(np.int64)
+        return guarded(key if key.dtype == bool else key.astype(np.int64))
     if isinstance(key, TracedScalar):
         return bool(key) if isinstance(key.primal, bool) else operator.index(key)
     if isinstance(key, list):
-        return [_plain_key(part) for part in key]
+        return [plain_key(part) for part in key]
     return key

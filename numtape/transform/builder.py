@@ -15,7 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, FUNCTION, MAP, PRODUCT, REDUCE, function_of
+from numtape.ops.structured import (
+    ACCUMULATE,
+    FUNCTION,
+    MAP,
+    ORDER,
+    ORDER_OPCODES,
+    PRODUCT,
+    REDUCE,
+    SEARCH,
+    SPREAD,
+    TAKE,
+    function_of,
+)
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
@@ -397,7 +409,16 @@ def _replay_vector(
         chosen = dict(zip(function.names, extents, strict=True))
         parts = recorder.function(function.name, operands, **chosen)
         return np.concatenate([part.ravel() for part in parts])
+    if instruction.kind == TAKE:
+        return recorder.take(operands[0], operands[1])
+    if instruction.kind == SPREAD:
+        return recorder.spread(operands[0], operands[1], instruction.shape[-1])
+    if instruction.kind == SEARCH:
+        return recorder.search(operands[0], operands[1], right=bool(instruction.opcode))
     (operand,) = operands
+    if instruction.kind == ORDER:
+        kinds = {opcode: kind for kind, opcode in ORDER_OPCODES.items()}
+        return recorder.order(operand, kinds[instruction.opcode])
     if instruction.kind == REDUCE:
         order, reduced = arranged(instruction)
         return recorder.reduce(ROWS[instruction.opcode].name, operand.transpose(order), reduced)

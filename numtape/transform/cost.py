@@ -8,7 +8,7 @@ numbers of inputs and outputs.
 
 import numpy as np
 
-from numtape.ops.structured import MAP
+from numtape.ops.structured import FLAT_KINDS, MAP
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.trace.recorder import Slots
 from numtape.transform.expressions import is_flat
@@ -41,7 +41,8 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
             before = [int(producers[slot - first]) for slot in (a, b) if slot >= first]
         else:
             vector = tape.vectors[a]
-            flat, size = vector.kind == MAP and is_flat(vector.opcode), b
+            flat = vector.kind == MAP and is_flat(vector.opcode)
+            flat, size = flat or vector.kind in FLAT_KINDS, b
             is_read[:], is_used[:] = False, False
             for slots in vector.operand_slots():
                 is_read[slots[slots < first]] = True

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import MAP, REDUCE
+from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.trace.recorder import RESULTS, Slots, view_of
@@ -161,7 +161,7 @@ class _Derivation:
         instruction, operands = self.vectors[number], self.operands[number]
         moving = [column[places] for _, places in operands]
         seeds = tuple(slots if slots.any() else None for slots in moving)
-        if all(seed is None for seed in seeds):
+        if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
             return
         places, result = self._result(instruction, start)
         if instruction.kind != MAP:
@@ -246,7 +246,8 @@ class _Derivation:
                 active[result] = (active[a] or active[b]) and not _FLAT[opcode]
                 continue
             instruction = self.vectors[vector]
-            if instruction.kind != MAP or not _FLAT[instruction.opcode]:
+            has_none = instruction.kind == MAP and _FLAT[instruction.opcode]
+            if not has_none and instruction.kind not in FLAT_KINDS:
                 active[result : self.results[number + 1]] = any(
                     active[places].any() for _, places in self.operands[vector]
                 )
@@ -270,6 +271,13 @@ class _Derivation:
         if instruction.kind == MAP:
             for k, (_, targets) in enumerate(operands):
                 if wanted[k]:
+                    rule = partial_of(instruction.opcode, k)
+                    if isinstance(rule, float) and weights.all():
+                        # A constant factor goes on the sum over a broadcast operand's uses.
+                        if is_masked:
+                            masked[targets] = 1
+                        self._accumulate(column, targets, weights, active, rule)
+                        continue
                     part, masks = self._array_product(
                         instruction, operands, result, k, weights, is_masked
                     )
@@ -277,7 +285,8 @@ class _Derivation:
                         masked[targets] = 1
                     self._accumulate(column, targets, part, active)
             return
-        if is_masked or (instruction.kind == REDUCE and instruction.opcode in _CHOICES):
+        chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
+        if is_masked or chooses or instruction.kind == TAKE:
             for _, targets in operands:
                 masked[targets] = 1
         for targets, part in adjoint_rule(
@@ -292,8 +301,15 @@ class _Derivation:
         ):
             self._accumulate(column, targets, part, active)
 
-    def _accumulate(self, column: Slots, targets: Slots, part: Slots | None, active: Any) -> None:
-        """Add contributions to the adjoints of target places, which may repeat."""
+    def _accumulate(
+        self,
+        column: Slots,
+        targets: Slots,
+        part: Slots | None,
+        active: Any,
+        factor: float = 1.0,
+    ) -> None:
+        """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
         if part is None:
             return
         part = np.broadcast_to(part, targets.shape)
@@ -307,6 +323,9 @@ class _Derivation:
             part = self.builder.reduce("add", part, repeated)
             once = tuple(0 if axis in repeated else slice(None) for axis in range(targets.ndim))
             targets = targets[once]
+        if factor != 1.0:
+            times = np.array(self.builder.constant(factor))
+            part = self.builder.elementwise(_MULTIPLY, (times, part))
         targets, part = targets.ravel(), part.ravel()
         chosen = active[targets] & (part != 0)
         if not chosen.all():

@@ -1,4 +1,4 @@
-"""Derivative rules of the operations with shapes: reductions, products, sums by index.
+"""Derivative rules of the operations with shapes: reductions, products, sums by index, places.
 
 Each kind of vector instruction has a `tangent` rule, from tangents of its
 operands to those of its result, and an `adjoint` rule, from adjoints of its
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, FUNCTION, PRODUCT, REDUCE
+from numtape.ops.structured import ACCUMULATE, FUNCTION, PRODUCT, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VectorInstruction, View
 from numtape.trace.recorder import Slots
@@ -49,15 +49,21 @@ def tangent_rule(
         return parts[0] if len(parts) == 1 else builder.elementwise(OPCODE["add"], parts)
     if instruction.kind == FUNCTION:
         return function_tangent(builder, instruction, operands, tangents, result)
-    (tangent,) = tangents
+    tangent = tangents[0]
     assert tangent is not None
+    if instruction.kind == TAKE:
+        return builder.take(tangent, operands[1])
+    if instruction.kind == SPREAD:
+        return builder.spread(tangent, operands[1], instruction.shape[-1])
     if instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         moved = walk.arrange(tangent)
-        if walk.name != "add":
-            share = walk.partials(builder, operands[0], result)
-            moved = builder.elementwise(OPCODE["scale"], (share, moved))
-        return builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
+        if walk.name == "add":
+            return builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
+        share, count = walk.partials(builder, operands[0], result)
+        moved = builder.elementwise(OPCODE["scale"], (share, moved))
+        total = builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
+        return total if count is None else _quotient(builder, total, count)
     if instruction.kind == ACCUMULATE:
         return _placed(instruction, builder.accumulate("add", tangent, -1))
     assert instruction.targets is not None
@@ -104,13 +110,19 @@ def adjoint_rule(
         yield from function_adjoint(
             builder, instruction, places, operands, wanted, result, adjoints, masked
         )
+    elif instruction.kind == TAKE:
+        yield places[0], builder.spread(adjoints, operands[1], instruction.shape[1])
+    elif instruction.kind == SPREAD:
+        yield places[0], builder.take(adjoints, operands[1])
     elif instruction.kind == REDUCE:
         walk = _Reduction(instruction)
         targets, spread = walk.arrange(places[0]), walk.spread(adjoints)
         if walk.name == "add":
             yield targets, np.broadcast_to(spread, targets.shape)
         else:
-            share = walk.partials(builder, operands[0], result)
+            share, count = walk.partials(builder, operands[0], result)
+            if count is not None:
+                spread = walk.spread(_quotient(builder, adjoints, count))
             yield targets, builder.elementwise(OPCODE["scale"], (share, spread))
     elif instruction.kind == ACCUMULATE:
         backward = adjoints.ravel()[_places(instruction)][..., ::-1]
@@ -143,16 +155,24 @@ class _Reduction:
         """Result slots with an axis of extent 1 for each reduced one."""
         return slots.reshape(self.kept_shape + (1,) * len(self.reduced))
 
-    def partials(self, builder: Builder, operand: Slots, result: Slots) -> Slots:
-        """The result's derivative by each operand element, arranged."""
+    def partials(
+        self, builder: Builder, operand: Slots, result: Slots
+    ) -> tuple[Slots, Slots | None]:
+        """The result's derivative by each operand element, arranged, and what to divide it by.
+
+        The divisor is in the result's shape; None for 1.
+        """
         x = self.arrange(operand)
         if self.name == "multiply":
             flat = x.reshape(*self.kept_shape, -1)
-            return _exclusive_products(builder, flat).reshape(x.shape)
+            return _exclusive_products(builder, flat).reshape(x.shape), None
         # 1 for each of the extremes, which share evenly.
         chosen = builder.elementwise(OPCODE["equal"], (x, self.spread(result)))
-        count = self.spread(builder.reduce("add", chosen, self.reduced))
-        return builder.elementwise(OPCODE["divide"], (chosen, count))
+        return chosen, builder.reduce("add", chosen, self.reduced).reshape(result.shape)
+
+
+def _quotient(builder: Builder, total: Slots, count: Slots) -> Slots:
+    return builder.elementwise(OPCODE["divide"], (total, count))
 
 
 def _exclusive_products(builder: Builder, x: Slots) -> Slots:

@@ -173,12 +173,29 @@ def test_derivatives(program, x):
         np.testing.assert_allclose(way, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_mask_assignment_is_guarded():
+def test_mask_assignment_of_arrays_is_guarded():
+    """How many elements are assigned depends on the point."""
+
+    def function(x):
+        y = x * 2.0
+        y[x > 0.5] = x[x > 0.5]
+        return y
+
     x, y = CALLS[0][0], CALLS[1][0]
-    tape = nt.record(mask_assignment, x)
-    np.testing.assert_array_equal(tape(x), mask_assignment(x))
+    tape = nt.record(function, x)
+    np.testing.assert_array_equal(tape(x), function(x))
     with pytest.raises(nt.BranchError):
         tape(y)
+    jacobian = nt.jacobian(function)
+    for point in (x, y, x):
+        np.testing.assert_array_equal(jacobian(point), np.diag(np.where(point > 0.5, 1.0, 2.0)))
+
+
+def test_mask_assignment():
+    x, y = CALLS[0][0], CALLS[1][0]
+    tape = nt.record(mask_assignment, x)
+    for point in (x, y):
+        np.testing.assert_array_equal(tape(point), mask_assignment(point))
     function = nt.jacobian(mask_assignment)
     for point in (x, y, x):
         np.testing.assert_array_equal(function(point), np.diag(np.where(point > 0.5, 0.0, 2.0)))
@@ -256,3 +273,20 @@ def test_object_array_as_operand_and_result():
     tape = nt.record(object_array, x)
     y = np.array([x[0] * x[1], x[2] + 1.0])
     np.testing.assert_allclose(tape(x), np.sum(x) * y, rtol=1e-15)
+
+
+def test_a_number_where_a_mask_is_true_needs_no_guard():
+    """One recording serves every mask."""
+
+    def function(x):
+        y = x * 1.0
+        y[x < 0.0] = 0.0
+        rows = y.reshape(3, 4)
+        rows[rows[:, 0] > 1.0] = x[1]
+        return y * x
+
+    rng = np.random.default_rng(0)
+    points = [(rng.normal(size=12),) for _ in range(5)]
+    tape = assert_replays(function, *points)
+    assert not tape.flat.guards
+    nt.check_derivatives(function, *points[0])

@@ -11,7 +11,6 @@ import scipy.linalg
 import scipy.ndimage
 import scipy.spatial
 import scipy.special
-import scipy.stats
 from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 
@@ -119,7 +118,6 @@ UNKNOWN = {
     "interpolate.CubicSpline": lambda x: scipy.interpolate.CubicSpline([0.0, 1.0, 2.0], x)(0.5),
     "ndimage.gaussian_filter": lambda x: scipy.ndimage.gaussian_filter(x, 1.0)[0],
     "spatial.pdist": lambda x: scipy.spatial.distance.pdist(x[:, None])[0],
-    "stats.gmean": lambda x: scipy.stats.gmean(x + 2.0),
 }
 
 

@@ -1,0 +1,136 @@
+"""What every module here uses: the registering decorator, and checks of options.
+
+NumPy's functions are registered by name, so that one a NumPy release does not
+have is passed over.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import UnsupportedError
+from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost, lift, wrap
+
+__all__ = [
+    "axes_of",
+    "constants_of",
+    "implements",
+    "integers_of",
+    "is_kept",
+    "move",
+    "no_dtype",
+    "no_options",
+    "numpy_function",
+    "refuses",
+    "traced",
+    "traced_or_array",
+]
+
+
+def numpy_function(name: str) -> Any:
+    """NumPy's function of that name, ``"sum"`` or ``"linalg.norm"``, or None."""
+    function: Any = np
+    for part in name.split("."):
+        function = getattr(function, part, None)
+    return function
+
+
+def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what these of NumPy's do, ``"sum"`` or ``"linalg.norm"``."""
+
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            function = numpy_function(name)
+            if function is not None:
+                NUMPY_FUNCTIONS[function] = implementation
+        return implementation
+
+    return register
+
+
+def refuses(reason: str, *names: str) -> None:
+    """Register functions that have no rule, with the reason or the nearest supported way."""
+    for name in names:
+
+        def refusal(*arguments: Any, _name: str = name, **options: Any) -> Any:
+            raise UnsupportedError(
+                f"np.{_name} was called with a traced value at {user_location()}, and numtape has "
+                f"no rule for it: {reason}"
+            )
+
+        implements(name)(refusal)
+
+
+def move(function: Callable[..., Any], *operands: Any) -> Any:
+    """Apply `function`, which only moves elements, to the operands' slots and to their values.
+
+    What it returns, an array or a list or tuple of them, is wrapped.
+    """
+    recorder = innermost(*operands)
+    lifted = [lift(recorder, operand) for operand in operands]
+    slots = function(*(np.asarray(slots) for slots, _ in lifted))
+    values = function(*(np.asarray(values) for _, values in lifted))
+    if isinstance(slots, list | tuple):
+        pairs = zip(slots, values, strict=True)
+        return type(slots)(wrap(recorder, *pair) for pair in pairs)
+    return wrap(recorder, slots, values)
+
+
+def constants_of(recorder: Recorder, values: Any) -> Any:
+    """A traced array of constants that may be assigned to."""
+    floats = np.array(values, np.float64)
+    return wrap(recorder, recorder.constant_array(floats).copy(), floats)
+
+
+def integers_of(recorder: Recorder, values: Any) -> Any:
+    """A traced array of integers that are constants."""
+    return wrap(recorder, recorder.constant_array(np.array(values, np.float64)).copy(), values)
+
+
+def traced(operand: Any) -> Any:
+    """An operand, a list of traced scalars for example, as a traced value."""
+    return as_traced(innermost(operand), operand)
+
+
+def traced_or_array(operand: Any) -> Any:
+    """A traced value as it is, anything else as an array."""
+    return operand if isinstance(operand, Traced) else np.asarray(operand)
+
+
+def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
+    """The axes that `axis` names, in order, counted from the first."""
+    if axis is None or (rank == 0 and axis in (0, -1)):
+        return tuple(range(rank))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    return tuple(sorted(np.lib.array_utils.normalize_axis_index(int(a), rank) for a in axes))
+
+
+def is_kept(keepdims: Any) -> bool:
+    """Whether `keepdims` was given, and true."""
+    return keepdims is not np._NoValue and bool(keepdims)
+
+
+def no_dtype(dtype: Any) -> None:
+    """Refuse any dtype but float64."""
+    if dtype is not None and np.dtype(dtype) != np.float64:
+        raise UnsupportedError(
+            f"dtype={dtype!r} was asked for, of a traced value at {user_location()}: numtape "
+            "computes in float64. Leave dtype out, or convert outside the recorded function"
+        )
+
+
+def no_options(function: str, **options: Any) -> None:
+    """Refuse options that have no rule, unless they have their default value."""
+    for name, value in options.items():
+        if (
+            value is not np._NoValue
+            and value is not None
+            and not (name == "where" and value is True)
+        ):
+            raise UnsupportedError(
+                f"np.{function}(..., {name}={value!r}) of a traced value at {user_location()}: "
+                f"numtape has no rule for {name}. Select or combine the elements before, for "
+                "example with np.where"
+            )

@@ -1,0 +1,147 @@
+"""Making arrays: ``np.zeros_like(x)``, ``np.full(n, v, like=x)``, `np.linspace` and their like."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import UnsupportedError
+from numtape.trace.functions.common import constants_of, implements, no_dtype
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import LIKE_FUNCTIONS, Traced, as_traced, innermost, is_traced
+
+__all__: list[str] = []
+
+
+def _constants(like: Traced, values: npt.NDArray[Any]) -> Any:
+    return constants_of(like.recorder, values)
+
+
+def _is_other(dtype: Any) -> bool:
+    """Whether an array of that type is asked for that cannot hold traced values."""
+    return dtype is not None and np.dtype(dtype) != np.float64
+
+
+def _filled(name: str, value: float) -> None:
+    @implements(name)
+    def implementation(
+        a: Traced, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
+    ) -> Any:
+        values = np.full(np.shape(a) if shape is None else shape, value)
+        return values.astype(dtype) if _is_other(dtype) else _constants(a, values)
+
+
+_filled("zeros_like", 0.0)
+_filled("empty_like", 0.0)
+_filled("ones_like", 1.0)
+
+
+@implements("full_like")
+def _full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: Any = "K",
+    subok: bool = True,
+    shape: Any = None,
+) -> Any:
+    shape = np.shape(a) if shape is None else shape
+    if _is_other(dtype) and not is_traced(fill_value):
+        return np.full(shape, fill_value, dtype)
+    no_dtype(dtype)
+    return np.copy(np.broadcast_to(as_traced(innermost(a, fill_value), fill_value), shape))
+
+
+def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
+    """What ``np.zeros(..., like=x)`` and its siblings return for a traced x."""
+    if _is_other(options.get("dtype")):
+        return function(*arguments, **options)
+    options = {name: value for name, value in options.items() if name != "dtype"}
+    if function in _CONVERSIONS:
+        return np.copy(as_traced(like.recorder, arguments[0]))
+    if function is np.full:
+        shape, value, *_ = (*arguments, options.get("fill_value"))
+        return np.copy(np.broadcast_to(as_traced(like.recorder, value), shape))
+    if function is np.arange:
+        if any(getattr(bound, "dtype", None) == np.float64 for bound in arguments):
+            raise UnsupportedError(
+                f"np.arange with a traced bound at {user_location()}: how many numbers there are "
+                "would depend on the point. Write start + step * np.arange(n), or np.linspace"
+            )
+        return function(*arguments, **options)
+    return _constants(like, function(*arguments, **options))
+
+
+_CONVERSIONS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
+for _function in (
+    *_CONVERSIONS,
+    *(np.zeros, np.ones, np.empty, np.full, np.eye, np.identity, np.tri, np.arange),
+):
+    LIKE_FUNCTIONS[_function] = make_like
+
+
+# evenly spaced numbers
+
+
+@implements("linspace")
+def _linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
+    no_dtype(dtype)
+    num = int(num)
+    divisions = num - 1 if endpoint else num
+    start, stop = np.broadcast_arrays(start, stop)
+    delta = stop - start
+    steps = np.arange(num, dtype=float).reshape((-1,) + (1,) * np.ndim(delta))
+    step = delta / divisions if divisions > 0 else delta * np.nan
+    numbers = (steps * step if divisions > 0 else steps * delta) + start
+    if endpoint and num > 1:
+        numbers = np.concatenate([numbers[:-1], np.expand_dims(stop, 0)])
+    numbers = np.moveaxis(numbers, 0, axis)
+    return (numbers, step) if retstep else numbers
+
+
+@implements("logspace")
+def _logspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    no_dtype(dtype)
+    exponents = np.linspace(start, stop, num, endpoint, axis=axis)
+    if np.ndim(base):
+        base = np.expand_dims(base, axis)
+    return np.power(base, exponents)
+
+
+@implements("geomspace")
+def _geomspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
+    no_dtype(dtype)
+    start, stop = np.broadcast_arrays(start, stop)
+    sign = np.sign(start)
+    logarithms = np.log10(start / sign), np.log10(stop / sign)
+    numbers = np.logspace(*logarithms, num, endpoint)
+    ends = [np.expand_dims(start / sign, 0)] if num > 0 else []
+    parts = [*ends, numbers[1:-1] if endpoint else numbers[1:]]
+    if endpoint and num > 1:
+        parts.append(np.expand_dims(stop / sign, 0))
+    return np.moveaxis(np.concatenate(parts) * sign, 0, axis)

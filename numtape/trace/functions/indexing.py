@@ -1,0 +1,211 @@
+"""Elements at places that are found during the run: indices that are traced integers.
+
+Such an index is no constant of the recording. That it stays inside the array is
+one guard for the whole index; where it does not hold, the function is recorded
+afresh, and NumPy's rules apply there.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from numtape.trace.functions.common import (
+    constants_of,
+    implements,
+    move,
+    no_options,
+    traced_or_array,
+)
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import (
+    Traced,
+    TracedArray,
+    as_floats,
+    as_integers,
+    as_traced,
+    innermost,
+    lift,
+    plain_key,
+    wrap,
+)
+
+__all__ = ["add_at", "clipped", "places_of", "rows_at", "take_along"]
+
+
+def _is_place(key: Any) -> bool:
+    return isinstance(key, Traced) and key.dtype.kind == "i"
+
+
+def _check(places: Any, extent: int, axis: int) -> None:
+    """Raise where places are outside, and guard that they are not."""
+    if places.recorder.is_below(places.slots, extent):
+        return
+    values = np.asarray(places.primals)
+    if ((values < -extent) | (values >= extent)).any():
+        raise IndexError(
+            f"an index from {values.min()} to {values.max()} at {user_location()} is out of bounds "
+            f"for axis {axis} with {extent} elements"
+        )
+    inside: Any = np.all((places >= -extent) & (places < extent))
+    places.recorder.guard(inside.slot, 1.0)
+
+
+def rows_at(array: Any, places: Any) -> Any:
+    """From each row of a matrix the elements at `places`, which are known to be inside."""
+    recorder = innermost(array, places)
+    (slots, values), (at, numbers) = lift(recorder, array), lift(recorder, places)
+    taken = np.take_along_axis(np.asarray(values), np.asarray(numbers).astype(np.int64), 1)
+    return wrap(recorder, recorder.take(slots, at), taken)
+
+
+def take_along(array: Any, places: Any, axis: int, checked: bool = False) -> Any:
+    """`np.take_along_axis` for traced places."""
+    array = as_traced(innermost(array, places), array)
+    places = as_traced(array.recorder, places)
+    axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
+    if not checked:
+        _check(places, array.shape[axis], axis)
+    array, places = np.moveaxis(array, axis, -1), np.moveaxis(places, axis, -1)
+    rest = np.broadcast_shapes(array.shape[:-1], places.shape[:-1])
+    if 0 in (*rest, places.shape[-1]):
+        empty = np.zeros((*rest, places.shape[-1]))
+        return np.moveaxis(constants_of(array.recorder, empty), -1, axis)
+    rows = [
+        np.reshape(np.broadcast_to(each, (*rest, each.shape[-1])), (-1, each.shape[-1]))
+        for each in (array, places)
+    ]
+    taken = rows_at(*rows)
+    return np.moveaxis(np.reshape(taken, (*rest, places.shape[-1])), -1, axis)
+
+
+def add_at(terms: Any, places: Any, size: int) -> Any:
+    """`size` sums: of a vector's elements at equal places, which are known to be inside."""
+    recorder = innermost(terms, places)
+    (slots, values), (at, numbers) = lift(recorder, terms), lift(recorder, places)
+    sums = np.zeros(size)
+    np.add.at(sums, np.asarray(numbers).astype(np.int64), np.asarray(values, np.float64))
+    if not slots.size or not size:
+        return constants_of(recorder, sums)
+    return wrap(recorder, recorder.spread(slots[None], at[None], size)[0], sums)
+
+
+def places_of(array: TracedArray, key: Any) -> Any:
+    """For an index with traced integers, the place of each chosen element in the flat array."""
+    key = list(key) if isinstance(key, tuple) else [key]
+    key = [
+        plain_key(part) if isinstance(part, Traced) and not _is_place(part) else part
+        for part in key
+    ]
+    ellipsis = array.ndim - sum(_consumes(part) for part in key)
+    axes, axis = [], 0  # the axis that each part of the key stands for
+    for part in key:
+        axes.append(axis)
+        axis += ellipsis if part is Ellipsis else _consumes(part)
+    plain = [np.zeros(np.shape(part), np.int64)[()] if _is_place(part) else part for part in key]
+    everything = np.arange(array.size).reshape(array.shape)
+    flat: Any = everything[tuple(plain)]
+    strides = [step // everything.itemsize for step in everything.strides]
+    block, start = _block(plain, ellipsis)
+    behind = np.ndim(flat) - start - len(block)
+    for part, axis in zip(key, axes, strict=True):
+        if not _is_place(part):
+            continue
+        extent = array.shape[axis]
+        _check(part, extent, axis)
+        if not part.recorder.is_below(part.slots, extent):
+            part = part + extent * as_integers(part < 0)
+        step = part if strides[axis] == 1 else part * strides[axis]
+        flat = np.reshape(np.broadcast_to(step, block), (*block, *(1,) * behind)) + flat
+    return flat
+
+
+def _consumes(part: Any) -> int:
+    """How many axes a part of a key stands for."""
+    if part is None or part is Ellipsis:
+        return 0
+    mask = np.asarray(getattr(part, "primals", part)).dtype.kind == "b"
+    return int(np.ndim(part)) if mask else 1
+
+
+def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
+    """The shape that index arrays broadcast to, and the axis of the result where it begins."""
+    is_slice = [part is None or part is Ellipsis or isinstance(part, slice) for part in parts]
+    chosen = [k for k, each in enumerate(is_slice) if not each]
+    arrays = [np.asarray(parts[k]) for k in chosen]
+    if all(array.ndim == 0 for array in arrays):
+        return (), 0
+    shape = np.broadcast_shapes(
+        *((np.count_nonzero(array),) if array.dtype == bool else array.shape for array in arrays)
+    )
+    if chosen[-1] - chosen[0] >= len(chosen):  # with slices between them, they go to the front
+        return shape, 0
+    return shape, sum(ellipsis if part is Ellipsis else 1 for part in parts[: chosen[0]])
+
+
+def _get(array: TracedArray, key: Any) -> Any:
+    """``array[key]`` for a key with traced integers."""
+    if _is_place(key) and not (array.ndim == 1 and np.ndim(key) == 0):
+        _check(key, array.shape[0], 0)
+        rows = np.reshape(np.moveaxis(array, 0, -1), (-1, array.shape[0]))  # the others, as rows
+        places = np.broadcast_to(np.ravel(np.atleast_1d(key)), (len(rows), np.size(key)))
+        taken = np.reshape(rows_at(rows, places), (*array.shape[1:], *np.shape(key)))
+        return np.moveaxis(taken, range(array.ndim - 1, taken.ndim), range(np.ndim(key)))
+    flat = places_of(array, key)
+    taken = rows_at(np.ravel(array)[None], np.reshape(flat, (1, -1)))
+    return np.reshape(taken, np.shape(flat))[()] if np.shape(flat) else taken[0, 0]
+
+
+def _set(array: TracedArray, key: Any, value: Any) -> bool:
+    """``array[key] = value`` for a key with traced integers; False if a place is met twice."""
+    flat = places_of(array, key)
+    shape, size = np.shape(flat), array.size
+    flat = np.ravel(np.atleast_1d(flat))
+    numbers = np.asarray(flat.primals)
+    if len(np.unique(numbers)) < numbers.size:
+        return False
+    recorder = array.recorder
+    value = np.ravel(np.broadcast_to(as_floats(as_traced(recorder, value)), shape or (1,)))
+    hits = add_at(np.ones(numbers.size), flat, size)
+    if numbers.size > 1:
+        recorder.guard(np.all(hits <= 1.0).slot, 1.0)
+    new = np.where(hits > 0.0, add_at(value, flat, size), np.ravel(array))
+    array[...] = np.reshape(new, array.shape)
+    return True
+
+
+Traced._get_at = staticmethod(_get)
+Traced._set_at = staticmethod(_set)
+
+
+@implements("take")
+def _take(
+    a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise"
+) -> Any:
+    no_options("take", out=out)
+    if isinstance(indices, Traced) and not _is_place(indices):
+        indices = plain_key(indices)
+    if not _is_place(indices):
+        return move(lambda elements: np.take(elements, indices, axis, mode=mode), a)
+    array = as_traced(innermost(a, indices), a)
+    if axis is None:
+        array, axis = np.ravel(array), 0
+    extent = array.shape[axis]
+    if mode != "raise":
+        indices = indices % extent if mode == "wrap" else clipped(indices, extent)
+    taken = np.moveaxis(array, axis, 0)[indices]
+    rank = np.ndim(indices)
+    return np.moveaxis(taken, range(rank), range(axis, axis + rank)) if rank else taken
+
+
+def clipped(places: Any, extent: int) -> Any:
+    """Places with those outside moved to the first or the last."""
+    return as_integers(np.maximum(np.minimum(places, extent - 1), 0))
+
+
+@implements("take_along_axis")
+def _take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+    if axis is None:
+        arr, indices, axis = np.ravel(traced_or_array(arr)), np.ravel(indices), 0
+    if not _is_place(indices):
+        return move(lambda elements: np.take_along_axis(elements, indices, axis), arr)
+    return take_along(arr, indices, axis)

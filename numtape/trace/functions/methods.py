@@ -1,0 +1,98 @@
+"""Methods and attributes of traced arrays and scalars that are functions of NumPy."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import UnsupportedError
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import Traced, call_function
+
+__all__: list[str] = []
+
+
+def _method(name: str) -> Callable[..., Any]:
+    function = getattr(np, name)
+
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        return call_function(function, (self, *arguments), options)
+
+    method.__name__ = name
+    method.__doc__ = f"As `numpy.{name}`."
+    return method
+
+
+for _name in (
+    *("sum", "prod", "mean", "var", "std", "max", "min", "any", "all", "cumsum", "cumprod"),
+    *("dot", "clip", "round", "trace", "nonzero", "put", "choose"),
+    *("squeeze", "swapaxes", "diagonal", "repeat", "take"),
+    *("argmax", "argmin", "argsort", "argpartition", "searchsorted"),
+):
+    setattr(Traced, _name, _method(_name))
+
+
+def _sort(self: Any, axis: int = -1, kind: Any = None, order: Any = None, **options: Any) -> None:
+    """Sort in place."""
+    self[...] = np.sort(self, axis, kind, **options)
+
+
+def _partition(self: Any, kth: Any, axis: int = -1, kind: Any = None, order: Any = None) -> None:
+    """Partition in place."""
+    self[...] = np.partition(self, kth, axis)
+
+
+def _compress(self: Any, condition: Any, axis: int | None = None, out: Any = None) -> Any:
+    """As `numpy.compress`, which takes the condition first."""
+    return np.compress(condition, self, axis, out)
+
+
+setattr(Traced, "compress", _compress)  # noqa: B010
+setattr(Traced, "sort", _sort)  # noqa: B010 (mypy knows of no such attributes)
+setattr(Traced, "partition", _partition)  # noqa: B010
+
+
+def _itself(self: Any) -> Any:
+    """The value itself, which is real."""
+    return self
+
+
+def _zeros(self: Any) -> Any:
+    """Zeros: the value is real."""
+    return np.zeros_like(self)
+
+
+def _matrix_transposed(self: Any) -> Any:
+    """With the last two axes exchanged."""
+    return np.matrix_transpose(self)
+
+
+def _bytes(self: Any) -> int:
+    """As of an ndarray."""
+    return int(self.size * 8)
+
+
+def _refused(name: str, remedy: str) -> None:
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        raise UnsupportedError(f"x.{name}(...) of a traced array at {user_location()}: {remedy}")
+
+    method.__name__ = name
+    method.__doc__ = f"Refused: {remedy}."
+    setattr(Traced, name, method)
+
+
+for _name in ("conj", "conjugate"):
+    setattr(Traced, _name, _itself)
+setattr(Traced, "real", property(_itself))  # noqa: B010 (mypy knows of no such attributes)
+setattr(Traced, "imag", property(_zeros))  # noqa: B010
+setattr(Traced, "mT", property(_matrix_transposed))  # noqa: B010
+setattr(Traced, "nbytes", property(_bytes))  # noqa: B010
+setattr(Traced, "itemsize", 8)  # noqa: B010
+_LOSES = (
+    "its bytes are those of one point. Keep the values, or convert outside the recorded function"
+)
+for _name in ("tobytes", "tofile", "dump", "dumps"):
+    _refused(_name, _LOSES)
+_refused("view", "its elements are float64. Write x.copy(), or x.astype(float)")
+_refused("byteswap", "it would change the numbers. Convert outside the recorded function")
+_refused("resize", "its size is fixed. Write np.resize(x, shape)")

@@ -1,0 +1,218 @@
+"""Elementwise functions that are no ufuncs, tests of values, and what depends on shapes alone."""
+
+from typing import Any
+
+import numpy as np
+import scipy.special
+
+from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
+from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
+from numtape.trace.ufuncs import apply_row
+
+__all__: list[str] = []
+
+
+@implements("sinc")
+def _sinc(x: Any) -> Any:
+    return apply_row(ROWS[OPCODE["sinc"]], (x,))
+
+
+@implements("i0")
+def _i0(x: Any) -> Any:
+    return scipy.special.i0(x)
+
+
+@implements("round", "around")
+def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
+    no_options("round", out=out)
+    array = traced(a)
+    if array.dtype != np.float64:
+        return array
+    if decimals == 0:
+        return np.rint(array)
+    scale = 10.0 ** abs(decimals)
+    return np.rint(array * scale) / scale if decimals > 0 else np.rint(array / scale) * scale
+
+
+@implements("fix")
+def _fix(x: Any, out: Any = None) -> Any:
+    no_options("fix", out=out)
+    return np.trunc(x)
+
+
+@implements("nan_to_num")
+def _nan_to_num(
+    x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
+) -> Any:
+    x = as_floats(traced(x))
+    largest = np.finfo(np.float64).max
+    result = np.where(np.isnan(x), nan, x)
+    result = np.where(x == np.inf, largest if posinf is None else posinf, result)
+    result = np.where(x == -np.inf, -largest if neginf is None else neginf, result)
+    if not copy and isinstance(x, TracedArray):
+        x[...] = result
+        return x
+    return result
+
+
+# what complex numbers are for; traced values are real
+
+
+@implements("real")
+def _real(val: Any) -> Any:
+    return val
+
+
+@implements("imag")
+def _imag(val: Any) -> Any:
+    return np.zeros_like(val)
+
+
+@implements("real_if_close")
+def _real_if_close(a: Any, tol: Any = 100) -> Any:
+    return a
+
+
+@implements("angle")
+def _angle(z: Any, deg: bool = False) -> Any:
+    z = traced(z)
+    angle = np.where(np.isnan(z), z, np.where(np.signbit(z), np.pi, 0.0))
+    return np.rad2deg(angle) if deg else angle
+
+
+@implements("iscomplexobj")
+def _iscomplexobj(x: Any) -> bool:
+    return False
+
+
+@implements("isrealobj")
+def _isrealobj(x: Any) -> bool:
+    return True
+
+
+@implements("iscomplex")
+def _iscomplex(x: Any) -> Any:
+    return np.zeros(np.shape(x), bool)[()]
+
+
+@implements("isreal")
+def _isreal(x: Any) -> Any:
+    return np.ones(np.shape(x), bool)[()]
+
+
+# tests of values
+
+
+@implements("isposinf")
+def _isposinf(x: Any, out: Any = None) -> Any:
+    no_options("isposinf", out=out)
+    return traced(x) == np.inf
+
+
+@implements("isneginf")
+def _isneginf(x: Any, out: Any = None) -> Any:
+    no_options("isneginf", out=out)
+    return traced(x) == -np.inf
+
+
+@implements("isclose")
+def _isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+    recorder = innermost(a, b, rtol, atol)
+    a, b = as_traced(recorder, a), as_traced(recorder, b)
+    close = (np.abs(a - b) <= atol + rtol * np.abs(b)) & np.isfinite(b) | (a == b)
+    return close | (np.isnan(a) & np.isnan(b)) if equal_nan else close
+
+
+@implements("allclose")
+def _allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
+    return np.all(np.isclose(a, b, rtol, atol, equal_nan))
+
+
+@implements("array_equal")
+def _array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
+    if np.shape(a1) != np.shape(a2):
+        return False
+    equal = traced_or_array(a1) == traced_or_array(a2)
+    if equal_nan:
+        equal = equal | (np.isnan(a1) & np.isnan(a2))
+    return np.all(equal)
+
+
+@implements("array_equiv")
+def _array_equiv(a1: Any, a2: Any) -> Any:
+    try:
+        np.broadcast_shapes(np.shape(a1), np.shape(a2))
+    except ValueError:
+        return False
+    return np.all(traced_or_array(a1) == traced_or_array(a2))
+
+
+@implements("isin")
+def _isin(
+    element: Any,
+    test_elements: Any,
+    assume_unique: bool = False,
+    invert: bool = False,
+    *,
+    kind: Any = None,
+) -> Any:
+    found = np.expand_dims(traced_or_array(element), -1) == np.ravel(traced_or_array(test_elements))
+    found = np.any(found, axis=-1)
+    return np.logical_not(found) if invert else found
+
+
+# what does not depend on values
+
+
+def _shape(a: Any) -> tuple[int, ...]:
+    shape: tuple[int, ...] = a.shape if isinstance(a, Traced) else np.shape(a)
+    return shape
+
+
+implements("shape")(_shape)
+
+
+@implements("ndim")
+def _ndim(a: Any) -> int:
+    return len(_shape(a))
+
+
+@implements("size")
+def _size(a: Any, axis: int | None = None) -> int:
+    shape = _shape(a)
+    return int(np.prod(shape, dtype=np.int64)) if axis is None else shape[axis]
+
+
+@implements("result_type", "common_type")
+def _result_type(*arrays: Any) -> np.dtype[Any]:
+    return np.dtype(np.float64)
+
+
+def _of_shape(name: str) -> None:
+    """Functions that look at the shape of their first argument alone."""
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(arr: Any, *arguments: Any, **options: Any) -> Any:
+        return function(np.empty(_shape(arr)), *arguments, **options)
+
+
+for _name in ("diag_indices_from", "tril_indices_from", "triu_indices_from"):
+    _of_shape(_name)
+
+
+@implements("array2string", "array_repr", "array_str")
+def _text(a: Any, *arguments: Any, **options: Any) -> str:
+    return np.array2string(np.asarray(traced(a).primals), *arguments, **options)
+
+
+@implements("astype")
+def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
+    return x.astype(dtype)
+
+
+@implements("may_share_memory", "shares_memory")
+def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
+    slots = [getattr(each, "slots", each) for each in (a, b)]
+    return np.may_share_memory(*slots)

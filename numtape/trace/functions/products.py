@@ -1,0 +1,195 @@
+"""Products of vectors, matrices and arrays of any rank; see `einsum.py` for `np.einsum`."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.trace.functions.common import implements, no_options, traced_or_array
+from numtape.trace.traced import Traced, as_traced, innermost, lift, wrap
+
+__all__: list[str] = []
+
+# A convolution with at most so many weights is a sum of shifted arrays, whose derivatives
+# are as quick; with more it is a matrix product, which takes no longer to record.
+_FEW_WEIGHTS = 400
+
+
+def _product(left: Any, right: Any, values: Any) -> Any:
+    """Record a matrix product as `np.matmul` defines it, with the values it gave."""
+    recorder = innermost(left, right)
+    (a, _), (b, _) = lift(recorder, left), lift(recorder, right)
+    a, b = np.asarray(a), np.asarray(b)
+    slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    return wrap(recorder, slots.reshape(np.shape(values)), values)
+
+
+def _values(operand: Any) -> npt.NDArray[Any]:
+    """The values of an operand as floats; lists may hold traced scalars."""
+    if isinstance(operand, Traced):
+        return np.asarray(operand.primals, np.float64)
+    try:
+        return np.asarray(lift(innermost(operand), operand)[1], np.float64)
+    except LookupError:
+        return np.asarray(operand)
+
+
+@implements("matmul", "linalg.matmul")
+def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
+    no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
+    return _product(x1, x2, np.matmul(_values(x1), _values(x2)))
+
+
+@implements("vecdot", "linalg.vecdot")
+def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
+    no_options("vecdot", axes=axes)
+    x1, x2 = (np.moveaxis(traced_or_array(x), axis, -1) for x in (x1, x2))
+    result = np.matmul(x1[..., None, :], x2[..., :, None])[..., 0, 0]
+    return np.expand_dims(result, axis) if keepdims else result
+
+
+@implements("matvec")
+def _matvec(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
+    no_options("matvec", axes=axes, axis=axis)
+    return np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0]
+
+
+@implements("vecmat")
+def _vecmat(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
+    no_options("vecmat", axes=axes, axis=axis)
+    return np.matmul(traced_or_array(x1)[..., None, :], x2)[..., 0, :]
+
+
+@implements("dot")
+def _dot(a: Any, b: Any, out: Any = None) -> Any:
+    no_options("dot", out=out)
+    left, right = _values(a), _values(b)
+    if left.ndim == 0 or right.ndim == 0:
+        return np.multiply(a, b)
+    if right.ndim <= 2 and left.ndim <= 2:
+        return _product(a, b, np.dot(left, right))
+    # NumPy takes a dot product for each element of the result; so a batch of them is recorded.
+    rows, columns = traced_or_array(a), traced_or_array(b)
+    if right.ndim > 1:
+        columns = np.moveaxis(columns, -2, -1)
+    rows = np.reshape(rows, left.shape[:-1] + (1,) * (columns.ndim - 1) + (1, left.shape[-1]))
+    return np.matmul(rows, columns[..., None])[..., 0, 0]
+
+
+@implements("inner")
+def _inner(a: Any, b: Any) -> Any:
+    if np.ndim(_values(b)) > 1:
+        axes = (*range(np.ndim(_values(b)) - 2), -1, -2)
+        b = np.transpose(traced_or_array(b), axes)
+    return np.dot(a, b)
+
+
+@implements("vdot")
+def _vdot(a: Any, b: Any) -> Any:
+    return np.dot(np.ravel(traced_or_array(a)), np.ravel(traced_or_array(b)))
+
+
+@implements("outer", "linalg.outer")
+def _outer(a: Any, b: Any, out: Any = None) -> Any:
+    no_options("outer", out=out)
+    return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
+
+
+@implements("tensordot", "linalg.tensordot")
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = traced_or_array(a), traced_or_array(b)
+    if np.ndim(axes) == 0:
+        count = int(axes)
+        axes = (range(a.ndim - count, a.ndim), range(count))
+    of_a, of_b = ([int(k) % x.ndim for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b)))
+    if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
+        raise ValueError(
+            f"np.tensordot: axes {of_a} of shape {a.shape} and axes {of_b} of shape {b.shape} "
+            "are of different lengths; give axes of equal lengths in the same order"
+        )
+    free_a = [k for k in range(a.ndim) if k not in of_a]
+    free_b = [k for k in range(b.ndim) if k not in of_b]
+    length = int(np.prod([a.shape[k] for k in of_a], dtype=np.int64))
+    shape = [*(a.shape[k] for k in free_a), *(b.shape[k] for k in free_b)]
+    rows = int(np.prod([a.shape[k] for k in free_a], dtype=np.int64))
+    columns = int(np.prod([b.shape[k] for k in free_b], dtype=np.int64))
+    left = np.reshape(np.transpose(a, (*free_a, *of_a)), (rows, length))
+    right = np.reshape(np.transpose(b, (*of_b, *free_b)), (length, columns))
+    return np.reshape(np.dot(left, right), shape)
+
+
+@implements("kron")
+def _kron(a: Any, b: Any) -> Any:
+    a, b = traced_or_array(a), traced_or_array(b)
+    rank = max(a.ndim, b.ndim)
+    if rank == 0:
+        return np.multiply(a, b)
+    a, b = (np.reshape(x, (1,) * (rank - x.ndim) + x.shape) for x in (a, b))
+    odd, even = tuple(range(1, 2 * rank, 2)), tuple(range(0, 2 * rank, 2))
+    product = np.expand_dims(a, odd) * np.expand_dims(b, even)
+    return np.reshape(product, [m * n for m, n in zip(a.shape, b.shape, strict=True)])
+
+
+@implements("cross", "linalg.cross")
+def _cross(
+    a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
+) -> Any:
+    if axis is not None:
+        axisa = axisb = axisc = axis
+    a, b = np.moveaxis(traced_or_array(a), axisa, -1), np.moveaxis(traced_or_array(b), axisb, -1)
+    if (a.shape[-1], b.shape[-1]) not in ((2, 2), (2, 3), (3, 2), (3, 3)):
+        raise ValueError(
+            f"np.cross of vectors of {a.shape[-1]} and {b.shape[-1]} elements: they must have 2 "
+            "or 3"
+        )
+    a0, a1, b0, b1 = a[..., 0], a[..., 1], b[..., 0], b[..., 1]
+    last = a0 * b1 - a1 * b0
+    if a.shape[-1] == b.shape[-1] == 2:
+        return last
+    a2 = a[..., 2] if a.shape[-1] == 3 else np.zeros(a0.shape)
+    b2 = b[..., 2] if b.shape[-1] == 3 else np.zeros(b0.shape)
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, last], axis=axisc)
+
+
+def _vectors(*operands: Any) -> list[Any]:
+    arrays = [traced_or_array(operand) for operand in operands]
+    for array in arrays:
+        if array.ndim > 1:
+            raise ValueError(f"np.convolve of an array of shape {array.shape}: give vectors")
+    return [np.ravel(array) for array in arrays]
+
+
+@implements("convolve")
+def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
+    a, v = _vectors(a, v)
+    return np.correlate(a, v[::-1], mode) if len(a) >= len(v) else np.correlate(v, a[::-1], mode)
+
+
+@implements("correlate")
+def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = _vectors(a, v)
+    if not len(a) or not len(v):
+        raise ValueError("np.correlate of an empty array: both must have elements")
+    if len(v) > len(a):
+        return np.correlate(v, a, mode)[::-1]
+    n, k = len(a), len(v)
+    modes = {"valid": (0, 0), "same": (k // 2, (k - 1) // 2), "full": (k - 1, k - 1)}
+    if mode not in modes:
+        raise ValueError(f"np.correlate(..., mode={mode!r}): it must be one of {list(modes)}")
+    before, after = modes[mode]
+    if k > _FEW_WEIGHTS:
+        return np.matmul(_windows(innermost(a, v), np.pad(a, (before, after)), k), v)
+    inside: Any = v[0] * a[: n - k + 1]
+    for j in range(1, k):
+        inside = inside + v[j] * a[j : n - k + 1 + j]
+    parts = [np.expand_dims(np.dot(v[i:], a[: k - i]), 0) for i in range(before, 0, -1)]
+    parts.append(inside)
+    parts += [np.expand_dims(np.dot(v[: k - i], a[n - k + i :]), 0) for i in range(1, after + 1)]
+    return np.concatenate(parts)
+
+
+def _windows(recorder: Any, array: Any, length: int) -> Any:
+    """Each run of so many elements as a row: a view that steps evenly, of one copy."""
+    array = as_traced(recorder, array)
+    once = wrap(recorder, recorder.copy(array.slots), array.primals)
+    return np.lib.stride_tricks.sliding_window_view(once, length)

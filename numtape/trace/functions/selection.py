@@ -1,0 +1,268 @@
+"""Choosing among elements, and assigning to chosen ones.
+
+A mask or an index that depends on the point and decides how many elements there
+are is guarded.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.errors import TraceError
+from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
+from numtape.trace.recorder import user_location
+from numtape.trace.traced import (
+    TracedArray,
+    as_floats,
+    as_traced,
+    guarded,
+    has_traced,
+    innermost,
+    lift,
+    plain_key,
+    wrap,
+)
+from numtape.trace.ufuncs import apply_row
+
+__all__: list[str] = []
+
+
+@implements("where")
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    if x is None or y is None:
+        return _nonzero(condition)
+    recorder = innermost(condition, x, y)
+    (slots_x, values_x), (slots_y, values_y) = lift(recorder, x), lift(recorder, y)
+    values_x, values_y = np.asarray(values_x), np.asarray(values_y)
+    if values_x.dtype != values_y.dtype:
+        values_x, values_y = np.asarray(values_x, float), np.asarray(values_y, float)
+    if not has_traced(condition):
+        condition = np.asarray(condition)
+        return wrap(
+            recorder,
+            np.where(condition, slots_x, slots_y),
+            np.where(condition, values_x, values_y),
+        )
+    slots, chosen = lift(recorder, condition)
+    keep, drop, merge = (OPCODE[name] for name in ("keep", "drop", "merge"))
+    taken = recorder.elementwise(keep, (slots, slots_x))
+    other = recorder.elementwise(drop, (slots, slots_y))
+    result = recorder.elementwise(merge, (taken, other))
+    return wrap(recorder, result, np.where(chosen, values_x, values_y))
+
+
+@implements("select")
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    if len(condlist) != len(choicelist):
+        raise ValueError(
+            f"np.select: {len(condlist)} conditions and {len(choicelist)} choices; give one choice "
+            "for each condition"
+        )
+    result = default
+    for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
+        result = np.where(condition, choice, result)
+    shape = np.broadcast_shapes(*(np.shape(each) for each in (*condlist, *choicelist)))
+    return np.broadcast_to(result, shape)
+
+
+@implements("piecewise")
+def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options: Any) -> Any:
+    x = as_floats(as_traced(innermost(x, condlist), x))
+    if not isinstance(condlist, list | tuple) or np.ndim(condlist[0]) == 0 != np.ndim(x):
+        condlist = [condlist]
+    conditions = [traced_or_array(condition) for condition in condlist]
+    functions = list(funclist)
+    if len(functions) == len(conditions) + 1:
+        rest = conditions[0]
+        for condition in conditions[1:]:
+            rest = np.logical_or(rest, condition)
+        conditions.append(np.logical_not(rest))
+    elif len(functions) != len(conditions):
+        raise ValueError(
+            f"np.piecewise: {len(conditions)} conditions and {len(functions)} functions; give one "
+            "function for each condition, and perhaps one more for the rest"
+        )
+    result: Any = 0.0
+    for condition, function in zip(conditions, functions, strict=True):
+        if not callable(function):
+            result = np.where(condition, function, result)
+        elif _is_elementwise(function, x, arguments, options):
+            result = np.where(condition, function(x, *arguments, **options), result)
+        else:  # it looks at more than one element, so it must be given its own alone
+            result = np.copy(np.broadcast_to(as_traced(x.recorder, result), x.shape))
+            result[condition] = function(x[condition], *arguments, **options)
+    return result
+
+
+def _is_elementwise(function: Callable[..., Any], x: Any, arguments: Any, options: Any) -> bool:
+    """Whether a function gives for some of several numbers what it gives for all of them."""
+    values = np.asarray(x.primals, np.float64)
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
+    numbers = np.linspace(low, high if high > low else low + 0.01 * (1.0 + abs(low)), 8)
+    some = [0, 2, 3, 6]
+    with np.errstate(all="ignore"):
+        of_all = traced_or_array(function(as_traced(x.recorder, numbers), *arguments, **options))
+        of_some = function(as_traced(x.recorder, numbers[some]), *arguments, **options)
+    if np.ndim(of_all) == np.ndim(of_some) == 0:
+        return np.array_equal(*(_plain(each) for each in (of_all, of_some)), equal_nan=True)
+    if np.shape(of_all) != numbers.shape or np.shape(of_some) != (len(some),):
+        return False
+    return np.array_equal(_plain(of_all)[some], _plain(of_some), equal_nan=True)
+
+
+def _plain(operand: Any) -> Any:
+    return np.asarray(getattr(operand, "primals", operand))
+
+
+@implements("choose")
+def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    no_options("choose", out=out)
+    choices = [traced_or_array(choice) for choice in choices]
+    if has_traced(a):
+        a = traced(a)
+        count = len(choices)
+        if mode == "wrap":
+            a = a % count
+        elif mode == "clip":
+            a = np.clip(a, 0, count - 1)
+        else:
+            _no_index_outside(a, count)
+        result = choices[-1]
+        for k in range(count - 2, -1, -1):
+            result = np.where(a == k, choices[k], result)
+        return np.broadcast_to(result, np.broadcast_shapes(a.shape, np.shape(result)))
+    return move(lambda *each: np.choose(a, each, mode=mode), *choices)
+
+
+def _no_index_outside(a: Any, count: int) -> None:
+    if not np.all((a >= 0) & (a < count)):
+        raise ValueError(
+            f"np.choose: the indices go from {np.min(a)} to {np.max(a)}, and there are {count} "
+            "choices; give indices below that, or mode='clip' or 'wrap'"
+        )
+
+
+@implements("clip")
+def _clip(
+    a: Any,
+    a_min: Any = None,
+    a_max: Any = None,
+    out: Any = None,
+    *,
+    min: Any = None,  # noqa: A002
+    max: Any = None,  # noqa: A002
+) -> Any:
+    no_options("clip", out=out)
+    low = a_min if a_min is not None and a_min is not np._NoValue else min
+    high = a_max if a_max is not None and a_max is not np._NoValue else max
+    low, high = (None if bound is np._NoValue else bound for bound in (low, high))
+    result = as_traced(innermost(a, low, high), a)
+    if low is not None:
+        result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
+    if high is not None:
+        result = apply_row(ROWS[OPCODE["clip_high"]], (result, high))
+    return result
+
+
+# chosen by masks, which are guarded
+
+
+def _mask(condition: Any) -> Any:
+    """A mask as plain bools, guarded if it is traced."""
+    if not has_traced(condition):
+        return np.asarray(condition, bool)
+    condition = traced(condition)
+    return guarded(condition if condition.dtype == bool else condition != 0.0)
+
+
+@implements("nonzero")
+def _nonzero(a: Any) -> Any:
+    return np.nonzero(_mask(a))
+
+
+@implements("flatnonzero")
+def _flatnonzero(a: Any) -> Any:
+    return np.flatnonzero(_mask(a))
+
+
+@implements("argwhere")
+def _argwhere(a: Any) -> Any:
+    return np.argwhere(_mask(a))
+
+
+@implements("compress")
+def _compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
+    no_options("compress", out=out)
+    mask = _mask(condition)
+    if not has_traced(a):
+        return np.compress(mask, a, axis)
+    return move(lambda elements: np.compress(mask, elements, axis), a)
+
+
+@implements("extract")
+def _extract(condition: Any, arr: Any) -> Any:
+    mask = _mask(condition)
+    if not has_traced(arr):
+        return np.extract(mask, arr)
+    return move(lambda elements: np.extract(mask, elements), arr)
+
+
+# assigning
+
+
+def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
+    """Apply a function that assigns `values` into an array, to slots and to values."""
+    if not isinstance(array, TracedArray):
+        raise TraceError(
+            f"traced values were assigned into a plain array at {user_location()}, which cannot "
+            "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
+        )
+    lifted = [lift(array.recorder, value) for value in values]
+    function(array.slots, *(slots for slots, _ in lifted))
+    function(array.primals, *(np.asarray(value) for _, value in lifted))
+
+
+@implements("put")
+def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
+    ind = plain_key(ind)
+    _assigns(lambda array, values: np.put(array, ind, values, mode), a, v)
+
+
+@implements("place")
+def _place(arr: Any, mask: Any, vals: Any) -> None:
+    mask = _mask(mask)
+    _assigns(lambda array, values: np.place(array, mask, np.atleast_1d(values)), arr, vals)
+
+
+@implements("putmask")
+def _putmask(a: Any, mask: Any, values: Any) -> None:
+    if np.shape(values) in ((), np.shape(a)) and isinstance(a, TracedArray):
+        a[...] = np.where(mask, values, a)
+        return
+    mask = _mask(mask)
+    _assigns(lambda array, each: np.putmask(array, mask, each), a, values)
+
+
+@implements("copyto")
+def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    if isinstance(dst, np.ndarray) and dst.dtype == object:  # np.full(n, x) makes one
+        every = np.broadcast_to(np.asarray(src, object), dst.shape)
+        dst[...] = np.where(where, every, dst)
+    elif not isinstance(dst, TracedArray):
+        _assigns(np.copyto, dst, src)
+    else:
+        dst[...] = src if where is True else np.where(where, src, dst)
+
+
+@implements("fill_diagonal")
+def _fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:  # (NumPy's name)
+    _assigns(lambda array, values: np.fill_diagonal(array, values, wrap), a, val)
+
+
+@implements("put_along_axis")
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
+    indices = plain_key(indices)
+    _assigns(lambda array, each: np.put_along_axis(array, indices, each, axis), arr, values)

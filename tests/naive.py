@@ -177,6 +177,11 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
     return result
 
 
+def _place(x: float, n: int) -> int:
+    """The place among n that x names; the first where it names none."""
+    return int(x) % n if -n <= x < n else 0
+
+
 def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
     """The results of a function, end to end, by its ufuncs themselves."""
     function = function_of(instruction.opcode)
@@ -205,11 +210,6 @@ def _transform(ufunc, given, types: str, instruction: VectorInstruction) -> np.n
         numbers = np.ascontiguousarray(numbers).view(complex)[..., 0]
     out = np.empty(shape) if types[-1] == "d" else np.empty(shape[:-1], complex)
     return ufunc(numbers, factor, signature=types, out=out)
-
-
-def _place(x: float, n: int) -> int:
-    """The place among n that x names; the first where it names none."""
-    return int(x) % n if -n <= x < n else 0
 
 
 def _places(instruction: VectorInstruction) -> np.ndarray:

@@ -6,9 +6,9 @@ along axes, *product* is a (batched) matrix product by BLAS, *scatter* adds
 elements into places given by a table. Four find places during the run:
 *order* is where the elements of a row would be if sorted and *search* where
 points belong among sorted numbers, both as floats without derivatives; *take*
-reads elements at such places, and *spread* adds elements into them. *function*
-applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases. What each
-does to derivatives is in `numtape.transform.structured` and
+reads elements at such places, and *spread* adds elements into them. The last,
+*function*, applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases.
+What each does to derivatives is in `numtape.transform.structured` and
 `numtape.transform.linear_algebra`.
 """
 
@@ -42,19 +42,15 @@ __all__ = [
 ]
 
 MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER = "map", "reduce", "accumulate", "product", "scatter"
-ORDER, SEARCH, TAKE, SPREAD = "order", "search", "take", "spread"
-FUNCTION = "function"
+ORDER, SEARCH, TAKE, SPREAD, FUNCTION = "order", "search", "take", "spread", "function"
 
 # What has no derivative: places are whole numbers.
 FLAT_KINDS = (ORDER, SEARCH)
 
-# A matrix product has no row; its place in the table of loops is after the rows.
+# A matrix product has no row; its place in the table of loops is after the rows. Then come
+# NumPy's ways to sort, the quick one and the one that keeps ties in order; then the functions.
 PRODUCT_OPCODE = len(ROWS)
-
-# So have NumPy's ways to sort: the quick one, and the one that keeps ties in order.
 ORDER_OPCODES = {"quicksort": PRODUCT_OPCODE + 1, "stable": PRODUCT_OPCODE + 2}
-
-# And the functions, whose places are after those.
 FIRST_FUNCTION = PRODUCT_OPCODE + 3
 
 # What a reduction starts from, for each row that may reduce.

@@ -1164,44 +1164,6 @@ def run_scatter(h, words, at, r):
 
 
 @kernel
-def run_function(h, words, at, r):
-    """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
-
-    Words: size of the result, batch rank, numbers of arguments, dimensions and steps;
-    the dimensions, the steps; for each argument its base and whether that is relative
-    to the result; the batch shape, and the batch strides of each argument.
-    """
-    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
-    frame = int64_array(h[FRAME], (FRAME_SIZE,))
-    opcode = words[at + 1]
-    rank = words[at + 3]
-    arguments = words[at + 4]
-    dimensions = words[at + 5]
-    bases = at + 7 + dimensions + words[at + 6]
-    shape = bases + 2 * arguments
-    batches = 1
-    for axis in range(rank):
-        batches *= words[shape + axis]
-    frame[FRAME_MANY_COUNTS] = 1
-    for k in range(dimensions):
-        frame[FRAME_MANY_COUNTS + 1 + k] = words[at + 7 + k]
-    for k in range(arguments):
-        frame[FRAME_MANY_STEPS + k] = 0
-    for k in range(words[at + 6]):
-        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
-    for batch in range(batches):
-        for argument in range(arguments):
-            position = words[bases + 2 * argument] + r * words[bases + 2 * argument + 1]
-            rest = batch
-            for axis in range(rank - 1, -1, -1):
-                extent = words[shape + axis]
-                position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
-                rest //= extent
-            frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
-        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
-
-
-@kernel
 def run_order(h, words, at, r):
     """The places of each row's elements in ascending order, by NumPy's own sorting.
 
@@ -1292,6 +1254,44 @@ def run_spread(h, words, at, r):
         for i in range(m):
             place = place_of(v[places + i * words[at + 10]], n)
             v[r + row * n + place] += v[source + i * words[at + 7]]
+
+
+@kernel
+def run_function(h, words, at, r):
+    """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
+
+    Words: size of the result, batch rank, numbers of arguments, dimensions and steps;
+    the dimensions, the steps; for each argument its base and whether that is relative
+    to the result; the batch shape, and the batch strides of each argument.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    opcode = words[at + 1]
+    rank = words[at + 3]
+    arguments = words[at + 4]
+    dimensions = words[at + 5]
+    bases = at + 7 + dimensions + words[at + 6]
+    shape = bases + 2 * arguments
+    batches = 1
+    for axis in range(rank):
+        batches *= words[shape + axis]
+    frame[FRAME_MANY_COUNTS] = 1
+    for k in range(dimensions):
+        frame[FRAME_MANY_COUNTS + 1 + k] = words[at + 7 + k]
+    for k in range(arguments):
+        frame[FRAME_MANY_STEPS + k] = 0
+    for k in range(words[at + 6]):
+        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
+    for batch in range(batches):
+        for argument in range(arguments):
+            position = words[bases + 2 * argument] + r * words[bases + 2 * argument + 1]
+            rest = batch
+            for axis in range(rank - 1, -1, -1):
+                extent = words[shape + axis]
+                position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
+                rest //= extent
+            frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
+        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
 
 
 @kernel

@@ -349,13 +349,6 @@ class _Encoder:
         return start
 
 
-def _core_axes(path: str) -> list[list[str]]:
-    """The last axes of each argument of a generalized ufunc, by name."""
-    ufunc: Any = load_ufunc(path)
-    signature = ufunc.signature or ",".join(["()"] * ufunc.nargs)
-    return [re.findall(r"\w+", axes) for axes in re.findall(r"\((.*?)\)", signature)]
-
-
 def _joined(
     shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, tuple[int, ...]]]:
@@ -370,6 +363,13 @@ def _joined(
         else:
             axes.append((extent, steps))
     return axes
+
+
+def _core_axes(path: str) -> list[list[str]]:
+    """The last axes of each argument of a generalized ufunc, by name."""
+    ufunc: Any = load_ufunc(path)
+    signature = ufunc.signature or ",".join(["()"] * ufunc.nargs)
+    return [re.findall(r"\w+", axes) for axes in re.findall(r"\((.*?)\)", signature)]
 
 
 def _opcodes_reached(tape: FlatTape) -> Ints:

@@ -89,15 +89,15 @@ class VectorInstruction:
     kind : str
         One of the ten kinds of `numtape.ops.structured`.
     opcode : int
-        The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or of
-        `FUNCTION_OPCODE`; for a search 0 to be left of equal numbers, 1 to be right of them.
+        The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or a function's; for a
+        search 0 to be left of equal numbers, 1 to be right of them.
     shape : tuple of int
         What it iterates over: for a map the shape of the result, for a
         reduction or accumulation the axes in walking order, for a product
         ``(*batch, m, n, p)``, for a scatter the number of elements, for an order
         ``(rows, n)``, for a search of m points among n numbers ``(n, m)``, for
         a take of m out of n elements in each row ``(rows, n, m)``, for a spread
-        of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``;
+        of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``:
         its results lie one after the other.
     operands : tuple of View
         One view an operand, all over `shape`; those of a product over

@@ -150,10 +150,10 @@ def _call(opcode: int, operands: list[str]) -> str:
 def _operation(instruction: VectorInstruction) -> str:
     if instruction.kind == "product":
         return "matmul"
-    if instruction.kind == "function":
-        return function_of(instruction.opcode).name
     if instruction.kind in _PLACES:
         return _PLACES[instruction.kind]
+    if instruction.kind == "function":
+        return function_of(instruction.opcode).name
     name = ROWS[instruction.opcode].name
     if instruction.kind == "reduce":
         return _REDUCTIONS[name]

@@ -127,6 +127,19 @@ _BITWISE = {
 }
 
 
+_REMEDY = (
+    "Write it with operations that are recorded (arithmetic, the ufuncs in the table of "
+    "operations, sums, products), without these options"
+)
+_WHOLE = "It is of whole numbers: keep them plain, or write np.floor, // and % of floats"
+_REMEDIES = dict.fromkeys(("gcd", "lcm", "left_shift", "right_shift", "bitwise_count"), _WHOLE) | {
+    "frexp": "Write e = np.floor(np.log2(abs(x))) + 1.0 for the exponent, x / 2.0**e for the rest",
+    "nextafter": "Its derivative by x would be 1: write x, or x * (1.0 + np.finfo(float).eps)",
+    "spacing": "It has no derivative: take it of plain numbers, outside the recorded function",
+    "isnat": "It is of dates. Write np.isnan(x)",
+}
+
+
 def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
     out = options.pop("out", None) or (None,) * max(ufunc.nout, 1)
@@ -152,8 +165,7 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
         raise UnsupportedError(
             f"{call}(...{details}) was called with a traced value at {user_location()}, and "
-            "numtape has no rule for it. Write it with operations that are recorded (arithmetic, "
-            "the ufuncs in the table of operations, sums, products), without these options"
+            f"numtape has no rule for it. {_REMEDIES.get(ufunc.__name__, _REMEDY)}"
         )
     if where is not True:
         if out[0] is None:

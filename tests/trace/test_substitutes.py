@@ -11,6 +11,7 @@ import scipy.linalg
 import scipy.ndimage
 import scipy.spatial
 import scipy.special
+import scipy.stats
 from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 

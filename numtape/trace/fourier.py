@@ -402,7 +402,20 @@ def _shifted(sign: int) -> Callable[..., Any]:
     return shift
 
 
+_OTHER_WAY = {None: "forward", "backward": "forward", "forward": "backward"}
+
+
+def _hfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+    return _irfft(np.conjugate(a), n, axis, _OTHER_WAY.get(norm, norm), out)
+
+
+def _ihfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
+    return np.conjugate(_rfft(a, n, axis, _OTHER_WAY.get(norm, norm), out))
+
+
 _TRANSFORMS: dict[str, Callable[..., Any]] = {
+    "hfft": _hfft,
+    "ihfft": _ihfft,
     "fft": _fft,
     "ifft": _ifft,
     "rfft": _rfft,

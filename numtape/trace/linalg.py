@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import numtape.trace.functions  # noqa: F401 (what is built on here)
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.recorder import user_location
@@ -552,40 +553,9 @@ def _matrix_transpose(x: Any, /) -> Any:
     return _transposed(matrix_of(x))
 
 
-@_implements("outer")
-def _outer(x1: Any, x2: Any, /) -> Any:
-    return np.outer(matrix_of(x1, x2), matrix_of(x2, x1))
-
-
-@_implements("matmul")
-def _matmul(x1: Any, x2: Any, /) -> Any:
-    return np.matmul(matrix_of(x1, x2), matrix_of(x2, x1))
-
-
-@_implements("cross")
-def _cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    a, b = (np.moveaxis(matrix_of(one, other), axis, 0) for one, other in ((x1, x2), (x2, x1)))
-    if a.shape[0] != 3 or b.shape[0] != 3:
-        raise ValueError("both arrays of np.linalg.cross must have three elements along the axis")
-    parts = [a[j] * b[k] - a[k] * b[j] for j, k in ((1, 2), (2, 0), (0, 1))]
-    return np.stack(np.broadcast_arrays(*parts), axis=axis)
-
-
-@_implements("vecdot")
-def _vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
-    return np.sum(matrix_of(x1, x2) * matrix_of(x2, x1), axis=axis)
-
-
-@_implements("tensordot")
-def _tensordot(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
-    a, b = matrix_of(x1, x2), matrix_of(x2, x1)
-    pair: Any = (range(-axes, 0), range(axes)) if isinstance(axes, int) else axes
-    pair = [(k,) if isinstance(k, int) else k for k in pair]
-    last, first = [k % a.ndim for k in pair[0]], [k % b.ndim for k in pair[1]]
-    kept_a = [k for k in range(a.ndim) if k not in last]
-    kept_b = [k for k in range(b.ndim) if k not in first]
-    shape = [a.shape[k] for k in kept_a] + [b.shape[k] for k in kept_b]
-    count = int(np.prod([a.shape[k] for k in last], dtype=np.int64))
-    left = np.reshape(np.transpose(a, kept_a + last), (-1, count))
-    right = np.reshape(np.transpose(b, first + kept_b), (count, -1))
-    return np.reshape(left @ right, shape)
+# The products have a rule for the functions of the same name outside `numpy.linalg`; here
+# they are only made to see matrices of traced scalars.
+for _name in ("cross", "matmul", "outer", "tensordot", "vecdot"):
+    _function = getattr(np.linalg, _name, None)
+    if _function in NUMPY_FUNCTIONS:
+        stands_in_for("numpy.linalg", _name)(NUMPY_FUNCTIONS[_function])

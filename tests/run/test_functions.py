@@ -209,3 +209,17 @@ def test_empty_matrices(shape):
     a = np.zeros(shape)
     for function in (np.linalg.inv, np.linalg.det, np.linalg.eigvalsh):
         assert_replays(lambda a, z, f=function: f(a) + z, (a, 1.0))
+
+
+def test_many_points_at_once():
+    a = _matrix(0, 10, 3, 3) + 3.0 * np.eye(3)
+    for function in (np.linalg.det, np.linalg.inv, np.linalg.eigvalsh):
+        assert_same_bits(nt.vmap(function)(a), [function(each) for each in a])
+        slopes = nt.vmap(nt.jacobian(function))(a)
+        expected = [nt.jacobian(function)(each) for each in a]
+        np.testing.assert_allclose(slopes, expected, rtol=1e-12, atol=1e-14)
+    x = np.linspace(0.1, 0.9, 50)
+    assert_same_bits(
+        nt.vmap(lambda x: scipy.special.betainc(1.5, 2.0, x))(x),
+        scipy.special.betainc(1.5, 2.0, x),
+    )

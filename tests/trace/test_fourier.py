@@ -28,6 +28,8 @@ CASES = {
     "irfft": (lambda x: np.fft.irfft(np.fft.rfft(x) * FILTER), EVEN),
     "irfft of an odd number": (lambda x: np.fft.irfft(np.fft.rfft(x) / FILTER[:5], 9), ODD),
     "irfft of real numbers": (lambda x: np.fft.irfft(x), ODD),
+    "hfft": (lambda x: np.fft.hfft(x, norm="ortho"), ODD),
+    "ihfft": (lambda x: _both(np.fft.ihfft(x, 8)), EVEN),
     "fft2": (lambda x: _both(np.fft.fft2(x)), TABLE),
     "fftn": (lambda x: _both(np.fft.fftn(x, (3, 5), (0, 1))), TABLE),
     "ifftn": (lambda x: _both(np.fft.ifftn(x, norm="forward")), TABLE),

@@ -408,8 +408,8 @@ def log_sum_exp(np: Any, x: Any) -> Any:
 
 
 def _log_sum_exp(np: Any, x: Any) -> Any:
-    largest = np.max(x, axis=-1)
-    return largest + np.log(np.sum(np.exp(x - largest[..., None]), axis=-1))
+    largest = np.max(x, axis=-1, keepdims=True)
+    return largest[..., 0] + np.log(np.sum(np.exp(x - largest), axis=-1))
 
 
 def _normal_point(size: int, scale: float = 1.0) -> Floats:

@@ -226,12 +226,6 @@ class TracedScalar(Traced):
     def __format__(self, specification: str) -> str:
         return format(self.primal, specification)
 
-    __iter__ = None  # or Python would try one index after the other
-
-    def __getitem__(self, key: Any) -> Any:
-        """As NumPy's numbers have it: ``x[()]``, ``x[...]`` and ``x[..., None]``."""
-        return wrap(self.recorder, self.slots[key], self.primals[key])
-
     def __copy__(self) -> "TracedScalar":
         return self
 

@@ -194,8 +194,15 @@ class Tape:
                     return self._many("gradient", arguments, options)
                 x = point.reshape(self._input_shape)
             g = np.empty(self._input_shape) if out is None else out
-            if not self._is_scalar_function or out is not None:
+            if not self._is_scalar_function:
                 self.check_scalar()
+            if out is not None and not (
+                type(g) is np.ndarray
+                and g.shape == self._input_shape
+                and g.dtype is _FLOAT64
+                and g.flags.carray
+                and not np.may_share_memory(g, x)
+            ):
                 outputs_for(_LEAF, (self._input_shape,), (), g, (x,))
             if x.ndim == 1:
                 status = self.derivatives.gradient(x, g)

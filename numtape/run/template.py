@@ -65,7 +65,8 @@ PLACED_CODE = 26  # int32[instructions, 3]: opcode + 256 (512 for lanes) * resul
 LANES = 27  # how many points are run at once
 UNIFORMS = 28  # places below this hold one value for all lanes
 LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
-HANDLE_SIZE = 30
+OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
+HANDLE_SIZE = 31
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -292,9 +293,9 @@ def linearize_scalars(handle):
 @kernel
 def load_inputs(h, x):
     """Copy a point into the input slots."""
-    v = float64_array(h[VALUES], (h[SLOTS],))
+    inputs = float64_array(h[VALUES] + 8 * h[FIRST_INPUT], (x.size,))
     for i in range(x.size):
-        v[h[FIRST_INPUT] + i] = x[i]
+        inputs[i] = x[i]
 
 
 @kernel
@@ -302,8 +303,13 @@ def store_outputs(h, y):
     """Copy the output slots out."""
     v = float64_array(h[VALUES], (h[SLOTS],))
     slots = int64_array(h[OUTPUT_SLOTS], (h[OUTPUTS],))
-    for i in range(y.size):
-        y[i] = v[slots[i]]
+    if h[OUTPUTS_RUN] != 0 and y.size > 0:
+        run = float64_array(h[VALUES] + 8 * slots[0], (y.size,))
+        for i in range(y.size):
+            y[i] = run[i]
+    else:
+        for i in range(y.size):
+            y[i] = v[slots[i]]
 
 
 @kernel

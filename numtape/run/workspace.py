@@ -182,6 +182,7 @@ class Workspace:
         self._set(_kernels.FIRST_RESULT, tape.first_result)
         self._set(_kernels.OPERATIONS, len(plan.loops), _kernels.LOOPS, plan.loops)
         self._set(_kernels.OUTPUTS, len(tape.outputs), _kernels.OUTPUT_SLOTS, plan.outputs)
+        self._set(_kernels.OUTPUTS_RUN, bool((np.diff(plan.outputs) == 1).all()))
         self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_SLOTS, plan.guard_slots)
         self._set(_kernels.GUARDS, len(tape.guards), _kernels.GUARD_OUTCOMES, plan.guard_outcomes)
         self._set(_kernels.SEGMENTS, len(plan.segments), _kernels.SEGMENT_TABLE, plan.segments)

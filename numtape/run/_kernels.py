@@ -898,19 +898,31 @@ def view_position(words, shape, strides, rank, row):
 
 
 @kernel
-def fill(target, v, words, gathers, view, start):
-    """Copy elements `start` onwards of a view into the contiguous `target`.
+def copy_run(target, source, count):
+    """Copy elements that follow one another, from address to address."""
+    x = float64_array(source, (count,))
+    y = float64_array(target, (count,))
+    for i in range(count):
+        y[i] = x[i]
+
+
+@kernel
+def fill(h, words, view, start, target, size):
+    """Copy `size` elements of a view, from `start` on, to the address `target`.
 
     A view is encoded as rank, base, gather table (or -1), shape, strides.
     """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
+    values = h[VALUES]
+    y = float64_array(target, (size,))
     rank = words[view]
     base = words[view + 1]
     table = words[view + 2]
     if rank == 0:
         if table >= 0:
             base = gathers[table + base]
-        for i in range(target.size):
-            target[i] = v[base]
+        y[:] = v[base]
         return
     shape = view + 3
     strides = shape + rank
@@ -918,7 +930,7 @@ def fill(target, v, words, gathers, view, start):
     step = words[strides + rank - 1]
     column = start % run
     # Rows side by side, and then the rest of the axes: a division for each row is too much.
-    rows = target.size + start
+    rows = size + start
     apart = rows - rows
     if rank > 1:
         rows = words[shape + rank - 2]
@@ -926,28 +938,34 @@ def fill(target, v, words, gathers, view, start):
     row = start // run % rows
     block = start // run // rows
     first = base + view_position(words, shape, strides, rank - 1, block)
-    done = 0
-    while done < target.size:
+    done = size - size
+    while done < size:
         position = first + row * apart + column * step
-        count = min(run - column, target.size - done)
+        count = min(run - column, size - done)
         if table >= 0:
             for i in range(count):
-                target[done + i] = v[gathers[table + position + i * step]]
+                y[done + i] = v[gathers[table + position + i * step]]
         elif step == 1:
-            for i in range(count):
-                target[done + i] = v[position + i]
+            copy_run(target + 8 * done, values + 8 * position, count)
         elif step == 0:
-            value = v[position]
-            for i in range(count):
-                target[done + i] = value
+            y[done : done + count] = v[position]
         else:
             for i in range(count):
-                target[done + i] = v[position + i * step]
+                y[done + i] = v[position + i * step]
         done += count
-        column = 0
+        if apart == 0 and count == run:  # the rows that follow are the same: ever longer copies
+            again = min((rows - 1 - row) * run, size - done)
+            made = again - again
+            while made < again:
+                more = min(run + made, again - made)
+                copy_run(target + 8 * (done + made), target + 8 * (done - run), more)
+                made += more
+            done += again
+            row += (again + run - 1) // run
+        column = run - run
         row += 1
         if row == rows:
-            row = 0
+            row = rows - rows
             block += 1
             first = base + view_position(words, shape, strides, rank - 1, block)
 
@@ -958,8 +976,6 @@ def run_map(h, words, at, r):
 
     Operands that step evenly are read in place, others are made contiguous in chunks.
     """
-    v = float64_array(h[VALUES], (h[SLOTS],))
-    gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     opcode = words[at + 1]
@@ -980,7 +996,7 @@ def run_map(h, words, at, r):
             rank = words[view]
             if rank > 1 or words[view + 2] >= 0:
                 address = h[BUFFER] + 8 * CHUNK * operand
-                fill(float64_array(address, (count,)), v, words, gathers, view, start)
+                fill(h, words, view, start, address, count)
                 step = 1
             else:
                 step = 0

@@ -12,7 +12,8 @@ from bisect import insort
 import numpy as np
 import numpy.typing as npt
 
-from numtape.tape.flat import VECTOR, FlatTape
+from numtape.ops.structured import MAP
+from numtape.tape.flat import VECTOR, FlatTape, View, contiguous_strides
 
 __all__ = ["addresses", "unshared"]
 
@@ -34,11 +35,15 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
     first = tape.first_result
     block_of, sizes = _blocks(tape)
     defined, last = _lifetimes(tape, block_of, len(sizes))
+    heads = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else np.zeros(0, np.int64)
     starts, single_places, array_places = _allocate(
-        (apart | (tape.code[:, 0] == VECTOR)).tolist(), sizes.tolist(), defined, last
+        (apart | (tape.code[:, 0] == VECTOR)).tolist(),
+        sizes.tolist(),
+        defined,
+        last,
+        _heirs(tape, block_of, sizes, heads, last),
     )
     places = np.arange(tape.slots)
-    heads = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else np.zeros(0, np.int64)
     offsets = np.arange(tape.slots - first) - heads[block_of]
     base = np.where(sizes > 1, first + single_places, first) + starts
     places[first:] = base[block_of] + offsets
@@ -46,13 +51,14 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
 
 
 def _allocate(
-    is_apart: list[bool], sizes: list[int], defined: Ints, last: Ints
+    is_apart: list[bool], sizes: list[int], defined: Ints, last: Ints, heirs: dict[int, int]
 ) -> tuple[Ints, int, int]:
     """Where each block starts, among single places or among those of arrays, and how many of each.
 
     An operand that is read for the last time gives its place to the result of a
     scalar instruction, but not to that of one apart: a vector instruction's is
-    written while its operands are read.
+    written while its operands are read. `heirs` has for some instructions, by number,
+    the operand's block whose place the result may take all the same.
     """
     starts = [0] * len(sizes)
     free: list[int] = []
@@ -74,7 +80,10 @@ def _allocate(
         while born < len(by_birth) and births[by_birth[born]] == number:
             block = by_birth[born]
             born += 1
-            if sizes[block] > 1:
+            if number in heirs:
+                starts[block] = starts[heirs[number]]
+                late.remove(heirs[number])
+            elif sizes[block] > 1:
                 starts[block] = arrays.take(sizes[block])
             elif free:
                 starts[block] = free.pop()
@@ -87,6 +96,53 @@ def _allocate(
             else:
                 free.append(starts[block])
     return np.array(starts, np.int64), single_places, arrays.size
+
+
+def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints) -> dict[int, int]:
+    """Elementwise instructions over arrays that may write over an operand, and its block.
+
+    The operand is read here for the last time, element by element in the order in which
+    the result is written, and no other operand reads it in another order. Half as much
+    memory goes through the caches then.
+    """
+    first, results = tape.first_result, tape.results
+    heirs = {}
+    for number in np.flatnonzero(tape.code[:, 0] == VECTOR).tolist():
+        instruction = tape.vectors[int(tape.code[number, 1])]
+        size = instruction.size
+        if instruction.kind != MAP or size < 2 or sizes[block_of[results[number] - first]] != size:
+            continue
+        reads = [
+            (view, np.unique(block_of[slots[slots >= first] - first]).tolist())
+            for view, slots in zip(instruction.operands, instruction.operand_slots(), strict=True)
+        ]
+        for view, blocks in reads:
+            if view.table is not None or view.base < first or len(blocks) != 1:
+                continue
+            (block,) = blocks
+            whole = (view.base, contiguous_strides(instruction.shape))
+            if (
+                last[block] == number
+                and sizes[block] == size
+                and heads[block] + first == view.base
+                and all(
+                    block not in others or _reads(other, instruction.shape) == whole
+                    for other, others in reads
+                )
+                and _reads(view, instruction.shape) == whole
+            ):
+                heirs[number] = block
+                break
+    return heirs
+
+
+def _reads(view: View, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
+    """Where a view begins and how it steps; axes of one element step as if contiguous."""
+    if view.table is not None:
+        return None
+    whole = contiguous_strides(shape)
+    triples = zip(shape, view.strides, whole, strict=True)
+    return view.base, tuple(w if extent == 1 else stride for extent, stride, w in triples)
 
 
 def _blocks(tape: FlatTape) -> tuple[Ints, Ints]:

@@ -54,7 +54,7 @@ def _assert_places_hold(tape):
         written = {int(places[slot]) for slot in made}
         assert len(written) == len(made)
         if tape.code[number, 0] == VECTOR:  # it may read after it has begun to write
-            assert written.isdisjoint(places[slot] for slot in operands)
+            _assert_written_as_read(tape.vectors[tape.code[number, 1]], made, places)
         for slot in made:
             before = holds.get(places[slot])
             if before is not None:
@@ -63,6 +63,17 @@ def _assert_places_hold(tape):
     for slot in [*tape.outputs.tolist(), *(guard.slot for guard in tape.guards)]:
         assert holds[places[slot]] == slot
     _assert_views_step_evenly(tape, places)
+
+
+def _assert_written_as_read(instruction, made, places):
+    """No element is written over one that is still to be read."""
+    written = places[list(made)].reshape(instruction.result)
+    for slots in instruction.operand_slots():
+        if instruction.kind == "map":
+            shared = np.isin(places[slots], written)
+            np.testing.assert_array_equal(places[slots][shared], written[shared])
+        else:
+            assert not np.isin(places[slots], written).any()
 
 
 def _assert_views_step_evenly(tape, places):
@@ -81,7 +92,7 @@ def _assert_views_step_evenly(tape, places):
 def minimum(tape):
     """The most slots that are live at once: operands and results of an instruction both are.
 
-    A scalar instruction may write where it reads for the last time.
+    A scalar or an elementwise instruction may write where it reads for the last time.
     """
     last = _last_reads(tape)
     dying = [[] for _ in range(tape.instructions + 1)]
@@ -91,12 +102,13 @@ def minimum(tape):
     live = peak = 0
     for number in range(tape.instructions):
         made = range(tape.results[number], tape.results[number + 1])
-        is_vector = tape.code[number, 0] == VECTOR
-        if not is_vector:
+        opcode, vector, _ = tape.code[number]
+        in_place = opcode != VECTOR or tape.vectors[vector].kind == "map"
+        if in_place:
             live -= len(dying[number])
         live += len(made)
         peak = max(peak, live)
-        if is_vector:
+        if not in_place:
             live -= len(dying[number])
         live -= sum(slot not in last for slot in made)
     return tape.first_result + peak

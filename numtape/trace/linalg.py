@@ -1,8 +1,8 @@
 """`numpy.linalg` on traced values.
 
 Values are NumPy's own, so what NumPy refuses (a singular matrix to be inverted) is
-refused here with NumPy's `LinAlgError` while recording. A replay calls the same LAPACK
-routines and gives nan in that case. Some functions are one of `FUNCTIONS` in
+refused here with NumPy's `LinAlgError` while recording. Whether it is refused is
+guarded, so a matrix of the other kind is another path. Some functions are one of `FUNCTIONS` in
 `numtape.ops.structured`; the others are compositions of those.
 
 Lists and object arrays of traced scalars count as matrices too: NumPy's protocol does
@@ -59,6 +59,26 @@ def call_function(
     return tuple(wrap(recorder, part, array) for part, array in zip(parts, arrays, strict=True))
 
 
+def _unless_refused(
+    name: str, operands: Sequence[Any], shape: tuple[int, ...], compute: Callable[[], Any]
+) -> Any:
+    """Record a function of matrices that NumPy may refuse; whether it did is guarded.
+
+    Where LAPACK fails, a replay finds nan in all elements. `shape` is the result's.
+    """
+    refusal = None
+    try:
+        value = compute()
+    except np.linalg.LinAlgError as error:
+        refusal, value = error, np.full(shape, np.nan)
+    (result,) = call_function(name, operands, (value,))
+    if result.size:
+        corners = result[..., 0, 0]
+        if np.isnan(np.max(corners) if np.ndim(corners) else corners) and refusal is not None:
+            raise refusal
+    return result
+
+
 def matrix_of(operand: Any, *others: Any) -> Any:
     """Any operand as a traced array of floats."""
     return as_floats(as_traced(innermost(operand, *others), operand))
@@ -94,17 +114,25 @@ def _unsupported(call: str, reason: str, remedy: str) -> UnsupportedError:
 @_implements("solve")
 def _solve(a: Any, b: Any) -> Any:
     a, b = matrix_of(a, b), matrix_of(b, a)
-    values = np.linalg.solve(_values(a), _values(b))
-    if b.ndim == 1:
-        (x,) = call_function("solve", (a, b[:, None]), (values[..., None],))
-        return x[..., 0]
-    return call_function("solve", (a, b), (values,))[0]
+    is_vector = b.ndim == 1
+    b = b[:, None] if is_vector else b
+    if a.ndim < 2 or a.shape[-2:] != (b.shape[-2],) * 2:
+        np.linalg.solve(_values(a), _values(b))  # which refuses these shapes
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:]
+    x = _unless_refused("solve", (a, b), shape, lambda: np.linalg.solve(_values(a), _values(b)))
+    return x[..., 0] if is_vector else x
+
+
+def _check_square(function: Callable[..., Any], a: Any) -> None:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        function(_values(a))  # which refuses this shape
 
 
 @_implements("inv")
 def _inv(a: Any) -> Any:
     a = matrix_of(a)
-    return call_function("inv", (a,), (np.linalg.inv(_values(a)),))[0]
+    _check_square(np.linalg.inv, a)
+    return _unless_refused("inv", (a,), a.shape, lambda: np.linalg.inv(_values(a)))
 
 
 @_implements("det")
@@ -136,8 +164,9 @@ def _slogdet(a: Any) -> Any:
 @_implements("cholesky")
 def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     a = matrix_of(a)
-    values = np.linalg.cholesky(_values(a), upper=upper)
-    return call_function("cholesky_up" if upper else "cholesky_lo", (a,), (values,))[0]
+    _check_square(np.linalg.cholesky, a)
+    name = "cholesky_up" if upper else "cholesky_lo"
+    return _unless_refused(name, (a,), a.shape, lambda: np.linalg.cholesky(_values(a), upper=upper))
 
 
 @_implements("tensorsolve")

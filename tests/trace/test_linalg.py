@@ -247,14 +247,52 @@ def test_only_the_triangle_that_is_read_has_a_derivative():
 
 
 def test_a_singular_matrix_below_a_mask():
-    """What `where` does not take contributes exactly 0, even where LAPACK failed."""
+    """As in NumPy: `where` computes both arms, and one of them cannot be."""
 
     def function(a):
         return np.where(a[0, 0] > 0.5, L.inv(a)[0, 0], a[0, 1] * 2.0)
 
     tape = nt.record(function, np.eye(2))
-    singular = np.zeros((2, 2))
-    np.testing.assert_array_equal(tape.gradient(singular), [[0.0, 2.0], [0.0, 0.0]])
+    with pytest.raises(nt.BranchError):
+        tape.gradient(np.zeros((2, 2)))
+    with pytest.raises(L.LinAlgError):
+        nt.grad(function)(np.zeros((2, 2)))
+
+
+TRIED = {
+    "cholesky": lambda a: np.sum(L.cholesky(a)),
+    "solve": lambda a: np.sum(L.solve(a, np.ones(2))),
+    "inv": lambda a: np.sum(L.inv(a)),
+}
+
+
+@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("shape", [(), (3,)])
+def test_what_lapack_refuses_is_another_path(name, shape):
+    """In whatever order the points come, and in batches; also where one of several is refused."""
+
+    def function(x):
+        a = x * np.ones((*shape, 1, 1)) * np.array([[1.0, 0.0], [0.0, 1.0]])
+        try:
+            return TRIED[name](a)
+        except L.LinAlgError:
+            return 7.0 * x
+
+    points = np.array([2.0, 0.0, 3.0])
+    expected = [function(x) for x in points]
+    assert expected[1] == 0.0
+    slopes = [(function(x + 1e-5) - function(x - 1e-5)) / 2e-5 if x else 7.0 for x in points]
+    for order in ([0, 1, 2], [1, 0, 2]):
+        gradient = nt.value_and_grad(function)
+        for k in order:
+            value, slope = gradient(float(points[k]))
+            np.testing.assert_allclose(value, expected[k], rtol=1e-14)
+            np.testing.assert_allclose(slope, slopes[k], rtol=1e-8)
+        found = nt.vmap(nt.value_and_grad(function))(points[order])
+        np.testing.assert_allclose(found[0], np.array(expected)[order], rtol=1e-14)
+        np.testing.assert_allclose(found[1], np.array(slopes)[order], rtol=1e-8)
+    with pytest.raises(nt.BranchError, match="isnan"):
+        nt.record(function, 2.0)(0.0)
 
 
 def test_norms_at_zero():

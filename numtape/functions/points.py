@@ -22,6 +22,8 @@ __all__ = ["Points", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
 
+_FLOAT64 = np.dtype(np.float64)
+
 
 @dataclass(frozen=True)
 class Points:
@@ -98,7 +100,7 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
     InputError
         Where structure, static values or shapes do not fit.
     """
-    call = read_call(arguments, keep_types=True)
+    call = read_call(_with_floats(signature, arguments), keep_types=True)
     given, wanted = call.signature, signature
     if given.structure != wanted.structure:
         rule = f"of structure {given.structure} were given, and {wanted.structure} is needed"
@@ -116,6 +118,22 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
         "recording, and takes leading axes for many points. Record another tape for these, or use "
         "numtape.grad and its like, which do so by themselves"
     )
+
+
+def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:
+    """The arguments with integers as floats where the recording had floats."""
+    leaves, structure = flatten(list(arguments))
+    if structure != signature.structure:
+        return arguments
+    made: list[Any] = structure.build(
+        np.asarray(leaf, np.float64)
+        if shape is not None
+        and (isinstance(leaf, int) or getattr(leaf, "dtype", _FLOAT64).kind in "iu")
+        and not isinstance(leaf, bool | Traced)
+        else leaf
+        for leaf, shape in zip(leaves, signature.shapes, strict=True)
+    )
+    return made
 
 
 def read_seeds(

@@ -91,6 +91,11 @@ def vmap(
             f"vmap was given {function!r}, which cannot be called: pass a function of one point, "
             "as in vmap(f)(points)"
         )
+    if isinstance(function, Tape):
+        raise InputError(
+            f"vmap was given {function!r}: a tape takes many points by itself. Pass arrays with "
+            "leading axes to it or to its methods, as in tape.gradient(points)"
+        )
     if not isinstance(out_axes, int) or isinstance(out_axes, bool):
         raise InputError(f"out_axes={out_axes!r} was given: it must be the number of an axis")
     return Vectorized(function, in_axes, out_axes, num_threads, progress)
@@ -148,10 +153,18 @@ class Vectorized:
 
     def _latest(self, paths: Paths, batch: "_Batch") -> Tape:
         """The tape to try first."""
-        return paths.latest or paths.tape_at(self._call_at(batch, 0))
+        return paths.latest or self._tape_at(paths, batch, 0)
 
     def _call_at(self, batch: "_Batch", number: int) -> Call:
         return self._recordings.paths(*batch.arguments_at(number))[1]
+
+    def _tape_at(self, paths: Paths, batch: "_Batch", number: int) -> Tape:
+        """The tape of a point's path; an error of the user's function is told the point."""
+        try:
+            return paths.tape_at(self._call_at(batch, number))
+        except Exception as error:
+            error.add_note(f"numtape.vmap was recording the function at point {number}")
+            raise
 
     def _run(
         self, paths: Paths, batch: "_Batch", points: Points, outputs: Sequence[Floats]
@@ -168,7 +181,7 @@ class Vectorized:
                     for place, number in enumerate(group.tolist()):
                         single = None
                         if paths.following(tape, guard, outcome) is None:
-                            single = paths.tape_at(self._call_at(batch, number))
+                            single = self._tape_at(paths, batch, number)
                         other = paths.following(tape, guard, outcome)
                         if other is not None:
                             pending.append((other, group[place:]))

@@ -84,13 +84,24 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
     for operand in (left, right):
         if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
-            return NotImplemented
+            return _not_a_number(ufunc, operand)
     if _is_bool_scalar(left) and _is_bool_scalar(right) and ufunc in (np.add, np.multiply):
         raise UnsupportedError(
             f"{ufunc.__name__} of two comparisons at {user_location()}: Python and NumPy disagree "
             "on what it means. Write 1.0 * (x < y) to count, or & and | to combine"
         )
     return ufunc(left, right)
+
+
+def _not_a_number(ufunc: Any, operand: Any) -> Any:
+    """What an operator gives for an operand that it does not know."""
+    if isinstance(operand, complex):
+        raise UnsupportedError(
+            f"{ufunc.__name__} of a traced value and the complex number {operand!r} at "
+            f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
+            "imaginary part as two values"
+        )
+    return NotImplemented
 
 
 def _scalar_invert(self: TracedScalar) -> Any:
@@ -119,12 +130,12 @@ def _is_bool_scalar(operand: Any) -> bool:
 def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     def forward(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return NotImplemented
+            return _not_a_number(ufunc, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return NotImplemented
+            return _not_a_number(ufunc, other)
         return ufunc(other, self)
 
     def in_place(self: TracedArray, other: Any) -> TracedArray:

@@ -722,7 +722,7 @@ POINT = nt.record(lambda x, a: np.sum(x) * a, np.ones(3), 1.0)
             r"leading axes \[\(5,\), \(4,\)\].*do not fit.*Pass as many points",
         ),
         (lambda: POINT(np.ones((5, 3))), r"structure \[\*\].*\[\*, \*\] is needed"),
-        (lambda: POINT(np.ones((5, 3), int), 1.0), "None stands for what is not float"),
+        (lambda: POINT(np.ones((5, 3), bool), 1.0), "None stands for what is not float"),
         (lambda: SCALAR(*arguments((4,))[:2], 2, 1.0), "static values.*are needed"),
         (lambda: POINT.linearize((np.ones((5, 3)), 1.0)), "leading axes.*one point.*Use jvp"),
         (lambda: POINT.jvp((np.ones((5, 3)), 1.0), (np.ones(2), 1.0)), r"tangents.*\(2,\)"),

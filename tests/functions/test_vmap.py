@@ -505,3 +505,19 @@ def test_a_vmap_looks_like_its_function():
 def test_what_is_wrong_is_named(call, message):
     with pytest.raises(nt.InputError, match=message):
         call()
+
+
+def test_a_tape_takes_many_points_by_itself():
+    with pytest.raises(nt.InputError, match="takes many points by itself.*leading axes"):
+        nt.vmap(nt.record(np.sin, 1.0))
+
+
+def test_an_error_of_the_function_tells_the_point():
+    def refuse(x):
+        if x < 0:
+            raise ValueError("below 0")
+        return x
+
+    with pytest.raises(ValueError, match="below 0") as caught:
+        nt.vmap(refuse)(np.array([1.0, 2.0, -1.0]))
+    assert "point 2" in caught.value.__notes__[0]

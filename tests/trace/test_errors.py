@@ -253,3 +253,10 @@ def test_every_error_is_a_numtape_error_and_a_builtin_one():
         assert issubclass(kind, nt.NumtapeError)
         assert issubclass(kind, ValueError)
     assert issubclass(nt.BranchError, RuntimeError)
+
+
+def test_complex_numbers():
+    for function in (lambda x: 1j * x, lambda x: x[0] + 1j, lambda x: (2.0 - 1j) / x[0]):
+        message = _message(function, nt.UnsupportedError)
+        assert "complex number" in message
+        assert "imaginary part" in message

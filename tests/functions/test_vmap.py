@@ -508,7 +508,7 @@ def test_what_is_wrong_is_named(call, message):
 
 
 def test_a_tape_takes_many_points_by_itself():
-    with pytest.raises(nt.InputError, match="takes many points by itself.*leading axes"):
+    with pytest.raises(nt.InputError, match=r"takes many points by itself.*leading axes"):
         nt.vmap(nt.record(np.sin, 1.0))
 
 

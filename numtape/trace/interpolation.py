@@ -1,10 +1,9 @@
 """Interpolants of `scipy.interpolate` at traced points.
 
 They are piecewise polynomials with fixed coefficients. Which piece a point is in is
-found at each run, by comparing it with all breakpoints: a matrix of zeros and ones picks
-the coefficients. So nothing is guarded as points move from piece to piece, and the cost
-is that of points times pieces. At a breakpoint the derivative is that of the piece that
-SciPy evaluates, the one to the right.
+searched at each run, and its coefficients are taken: nothing is guarded as points move
+from piece to piece. At a breakpoint the derivative is that of the piece that SciPy
+evaluates, the one to the right.
 """
 
 import math
@@ -55,7 +54,7 @@ def _evaluated(
         ],
         axis=1,
     )
-    chosen = _pieces(breaks, x) @ table
+    chosen = matrix_of(table, x)[np.searchsorted(breaks[1:-1], x, side="right")]
     distance = (x - chosen[:, -1])[:, None]
     powers = np.reshape(chosen[:, :-1], (x.size, coefficients.shape[0], -1))
     result: Any = 0.0 * distance if order >= coefficients.shape[0] else None
@@ -79,16 +78,6 @@ def _evaluated(
         places = places[rank : rank + axis] + places[:rank] + places[rank + axis :]
         result = np.transpose(result, places)
     return result
-
-
-def _pieces(breaks: Any, x: Any) -> Any:
-    """A row of zeros for each point, and a one for the piece that it is in."""
-    inner = breaks[1:-1]
-    ones = np.ones((x.size, 1))
-    if inner.size == 0:
-        return matrix_of(ones, x)
-    beyond = 1.0 * (x[:, None] >= inner)
-    return np.concatenate([ones, beyond], axis=1) - np.concatenate([beyond, 0.0 * ones], axis=1)
 
 
 @stands_in_for("scipy.interpolate._interpolate", "_PPolyBase.__call__")

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.ops.structured import FUNCTION, PRODUCT
+from numtape.run.blas import one_blas_thread
 from numtape.run.lanes import LanePlan, LaneWorkspace
 from numtape.tape.flat import FlatTape
 
@@ -88,6 +91,7 @@ class Batch:
         self._idle: deque[LaneWorkspace] = deque()
         # For each point: scalar instructions, and the elements that vector ones walk.
         arrays = sum(math.prod(vector.shape) for vector in tape.vectors)
+        self._uses_blas = any(vector.kind in (PRODUCT, FUNCTION) for vector in tape.vectors)
         self._work = 8 + tape.instructions + arrays
 
     def run(
@@ -135,14 +139,15 @@ class Batch:
             return workspace
 
         starts = iter(range(0, count, chunk))
-        _in_threads(
-            threads,
-            starts,
-            take,
-            lambda workspace, start: job.run(workspace, start, min(start + chunk, count)),
-            self._idle.append,
-            None if progress is None else lambda start: progress(min(chunk, count - start)),
-        )
+        with one_blas_thread() if self._uses_blas else nullcontext():
+            _in_threads(
+                threads,
+                starts,
+                take,
+                lambda workspace, start: job.run(workspace, start, min(start + chunk, count)),
+                self._idle.append,
+                None if progress is None else lambda start: progress(min(chunk, count - start)),
+            )
         return job.failures()
 
 

@@ -270,6 +270,10 @@ def _torch(problem: Problem, point: Floats) -> Callable[[], Any]:
     by = torch.func.jacrev if _has_vector_result(problem) else torch.func.grad
     derivative = by(lambda x: problem.workload(torch_numpy, x))
     memory = torch.from_numpy(point)
+    try:
+        derivative(memory)
+    except TypeError as error:  # an array program whose constants are NumPy's
+        raise NotImplementedError(f"PyTorch does not take it as it is: {error}") from None
     return lambda: derivative(memory)
 
 

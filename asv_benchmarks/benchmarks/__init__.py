@@ -19,6 +19,3 @@ if importlib.util.find_spec("numtape") is None:
 # variable comes from asv.conf.json, and with --python=same from the shell.
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-)

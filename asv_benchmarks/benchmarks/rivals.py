@@ -8,6 +8,7 @@ which asv understands as "skip".
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -226,11 +227,25 @@ def _jax_chain(jax: Any, x: Any) -> Any:
     return jax.numpy.sum(x * x)
 
 
-def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
+def _one_threaded_jax() -> Any:
+    """JAX on one thread: it takes as many as it finds cores when it first computes."""
     jax = _module("jax")
+    jax.config.update("jax_enable_x64", True)
+    if not hasattr(os, "sched_setaffinity"):
+        return jax
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        jax.numpy.zeros(1).block_until_ready()
+    finally:
+        os.sched_setaffinity(0, cores)
+    return jax
+
+
+def _jax(problem: Problem, point: Floats) -> Callable[[], Any]:
+    jax = _one_threaded_jax()
     if problem.scalar_code and len(point) > 200:
         raise NotImplementedError("compiling a loop that long takes minutes")
-    jax.config.update("jax_enable_x64", True)
     by = jax.jacrev if _has_vector_result(problem) else jax.grad
     if problem.workload is heston_path:
         derivative = jax.jit(by(lambda x: _jax_path(jax, x)))
@@ -351,8 +366,7 @@ def _casadi_buffer_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
 
 
 def _jax_batch(batch: Batch, points: Floats) -> Callable[[], Any]:
-    jax = _module("jax")
-    jax.config.update("jax_enable_x64", True)
+    jax = _one_threaded_jax()
     jax_numpy = SimpleNamespace(
         sqrt=jax.numpy.sqrt,
         exp=jax.numpy.exp,

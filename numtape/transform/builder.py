@@ -78,7 +78,7 @@ class Builder(Recorder):
     rules : Rules
     """
 
-    __slots__ = ("_negated", "_scalars", "_vectors", "_written", "rules")
+    __slots__ = ("_negated", "_negated_arrays", "_scalars", "_vectors", "_written", "rules")
 
     def __init__(self, inputs: int, rules: Rules = ALL_RULES) -> None:
         super().__init__(inputs)
@@ -87,6 +87,7 @@ class Builder(Recorder):
         self._vectors: dict[Any, Slots] = {}
         self._written: dict[int, float] = {0: 0.0}  # constants by slot
         self._negated: dict[int, int] = {}  # what a slot is the negative of
+        self._negated_arrays: dict[tuple[int, int], Slots] = {}  # by first slot and size
 
     # constants
 
@@ -139,7 +140,10 @@ class Builder(Recorder):
             if simpler is not None:
                 shape = np.broadcast_shapes(*(operand.shape for operand in operands))
                 return np.broadcast_to(simpler, shape)
-        return super().elementwise(opcode, operands)
+        result = super().elementwise(opcode, operands)
+        if opcode == _NEGATIVE and result.size > 1 and _is_whole(result):
+            self._negated_arrays[int(result.flat[0]), result.size] = operands[0]
+        return result
 
     def _simpler_array(
         self, opcode: int, operands: Sequence[Slots], uniform: Sequence[int | None]
@@ -159,7 +163,13 @@ class Builder(Recorder):
         if name in ("multiply", "scale") and 1.0 in (x, y):
             return _as_new(right if x == 1.0 else left)
         if name in ("multiply", "scale") and -1.0 in (x, y):
-            return super().elementwise(_NEGATIVE, (right if x == -1.0 else left,))
+            return self.elementwise(_NEGATIVE, (right if x == -1.0 else left,))
+        if name in ("multiply", "scale") and constants != [None, None]:
+            constant, other = (x, right) if x is not None else (y, left)
+            negated = self._negated_arrays.get((int(other.flat[0]), other.size))
+            if negated is not None and _is_whole(other) and constant is not None:
+                turned = np.array(self.constant(-constant))  # the same, bit for bit
+                return super().elementwise(opcode, (turned, negated.reshape(other.shape)))
         if name in ("divide", "pow", "pow_constant", "power", "power_constant") and y == 1.0:
             return _as_new(left)
         if name in ("keep", "drop") and x is not None:
@@ -194,9 +204,13 @@ def _as_new(slots: Slots) -> Slots | None:
 
     Otherwise a matrix product of it could round differently.
     """
+    return slots if _is_whole(slots) else None
+
+
+def _is_whole(slots: Slots) -> bool:
+    """Whether slots follow one another in the array's own order."""
     view = view_of(slots)
-    alike = view.table is None and view.strides == contiguous_strides(slots.shape)
-    return slots if alike else None
+    return view.table is None and view.strides == contiguous_strides(slots.shape)
 
 
 def _uniform(slots: Slots) -> int | None:

@@ -8,7 +8,7 @@ derivative transforms write to it directly, so a derivative tape is simplified
 while it is made.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -400,9 +400,25 @@ def _replay_constants(tape: FlatTape, recorder: Recorder, slots: Any) -> None:
         return
     # Vector instructions may read them as arrays, so they stay together.
     slots[1 : tape.first_input] = recorder.constant_array(tape.constants)
-    if isinstance(recorder, Builder) and len(tape.constants) <= _FEW_CONSTANTS:
-        for slot, value in enumerate(tape.constants.tolist(), 1):
-            recorder._written.setdefault(int(slots[slot]), value)
+    if isinstance(recorder, Builder):
+        for slot in _read_alone(tape):
+            recorder._written.setdefault(int(slots[slot]), float(tape.constants[slot - 1]))
+
+
+def _read_alone(tape: FlatTape) -> Iterable[int]:
+    """The slots of constants that some instruction reads as one number: those simplify."""
+    first = tape.first_input
+    if len(tape.constants) <= _FEW_CONSTANTS:
+        return range(1, first)
+    scalars = tape.code[tape.code[:, 0] != VECTOR, 1:]
+    found = set(scalars[(scalars > 0) & (scalars < first)].tolist())
+    for instruction in tape.vectors:
+        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
+            pairs = zip(shape, view.strides, strict=True)
+            is_one = view.table is None and all(stride == 0 or n == 1 for n, stride in pairs)
+            if is_one and 0 < view.base < first:
+                found.add(view.base)
+    return found
 
 
 def _replay_vector(

@@ -237,8 +237,8 @@ class BatchedTape:
         arguments = points.first(len(self._tape.signature.traced_shapes))  # without seeds
         for number in failures.points.tolist():
             self._tape.check_branch(arguments.at(number), number)
-        # Vector maths rounded a guarded value otherwise than the recording's arithmetic
-        # does, which says that all these points take this path.
+        # A loop over many rounded a guarded value otherwise than one of a single point
+        # does (NumPy's power may), which says that all these points take this path.
         evaluate_many(runner, points, outputs, self._options, None, failures.points, False)
 
     def _jacobian(

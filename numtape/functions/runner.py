@@ -70,6 +70,7 @@ class Runner:
         self._derived: dict[Hashable, Runner] = {}
         self._batches: dict[bytes, Batch] = {}
         self._hoisted: dict[bytes, tuple[Hoisted, Runner, Runner] | None] = {}
+        self._costs: dict[bytes, tuple[int, int]] = {}  # of Jacobians, by their inputs
         self._jacobians = 0  # how many were asked for
 
     def __reduce__(self) -> Any:
@@ -195,14 +196,21 @@ class Runner:
         """The mode in which a Jacobian by these inputs costs less."""
         forward, backward = len(inputs), len(self.tape.outputs)
         if self._may_have_jacobian_tape(min(forward, backward)):
-            forward, backward = jacobian_costs(self.tape, inputs)
+            forward, backward = self._jacobian_costs(inputs)
         return "forward" if forward < backward else "reverse"
 
     def has_short_jacobian_tape(self, inputs: Ints, mode: str) -> bool:
         """Whether one tape for the whole Jacobian is short enough to be worth making."""
         if not self.tape.is_scalar:
             return (len(inputs) if mode == "forward" else len(self.tape.outputs)) <= _UNROLLED
-        return jacobian_costs(self.tape, inputs)[mode == "reverse"] <= _LONGEST
+        return self._jacobian_costs(inputs)[mode == "reverse"] <= _LONGEST
+
+    def _jacobian_costs(self, inputs: Ints) -> tuple[int, int]:
+        """Forward and backward; counted once."""
+        key = inputs.tobytes()
+        if key not in self._costs:
+            self._costs[key] = jacobian_costs(self.tape, inputs)
+        return self._costs[key]
 
     def _may_have_jacobian_tape(self, seeds: int) -> bool:
         if not self.tape.is_scalar:

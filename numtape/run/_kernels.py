@@ -76,7 +76,6 @@ CHUNK = 1024  # elements: two operands and a result stay in the first-level cach
 MAP = 0
 REDUCE = 1
 ACCUMULATE = 2
-PRODUCT = 3
 SCATTER = 4
 ORDER = 5
 SEARCH = 6
@@ -1145,41 +1144,6 @@ def run_accumulate(h, words, at, r):
 
 
 @kernel
-def run_product(h, words, at, r):
-    """A matrix product, batched over leading axes, by NumPy's own loop and so by BLAS.
-
-    Words: size of the result, batch rank, m, n, p, then for left, right and
-    result: base, two strides; then the batch shape and three batch strides.
-    """
-    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
-    frame = int64_array(h[FRAME], (FRAME_SIZE,))
-    opcode = words[at + 1]
-    rank = words[at + 3]
-    shape = at + 16
-    batches = 1
-    for axis in range(rank):
-        batches *= words[shape + axis]
-    frame[FRAME_MANY_COUNTS] = 1
-    for axis in range(3):
-        frame[FRAME_MANY_COUNTS + 1 + axis] = words[at + 4 + axis]
-        frame[FRAME_MANY_STEPS + axis] = 0
-        frame[FRAME_MANY_STEPS + 3 + 2 * axis] = 8 * words[at + 8 + 3 * axis]
-        frame[FRAME_MANY_STEPS + 4 + 2 * axis] = 8 * words[at + 9 + 3 * axis]
-    for batch in range(batches):
-        for argument in range(3):
-            position = words[at + 7 + 3 * argument]
-            if argument == 2:
-                position += r
-            rest = batch
-            for axis in range(rank - 1, -1, -1):
-                extent = words[shape + axis]
-                position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
-                rest //= extent
-            frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
-        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
-
-
-@kernel
 def run_scatter(h, words, at, r):
     """Sums by index: each element of a contiguous source is added to its target.
 
@@ -1289,6 +1253,8 @@ def run_spread(h, words, at, r):
 def run_function(h, words, at, r):
     """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
 
+    A matrix product is one: NumPy's own loop for it, and so BLAS.
+
     Words: size of the result, batch rank, numbers of arguments, dimensions and steps;
     the dimensions, the steps; for each argument its base and whether that is relative
     to the result; the batch shape, and the batch strides of each argument.
@@ -1336,8 +1302,6 @@ def run_vector(h, at, r):
         run_reduce(h, words, at, r)
     elif kind == ACCUMULATE:
         run_accumulate(h, words, at, r)
-    elif kind == PRODUCT:
-        run_product(h, words, at, r)
     elif kind == FUNCTION:
         run_function(h, words, at, r)
     elif kind == SCATTER:

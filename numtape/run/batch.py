@@ -21,7 +21,7 @@ from numtape.errors import InputError
 from numtape.ops.structured import FUNCTION, PRODUCT
 from numtape.run.blas import one_blas_thread
 from numtape.run.lanes import LanePlan, LaneWorkspace
-from numtape.tape.flat import FlatTape
+from numtape.tape.flat import FlatTape, View
 
 __all__ = ["Batch", "Failures", "Progress", "thread_count"]
 
@@ -217,15 +217,11 @@ def _table(places: Ints, arrays: Sequence[npt.NDArray[Any]]) -> Ints:
     table[:, 0] = places[: len(table)]
     at = 0
     for array in arrays:
-        offsets = np.zeros(array.shape[1:], np.int64)
-        for axis, (extent, stride) in enumerate(
-            zip(array.shape[1:], array.strides[1:], strict=True)
-        ):
-            steps = np.arange(extent) * stride
-            offsets += steps.reshape((-1,) + (1,) * (offsets.ndim - axis - 1))
-        table[at : at + offsets.size, 1] = array.__array_interface__["data"][0] + offsets.ravel()
-        table[at : at + offsets.size, 2] = array.strides[0]
-        at += offsets.size
+        first = array.__array_interface__["data"][0]
+        addresses = View(first, array.strides[1:]).slots(array.shape[1:])
+        table[at : at + addresses.size, 1] = addresses.ravel()
+        table[at : at + addresses.size, 2] = array.strides[0]
+        at += addresses.size
     return table
 
 

@@ -193,7 +193,7 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
         np.maximum.at(last, block_of[operands[is_result] - first], numbers[scalars][is_result])
     np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
     # Outputs and guards are read at the end, and with a guard the operands that explain it.
-    guarded = np.array([guard.slot for guard in tape.guards], np.int64)
+    guarded = tape.guard_slots
     producers = np.searchsorted(results, guarded[guarded >= first], side="right") - 1
     explaining = tape.code[producers][scalars[producers], 1:].astype(np.int64)
     slots = np.concatenate([tape.outputs, guarded, explaining.ravel()])

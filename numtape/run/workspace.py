@@ -98,7 +98,7 @@ class Plan:
         self.words = np.array(encoder.words, np.int64)
         self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
         self.outputs = self.places[tape.outputs]
-        self.guard_slots = np.array([self.places[guard.slot] for guard in tape.guards], np.int64)
+        self.guard_slots = self.places[tape.guard_slots]
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
         if sweeps:
             self.places = np.zeros(0, np.int64)  # every slot is its own place
@@ -315,19 +315,16 @@ class _Encoder:
     def _product(self, instruction: VectorInstruction) -> None:
         *batch, m, n, p = instruction.shape
         left, right = instruction.operands
-        self.words += (_kernels.PRODUCT, instruction.opcode, instruction.size, len(batch), m, n, p)
-        for view in (left, right):
-            self.words += (self._base(view), *view.strides[-2:])
-        self.words += (0, p, 1)
+        whole = contiguous_strides((*batch, m, p))
+        strides = (left.strides, right.strides, whole)
+        self.words += (_kernels.FUNCTION, instruction.opcode, instruction.size)
+        self.words += (len(batch), 3, 3, 6, m, n, p)  # arguments, dimensions, steps
+        for each in strides:
+            self.words += each[-2:]
+        self.words += (self._base(left), 0, self._base(right), 0, 0, 1)
         self.words += batch
-        for view in (left, right):
-            self.words += view.strides[:-2]
-        stride = m * p
-        strides = []
-        for extent in reversed(batch):
-            strides.append(stride)
-            stride *= extent
-        self.words += reversed(strides)
+        for each in strides:
+            self.words += each[:-2]
 
     def _view(self, view: View, shape: tuple[int, ...]) -> None:
         """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""

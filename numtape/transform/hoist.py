@@ -56,7 +56,7 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
             operands = [a, b] if opcode != VECTOR else tape.vectors[a].operand_slots()
             for slots in operands:
                 wanted[slots] = True
-    guarded = np.array([is_uniform[guard.slot] for guard in tape.guards], bool)
+    guarded = is_uniform[tape.guard_slots]
     wanted[tape.outputs] = True
     wanted[: tape.first_result] = False
     carried = np.flatnonzero(wanted & is_uniform)

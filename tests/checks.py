@@ -13,6 +13,8 @@ from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import jacobian_by_rows
 
 __all__ = [
+    "assert_first_derivatives",
+    "assert_second_derivatives",
     "assert_replays",
     "assert_same_bits",
     "central_jacobian",
@@ -110,3 +112,37 @@ def central_jacobian(function, x, step: float = 1e-4) -> np.ndarray:
         rise = 8 * (function(x + h) - function(x - h)) - (function(x + 2 * h) - function(x - 2 * h))
         columns.append(rise / (12 * step))
     return np.array(columns).T
+
+
+def assert_first_derivatives(function, *arrays) -> None:
+    """Every way to the derivatives by all arrays gives what differences give."""
+    expected = central_jacobian(
+        lambda flat: np.ravel(function(*_split(flat, arrays))), _joined(arrays), 1e-3
+    )
+    size = abs(expected).max()
+    for way in derivatives_every_way(function, *arrays):
+        np.testing.assert_allclose(way, expected, rtol=1e-7, atol=1e-8 * size)
+
+
+def assert_second_derivatives(function, weights, *arrays) -> None:
+    """The Hessian of the result's weighted sum is what differences of gradients give."""
+
+    def total(*arrays):
+        return np.sum(function(*arrays) * weights)
+
+    gradient = nt.grad(total, argnums=tuple(range(len(arrays))))
+    expected = central_jacobian(
+        lambda flat: _joined(gradient(*_split(flat, arrays))), _joined(arrays), 1e-3
+    )
+    found = hessian(total, *arrays)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7 * (1 + abs(expected).max()))
+
+
+def _split(flat, arrays):
+    ends = np.cumsum([array.size for array in arrays])
+    parts = np.split(flat, ends[:-1])
+    return [part.reshape(array.shape) for part, array in zip(parts, arrays)]
+
+
+def _joined(arrays):
+    return np.concatenate([np.ravel(array) for array in arrays])

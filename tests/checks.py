@@ -14,9 +14,9 @@ from numtape.transform.derivative import jacobian_by_rows
 
 __all__ = [
     "assert_first_derivatives",
-    "assert_second_derivatives",
     "assert_replays",
     "assert_same_bits",
+    "assert_second_derivatives",
     "central_jacobian",
     "derivatives_every_way",
     "evaluate",

@@ -59,7 +59,7 @@ class Row:
         The value as an mpmath expression, for the tests; None reads `primal`.
     vector : str or None
         For lanes: an expression of x and y that calls the C library's functions
-        by their names there (see `run/vector_maths.py`); ``where(c, a, b)`` and
+        by their names there (see `run/emitter.py`); ``where(c, a, b)`` and
         comparisons may stand in it too. None means `primal`, or the ufunc's loop.
     domain : tuple of (low, high)
         Where the tests sample each operand.
@@ -609,8 +609,21 @@ _ROWS: tuple[Row, ...] = (
         vector=f"x * {_DEGREE}",
     ),
     # choices and rounding
-    _choice("maximum", "max(x, y)", "the larger; nan if either is nan", common=True),
-    _choice("minimum", "min(x, y)", "the smaller; nan if either is nan", common=True),
+    # Of two zeros these are the second, as with NumPy's loops on x86.
+    _choice(
+        "maximum",
+        "max(x, y)",
+        "the larger; nan if either is nan",
+        primal="x if (x > y or x != x) else y",
+        common=True,
+    ),
+    _choice(
+        "minimum",
+        "min(x, y)",
+        "the smaller; nan if either is nan",
+        primal="x if (x < y or x != x) else y",
+        common=True,
+    ),
     _choice("fmax", "max(x, y)", "the larger; nan only if both are nan"),
     _choice("fmin", "min(x, y)", "the smaller; nan only if both are nan"),
     _binary(

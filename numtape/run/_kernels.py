@@ -85,7 +85,7 @@ MAP_ROWS = 9
 FUNCTION = 10
 
 # Operations from this opcode on have no expression of their own, only a loop.
-FIRST_LOOP = 35
+FIRST_LOOP = 37
 POW = 8
 
 # The frame: three tables for loops over one element (its counts and steps never
@@ -286,46 +286,50 @@ def run_scalars(handle, start, stop):
         elif opcode == 13:  # norm_root
             f = sqrt(x)
         elif opcode == 14:  # sinc
-            f = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
-        elif opcode == 15:  # clip_low
+            f = loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+        elif opcode == 15:  # maximum
+            f = x if x > y or x != x else y
+        elif opcode == 16:  # minimum
+            f = x if x < y or x != x else y
+        elif opcode == 17:  # clip_low
             f = x if x >= y or x != x else y
-        elif opcode == 16:  # clip_high
+        elif opcode == 18:  # clip_high
             f = x if x <= y or x != x else y
-        elif opcode == 17:  # keep
+        elif opcode == 19:  # keep
             f = y if x != 0.0 else 0.0
-        elif opcode == 18:  # drop
+        elif opcode == 20:  # drop
             f = 0.0 if x != 0.0 else y
-        elif opcode == 19:  # merge
-            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x) > 0.0 else x
-        elif opcode == 20:  # scale
+        elif opcode == 21:  # merge
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 39, 1.0, x) > 0.0 else x
+        elif opcode == 22:  # scale
             f = x * y if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 21:  # less
+        elif opcode == 23:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 22:  # less_equal
+        elif opcode == 24:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 23:  # greater
+        elif opcode == 25:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 24:  # greater_equal
+        elif opcode == 26:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 25:  # equal
+        elif opcode == 27:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 26:  # not_equal
+        elif opcode == 28:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 27:  # logical_and
+        elif opcode == 29:  # logical_and
             f = 1.0 if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 28:  # logical_or
+        elif opcode == 30:  # logical_or
             f = 1.0 if x != 0.0 or y != 0.0 else 0.0
-        elif opcode == 29:  # logical_xor
+        elif opcode == 31:  # logical_xor
             f = 1.0 if (x != 0.0) != (y != 0.0) else 0.0
-        elif opcode == 30:  # logical_not
+        elif opcode == 32:  # logical_not
             f = 1.0 if x == 0.0 else 0.0
-        elif opcode == 31:  # isnan
+        elif opcode == 33:  # isnan
             f = 1.0 if x != x else 0.0
-        elif opcode == 32:  # isfinite
+        elif opcode == 34:  # isfinite
             f = 1.0 if x - x == 0.0 else 0.0
-        elif opcode == 33:  # isinf
+        elif opcode == 35:  # isinf
             f = 1.0 if x == x and x - x != 0.0 else 0.0
-        elif opcode == 34:  # stop_gradient
+        elif opcode == 36:  # stop_gradient
             f = x
         else:
             f = loop_of_one(h, np.int64(opcode), x, y)
@@ -380,7 +384,7 @@ def linearize_scalars(handle):
         elif opcode == 8:  # pow
             f = libm_pow(h, x, y)
             dx = 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 42, x, 0.0)
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
         elif opcode == 9:  # pow_constant
             f = libm_pow(h, x, y)
             dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
@@ -396,129 +400,131 @@ def linearize_scalars(handle):
             f = sqrt(x)
             dx = 0.5 * (1.0 if f != 0.0 else 0.0) / (f + (1.0 if f == 0.0 else 0.0))
         elif opcode == 14:  # sinc
-            f = loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
-            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, h[ZERO] + 49, 3.141592653589793 * x, 0.0) - f) / x
-        elif opcode == 15:  # clip_low
+            f = loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * x, 0.0) - f) / x
+        elif opcode == 15:  # maximum
+            f = x if x > y or x != x else y
+            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+        elif opcode == 16:  # minimum
+            f = x if x < y or x != x else y
+            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+        elif opcode == 17:  # clip_low
             f = x if x >= y or x != x else y
             dx = 1.0 if x >= y else 0.0
             dy = 1.0 if x < y else 0.0
-        elif opcode == 16:  # clip_high
+        elif opcode == 18:  # clip_high
             f = x if x <= y or x != x else y
             dx = 1.0 if x <= y else 0.0
             dy = 1.0 if x > y else 0.0
-        elif opcode == 17:  # keep
+        elif opcode == 19:  # keep
             f = y if x != 0.0 else 0.0
             dy = 1.0 if x != 0.0 else 0.0
-        elif opcode == 18:  # drop
+        elif opcode == 20:  # drop
             f = 0.0 if x != 0.0 else y
             dy = 1.0 if x == 0.0 else 0.0
-        elif opcode == 19:  # merge
-            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 37, 1.0, x) > 0.0 else x
+        elif opcode == 21:  # merge
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 39, 1.0, x) > 0.0 else x
             dx = 1.0
             dy = 1.0
-        elif opcode == 20:  # scale
+        elif opcode == 22:  # scale
             f = x * y if x != 0.0 and y != 0.0 else 0.0
             dx = y
             dy = x
-        elif opcode == 21:  # less
+        elif opcode == 23:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 22:  # less_equal
+        elif opcode == 24:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 23:  # greater
+        elif opcode == 25:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 24:  # greater_equal
+        elif opcode == 26:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 25:  # equal
+        elif opcode == 27:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 26:  # not_equal
+        elif opcode == 28:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 27:  # logical_and
+        elif opcode == 29:  # logical_and
             f = 1.0 if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 28:  # logical_or
+        elif opcode == 30:  # logical_or
             f = 1.0 if x != 0.0 or y != 0.0 else 0.0
-        elif opcode == 29:  # logical_xor
+        elif opcode == 31:  # logical_xor
             f = 1.0 if (x != 0.0) != (y != 0.0) else 0.0
-        elif opcode == 30:  # logical_not
+        elif opcode == 32:  # logical_not
             f = 1.0 if x == 0.0 else 0.0
-        elif opcode == 31:  # isnan
+        elif opcode == 33:  # isnan
             f = 1.0 if x != x else 0.0
-        elif opcode == 32:  # isfinite
+        elif opcode == 34:  # isfinite
             f = 1.0 if x - x == 0.0 else 0.0
-        elif opcode == 33:  # isinf
+        elif opcode == 35:  # isinf
             f = 1.0 if x == x and x - x != 0.0 else 0.0
-        elif opcode == 34:  # stop_gradient
+        elif opcode == 36:  # stop_gradient
             f = x
-        elif opcode == 35:  # power
-            dx = 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 35, x, y - 1.0)
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 42, x, 0.0)
-        elif opcode == 36:  # power_constant
-            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 36, x, y - 1.0)
-        elif opcode == 37:  # copysign
-            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 37, 1.0, y)
-        elif opcode == 38:  # cbrt
+        elif opcode == 37:  # power
+            dx = 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 37, x, y - 1.0)
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
+        elif opcode == 38:  # power_constant
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
+        elif opcode == 39:  # copysign
+            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 39, 1.0, y)
+        elif opcode == 40:  # cbrt
             dx = 1.0 / (3.0 * f * f)
-        elif opcode == 39:  # exp
+        elif opcode == 41:  # exp
             dx = f
-        elif opcode == 40:  # exp2
+        elif opcode == 42:  # exp2
             dx = 0.6931471805599453 * f
-        elif opcode == 41:  # expm1
-            dx = loop_of_one(h, h[ZERO] + 39, x, 0.0)
-        elif opcode == 42:  # log
+        elif opcode == 43:  # expm1
+            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0)
+        elif opcode == 44:  # log
             dx = 1.0 / x
-        elif opcode == 43:  # log2
+        elif opcode == 45:  # log2
             dx = 1.0 / (0.6931471805599453 * x)
-        elif opcode == 44:  # log10
+        elif opcode == 46:  # log10
             dx = 1.0 / (2.302585092994046 * x)
-        elif opcode == 45:  # log1p
+        elif opcode == 47:  # log1p
             dx = 1.0 / (1.0 + x)
-        elif opcode == 46:  # logaddexp
-            dx = loop_of_one(h, h[ZERO] + 39, 0.0 if f == x else x - f, 0.0)
-            dy = loop_of_one(h, h[ZERO] + 39, 0.0 if f == y else y - f, 0.0)
-        elif opcode == 47:  # logaddexp2
-            dx = loop_of_one(h, h[ZERO] + 40, 0.0 if f == x else x - f, 0.0)
-            dy = loop_of_one(h, h[ZERO] + 40, 0.0 if f == y else y - f, 0.0)
-        elif opcode == 48:  # sin
-            dx = loop_of_one(h, h[ZERO] + 49, x, 0.0)
-        elif opcode == 49:  # cos
-            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
-        elif opcode == 50:  # tan
+        elif opcode == 48:  # logaddexp
+            dx = loop_of_one(h, h[ZERO] + 41, 0.0 if f == x else x - f, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 41, 0.0 if f == y else y - f, 0.0)
+        elif opcode == 49:  # logaddexp2
+            dx = loop_of_one(h, h[ZERO] + 42, 0.0 if f == x else x - f, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 42, 0.0 if f == y else y - f, 0.0)
+        elif opcode == 50:  # sin
+            dx = loop_of_one(h, h[ZERO] + 51, x, 0.0)
+        elif opcode == 51:  # cos
+            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
+        elif opcode == 52:  # tan
             dx = 1.0 + f * f
-        elif opcode == 51:  # arcsin
+        elif opcode == 53:  # arcsin
             dx = 1.0 / sqrt((1.0 - x) * (1.0 + x))
-        elif opcode == 52:  # arccos
+        elif opcode == 54:  # arccos
             dx = -1.0 / sqrt((1.0 - x) * (1.0 + x))
-        elif opcode == 53:  # arctan
+        elif opcode == 55:  # arctan
             dx = 1.0 / (1.0 + x * x)
-        elif opcode == 54:  # arctan2
-            t0 = loop_of_one(h, h[ZERO] + 55, x, y)
+        elif opcode == 56:  # arctan2
+            t0 = loop_of_one(h, h[ZERO] + 57, x, y)
             dx = 0.0 if t0 == 0.0 else y / t0 / t0
             dy = 0.0 if t0 == 0.0 else -x / t0 / t0
-        elif opcode == 55:  # hypot
+        elif opcode == 57:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
-        elif opcode == 56:  # sinh
-            dx = loop_of_one(h, h[ZERO] + 57, x, 0.0)
-        elif opcode == 57:  # cosh
-            dx = loop_of_one(h, h[ZERO] + 56, x, 0.0)
-        elif opcode == 58:  # tanh
-            t0 = loop_of_one(h, h[ZERO] + 57, x, 0.0)
+        elif opcode == 58:  # sinh
+            dx = loop_of_one(h, h[ZERO] + 59, x, 0.0)
+        elif opcode == 59:  # cosh
+            dx = loop_of_one(h, h[ZERO] + 58, x, 0.0)
+        elif opcode == 60:  # tanh
+            t0 = loop_of_one(h, h[ZERO] + 59, x, 0.0)
             dx = 1.0 / (t0 * t0)
-        elif opcode == 59:  # arcsinh
-            dx = 1.0 / loop_of_one(h, h[ZERO] + 55, x, 1.0)
-        elif opcode == 60:  # arccosh
+        elif opcode == 61:  # arcsinh
+            dx = 1.0 / loop_of_one(h, h[ZERO] + 57, x, 1.0)
+        elif opcode == 62:  # arccosh
             dx = 1.0 / sqrt((x - 1.0) * (x + 1.0))
-        elif opcode == 61:  # arctanh
+        elif opcode == 63:  # arctanh
             dx = 1.0 / ((1.0 - x) * (1.0 + x))
-        elif opcode == 62:  # deg2rad
+        elif opcode == 64:  # deg2rad
             dx = 0.017453292519943295
-        elif opcode == 63:  # rad2deg
+        elif opcode == 65:  # rad2deg
             dx = 57.29577951308232
-        elif opcode == 64:  # maximum
-            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 65:  # minimum
-            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
         elif opcode == 66:  # fmax
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
@@ -534,9 +540,9 @@ def linearize_scalars(handle):
         elif opcode == 75:  # heaviside
             dy = 1.0 if x == 0.0 else 0.0
         elif opcode == 76:  # erf
-            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
+            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
         elif opcode == 77:  # erfc
-            dx = -1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
+            dx = -1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
         elif opcode == 78:  # gammaln
             dx = loop_of_one(h, h[ZERO] + 79, x, 0.0)
         elif opcode == 79:  # digamma
@@ -549,18 +555,18 @@ def linearize_scalars(handle):
         elif opcode == 82:  # logit
             dx = 1.0 / (x * (1.0 - x))
         elif opcode == 83:  # xlogy
-            dx = loop_of_one(h, h[ZERO] + 42, y, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 44, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else x / y
         elif opcode == 84:  # erfcx
             dx = -0.5641895835477563 / (x * x) * (1.0 - 1.5 / (x * x) * (1.0 - 2.5 / (x * x) * (1.0 - 3.5 / (x * x) * (1.0 - 4.5 / (x * x) * (1.0 - 5.5 / (x * x) * (1.0 - 6.5 / (x * x) * 1.0)))))) if x > 30.0 else 2.0 * x * f - 1.1283791670955126
         elif opcode == 85:  # erfinv
-            dx = 0.886226925452758 * loop_of_one(h, h[ZERO] + 39, f * f, 0.0)
+            dx = 0.886226925452758 * loop_of_one(h, h[ZERO] + 41, f * f, 0.0)
         elif opcode == 86:  # erfcinv
-            dx = -0.886226925452758 * loop_of_one(h, h[ZERO] + 39, f * f, 0.0)
+            dx = -0.886226925452758 * loop_of_one(h, h[ZERO] + 41, f * f, 0.0)
         elif opcode == 87:  # ndtr
-            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (x * x), 0.0)
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (x * x), 0.0)
         elif opcode == 88:  # ndtri
-            dx = 2.5066282746310002 * loop_of_one(h, h[ZERO] + 39, 0.5 * (f * f), 0.0)
+            dx = 2.5066282746310002 * loop_of_one(h, h[ZERO] + 41, 0.5 * (f * f), 0.0)
         elif opcode == 89:  # log_ndtr
             dx = 0.7978845608028654 / loop_of_one(h, h[ZERO] + 84, -0.7071067811865476 * x, 0.0)
         elif opcode == 90:  # gamma
@@ -568,7 +574,7 @@ def linearize_scalars(handle):
         elif opcode == 91:  # loggamma
             dx = f if x < 0.0 else loop_of_one(h, h[ZERO] + 79, x, 0.0)
         elif opcode == 92:  # rgamma
-            dx = loop_of_one(h, h[ZERO] + 90, 1.0 - x, 0.0) * (loop_of_one(h, h[ZERO] + 49, 3.141592653589793 * x, 0.0) - loop_of_one(h, h[ZERO] + 48, 3.141592653589793 * x, 0.0) * loop_of_one(h, h[ZERO] + 79, 1.0 - x, 0.0) / 3.141592653589793) if x < 0.5 else -loop_of_one(h, h[ZERO] + 79, x, 0.0) * f
+            dx = loop_of_one(h, h[ZERO] + 90, 1.0 - x, 0.0) * (loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * x, 0.0) - loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * x, 0.0) * loop_of_one(h, h[ZERO] + 79, 1.0 - x, 0.0) / 3.141592653589793) if x < 0.5 else -loop_of_one(h, h[ZERO] + 79, x, 0.0) * f
         elif opcode == 93:  # beta
             t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
             dx = f * (loop_of_one(h, h[ZERO] + 79, x, 0.0) - t0)
@@ -587,39 +593,39 @@ def linearize_scalars(handle):
             dy = f * (t0 - loop_of_one(h, h[ZERO] + 79, y + 1.0, 0.0))
         elif opcode == 97:  # gammainc
             dx = np.nan
-            dy = loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
+            dy = loop_of_one(h, h[ZERO] + 37, y, x - 1.0) * loop_of_one(h, h[ZERO] + 41, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
         elif opcode == 98:  # gammaincc
             dx = np.nan
-            dy = -(loop_of_one(h, h[ZERO] + 35, y, x - 1.0) * loop_of_one(h, h[ZERO] + 39, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
+            dy = -(loop_of_one(h, h[ZERO] + 37, y, x - 1.0) * loop_of_one(h, h[ZERO] + 41, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
         elif opcode == 99:  # chdtr
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 37, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 41, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
         elif opcode == 100:  # chdtrc
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 35, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 39, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 37, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 41, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
         elif opcode == 101:  # pdtr
             t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
-            dy = -loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
         elif opcode == 102:  # pdtrc
             t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
-            dy = loop_of_one(h, h[ZERO] + 39, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
+            dy = loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
         elif opcode == 103:  # stdtr
             dx = np.nan
-            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 95, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 39, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 45, y * y / x, 0.0), 0.0)
+            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 95, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 41, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 47, y * y / x, 0.0), 0.0)
         elif opcode == 104:  # cosm1
-            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
+            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
         elif opcode == 105:  # log_expit
             dx = loop_of_one(h, h[ZERO] + 81, -x, 0.0)
         elif opcode == 106:  # xlog1py
-            dx = loop_of_one(h, h[ZERO] + 45, y, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 47, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == -1.0 else 0.0) != 0.0 else x / (1.0 + y)
         elif opcode == 107:  # entr
-            dx = -loop_of_one(h, h[ZERO] + 42, x, 0.0) - 1.0
+            dx = -loop_of_one(h, h[ZERO] + 44, x, 0.0) - 1.0
         elif opcode == 108:  # rel_entr
-            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0) + 1.0
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 44, x, 0.0) - loop_of_one(h, h[ZERO] + 44, y, 0.0) + 1.0
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else -x / y
         elif opcode == 109:  # kl_div
-            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 42, x, 0.0) - loop_of_one(h, h[ZERO] + 42, y, 0.0)
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 44, x, 0.0) - loop_of_one(h, h[ZERO] + 44, y, 0.0)
             dy = 1.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else 1.0 - x / y
         elif opcode == 110:  # i0
             dx = loop_of_one(h, h[ZERO] + 111, x, 0.0)
@@ -657,23 +663,23 @@ def linearize_scalars(handle):
             dx = np.nan
             dy = -0.5 * (loop_of_one(h, h[ZERO] + 124, x - 1.0, y) + loop_of_one(h, h[ZERO] + 124, x + 1.0, y))
         elif opcode == 125:  # expi
-            dx = loop_of_one(h, h[ZERO] + 39, x, 0.0) / x
+            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0) / x
         elif opcode == 126:  # exp1
-            dx = -loop_of_one(h, h[ZERO] + 39, -x, 0.0) / x
+            dx = -loop_of_one(h, h[ZERO] + 41, -x, 0.0) / x
         elif opcode == 127:  # boxcox
-            t0 = loop_of_one(h, h[ZERO] + 42, x, 0.0)
-            dx = loop_of_one(h, h[ZERO] + 35, x, y - 1.0)
+            t0 = loop_of_one(h, h[ZERO] + 44, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 37, x, y - 1.0)
             dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 83, 1.0 + y * f, x) - f) / y
         elif opcode == 128:  # boxcox1p
-            t0 = loop_of_one(h, h[ZERO] + 45, x, 0.0)
-            dx = loop_of_one(h, h[ZERO] + 35, 1.0 + x, y - 1.0)
+            t0 = loop_of_one(h, h[ZERO] + 47, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 37, 1.0 + x, y - 1.0)
             dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 106, 1.0 + y * f, x) - f) / y
         elif opcode == 129:  # inv_boxcox
-            dx = loop_of_one(h, h[ZERO] + 35, f, 1.0 - y)
-            dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
+            dx = loop_of_one(h, h[ZERO] + 37, f, 1.0 - y)
+            dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 47, x * y, 0.0) / y) / y)
         elif opcode == 130:  # inv_boxcox1p
-            dx = loop_of_one(h, h[ZERO] + 35, 1.0 + f, 1.0 - y)
-            dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 45, x * y, 0.0) / y) / y)
+            dx = loop_of_one(h, h[ZERO] + 37, 1.0 + f, 1.0 - y)
+            dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 47, x * y, 0.0) / y) / y)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy
@@ -731,60 +737,62 @@ def linearize_scalars_common(handle):
         elif opcode == 12:  # sqrt
             f = sqrt(x)
             dx = 0.5 / f
-        elif opcode == 21:  # less
+        elif opcode == 15:  # maximum
+            f = x if x > y or x != x else y
+            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+        elif opcode == 16:  # minimum
+            f = x if x < y or x != x else y
+            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
+        elif opcode == 23:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 22:  # less_equal
+        elif opcode == 24:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 23:  # greater
+        elif opcode == 25:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 24:  # greater_equal
+        elif opcode == 26:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 25:  # equal
+        elif opcode == 27:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 26:  # not_equal
+        elif opcode == 28:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 39:  # exp
+        elif opcode == 41:  # exp
             dx = f
-        elif opcode == 41:  # expm1
-            dx = loop_of_one(h, h[ZERO] + 39, x, 0.0)
-        elif opcode == 42:  # log
+        elif opcode == 43:  # expm1
+            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0)
+        elif opcode == 44:  # log
             dx = 1.0 / x
-        elif opcode == 45:  # log1p
+        elif opcode == 47:  # log1p
             dx = 1.0 / (1.0 + x)
-        elif opcode == 48:  # sin
-            dx = loop_of_one(h, h[ZERO] + 49, x, 0.0)
-        elif opcode == 49:  # cos
-            dx = -loop_of_one(h, h[ZERO] + 48, x, 0.0)
-        elif opcode == 50:  # tan
+        elif opcode == 50:  # sin
+            dx = loop_of_one(h, h[ZERO] + 51, x, 0.0)
+        elif opcode == 51:  # cos
+            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
+        elif opcode == 52:  # tan
             dx = 1.0 + f * f
-        elif opcode == 53:  # arctan
+        elif opcode == 55:  # arctan
             dx = 1.0 / (1.0 + x * x)
-        elif opcode == 54:  # arctan2
-            t0 = loop_of_one(h, h[ZERO] + 55, x, y)
+        elif opcode == 56:  # arctan2
+            t0 = loop_of_one(h, h[ZERO] + 57, x, y)
             dx = 0.0 if t0 == 0.0 else y / t0 / t0
             dy = 0.0 if t0 == 0.0 else -x / t0 / t0
-        elif opcode == 55:  # hypot
+        elif opcode == 57:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
-        elif opcode == 56:  # sinh
-            dx = loop_of_one(h, h[ZERO] + 57, x, 0.0)
-        elif opcode == 57:  # cosh
-            dx = loop_of_one(h, h[ZERO] + 56, x, 0.0)
-        elif opcode == 58:  # tanh
-            t0 = loop_of_one(h, h[ZERO] + 57, x, 0.0)
+        elif opcode == 58:  # sinh
+            dx = loop_of_one(h, h[ZERO] + 59, x, 0.0)
+        elif opcode == 59:  # cosh
+            dx = loop_of_one(h, h[ZERO] + 58, x, 0.0)
+        elif opcode == 60:  # tanh
+            t0 = loop_of_one(h, h[ZERO] + 59, x, 0.0)
             dx = 1.0 / (t0 * t0)
-        elif opcode == 64:  # maximum
-            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 65:  # minimum
-            dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-            dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
         elif opcode == 76:  # erf
-            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 39, -(x * x), 0.0)
+            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
         elif opcode == 81:  # expit
             dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
         elif opcode == 87:  # ndtr
-            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 39, -0.5 * (x * x), 0.0)
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (x * x), 0.0)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy

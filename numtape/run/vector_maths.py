@@ -7,24 +7,23 @@ element, within 4 units in the last place (but for sin and cos of arguments beyo
 10**12 that are nearly 0: right to 27 decimal places). A loop has the signature of a
 ufunc's inner loop, so a kernel runs either by its address alike.
 
-This is the only module that knows of libmvec. Where there is none, or not that
-function, or where a row has no expression, lanes are run by the row's own ufunc; a
-row without one calls the C library's plain functions, element by element.
+Where there is no libmvec, or not that function, or where a row has no expression,
+lanes are run by the row's own ufunc; a row without one calls the C library's plain
+functions, element by element. What an expression becomes is in `emitter.py`.
 """
 
 import ast
-import ctypes
-import functools
 import itertools
-import platform
 import threading
 from collections.abc import Callable, Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import binding, ir
 
 from numtape.ops.table import ROWS
+from numtape.run import emitter
+from numtape.run.emitter import Emitter, Form, functions_called, has_vector_forms
 from numtape.run.loops import has_double_loop
 
 __all__ = ["MULTIPLE", "array_loops", "lane_loops"]
@@ -32,62 +31,16 @@ __all__ = ["MULTIPLE", "array_loops", "lane_loops"]
 # So many elements at a time, or a divisor of it: loops are quickest on multiples of this.
 MULTIPLE = 8
 
-_LIBRARY = "libmvec.so.1"
 _UNROLLED = 4  # vectors that the main loop takes at a time
 _DOUBLE, _WORD, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(8)
 _LANE = ir.Constant(ir.IntType(32), 0)
 _LOCK = threading.Lock()
 
-# Operations that are instructions of the processor, and no functions of the library.
-_BUILT_IN = ("abs", "copysign", "sqrt", "where")
-
-
-class Form(NamedTuple):
-    """How many elements this processor takes at once, and how libmvec marks functions for it.
-
-    Without a mark functions are the plain ones, called for one element after the other.
-    """
-
-    width: int
-    mark: str
-
-    def symbol(self, name: str, arity: int) -> str:
-        """The library's name of a vector function."""
-        return f"_ZGV{self.mark}N{self.width}{'v' * arity}_{name}"
-
-
-@cache
-def _form() -> Form:
-    has = binding.get_host_cpu_features().get
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return Form(2, "n")
-    if has("avx512f") and has("avx512dq"):
-        return Form(8, "e")
-    return Form(4, "d") if has("avx2") else Form(2, "b")
-
-
-@cache
-def _library() -> Any:
-    """The vector functions; None where there are none."""
-    try:
-        return ctypes.CDLL(_LIBRARY)
-    except OSError:
-        return None
-
 
 @cache
 def _engine() -> Any:
     """Where the loops live, for as long as the process does."""
-    binding.initialize_native_target()
-    binding.initialize_native_asmprinter()
-    if _library() is not None:
-        binding.load_library_permanently(_LIBRARY)
-    target = binding.Target.from_default_triple().create_target_machine(
-        opt=2,
-        cpu=binding.get_host_cpu_name(),
-        features=binding.get_host_cpu_features().flatten(),
-    )
-    return binding.create_mcjit_compiler(binding.parse_assembly(""), target)
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), emitter.target_machine(2))
 
 
 _LOOPS: dict[tuple[int, bool, bool], int] = {}
@@ -113,7 +66,7 @@ def array_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
     """
     if exact:
         return _loops([opcode for opcode in opcodes if not has_double_loop(opcode)], True, True)
-    if _library() is None:
+    if emitter.vector_library() is None:
         return {}
     return _loops([opcode for opcode in opcodes if ROWS[opcode].vector is not None], False, True)
 
@@ -128,10 +81,10 @@ def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:
             if text is None:
                 continue
             expression = ast.parse(text, mode="eval").body
-            vectors = not exact and _has_vector_forms(expression)
-            if vectors or not _functions(expression) or not has_double_loop(key[0]):
+            vectors = not exact and has_vector_forms(expression)
+            if vectors or not functions_called(expression) or not has_double_loop(key[0]):
                 names[key] = f"{row.name}.{next(_NUMBERS)}"
-                form = _form() if vectors else _form()._replace(mark="")
+                form = emitter.vector_form() if vectors else emitter.vector_form()._replace(mark="")
                 _loop(module, names[key], expression, row.arity, form, any_step)
         if names:
             engine = _engine()
@@ -141,21 +94,6 @@ def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:
             _LOOPS[key] = engine.get_function_address(names[key]) if key in names else 0
         found = {opcode: _LOOPS[opcode, exact, any_step] for opcode in opcodes}
         return {opcode: loop for opcode, loop in found.items() if loop}
-
-
-def _functions(expression: ast.expr) -> set[tuple[str, int]]:
-    """The library's functions in an expression, with their numbers of operands."""
-    calls = [node for node in ast.walk(expression) if isinstance(node, ast.Call)]
-    names = {(ast.unparse(call.func), len(call.args)) for call in calls}
-    powers = {("pow", 2) for node in ast.walk(expression) if isinstance(node, ast.Pow)}
-    return {name for name in names | powers if name[0] not in _BUILT_IN}
-
-
-def _has_vector_forms(expression: ast.expr) -> bool:
-    """Whether the library has all the functions in an expression."""
-    return all(
-        hasattr(_library(), _form().symbol(name, arity)) for name, arity in _functions(expression)
-    )
 
 
 def _loop(
@@ -193,7 +131,7 @@ def _loop(
         return builder.bitcast(place, kind.as_pointer())
 
     def value(loaded: list[Any]) -> Any:
-        return _Emitter(builder, form, dict(zip("xy", loaded, strict=False))).visit(expression)
+        return Emitter(builder, form, dict(zip("xy", loaded, strict=False))).visit(expression)
 
     def whole_vector(index: Any) -> None:
         loaded = [
@@ -252,80 +190,3 @@ def _loop(
     if any_step:
         loop(index, count, form.width, by_elements)
     builder.ret_void()
-
-
-class _Emitter(ast.NodeVisitor):
-    """Emits an expression of x and y on vectors: the language of a row's `vector` and `primal`."""
-
-    def __init__(self, builder: ir.IRBuilder, form: Form, values: dict[str, Any]) -> None:
-        self.builder = builder
-        self.vector = ir.VectorType(_DOUBLE, form.width)
-        self.form = form
-        self.values = values
-
-    def visit(self, node: ast.AST) -> Any:
-        text = ast.unparse(node)
-        if text not in self.values:  # what stands twice is computed once
-            self.values[text] = super().visit(node)
-        return self.values[text]
-
-    def visit_Constant(self, node: ast.Constant) -> Any:
-        return ir.Constant(self.vector, [float(str(node.value))] * self.form.width)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
-        return self.builder.fneg(self.visit(node.operand))
-
-    def visit_BinOp(self, node: ast.BinOp) -> Any:
-        emit = {ast.Add: "fadd", ast.Sub: "fsub", ast.Mult: "fmul", ast.Div: "fdiv"}[type(node.op)]
-        return getattr(self.builder, emit)(self.visit(node.left), self.visit(node.right))
-
-    def visit_Compare(self, node: ast.Compare) -> Any:
-        left, right = self.visit(node.left), self.visit(node.comparators[0])
-        if isinstance(node.ops[0], ast.NotEq):
-            emit = self.builder.icmp_unsigned if _is_truth(left) else self.builder.fcmp_unordered
-            return emit("!=", left, right)
-        return self.builder.fcmp_ordered(_SIGNS[type(node.ops[0])], left, right)
-
-    def visit_BoolOp(self, node: ast.BoolOp) -> Any:
-        emit = self.builder.and_ if isinstance(node.op, ast.And) else self.builder.or_
-        return functools.reduce(emit, map(self.visit, node.values))
-
-    def visit_IfExp(self, node: ast.IfExp) -> Any:
-        return self.builder.select(*map(self.visit, (node.test, node.body, node.orelse)))
-
-    def visit_Call(self, node: ast.Call) -> Any:
-        name = ast.unparse(node.func)
-        arguments = [self.visit(argument) for argument in node.args]
-        if name == "where":
-            return self.builder.select(*arguments)
-        if name in _BUILT_IN:
-            symbol = f"llvm.{'fabs' if name == 'abs' else name}.v{self.form.width}f64"
-        elif self.form.mark:
-            symbol = self.form.symbol(name, len(arguments))
-        else:
-            return self._call_for_each(name, arguments)
-        return self.builder.call(self._function(symbol, self.vector, len(arguments)), arguments)
-
-    def _call_for_each(self, name: str, arguments: list[Any]) -> Any:
-        """A call of the C library's plain function for each element."""
-        function = self._function(name, _DOUBLE, len(arguments))
-        result = ir.Constant(self.vector, ir.Undefined)
-        for k in range(self.form.width):
-            place = ir.Constant(ir.IntType(32), k)
-            elements = [self.builder.extract_element(vector, place) for vector in arguments]
-            value = self.builder.call(function, elements)
-            result = self.builder.insert_element(result, value, place)
-        return result
-
-    def _function(self, name: str, kind: Any, arity: int) -> Any:
-        module = self.builder.module
-        if name not in module.globals:
-            ir.Function(module, ir.FunctionType(kind, [kind] * arity), name)
-        return module.globals[name]
-
-
-_SIGNS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "=="}
-
-
-def _is_truth(value: Any) -> bool:
-    return bool(value.type.element == ir.IntType(1))

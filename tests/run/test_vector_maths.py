@@ -10,9 +10,10 @@ from mpmath import mp
 
 import numtape as nt
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
-from numtape.run import vector_maths
+from numtape.run import emitter, vector_maths
+from numtape.run.emitter import Form
 from numtape.run.loops import has_double_loop
-from numtape.run.vector_maths import MULTIPLE, Form, lane_loops
+from numtape.run.vector_maths import MULTIPLE, lane_loops
 
 NAMES = [row.name for row in ROWS if row.vector is not None]
 FORMS = {"avx512f": Form(8, "e"), "avx2": Form(4, "d"), "sse2": Form(2, "b")}
@@ -45,9 +46,9 @@ LN2 = np.log(2.0)
 @pytest.fixture(params=FORMS)
 def form(request, monkeypatch):
     """Each width of vectors that this machine can run, by libmvec's functions for it."""
-    here, wanted = vector_maths._form(), FORMS[request.param]
+    here, wanted = emitter.vector_form(), FORMS[request.param]
     if here.mark in "edb" and wanted.width <= here.width:
-        monkeypatch.setattr(vector_maths, "_form", lambda: wanted)
+        monkeypatch.setattr(emitter, "vector_form", lambda: wanted)
     monkeypatch.setattr(vector_maths, "_LOOPS", {})
 
 
@@ -221,7 +222,7 @@ def test_this_platform_has_its_vector_maths():
     """Where the C library has vector forms, every row that names one gets a loop."""
     loops = lane_loops(range(len(ROWS)))
     with_vector = {OPCODE[name] for name in NAMES}
-    if vector_maths._library() is not None:
+    if emitter.vector_library() is not None:
         assert with_vector <= set(loops)
     # Whatever has no ufunc's loop for floats must have one of these.
     assert set(loops) >= {k for k in range(len(ROWS)) if not has_double_loop(k)}
@@ -237,7 +238,7 @@ def test_without_the_library_lanes_run_numpys_loops(monkeypatch):
     rng = np.random.default_rng(5)
     x, y = rng.uniform(0.2, 3, 1000), rng.normal(size=1000)
     fast = nt.record(_many, 1.0, 1.0)(x, y)
-    monkeypatch.setattr(vector_maths, "_library", lambda: None)
+    monkeypatch.setattr(emitter, "vector_library", lambda: None)
     monkeypatch.setattr(vector_maths, "_LOOPS", {})
     tape = nt.record(_many, 1.0, 1.0)
     plain = tape(x, y)

@@ -23,7 +23,7 @@ from llvmlite import binding, ir
 
 from numtape.ops.table import ROWS
 from numtape.run import emitter
-from numtape.run.emitter import Emitter, Form, functions_called, has_vector_forms
+from numtape.run.emitter import Form, emit, functions_called, has_vector_forms
 from numtape.run.loops import has_double_loop
 
 __all__ = ["MULTIPLE", "array_loops", "lane_loops"]
@@ -130,15 +130,16 @@ def _loop(
         place = builder.gep(pointer, [builder.mul(position, stride)])
         return builder.bitcast(place, kind.as_pointer())
 
-    def value(loaded: list[Any]) -> Any:
-        return Emitter(builder, form, dict(zip("xy", loaded, strict=False))).visit(expression)
-
     def whole_vector(index: Any) -> None:
         loaded = [
             builder.load(address(source, index, stride, vector), align=8)
             for source, stride in operands
         ]
-        builder.store(value(loaded), address(pointers[-1], index, _WORD(8), vector), align=8)
+        builder.store(
+            emit(builder, form, expression, loaded),
+            address(pointers[-1], index, _WORD(8), vector),
+            align=8,
+        )
 
     def by_elements(index: Any) -> None:
         """A vector put together of elements; beyond the last one that is repeated."""
@@ -155,7 +156,7 @@ def _loop(
                 element = builder.load(address(pointer, place, stride, _DOUBLE))
                 operand = builder.insert_element(operand, element, ir.Constant(_LANE.type, k))
             loaded.append(operand)
-        result = value(loaded)
+        result = emit(builder, form, expression, loaded)
         for k, place in enumerate(places):
             element = builder.extract_element(result, ir.Constant(_LANE.type, k))
             builder.store(element, address(pointers[-1], place, strides[-1], _DOUBLE))

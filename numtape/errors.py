@@ -9,6 +9,7 @@ Nothing else lives here, so every other module may import this one.
 __all__ = [
     "BranchError",
     "InputError",
+    "NativeCodeWarning",
     "NumtapeError",
     "OutputError",
     "TapeError",
@@ -59,3 +60,7 @@ class BranchError(NumtapeError, RuntimeError):
         self.guard = guard
         self.outcome = outcome
         self.point = point
+
+
+class NativeCodeWarning(RuntimeWarning):
+    """No machine code could be made for a tape, which is interpreted instead."""

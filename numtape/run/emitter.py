@@ -76,9 +76,11 @@ def vector_library() -> Any:
         return None
 
 
-@cache
 def target_machine(effort: int) -> Any:
-    """Who makes machine code for this processor; `effort` is from 0, quick, to 3."""
+    """Who makes machine code for this processor; `effort` is from 0, quick, to 3.
+
+    A new one each time: an engine that is given one frees it in the end.
+    """
     binding.initialize_native_target()
     binding.initialize_native_asmprinter()
     if vector_library() is not None:

@@ -8,12 +8,14 @@ is run one point after the other: its loops are over the elements of its arrays.
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
+from numtape.run.native import Code, lane_code
 from numtape.run.vector_maths import MULTIPLE, lane_loops
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
@@ -82,11 +84,11 @@ class LanePlan(Plan):
         with vector maths in the second half.
         """
         code, constants = self.tape.code, np.append(0.0, self.tape.constants)
-        is_free = ~self.tape.needed(self.tape.guard_slots)
+        self.is_free = is_free = ~self.tape.needed(self.tape.guard_slots)
         is_power = np.isin(code[:, 0], [k for k, row in enumerate(ROWS) if row.is_power])
         exponents = np.where(is_power & (code[:, 2] < len(constants)), code[:, 2], 0)
         is_square = is_free & (constants[exponents] == 2.0)
-        opcodes = np.where(is_square, OPCODE["square"], code[:, 0])
+        self.opcodes = opcodes = np.where(is_square, OPCODE["square"], code[:, 0])
         second = len(self.loops)
         self.loops = np.concatenate([self.loops, self.loops])
         for exact, used, half in ((True, ~is_free, 0), (False, is_free, second)):
@@ -94,6 +96,19 @@ class LanePlan(Plan):
                 self.loops[half + opcode, :2] = loop, 0
         places = self.placed_code[:, 0] >> 8
         self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
+
+    def _native_code(self) -> Code:
+        if not self.tape.is_scalar:
+            return super()._native_code()
+        return lane_code(
+            self.tape, self.places, self.opcodes, ~self.is_free, self.uniforms, self.lanes
+        )
+
+    def _decisive(self) -> list[Any]:
+        parts = super()._decisive()
+        if self.tape.is_scalar:
+            parts += [b"lanes", self.opcodes, self.is_free, np.array([self.uniforms, self.lanes])]
+        return parts
 
 
 def _shared_first(

@@ -2,7 +2,7 @@
 
 Only this file (through its generated copy `_kernels.py`) looks at an opcode.
 Kernels take addresses, arrays and numbers, allocate nothing and raise nothing;
-they return a status: -1, or the index of the first guard that did not hold.
+they return a status: FINE, or the index of the first guard that did not hold.
 
 This file is a template: `generate.py` puts the operations' branches in place
 of the lines ``# <...>`` and copies the rest. What stands between ``# <for tapes
@@ -66,7 +66,14 @@ LANES = 27  # how many points are run at once
 UNIFORMS = 28  # places below this hold one value for all lanes
 LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
 OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
-HANDLE_SIZE = 31
+NATIVE = 31  # int64[1 + segments]: runs until NOTICE, then for each segment its machine code or 0
+RUNS = 32  # how many there were
+HANDLE_SIZE = 33
+
+# Statuses besides the number of a guard that does not hold.
+FINE = -1
+NOTICE = -2  # fine too, and there were so many runs that the caller wants to know
+UNFINISHED = -3  # of machine code: the segment is to be run by the kernel
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
 
@@ -123,6 +130,13 @@ def run_loop(loop, data, pointers, counts, steps):
     )
 
 
+def run_code(code, values, lanes, loops, count):
+    """Call a tape's machine code (see `native.py`)."""
+    word = ctypes.c_int64
+    function = ctypes.CFUNCTYPE(word, word, word, word, word)(int(code))
+    return function(int(values), int(lanes), int(loops), int(count))
+
+
 def is_clear_square(x):
     """Whether x*x surely rounds like the C library's power; plain Python does not know."""
     return False
@@ -163,6 +177,16 @@ def _run_loop(typing_context, loop, data, pointers, counts, steps):
 
 
 @intrinsic
+def _run_code(typing_context, code, values, lanes, loops, count):
+    def emit(context, builder, signature, arguments):
+        word = ir.IntType(64)
+        code_type = ir.FunctionType(word, [word] * 4)
+        return builder.call(builder.inttoptr(arguments[0], code_type.as_pointer()), arguments[1:])
+
+    return types.int64(*[types.int64] * 5), emit
+
+
+@intrinsic
 def _is_clear_square(typing_context, x):
     """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
 
@@ -199,6 +223,11 @@ def _compiled_run_loop(loop, data, pointers, counts, steps):
     return lambda loop, data, pointers, counts, steps: _run_loop(
         loop, data, pointers, counts, steps
     )
+
+
+@overload(run_code)
+def _compiled_run_code(code, values, lanes, loops, count):
+    return lambda code, values, lanes, loops, count: _run_code(code, values, lanes, loops, count)
 
 
 @overload(is_clear_square)
@@ -321,6 +350,15 @@ def check_guards(h):
         if v[slots[i]] != outcomes[i]:
             return i
     return -1
+
+
+@kernel
+def noticed(h, status):
+    """The status of a run, which is counted."""
+    h[RUNS] += 1
+    if status == FINE and h[RUNS] >= int64_array(h[NATIVE], (1,))[0]:
+        return NOTICE
+    return status
 
 
 # Sweeps: they know partials, and no opcode. A zero partial or a zero seed
@@ -945,9 +983,34 @@ def evaluate(handle, x, y):
     """Evaluate a tape of scalar instructions."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
-    run_scalars(handle, np.int64(0), h[INSTRUCTIONS])
+    code = int64_array(h[NATIVE], (2,))[1]
+    status = np.int64(UNFINISHED)
+    if code != 0:
+        status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
+    if status == UNFINISHED:
+        run_scalars(handle, np.int64(0), h[INSTRUCTIONS])
+        status = np.int64(check_guards(h))
     store_outputs(h, y)
-    return check_guards(h)
+    return noticed(h, status)
+
+
+@kernel
+def run_segments(handle):
+    """Run all segments, those that have machine code by that."""
+    h = int64_array(handle, (HANDLE_SIZE,))
+    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
+    native = int64_array(h[NATIVE], (1 + h[SEGMENTS],))
+    for s in range(h[SEGMENTS]):
+        code = native[1 + s]
+        status = np.int64(UNFINISHED)
+        if code != 0:
+            status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
+        if status != UNFINISHED:
+            continue
+        if segments[s, 3] < 0:
+            run_scalars(handle, segments[s, 0], segments[s, 1])
+        else:
+            run_vector(h, segments[s, 3], segments[s, 2])
 
 
 @kernel
@@ -955,14 +1018,9 @@ def evaluate_mixed(handle, x, y):
     """Evaluate a tape that has vector instructions."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
-    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
-    for s in range(h[SEGMENTS]):
-        if segments[s, 3] < 0:
-            run_scalars(handle, segments[s, 0], segments[s, 1])
-        else:
-            run_vector(h, segments[s, 3], segments[s, 2])
+    run_segments(handle)
     store_outputs(h, y)
-    return check_guards(h)
+    return noticed(h, np.int64(check_guards(h)))
 
 
 @kernel
@@ -979,7 +1037,11 @@ def evaluate_lanes(handle, inputs, outputs, sources, targets, first, stop, faile
         count = min(h[LANES], stop - start)
         width = (count + 7) // 8 * 8
         load_lanes(h, inputs, sources, start, count, width)
-        run_lanes(handle, width)
+        code = int64_array(h[NATIVE], (2,))[1]
+        if code != 0:
+            run_code(code, h[VALUES], h[LANE_VALUES], h[LOOPS], width)
+        else:
+            run_lanes(handle, width)
         store_lanes(h, outputs, targets, start, count)
         if failed.size != 0:
             begin = start - first
@@ -993,18 +1055,13 @@ def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, fail
     """What `evaluate_lanes` does, for a tape with vector instructions: point by point."""
     h = int64_array(handle, (HANDLE_SIZE,))
     v = float64_array(h[VALUES], (h[SLOTS],))
-    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
     guarded = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
     failures = 0
     for k in range(first, stop):
         source = k if sources.size == 0 else sources[k]
         for i in range(inputs.shape[0]):
             v[inputs[i, 0]] = float64_array(inputs[i, 1] + source * inputs[i, 2], (1,))[0]
-        for s in range(h[SEGMENTS]):
-            if segments[s, 3] < 0:
-                run_scalars(handle, segments[s, 0], segments[s, 1])
-            else:
-                run_vector(h, segments[s, 3], segments[s, 2])
+        run_segments(handle)
         target = k if targets.size == 0 else targets[k]
         for i in range(outputs.shape[0]):
             float64_array(outputs[i, 1] + target * outputs[i, 2], (1,))[0] = v[outputs[i, 0]]
@@ -1043,7 +1100,7 @@ def linearize(handle, x, y):
     load_inputs(h, x)
     linearize_scalars(handle)
     store_outputs(h, y)
-    return check_guards(h)
+    return noticed(h, np.int64(check_guards(h)))
 
 
 @kernel
@@ -1056,7 +1113,7 @@ def gradient(handle, x, g):
     scratch[3] = 1.0
     sweep_adjoints(h, scratch[3:4], g)
     store_outputs(h, float64_array(h[GRADIENT_OUTPUT], (h[OUTPUTS],)))
-    return check_guards(h)
+    return noticed(h, np.int64(check_guards(h)))
 
 
 # <end>

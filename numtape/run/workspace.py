@@ -31,8 +31,11 @@ from numtape.ops.structured import (
 )
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.run import _kernels
+from numtape.run.compiling import NEVER
 from numtape.run.loops import CALLS, loop_table
+from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
+from numtape.run.native import Code, point_code
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 
@@ -100,6 +103,10 @@ class Plan:
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
+        # Runs until somebody wants to know, then the code of each segment; see `compile`.
+        self.native = np.zeros(2 + len(self.segments), np.int64)
+        self.native[0] = NEVER
+        self.machine_code: MachineCode | None = None
         if sweeps:
             self.places = np.zeros(0, np.int64)  # every slot is its own place
         common = tape.is_scalar and tape.is_common
@@ -112,6 +119,29 @@ class Plan:
         self.evaluate: Callable[[int, Floats, Floats], int] = (
             _kernels.evaluate if tape.is_scalar else _kernels.evaluate_mixed
         )
+
+    def notice_after(self, runs: int) -> None:
+        """Let kernels return `NOTICE` once a workspace has been run so often."""
+        self.native[0] = runs
+
+    def compile(self, effort: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
+        """Make machine code, which every workspace then runs; see `machine_code`."""
+        if self.machine_code is None:
+            key = digest(*self._decisive())
+            self.machine_code = machine_code(key, self._native_code, effort, may_go_on)
+            if self.machine_code is not None:
+                for segment, address in self.machine_code.functions.items():
+                    self.native[1 + segment] = address
+
+    def _native_code(self) -> Code:
+        return point_code(self.tape, self.places, self.segments)
+
+    def _decisive(self) -> list[Any]:
+        """All that decides the machine code."""
+        tape = self.tape
+        outcomes = np.array([guard.outcome for guard in tape.guards])
+        parts = [b"point", tape.code, tape.constants, tape.outputs, tape.guard_slots, outcomes]
+        return [*parts, self.places, self.segments, self.words, self.gathers]
 
     def _make_missing_loops(self) -> None:
         """Loops for elementwise instructions over arrays whose row has no ufunc's."""
@@ -189,6 +219,7 @@ class Workspace:
         self._set(_kernels.WORDS, len(plan.words), _kernels.WORD_TABLE, plan.words)
         self._set(_kernels.GATHERS, len(plan.gathers), _kernels.GATHER_TABLE, plan.gathers)
         self._set(_kernels.FRAME, None, _kernels.FRAME, frame)
+        self._set(None, None, _kernels.NATIVE, plan.native)
         self._set(_kernels.SCRATCH, None, _kernels.SCRATCH, np.zeros(4))
         self._set(_kernels.GRADIENT_OUTPUT, None, _kernels.GRADIENT_OUTPUT, self.gradient_output)
         if tape.vectors:

@@ -1,0 +1,126 @@
+"""When tapes are compiled: on request, or behind the scenes once they have run often.
+
+One thread, started when there is something to do, compiles in the background, so
+that no call waits for it. Compiling costs 20 to 60 µs an instruction, once, and saves 2
+to 5 ns an instruction of a run at one point, 0.05 to 0.1 ns of a point in a batch: hence
+the numbers here. ``NUMTAPE_NATIVE=off`` keeps tapes from being compiled unless they are
+asked to; nothing else is different then.
+"""
+
+import atexit
+import os
+import queue
+import threading
+import warnings
+from collections.abc import Callable
+
+from numtape.errors import NativeCodeWarning
+
+__all__ = ["MANY_POINTS", "NEVER", "OFTEN", "ends", "is_automatic", "later", "settle", "try_to"]
+
+# So many runs at single points, or points in batches, and compiling pays.
+OFTEN = 10_000
+MANY_POINTS = 500_000
+NEVER = 1 << 62
+
+# Longer tapes are compiled on request alone: it would take the background a minute.
+_LONGEST = 1 << 20
+
+
+def is_automatic(instructions: int) -> bool:
+    """Whether a tape of this length may be compiled without being asked to."""
+    return instructions <= _LONGEST and os.environ.get("NUMTAPE_NATIVE", "").lower() != "off"
+
+
+class _Background:
+    """The thread and its jobs; a process that was forked off begins with new ones."""
+
+    def __init__(self) -> None:
+        self.jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.lock = threading.Lock()
+        self.thread: threading.Thread | None = None
+        self.waiting = 0
+        self.idle = threading.Condition(self.lock)
+        self.ends = False
+
+    def later(self, job: Callable[[], None]) -> None:
+        with self.lock:
+            if self.ends:
+                return
+            self.waiting += 1
+            self.jobs.put(job)
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._work, name="numtape", daemon=True)
+                self.thread.start()
+
+    def _work(self) -> None:
+        while True:
+            job = self.jobs.get()
+            try:
+                if not self.ends:
+                    job()
+            finally:
+                del job  # with it what it would keep alive
+                with self.lock:
+                    self.waiting -= 1
+                    self.idle.notify_all()
+
+    def settle(self) -> None:
+        with self.lock:
+            self.idle.wait_for(lambda: self.waiting == 0)
+
+
+_background = _Background()
+
+
+def _begin_anew() -> None:
+    global _background
+    _background = _Background()
+
+
+def _end() -> None:
+    """At the end of the process LLVM must not be at work any more."""
+    _background.ends = True
+    _background.settle()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
+atexit.register(_end)
+
+
+def later(job: Callable[[], None]) -> None:
+    """Do something in the background."""
+    _background.later(job)
+
+
+def settle() -> None:
+    """Wait until everything is done that was left for later."""
+    _background.settle()
+
+
+def ends() -> bool:
+    """Whether the process is about to end."""
+    return _background.ends
+
+
+_warned = False
+
+
+def try_to(job: Callable[[], None]) -> bool:
+    """Do something that needs LLVM; where that fails, say so once and go on without."""
+    global _warned
+    try:
+        job()
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not _warned:
+            _warned = True
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            warnings.warn(
+                f"no machine code could be made for a tape ({reason[0]}): it is interpreted as "
+                "before, several times slower; NUMTAPE_NATIVE=off stops further attempts",
+                NativeCodeWarning,
+                stacklevel=2,
+            )
+        return False
+    return True

@@ -1,0 +1,516 @@
+"""A tape as straight-line code of LLVM: no opcode is looked at during the run.
+
+Each instruction becomes the instructions of its row's own expression, emitted once
+a row and then written out with the names of the operands. Inside a function
+results have no place in memory; only what is read later on has. Long runs of
+instructions are cut into functions, so that LLVM's time stays in proportion.
+
+This module writes text. Turning that into machine code is `machine_code.py`'s part,
+and when to do so is `compiling.py`'s.
+"""
+
+import ast
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import binding, ir
+
+from numtape.ops.table import OPCODE, ROWS
+from numtape.run import _kernels, emitter
+from numtape.run.emitter import SINGLE, Form, emit, functions_called, has_vector_forms
+from numtape.tape.flat import VECTOR, FlatTape
+
+__all__ = ["Code", "lane_code", "point_code"]
+
+Ints = npt.NDArray[np.int64]
+
+# So many instructions make a function, and a module: LLVM's time for one grows faster than its
+# length from about here on, and other users of LLVM wait for one module at most.
+_CHUNK = 1000
+
+# What would round otherwise on the way: zero-safe products by one instruction (see `_Writer`).
+_SCALE = OPCODE["scale"]
+_SUSPECTS = 8  # sums that take turns to watch the products
+
+
+# Of every function: the addresses of the places, of the lanes' places (see `lane_code`) and
+# of the table of loops, and how many lanes to run.
+_PARAMETERS = "ptr %v, ptr %lanes, ptr %loops, i64 %count"
+
+
+@dataclass(frozen=True)
+class Code:
+    """The text of modules, and the functions that a kernel calls: names by segment."""
+
+    modules: tuple[str, ...]
+    functions: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """What a row becomes: text with {x}, {y} for operands and {n} for a number of its own."""
+
+    text: str
+    result: str
+    declarations: tuple[str, ...] = field(default=())
+
+
+@cache
+def _lines(opcode: int, form: Form, exact: bool) -> _Lines:
+    """The instructions of a row, or a call of its ufunc's loop where that has no expression."""
+    row = ROWS[opcode]
+    text = row.primal if exact else row.vector or row.primal
+    expression = None if text is None else ast.parse(text, mode="eval").body
+    if expression is None or (
+        functions_called(expression) and (exact or not has_vector_forms(expression))
+    ):
+        return _call_of_loop(opcode, form)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(form.kind, [form.kind] * row.arity), "row")
+    builder = ir.IRBuilder(function.append_basic_block())
+    result = emit(builder, form, expression, function.args)
+    names = {f'%"{operand.name}"': "{" + "xy"[k] + "}" for k, operand in enumerate(function.args)}
+
+    def renamed(text: str) -> str:
+        return re.sub(r'%"([^"]+)"', lambda match: names.get(match[0], "%v{n}" + match[1]), text)
+
+    return _Lines(
+        "\n".join(renamed(str(instruction)) for instruction in builder.block.instructions),
+        renamed(result.get_reference()),
+        tuple(str(each) for each in module.globals.values() if each is not function),
+    )
+
+
+def _call_of_loop(opcode: int, form: Form) -> _Lines:
+    """A row run by its ufunc's loop, which is found by address in the table that kernels have."""
+    kind, width, row = str(form.kind), form.width, ROWS[opcode]
+    operands = [f"{kind} %{name}" for name in "xy"[: row.arity]]
+    name = f"@loop.{opcode}.{width}"
+    step = 0 if width == 1 else 8  # NumPy has steps of 0 for one element
+    lines = [
+        f"define internal {kind} {name}(ptr %loops, {', '.join(operands)}) noinline {{",
+        f"%numbers = alloca [3 x {kind}], align 64",
+        "%pointers = alloca [3 x ptr]\n%steps = alloca [3 x i64]\n%count = alloca i64",
+        f"store i64 {width}, ptr %count",
+    ]
+    for k in range(row.arity + 1):
+        lines += [
+            f"%n{k} = getelementptr {kind}, ptr %numbers, i64 {k}",
+            f"%p{k} = getelementptr ptr, ptr %pointers, i64 {k}",
+            f"%s{k} = getelementptr i64, ptr %steps, i64 {k}",
+            f"store ptr %n{k}, ptr %p{k}\nstore i64 {step}, ptr %s{k}",
+        ]
+        if k < row.arity:
+            lines.append(f"store {kind} %{'xy'[k]}, ptr %n{k}")
+    reached = OPCODE["pow"] if row.name.startswith("pow_") else opcode
+    lines += [
+        f"%entry = getelementptr ptr, ptr %loops, i64 {3 * reached}",
+        f"%more = getelementptr ptr, ptr %loops, i64 {3 * reached + 1}",
+        "%loop = load ptr, ptr %entry\n%data = load ptr, ptr %more",
+        "call void %loop(ptr %pointers, ptr %count, ptr %steps, ptr %data)",
+        f"%f = load {kind}, ptr %n{row.arity}\nret {kind} %f\n}}",
+    ]
+    call = f"call {kind} {name}(ptr %loops, "
+    call += ", ".join(f"{kind} {{{name}}}" for name in "xy"[: row.arity]) + ")"
+    return _Lines(f"%v{{n}} = {call}", "%v{n}", ("\n".join(lines),))
+
+
+_SQUARE = """define internal double @square.{opcode}(ptr %loops, double %x) {{
+%f = fmul double %x, %x
+%n = fneg double %f
+%r = call double @llvm.fma.f64(double %x, double %x, double %n)
+%w = bitcast double %f to i64
+%e = and i64 %w, 9218868437227405312
+%u = bitcast i64 %e to double
+%l = fmul double %u, {limit}
+%a = call double @llvm.fabs.f64(double %r)
+%c = fcmp olt double %a, %l
+br i1 %c, label %clear, label %close
+clear:
+ret double %f
+close:
+%g = call double @loop.{opcode}.1(ptr %loops, double %x, double 0x4000000000000000)
+ret double %g
+}}"""
+_FMA = "declare double @llvm.fma.f64(double, double, double)"
+_FABS = "declare double @llvm.fabs.f64(double)"
+
+
+def _exact_square(opcode: int) -> _Lines:
+    """x**2 as the kernel `libm_pow` has it: a product where that surely rounds the same."""
+    loop = _call_of_loop(opcode, SINGLE)
+    square = _SQUARE.format(opcode=opcode, limit=_literal(0.45 * 2.0**-52))
+    call = f"%v{{n}} = call double @square.{opcode}(ptr %loops, double {{x}})"
+    return _Lines(call, "%v{n}", (*loop.declarations, square, _FMA, _FABS))
+
+
+def _literal(value: float) -> str:
+    return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
+
+
+def _last_reads(tape: FlatTape) -> Ints:
+    """For each slot the number of the last instruction that reads it.
+
+    It is beyond all of them for what is read at the end, outputs and guards and with a
+    guard the operands that explain it, and for what vector instructions read.
+    """
+    last = np.full(tape.slots, -1, np.int64)
+    scalars = np.flatnonzero(tape.code[:, 0] != VECTOR)
+    for column in (1, 2):
+        np.maximum.at(last, tape.code[scalars, column], scalars)
+    last[tape.outputs] = last[tape.guard_slots] = tape.instructions
+    for slot in tape.guard_slots.tolist():
+        number = tape.producer(slot)
+        if number is not None and tape.code[number, 0] != VECTOR:
+            last[tape.code[number, 1:]] = tape.instructions
+    for vector in tape.vectors:
+        for slots in vector.operand_slots():
+            last[slots] = tape.instructions
+    return last
+
+
+def _chunks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, _CHUNK):
+        yield first, min(first + _CHUNK, stop)
+
+
+class _Source:
+    """What all writers for a tape read."""
+
+    def __init__(self, tape: FlatTape, places: Ints) -> None:
+        self.tape = tape
+        self.code = tape.code
+        self.places = places.tolist()
+        self.constants = [0.0, *tape.constants.tolist()]
+        self.results = tape.results.tolist()
+        self.last = _last_reads(tape).tolist()
+
+
+class _Writer:
+    """Writes the body of a function that runs scalar instructions."""
+
+    def __init__(self, source: _Source, form: Form) -> None:
+        self.source, self.form = source, form
+        self.places, self.constants = source.places, source.constants
+        self.kind = str(form.kind)
+        self.declarations: dict[str, None] = {}
+        self.names: dict[int, str] = {}
+        self.lines: list[str] = []
+
+    def operand(self, slot: int) -> str:
+        """The name of a slot's value; what this function has not made is loaded."""
+        if slot not in self.names:
+            if slot < len(self.constants):
+                literal = _literal(self.constants[slot])
+                each = ", ".join([f"double {literal}"] * self.form.width)
+                self.names[slot] = literal if self.form.width == 1 else f"<{each}>"
+            else:
+                self.names[slot] = self.load(slot)
+        return self.names[slot]
+
+    def load(self, slot: int) -> str:
+        raise NotImplementedError
+
+    def add(self, lines: _Lines, slot: int, x: str, y: str) -> None:
+        self.declarations.update(dict.fromkeys(lines.declarations))
+        self.lines.append(lines.text.format(n=slot, x=x, y=y))
+        self.names[slot] = lines.result.format(n=slot, x=x, y=y)
+
+
+# A point.
+
+
+def point_code(tape: FlatTape, places: Ints, segments: Ints) -> Code:
+    """Code that does what segments of a plan do at one point.
+
+    Its functions return -1, or the number of the first guard that does not hold, or
+    `UNFINISHED`: the kernel then has to run the segment itself.
+    """
+    modules, functions, source = [], {}, _Source(tape, places)
+    for number, (start, stop, _, words) in enumerate(segments.tolist()):
+        if words < 0:
+            name = functions[number] = f"segment{number}"
+            parts = [
+                _point_module(source, first, last, f"{name}.{k}")
+                for k, (first, last) in enumerate(_chunks(start, stop))
+            ]
+            modules += [*parts, _calls(name, len(parts))]
+    return Code(tuple(modules), functions)
+
+
+def _calls(name: str, count: int) -> str:
+    """A function that calls others one after the other, until one says that all is not well."""
+    lines = [f"declare i64 @{name}.{k}({_PARAMETERS})" for k in range(count)]
+    lines.append(f"define i64 @{name}({_PARAMETERS}) {{")
+    for k in range(count):
+        lines += [
+            f"%s{k} = call i64 @{name}.{k}({_PARAMETERS})",
+            f"%c{k} = icmp eq i64 %s{k}, -1",
+            f"br i1 %c{k}, label %after{k}, label %out{k}",
+            f"out{k}:\nret i64 %s{k}",
+            f"after{k}:",
+        ]
+    return "\n".join([*lines, "ret i64 -1", "}"])
+
+
+class _PointWriter(_Writer):
+    """Products by `scale` are the delicate part: 0 times anything is 0 there.
+
+    Written out that is two comparisons, and a quarter of the speed. Added to 0 in the
+    same instruction, a product is what `scale` gives, to the sign of a 0, unless it
+    is nan; and then the kernel runs the segment instead. To notice that, 0 times
+    every such product goes into one of some sums, which are looked at in the end.
+    """
+
+    def __init__(self, source: _Source) -> None:
+        super().__init__(source, SINGLE)
+        self.fused = bool(binding.get_host_cpu_features().get("fma"))
+        self.suspects = 0
+
+    def load(self, slot: int) -> str:
+        place = self.places[slot]
+        self.lines.append(
+            f"%a{slot} = getelementptr double, ptr %v, i64 {place}\n"
+            f"%v{slot} = load double, ptr %a{slot}"
+        )
+        return f"%v{slot}"
+
+    def store(self, slot: int) -> None:
+        place = self.places[slot]
+        self.lines.append(
+            f"%b{slot} = getelementptr double, ptr %v, i64 {place}\n"
+            f"store double {self.names[slot]}, ptr %b{slot}"
+        )
+
+    def instruction(self, number: int) -> None:
+        opcode, a, b = self.source.code[number].tolist()
+        slot = self.source.results[number]
+        x, y = self.operand(a), self.operand(b)
+        if opcode == _SCALE and self.fused:
+            self.scale(slot, x, y)
+        elif ROWS[opcode].name.startswith("pow_") and b < len(self.constants):
+            is_square = self.constants[b] == 2.0
+            lines = _exact_square(opcode) if is_square else _call_of_loop(opcode, SINGLE)
+            self.add(lines, slot, x, y)
+        else:
+            self.add(_lines(opcode, SINGLE, exact=True), slot, x, y)
+
+    def scale(self, slot: int, x: str, y: str) -> None:
+        self.declarations[_FMA] = None
+        zero, count = _literal(0.0), self.suspects
+        before = f"%t{count - _SUSPECTS}" if count >= _SUSPECTS else zero
+        call = "call double @llvm.fma.f64"
+        self.lines.append(
+            f"%v{slot} = {call}(double {x}, double {y}, double {zero})\n"
+            f"%t{count} = {call}(double %v{slot}, double {zero}, double {before})"
+        )
+        self.names[slot], self.suspects = f"%v{slot}", count + 1
+
+    def finish(self, status: str, label: str) -> None:
+        """Return a status, unless a product was nan."""
+        watched = range(max(0, self.suspects - _SUSPECTS), self.suspects)
+        total = _literal(0.0)
+        for k in watched:
+            self.lines.append(f"%{label}.{k} = fadd double {total}, %t{k}")
+            total = f"%{label}.{k}"
+        self.lines.append(
+            f"%{label}.c = fcmp uno double {total}, {total}\n"
+            f"%{label}.s = select i1 %{label}.c, i64 {_kernels.UNFINISHED}, i64 {status}\n"
+            f"ret i64 %{label}.s"
+        )
+
+
+def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
+    writer, tape = _PointWriter(source), source.tape
+    guards = _guards_to_check(tape, start, stop) if tape.is_scalar else {}
+    for number in range(start, stop):
+        writer.instruction(number)
+        slot = source.results[number]
+        if source.last[slot] >= stop:
+            writer.store(slot)
+        for guard in guards.get(number, ()):
+            value = writer.operand(tape.guards[guard].slot)
+            outcome = _literal(tape.guards[guard].outcome)
+            writer.lines.append(
+                f"%g{guard} = fcmp une double {value}, {outcome}\n"
+                f"br i1 %g{guard}, label %fail{guard}, label %hold{guard}\nfail{guard}:"
+            )
+            writer.finish(str(guard), f"f{guard}")
+            writer.lines.append(f"hold{guard}:")
+    writer.finish("-1", "end")
+    return "\n".join(
+        [
+            *writer.declarations,
+            f"define i64 @{name}({_PARAMETERS}) {{",
+            *writer.lines,
+            "}",
+        ]
+    )
+
+
+def _guards_to_check(tape: FlatTape, start: int, stop: int) -> dict[int, list[int]]:
+    """After which instructions which guards can be looked at, each after all before it."""
+    found: dict[int, list[int]] = {}
+    latest = -1
+    for guard, slot in enumerate(tape.guard_slots.tolist()):
+        producer = tape.producer(slot)
+        latest = max(latest, start if producer is None else producer)
+        if start <= latest < stop:
+            found.setdefault(latest, []).append(guard)
+    return found
+
+
+# Lanes.
+
+
+def lane_code(
+    tape: FlatTape,
+    places: Ints,
+    opcodes: Ints,
+    exact: npt.NDArray[np.bool_],
+    uniforms: int,
+    lanes: int,
+) -> Code:
+    """Code that runs a tape of scalar instructions for lanes.
+
+    Parameters
+    ----------
+    tape, places
+        The tape, and the place of each slot.
+    opcodes : int64 array
+        What to run in place of each instruction's own operation.
+    exact : bool array
+        Whether it is to round as at a single point.
+    uniforms : int
+        Places below this hold one value for all lanes.
+    lanes : int
+        How far places are apart.
+    """
+    source = _Source(tape, places)
+    modules = [
+        _lane_module(
+            _LaneWriter(source, uniforms, lanes), opcodes, exact, first, last, f"lanes.{k}"
+        )
+        for k, (first, last) in enumerate(_chunks(0, tape.instructions))
+    ]
+    return Code((*modules, _calls("lanes", len(modules))), {0: "lanes"})
+
+
+class _LaneWriter(_Writer):
+    def __init__(self, source: _Source, uniforms: int, lanes: int) -> None:
+        super().__init__(source, emitter.vector_form())
+        self.uniforms, self.lanes = uniforms, lanes
+        self.before: list[str] = []  # what is done once, before the loop over lanes
+
+    def load(self, slot: int) -> str:
+        place = self.places[slot]
+        if place < self.uniforms:
+            zeros = f"<{self.form.width} x i32> zeroinitializer"
+            self.before.append(
+                f"%a{slot} = getelementptr double, ptr %v, i64 {place}\n"
+                f"%u{slot} = load double, ptr %a{slot}\n"
+                f"%w{slot} = insertelement {self.kind} poison, double %u{slot}, i32 0\n"
+                f"%v{slot} = shufflevector {self.kind} %w{slot}, {self.kind} poison, {zeros}"
+            )
+        else:
+            self.lines.append(
+                f"%a{slot} = {self.address(place)}\n"
+                f"%v{slot} = load {self.kind}, ptr %a{slot}, align {8 * self.form.width}"
+            )
+        return f"%v{slot}"
+
+    def store(self, slot: int) -> None:
+        self.lines.append(
+            f"%b{slot} = {self.address(self.places[slot])}\n"
+            f"store {self.kind} {self.names[slot]}, ptr %b{slot}, align {8 * self.form.width}"
+        )
+
+    def address(self, place: int) -> str:
+        return f"getelementptr double, ptr %here, i64 {(place - self.uniforms) * self.lanes}"
+
+
+def _lane_module(
+    writer: _LaneWriter,
+    opcodes: Ints,
+    exact: npt.NDArray[np.bool_],
+    start: int,
+    stop: int,
+    name: str,
+) -> str:
+    code, results = writer.source.code, writer.source.results
+    pairs = _sines_with_cosines(code, opcodes, exact, start, stop)
+    for number in range(start, stop):
+        slot = results[number]
+        _, a, b = code[number].tolist()
+        if slot not in writer.names:  # else it came with its sine or cosine
+            x, y = writer.operand(a), writer.operand(b)
+            if number in pairs:
+                _write_pair(writer, pairs[number], x)
+            else:
+                lines = _lines(int(opcodes[number]), writer.form, bool(exact[number]))
+                writer.add(lines, slot, x, y)
+        if writer.source.last[slot] >= stop:
+            writer.store(slot)
+    return "\n".join(
+        [
+            *writer.declarations,
+            f"define i64 @{name}({_PARAMETERS}) {{\nentry:",
+            *writer.before,
+            "br label %test\ntest:",
+            "%lane = phi i64 [0, %entry], [%next, %body]",
+            "%more = icmp slt i64 %lane, %count",
+            "br i1 %more, label %body, label %done\nbody:",
+            "%here = getelementptr double, ptr %lanes, i64 %lane",
+            *writer.lines,
+            f"%next = add i64 %lane, {writer.form.width}",
+            "br label %test\ndone:\nret i64 -1\n}",
+        ]
+    )
+
+
+_SIN, _COS = OPCODE["sin"], OPCODE["cos"]
+
+
+def _sines_with_cosines(
+    code: npt.NDArray[np.int32], opcodes: Ints, exact: npt.NDArray[np.bool_], start: int, stop: int
+) -> dict[int, tuple[int, int]]:
+    """The instructions whose sine or cosine goes with another's of the same operand.
+
+    Of each pair the first one's number, to the numbers of the sine and the cosine.
+    """
+    if not hasattr(emitter.vector_library(), _sincos(emitter.vector_form())):
+        return {}
+    seen: dict[tuple[int, int], int] = {}
+    pairs = {}
+    for number in range(start, stop):
+        opcode = int(opcodes[number])
+        if opcode in (_SIN, _COS) and not exact[number]:
+            operand = int(code[number, 1])
+            other = seen.get((_COS if opcode == _SIN else _SIN, operand))
+            seen[opcode, operand] = number
+            if other is not None:
+                pairs[other] = (number, other) if opcode == _SIN else (other, number)
+    return pairs
+
+
+def _sincos(form: Form) -> str:
+    """The library's function for both; it writes them to two addresses."""
+    return f"_ZGV{form.mark}N{form.width}vl8l8_sincos"
+
+
+def _write_pair(writer: _LaneWriter, pair: tuple[int, int], x: str) -> None:
+    kind, name = writer.kind, _sincos(writer.form)
+    writer.declarations[f"declare void @{name}({kind}, ptr, ptr)"] = None
+    slots = [writer.source.results[number] for number in pair]
+    for slot in slots:
+        writer.before.append(f"%m{slot} = alloca {kind}, align 64")
+    addresses = ", ".join(f"ptr %m{slot}" for slot in slots)
+    writer.lines.append(f"call void @{name}({kind} {x}, {addresses})")
+    for slot in slots:
+        writer.lines.append(f"%v{slot} = load {kind}, ptr %m{slot}, align 64")
+        writer.names[slot] = f"%v{slot}"

@@ -70,7 +70,8 @@ LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
 OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
 NATIVE = 31  # int64[1 + segments]: runs until NOTICE, then for each segment its machine code or 0
 RUNS = 32  # how many there were
-HANDLE_SIZE = 33
+TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
+HANDLE_SIZE = 34
 
 # Statuses besides the number of a guard that does not hold.
 FINE = -1
@@ -139,6 +140,15 @@ def run_code(code, values, lanes, loops, count):
     return function(int(values), int(lanes), int(loops), int(count))
 
 
+def turn_rows(function, source, source_step, target, target_step, rows, columns):
+    """Write the columns of some rows one after the other (see `rows.py`)."""
+    words = [ctypes.c_int64] * 6
+    address = int(function)
+    ctypes.CFUNCTYPE(None, *words)(address)(
+        int(source), int(source_step), int(target), int(target_step), int(rows), int(columns)
+    )
+
+
 def is_clear_square(x):
     """Whether x*x surely rounds like the C library's power; plain Python does not know."""
     return False
@@ -189,6 +199,16 @@ def _run_code(typing_context, code, values, lanes, loops, count):
 
 
 @intrinsic
+def _turn_rows(typing_context, function, source, source_step, target, target_step, rows, columns):
+    def emit(context, builder, signature, arguments):
+        function_type = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 6)
+        builder.call(builder.inttoptr(arguments[0], function_type.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), emit
+
+
+@intrinsic
 def _is_clear_square(typing_context, x):
     """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
 
@@ -230,6 +250,13 @@ def _compiled_run_loop(loop, data, pointers, counts, steps):
 @overload(run_code)
 def _compiled_run_code(code, values, lanes, loops, count):
     return lambda code, values, lanes, loops, count: _run_code(code, values, lanes, loops, count)
+
+
+@overload(turn_rows)
+def _compiled_turn_rows(function, source, source_step, target, target_step, rows, columns):
+    return lambda function, source, source_step, target, target_step, rows, columns: _turn_rows(
+        function, source, source_step, target, target_step, rows, columns
+    )
 
 
 @overload(is_clear_square)
@@ -1408,6 +1435,19 @@ def lane_address(h, place):
 
 
 @kernel
+def are_rows(table):
+    """Whether the elements of a point follow one another in memory, as their places do."""
+    for i in range(1, table.shape[0]):
+        if (
+            table[i, 0] != table[0, 0] + i
+            or table[i, 1] != table[0, 1] + 8 * i
+            or table[i, 2] != table[0, 2]
+        ):
+            return False
+    return table.shape[0] > 1
+
+
+@kernel
 def load_lanes(h, inputs, sources, start, count, width):
     """Copy points into the lanes of the inputs that vary; lanes too many repeat the last point.
 
@@ -1415,11 +1455,18 @@ def load_lanes(h, inputs, sources, start, count, width):
     to the next point. `sources` lists the points' numbers; where it is empty they
     are counted up.
     """
+    rows = sources.size == 0 and are_rows(inputs)
+    if rows:
+        first = inputs[0, 1] + start * inputs[0, 2]
+        lane = lane_address(h, inputs[0, 0])
+        turn_rows(h[TURN], first, inputs[0, 2], lane, 8 * h[LANES], count, inputs.shape[0])
     for i in range(inputs.shape[0]):
         lanes = float64_array(lane_address(h, inputs[i, 0]), (width,))
         address = inputs[i, 1]
         step = inputs[i, 2]
-        if sources.size == 0:
+        if rows:
+            pass
+        elif sources.size == 0:
             address += start * step
             for lane in range(count):
                 lanes[lane] = float64_array(address, (1,))[0]
@@ -1439,6 +1486,11 @@ def store_lanes(h, outputs, targets, start, count):
     next point; `targets` is like `sources` of `load_lanes`.
     """
     v = float64_array(h[VALUES], (h[SLOTS],))
+    if targets.size == 0 and outputs[0, 0] >= h[UNIFORMS] and are_rows(outputs):
+        first = outputs[0, 1] + start * outputs[0, 2]
+        lane = lane_address(h, outputs[0, 0])
+        turn_rows(h[TURN], lane, 8 * h[LANES], first, outputs[0, 2], outputs.shape[0], count)
+        return
     for i in range(outputs.shape[0]):
         place = outputs[i, 0]
         address = outputs[i, 1]

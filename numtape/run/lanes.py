@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
 from numtape.run.native import Code, lane_code
+from numtape.run.rows import turning_loop
 from numtape.run.vector_maths import MULTIPLE, lane_loops
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
@@ -26,6 +27,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MOST_LANES = 512
+_NATIVE_LANES = 72  # nothing is dispatched; not a power of two, so that places share no cache line
 _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
@@ -48,6 +50,8 @@ class LanePlan(Plan):
     tape : FlatTape
     shared : bool array
         For each input, whether it has one value for all points.
+    native : bool
+        Whether it is for machine code, which must then be made before it is run.
 
     Attributes
     ----------
@@ -57,7 +61,7 @@ class LanePlan(Plan):
         Where the two kinds of inputs are kept.
     """
 
-    def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_], native: bool = False) -> None:
         if tape.is_scalar:
             tape, shared = _shared_first(tape, shared)
         free = None if tape.is_scalar else ~tape.needed(tape.guard_slots)
@@ -69,7 +73,10 @@ class LanePlan(Plan):
         self.uniforms = tape.first_input + len(self.shared_places)
         if tape.is_scalar:
             self.run = _kernels.evaluate_lanes
-            self.lanes = self._lanes_in_cache()
+            if native:
+                self.outputs = self.size + np.arange(len(tape.outputs))
+                self.size += len(tape.outputs)
+            self.lanes = _NATIVE_LANES if native else self._lanes_in_cache()
             self._use_vector_maths()
 
     def _lanes_in_cache(self) -> int:
@@ -101,13 +108,25 @@ class LanePlan(Plan):
         if not self.tape.is_scalar:
             return super()._native_code()
         return lane_code(
-            self.tape, self.places, self.opcodes, ~self.is_free, self.uniforms, self.lanes
+            self.tape,
+            self.places,
+            self.opcodes,
+            ~self.is_free,
+            self.uniforms,
+            self.lanes,
+            self.outputs,
         )
 
     def _decisive(self) -> list[Any]:
         parts = super()._decisive()
         if self.tape.is_scalar:
-            parts += [b"lanes", self.opcodes, self.is_free, np.array([self.uniforms, self.lanes])]
+            parts += [
+                b"lanes",
+                self.opcodes,
+                self.is_free,
+                np.array([self.uniforms, self.lanes]),
+                self.outputs,
+            ]
         return parts
 
 
@@ -136,6 +155,7 @@ class LaneWorkspace(Workspace):
         self._set(_kernels.UNIFORMS, plan.uniforms)
         self._set(_kernels.LANES, plan.lanes)
         if plan.tape.is_scalar:
+            self._set(_kernels.TURN, turning_loop())
             self._set(None, None, _kernels.LANE_VALUES, self._aligned(plan.size - plan.uniforms))
 
     def _aligned(self, places: int) -> Floats:

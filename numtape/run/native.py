@@ -190,6 +190,13 @@ class _Source:
         self.results = tape.results.tolist()
         self.last = _last_reads(tape).tolist()
 
+    def outputs_of(self, places: Ints) -> dict[int, list[int]]:
+        """Where outputs go, for each slot that is one."""
+        found: dict[int, list[int]] = {}
+        for slot, place in zip(self.tape.outputs.tolist(), places.tolist(), strict=True):
+            found.setdefault(slot, []).append(place)
+        return found
+
 
 class _Writer:
     """Writes the body of a function that runs scalar instructions."""
@@ -375,6 +382,7 @@ def lane_code(
     exact: npt.NDArray[np.bool_],
     uniforms: int,
     lanes: int,
+    outputs: Ints,
 ) -> Code:
     """Code that runs a tape of scalar instructions for lanes.
 
@@ -390,11 +398,13 @@ def lane_code(
         Places below this hold one value for all lanes.
     lanes : int
         How far places are apart.
+    outputs : int64 array
+        Where to put each output's lanes.
     """
     source = _Source(tape, places)
     modules = [
         _lane_module(
-            _LaneWriter(source, uniforms, lanes), opcodes, exact, first, last, f"lanes.{k}"
+            _LaneWriter(source, uniforms, lanes, outputs), opcodes, exact, first, last, f"lanes.{k}"
         )
         for k, (first, last) in enumerate(_chunks(0, tape.instructions))
     ]
@@ -402,9 +412,10 @@ def lane_code(
 
 
 class _LaneWriter(_Writer):
-    def __init__(self, source: _Source, uniforms: int, lanes: int) -> None:
+    def __init__(self, source: _Source, uniforms: int, lanes: int, outputs: Ints) -> None:
         super().__init__(source, emitter.vector_form())
         self.uniforms, self.lanes = uniforms, lanes
+        self.outputs = source.outputs_of(outputs)
         self.before: list[str] = []  # what is done once, before the loop over lanes
 
     def load(self, slot: int) -> str:
@@ -424,10 +435,11 @@ class _LaneWriter(_Writer):
             )
         return f"%v{slot}"
 
-    def store(self, slot: int) -> None:
+    def store(self, slot: int, place: int) -> None:
         self.lines.append(
-            f"%b{slot} = {self.address(self.places[slot])}\n"
-            f"store {self.kind} {self.names[slot]}, ptr %b{slot}, align {8 * self.form.width}"
+            f"%b{slot}.{place} = {self.address(place)}\n"
+            f"store {self.kind} {self.operand(slot)}, ptr %b{slot}.{place}, "
+            f"align {8 * self.form.width}"
         )
 
     def address(self, place: int) -> str:
@@ -455,7 +467,13 @@ def _lane_module(
                 lines = _lines(int(opcodes[number]), writer.form, bool(exact[number]))
                 writer.add(lines, slot, x, y)
         if writer.source.last[slot] >= stop:
-            writer.store(slot)
+            writer.store(slot, writer.places[slot])
+        for place in writer.outputs.get(slot, ()):
+            writer.store(slot, place)
+    if stop == len(code):
+        for slot in writer.outputs.keys() - set(range(results[0], results[-1])):
+            for place in writer.outputs[slot]:
+                writer.store(slot, place)
     return "\n".join(
         [
             *writer.declarations,

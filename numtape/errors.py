@@ -28,9 +28,10 @@ __all__ = [
 _CATALOGUE = "reference/errors.md"
 
 
-class _Catalogued(Exception):
+class _Catalogued:
     """What errors and warnings share: a code, and the reference to its explanation."""
 
+    args: tuple[object, ...]
     code = ""
 
     def __init__(self, message: str, *details: object, code: str | None = None) -> None:
@@ -47,7 +48,7 @@ class _Catalogued(Exception):
         return f"{self.args[0]} [docs: {self.anchor}]"
 
 
-class NumtapeError(_Catalogued):
+class NumtapeError(_Catalogued, Exception):
     """Base of every exception raised by numtape on purpose.
 
     Parameters

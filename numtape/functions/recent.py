@@ -30,7 +30,7 @@ class Recent(Generic[Value]):
         """What is kept under a key, which counts as a use of it; None if nothing is."""
         value = self._values.get(key)
         if value is not None:
-            try:
+            try:  # noqa: SIM105 (five times as quick)
                 self._values.move_to_end(key)
             except KeyError:  # another thread's entry took its place just now
                 pass

@@ -636,9 +636,7 @@ class Tape:
         if mode is None:
             key = selection.inputs.tobytes()
             chosen = self._modes.get(key)
-            return chosen or self._modes.keep(
-                key, self.derivatives.cheaper_mode(selection.inputs)
-            )
+            return chosen or self._modes.keep(key, self.derivatives.cheaper_mode(selection.inputs))
         if mode not in ("forward", "reverse"):
             raise InputError(
                 f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "

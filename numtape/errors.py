@@ -35,7 +35,7 @@ class _Catalogued:
     code = ""
 
     def __init__(self, message: str, *details: object, code: str | None = None) -> None:
-        super().__init__(message, *details)
+        self.args = (message, *details)
         if code is not None:
             self.code = code
 

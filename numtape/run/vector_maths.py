@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from llvmlite import binding, ir
 
+from numtape.locks import held_across_forks
 from numtape.ops.table import ROWS
 from numtape.run.loops import has_double_loop
 
@@ -36,7 +37,8 @@ _LIBRARY = "libmvec.so.1"
 _UNROLLED = 4  # vectors that the main loop takes at a time
 _DOUBLE, _WORD, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(8)
 _LANE = ir.Constant(ir.IntType(32), 0)
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
+held_across_forks(_LOCK)  # a child has the same memory, with the code that is in it
 
 # Operations that are instructions of the processor, and no functions of the library.
 _BUILT_IN = ("abs", "copysign", "sqrt", "where")

@@ -16,7 +16,8 @@ import scipy.special
 
 import numtape as nt
 from numtape.functions import api
-from numtape.run import blas, compile, vector_maths
+from numtape.run import blas, vector_maths
+from numtape.run.compile import global_compiler_lock
 from numtape.trace.record import active_recorder
 from numtape.trace.substitutes import BINDINGS
 
@@ -99,7 +100,7 @@ def forks():
     os.register_at_fork(before=over.set)  # the last one registered is called first
     for name, lock in (
         ("vector loops'", vector_maths._LOCK),
-        ("the compiler's", compile.global_compiler_lock),
+        ("the compiler's", global_compiler_lock),
     ):
         over.clear()
         taken = threading.Event()

@@ -230,7 +230,7 @@ def test_no_memory_for_a_workspace(monkeypatch):
         for number in range(40):
             calls = 0
 
-            def zeros(*arguments, number=number, **options):
+            def zeros(*arguments, number=number, allocate=allocate, **options):
                 nonlocal calls
                 calls += 1
                 if calls - 1 == number:

@@ -1,45 +1,120 @@
-"""Every exception numtape raises on purpose.
+"""Every exception and warning that numtape raises on purpose.
 
-All of them derive from `NumtapeError`, and each also derives from the built-in
-exception a NumPy user would expect in its place. Messages are composed where
-the error is noticed; each names the value, the rule it broke and the remedy.
-Nothing else lives here, so every other module may import this one.
+All exceptions derive from `NumtapeError`, and each also from the built-in exception
+that a NumPy user would expect in its place; all warnings derive from `NumtapeWarning`.
+Messages are composed where the error is noticed: each names the value, the rule it
+broke and the remedy. Each error has a `code`, under which the catalogue in
+``docs/reference/errors.md`` explains it with an example; a class has one of its own for
+the errors that are given none, and here is the only place where the reference to the
+catalogue is put into messages. Nothing else lives here, so every other module may
+import this one.
 """
 
 __all__ = [
+    "AttributeUnsupportedError",
+    "BoundsError",
     "BranchError",
+    "CompatibilityError",
     "InputError",
     "NativeCodeWarning",
     "NumtapeError",
+    "NumtapeWarning",
     "OutputError",
+    "PathsWarning",
     "TapeError",
     "TraceError",
     "UnsupportedError",
 ]
 
+_CATALOGUE = "reference/errors.md"
 
-class NumtapeError(Exception):
-    """Base of every exception raised by numtape on purpose."""
+
+class _Catalogued:
+    """What errors and warnings share: a code, and the reference to its explanation."""
+
+    args: tuple[object, ...]
+    code = ""
+
+    def __init__(self, message: str, *details: object, code: str | None = None) -> None:
+        self.args = (message, *details)
+        if code is not None:
+            self.code = code
+
+    @property
+    def anchor(self) -> str:
+        """Where the documentation explains this error."""
+        return f"{_CATALOGUE}#{self.code}"
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} [docs: {self.anchor}]"
+
+
+class NumtapeError(_Catalogued, Exception):
+    """Base of every exception raised by numtape on purpose.
+
+    Parameters
+    ----------
+    message : str
+        The value, the rule it broke, and the remedy; ``error.args[0]`` later on.
+    code : str, optional
+        The heading in the catalogue of errors; by default that of the class.
+
+    Attributes
+    ----------
+    code : str
+    anchor : str
+        Where the documentation explains the error, from the root of the docs.
+    """
+
+    code = "numtape-error"
 
 
 class TraceError(NumtapeError, TypeError):
     """A traced value was used in a way that would lose its derivative."""
 
+    code = "escaped-value"
+
 
 class UnsupportedError(TraceError):
     """A NumPy function (or a form of one) that numtape cannot record."""
 
+    code = "unsupported-function"
+
+
+class AttributeUnsupportedError(UnsupportedError, AttributeError):
+    """An attribute or method of arrays that traced values do not have."""
+
+    code = "unsupported-attribute"
+
 
 class InputError(NumtapeError, ValueError):
-    """An argument has the wrong structure, shape or type."""
+    """An argument has the wrong structure, shape, type or value."""
+
+    code = "wrong-argument"
+
+
+class BoundsError(InputError, IndexError):
+    """An index is outside of the axis that it is for."""
+
+    code = "out-of-bounds"
 
 
 class OutputError(NumtapeError, ValueError):
     """A recorded function returned something that cannot be differentiated."""
 
+    code = "wrong-result"
+
 
 class TapeError(NumtapeError, ValueError):
     """A tape is malformed, or was asked for something it does not hold."""
+
+    code = "malformed-tape"
+
+
+class CompatibilityError(NumtapeError, RuntimeError):
+    """A library that numtape builds on is not laid out as it was when numtape was written."""
+
+    code = "unknown-library"
 
 
 class BranchError(NumtapeError, RuntimeError):
@@ -55,12 +130,29 @@ class BranchError(NumtapeError, RuntimeError):
         The number of the first such point in a batch.
     """
 
+    code = "branch-changed"
+
     def __init__(self, message: str, guard: int, outcome: float, point: int | None = None) -> None:
-        super().__init__(message)
+        # All of them are `args`, of which a process makes another's error again.
+        super().__init__(message, guard, outcome, point)
         self.guard = guard
         self.outcome = outcome
         self.point = point
 
 
-class NativeCodeWarning(RuntimeWarning):
+class NumtapeWarning(_Catalogued, UserWarning):
+    """Base of every warning given by numtape."""
+
+    code = "numtape-warning"
+
+
+class PathsWarning(NumtapeWarning):
+    """A function is recorded again and again, on ever new paths or for ever new shapes."""
+
+    code = "endless-paths"
+
+
+class NativeCodeWarning(NumtapeWarning):
     """No machine code could be made for a tape, which is interpreted instead."""
+
+    code = "native-code"

@@ -6,7 +6,6 @@ first call of a kind records, which costs about a microsecond for each scalar
 operation; later ones run the tape.
 """
 
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ from numtape.functions.paths import Paths, Recordings
 from numtape.functions.signature import differentiated
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves
+from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
@@ -66,7 +66,7 @@ class Derivative:
         self._recordings = Recordings(function, has_aux)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
         self._action = action
-        self._fast: dict[tuple[int, ...], Paths] = {}
+        self._fast = self._recordings.fast  # by shape, of calls of one array
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
@@ -83,14 +83,15 @@ class Derivative:
             x = arguments[0]
             if type(x) is np.ndarray and x.dtype is _FLOAT64:
                 paths = self._fast.get(x.shape)
-                if paths is not None:
-                    return self._run_fast(paths, arguments)
+                if paths is not None and paths.latest is not None:
+                    return self._run_fast(paths, paths.latest, arguments)
         by = differentiated(self._argnums, len(arguments))
         paths, call = self._recordings.paths(arguments, named, by)
         every = (*arguments, named) if named else arguments
         argnums = by[0] if not isinstance(self._argnums, tuple) else by
         result = paths.run(call, lambda tape: self._action(tape, every, argnums))
-        if paths.latest is not None and paths.latest.is_simple:
+        latest = paths.latest
+        if latest is not None and latest.is_simple:
             self._fast[call.inputs[0].shape] = paths
         return result
 
@@ -101,10 +102,8 @@ class Derivative:
         tape = self._recordings.inner(outer, arguments, named)
         return self._action(tape, arguments, argnums)
 
-    def _run_fast(self, paths: Paths, arguments: tuple[Any, ...]) -> Any:
+    def _run_fast(self, paths: Paths, tape: Tape, arguments: tuple[Any, ...]) -> Any:
         argnums = 0 if not isinstance(self._argnums, tuple) else (0,)
-        tape = paths.latest
-        assert tape is not None
         try:
             return self._action(tape, arguments, argnums)
         except BranchError:
@@ -287,7 +286,7 @@ def jacrev(
 
 # What is kept for functions given to jvp and its like, which have no callable to keep it.
 _KEPT: WeakKeyDictionary[Callable[..., Any], dict[Any, Any]] = WeakKeyDictionary()
-_KEPT_LOCK = threading.Lock()
+_KEPT_LOCK = fresh_lock()
 
 
 def _kept(function: Callable[..., Any], key: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
@@ -316,10 +315,14 @@ class _Weakly:
     def __init__(self, function: Callable[..., Any]) -> None:
         self._reference = weakref.ref(function)
 
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:
         function = self._reference()
         assert function is not None  # whoever calls the recordings holds it
-        return function(*arguments, **named)
+        return function
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self.__wrapped__(*arguments, **named)
 
 
 def jvp(

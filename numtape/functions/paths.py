@@ -5,28 +5,52 @@ were passed in order with certain outcomes; two recordings share the guards up
 to the first that came out differently. A point is run on the tape used last; if
 a guard does not hold there, the trie says which recordings agree with the
 outcome found, and if none does the function is recorded afresh at that point.
+
+A function keeps a bounded number of recordings, of all signatures and paths together.
+When one more is made, the one used longest ago is forgotten; a later call that
+needs it records again. A run in progress holds its tape, so nothing can be taken
+from under it.
 """
 
-import threading
+import inspect
+import os
+import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from numtape.errors import BranchError, OutputError
+from numtape.errors import BranchError, InputError, OutputError, PathsWarning
 from numtape.functions.inner import InnerTape
 from numtape.functions.recording import record_call
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
-from numtape.trace.recorder import Recorder
+from numtape.locks import fresh_lock
+from numtape.trace.recorder import Recorder, user_location
 
 __all__ = ["Paths", "Recordings"]
+
+# How many recordings a function keeps, unless NUMTAPE_MAX_PATHS says otherwise. Measured,
+# one that has been differentiated takes 27 kB (25 instructions) to 130 kB (500, and 100
+# guards): some 50 MB in all.
+_MAX_PATHS = 1000
+
+# A long recording counts as several, one for each so many slots, which take 1 MB: so
+# the longest ones that a function keeps take 1 GB.
+_SLOTS = 10_000
+
+Key = tuple[Signature, bool]
 
 
 @dataclass
 class _Node:
-    """The recordings that agree on some first guards; `children` by the next outcome."""
+    """The recordings that agree on some first guards; `children` by the next outcome.
+
+    `tape` is one of them, and `end` the one that has no further guards.
+    """
 
     tape: Tape
+    end: Tape | None = None
     children: dict[float, "_Node"] = field(default_factory=dict)
 
 
@@ -35,13 +59,15 @@ class Paths:
 
     Parameters
     ----------
-    record : callable
-        Makes a tape from a call.
+    recordings : Recordings
+        Of the function; it counts what is kept, and tells what to forget.
+    key : tuple
+        Under which they are kept there.
     """
 
-    def __init__(self, record: Callable[[Call], Tape]) -> None:
-        self._record = record
-        self._lock = threading.RLock()
+    def __init__(self, recordings: "Recordings", key: Key) -> None:
+        self._recordings = recordings
+        self.key = key
         self._root: _Node | None = None
         self._walks: dict[Tape, list[_Node]] = {}
         self.latest: Tape | None = None
@@ -60,9 +86,10 @@ class Paths:
             failed = tape.failed_guard(point)
             if failed is None:
                 self.latest = tape
+                self._recordings.note_use(tape)
                 return tape
             tape = self.following(tape, *failed)
-        tape = self._record_at(call)
+        tape = self._recordings.record(self, call)
         if tape.failed_guard(point) is None:
             return tape
         # The kernels round a guarded value otherwise than NumPy did while recording
@@ -71,8 +98,12 @@ class Paths:
         return tape.without_guards()
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
-        """The tape known for points that leave one at a guard with some outcome."""
-        node = self._walks[tape][guard].children.get(outcome)
+        """The tape known for points that leave one at a guard with some outcome.
+
+        None also where that one was forgotten meanwhile.
+        """
+        walk = self._walks.get(tape)
+        node = None if walk is None else walk[guard].children.get(outcome)
         return None if node is None else node.tape
 
     def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
@@ -80,39 +111,66 @@ class Paths:
 
         The tape used last is simply tried: where its guards hold, nothing else is run.
         """
-        if self.latest is not None:
+        latest = self.latest
+        if latest is not None:
             try:
-                return action(self.latest)
+                return action(latest)
             except BranchError:
                 pass
         return action(self.tape_at(call))
 
-    def _record_at(self, call: Call) -> Tape:
-        tape = self._record(call)
-        with self._lock:
-            before, now = (self.latest or tape).result, tape.result
-            if (before.structure, before.shapes) != (now.structure, now.shapes):
-                raise OutputError(
-                    f"the function returned {now.structure} of shapes {now.shapes} here, and "
-                    f"{before.structure} of shapes {before.shapes} on another path: the result "
-                    "must have one structure for arguments of one kind. Return the same on every "
-                    "path, padded if need be"
-                )
-            self._insert(tape)
-            self.latest = tape
-        return tape
+    # what `Recordings` does with its lock taken
 
-    def _insert(self, tape: Tape) -> None:
+    def insert(self, tape: Tape) -> Tape:
+        """Put a tape into the trie; returns the one that is there for its path."""
+        found = self._root.tape if self._root is not None else tape
+        before, now = found.result, tape.result
+        if (before.structure, before.shapes) != (now.structure, now.shapes):
+            raise OutputError(
+                f"the function returned {now.structure} of shapes {now.shapes} here, and "
+                f"{before.structure} of shapes {before.shapes} on another path: the result "
+                "must have one structure for arguments of one kind. Return the same on every "
+                "path, padded if need be",
+                code="result-varies",
+            )
         if self._root is None:
             self._root = _Node(tape)
         node = self._root
         walk = [node]
         for guard in tape.flat.guards:
-            node.tape = tape
             node = node.children.setdefault(guard.outcome, _Node(tape))
             walk.append(node)
-        node.tape = tape
-        self._walks[tape] = walk
+        if node.end is None:  # else another thread recorded the same path meanwhile
+            node.end = tape
+            for node in walk:
+                node.tape = tape
+            self._walks[tape] = walk
+        self.latest = walk[-1].end
+        assert self.latest is not None
+        return self.latest
+
+    def forget(self, tape: Tape) -> None:
+        """Take a tape out of the trie, and the nodes that only it passed."""
+        walk = self._walks.pop(tape, None)
+        if walk is None:
+            return
+        walk[-1].end = None
+        for k in range(len(walk) - 1, -1, -1):
+            node = walk[k]
+            if node.end is None and not node.children:
+                if k:
+                    del walk[k - 1].children[tape.flat.guards[k - 1].outcome]
+                else:
+                    self._root = None
+            elif node.tape is tape:
+                node.tape = node.end or next(iter(node.children.values())).tape
+        if self.latest is tape:
+            self.latest = None if self._root is None else self._root.tape
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no recording."""
+        return self._root is None
 
 
 class Recordings:
@@ -125,6 +183,13 @@ class Recordings:
         Whether it returns ``(output, aux)``.
     optimized : bool
         Whether recordings are simplified: worth it where many points follow.
+
+    Attributes
+    ----------
+    fast : dict
+        For callers to note, by what they like, whose `latest` they may run without
+        asking `paths`. It is emptied at every recording, so what is in use shows
+        itself again: uses are told apart by the recordings between them.
     """
 
     def __init__(
@@ -133,7 +198,13 @@ class Recordings:
         self.function = function
         self.has_aux = has_aux
         self.optimized = optimized
-        self._paths: dict[tuple[Signature, bool], Paths] = {}
+        self.fast: dict[Any, Paths] = {}
+        self._lock = fresh_lock()
+        self._paths: dict[Key, Paths] = {}
+        self._kept: OrderedDict[Tape, Paths] = OrderedDict()  # the one used last comes last
+        self._weight = 0
+        self._made = 0
+        self._has_warned = False
 
     def paths(
         self, arguments: tuple[Any, ...], named: dict[str, Any], by: tuple[int, ...] = ()
@@ -146,14 +217,74 @@ class Recordings:
         key = (call.signature, bool(named))
         paths = self._paths.get(key)
         if paths is None:
-            function = self._with_named if named else self.function
-
-            def record(call: Call) -> Tape:
-                tape = record_call(function, call, self.has_aux)
-                return tape.optimize() if self.optimized else tape
-
-            paths = self._paths.setdefault(key, Paths(record))
+            with self._lock:
+                # What was made for calls that failed, or is forgotten, is cleared at times.
+                if len(self._paths) > 2 * len(self._kept) + 16:
+                    self._paths = {k: kept for k, kept in self._paths.items() if not kept.is_empty}
+                paths = self._paths.setdefault(key, Paths(self, key))
+        elif paths.latest is not None:
+            self.note_use(paths.latest)
         return paths, call
+
+    def note_use(self, tape: Tape) -> None:
+        """A tape is used now; it will be among the last to be forgotten."""
+        try:  # noqa: SIM105 (five times as quick)
+            self._kept.move_to_end(tape)
+        except KeyError:  # forgotten meanwhile
+            pass
+
+    def record(self, paths: Paths, call: Call) -> Tape:
+        """Record the function at a call, and keep the recording."""
+        function = self._with_named if paths.key[1] else self.function
+        tape = record_call(function, call, self.has_aux)
+        if self.optimized:
+            tape = tape.optimize()
+        most = _max_paths()
+        with self._lock:
+            self._made += 1
+            self.fast.clear()
+            owner = self._paths.setdefault(paths.key, paths)
+            kept = owner.insert(tape)
+            if kept is tape:
+                self._kept[tape] = owner
+                self._weight += _weight(tape)
+            else:
+                self.note_use(kept)
+            forgot = 0
+            while self._weight > most and len(self._kept) > 1:
+                oldest, owner = self._kept.popitem(last=False)
+                self._weight -= _weight(oldest)
+                owner.forget(oldest)
+                if owner.is_empty:
+                    self._paths.pop(owner.key, None)
+                forgot += 1
+            warns = forgot > 0 and not self._has_warned
+            self._has_warned |= warns
+            others = len(self._paths)
+        if warns:
+            self._warn(most, others)
+        return kept
+
+    def _warn(self, most: int, signatures: int) -> None:
+        function = inspect.unwrap(self.function)
+        code = getattr(function, "__code__", None)
+        name = getattr(function, "__qualname__", repr(function))
+        where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
+        location = user_location()
+        warnings.warn_explicit(
+            PathsWarning(
+                f"{name}{where} has been recorded {self._made} times, for {signatures} "
+                "combinations of shapes and static arguments: a recording serves one such "
+                f"combination and one path through the branches, and at most {most} are kept "
+                "(a long one counts as several). Those used longest ago are forgotten now, and "
+                "made again where they are needed. Replace branches by np.where, loops over a "
+                "traced count by fixed ones, static arguments that change often by floats; pad "
+                "arrays to few shapes; or let it keep more with NUMTAPE_MAX_PATHS"
+            ),
+            None,
+            location.file,
+            location.line,
+        )
 
     def inner(
         self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]
@@ -166,3 +297,23 @@ class Recordings:
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments
         return self.function(*positional, **named)
+
+
+def _weight(tape: Tape) -> int:
+    """As how many recordings one counts."""
+    return 1 + tape.flat.slots // _SLOTS
+
+
+def _max_paths() -> int:
+    """How many recordings a function may keep."""
+    given = os.environ.get("NUMTAPE_MAX_PATHS") or _MAX_PATHS
+    try:
+        most = int(given)
+    except ValueError:
+        most = 0
+    if most < 1:
+        raise InputError(
+            f"NUMTAPE_MAX_PATHS={given!r} was given: it must be how many recordings a function "
+            f"keeps, 1 or more, or be left out for {_MAX_PATHS}"
+        )
+    return most

@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.functions.recent import Recent
+from numtape.locks import fresh_lock
 from numtape.run import _kernels
 from numtape.run.batch import Batch
 from numtape.run.workspace import Plan, Workspace
@@ -66,11 +68,12 @@ class Runner:
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
         self._plans: dict[bool, Plan] = {}  # by whether for sweeps
         self._local = threading.local()
-        self._lock = threading.Lock()
-        self._derived: dict[Hashable, Runner] = {}
-        self._batches: dict[bytes, Batch] = {}
-        self._hoisted: dict[bytes, tuple[Hoisted, Runner, Runner] | None] = {}
-        self._costs: dict[bytes, tuple[int, int]] = {}  # of Jacobians, by their inputs
+        self._lock = fresh_lock()
+        self._derived: Recent[Runner] = Recent()
+        self._batches: Recent[Batch] = Recent()
+        # What is hoisted, or () where it is not worth it.
+        self._hoisted: Recent[tuple[Hoisted, Runner, Runner] | tuple[()]] = Recent()
+        self._costs: Recent[tuple[int, int]] = Recent()  # of Jacobians, by their inputs
         self._jacobians = 0  # how many were asked for
 
     def __reduce__(self) -> Any:
@@ -109,19 +112,17 @@ class Runner:
         """The tape made ready for many points; `shared` says of each input if all share it."""
         key = shared.tobytes()
         with self._lock:
-            if key not in self._batches:
-                self._batches[key] = Batch(self.tape, shared)
-            return self._batches[key]
+            return self._batches.get(key) or self._batches.keep(key, Batch(self.tape, shared))
 
     def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
         """What the shared inputs alone decide, and the rest, with a runner for each part."""
         key = shared.tobytes()
-        if key not in self._hoisted:
+        found = self._hoisted.get(key)
+        if found is None:
             parts = hoist(self.tape, shared)
-            self._hoisted[key] = (
-                None if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
-            )
-        return self._hoisted[key]
+            made = () if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            found = self._hoisted.keep(key, made)
+        return found or None
 
     def value_of(self, slot: int) -> float:
         """What an output, guard or operand of a guard was in this thread's last `evaluate`."""
@@ -148,6 +149,7 @@ class Runner:
             else:
                 workspace = self.derivative("gradient", _gradient, 0).workspace()
                 local.gradient = workspace.plan.evaluate
+            local.gradient_workspace = workspace  # owns what the handle points to
             local.gradient_handle = workspace.handle
             status = local.gradient(local.gradient_handle, x, g)
         return status
@@ -208,9 +210,8 @@ class Runner:
     def _jacobian_costs(self, inputs: Ints) -> tuple[int, int]:
         """Forward and backward; counted once."""
         key = inputs.tobytes()
-        if key not in self._costs:
-            self._costs[key] = jacobian_costs(self.tape, inputs)
-        return self._costs[key]
+        costs = self._costs.get(key)
+        return costs or self._costs.keep(key, jacobian_costs(self.tape, inputs))
 
     def _may_have_jacobian_tape(self, seeds: int) -> bool:
         if not self.tape.is_scalar:
@@ -274,8 +275,9 @@ class Runner:
     def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
         """Of the tape of Jacobian and outputs, in this order."""
         key = (mode, inputs.tobytes())
-        if key in self._derived:
-            return self._derived[key]
+        found = self._derived.get(key)
+        if found is not None:
+            return found
         by = jacobian_by_columns if mode == "forward" else jacobian_by_rows
         rows = len(self.tape.outputs)
 
@@ -294,12 +296,13 @@ class Runner:
         they are what this tape gives to the bit, and derivatives need not be.
         """
         with self._lock:
-            if key not in self._derived:
-                tape = derive(self.tape)
-                exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
-                free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
-                self._derived[key] = Runner(tape, None if tape.is_scalar else free)
-            return self._derived[key]
+            found = self._derived.get(key)
+            if found is not None:
+                return found
+            tape = derive(self.tape)
+            exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
+            free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
+            return self._derived.keep(key, Runner(tape, None if tape.is_scalar else free))
 
 
 def _gradient(tape: FlatTape) -> FlatTape:

@@ -22,6 +22,7 @@ from numtape.functions.derived import (
     product_by_rows,
 )
 from numtape.functions.points import outputs_for, read_points, read_seeds
+from numtape.functions.recent import Recent
 from numtape.functions.result import Result
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection, cut, select
@@ -72,9 +73,9 @@ class Tape:
         if result.aux is not None:
             self.derivatives = Runner(replace(flat, outputs=flat.outputs[: result.size]))
         self._is_scalar_function = result.shapes == ((),)
-        self._selections: dict[Any, Selection] = {}
-        self._derived: dict[Any, Tape] = {}
-        self._modes: dict[bytes, str] = {}
+        self._selections: Recent[Selection] = Recent()
+        self._derived: Recent[Tape] = Recent()
+        self._modes: Recent[str] = Recent()
         # Calls of floats and arrays alone need no sorting of arguments.
         self._shapes = signature.traced_shapes if signature.is_flat else ()
         self._input_shape = self._shapes[0] if self.is_simple else ()
@@ -513,7 +514,7 @@ class Tape:
             shapes = jacobian.result.shapes
             structure = flatten(self.select(argnums).trees([0] * len(shapes)))[1]
             tape = Tape(jacobian.flat, self.signature, Result(structure, shapes))
-            tape = self._derived.setdefault(key, tape)
+            tape = self._derived.keep(key, tape)
         return tape
 
     def jacobian_tape(self, argnums: int | Sequence[int], mode: str, with_value: bool) -> "Tape":
@@ -528,7 +529,7 @@ class Tape:
                 outputs = tape.flat.outputs[self.result.size :]
                 flat = remove_dead(replace(tape.flat, outputs=outputs))
                 tape = Tape(flat, tape.signature, result)
-            tape = self._derived.setdefault(key, tape)
+            tape = self._derived.keep(key, tape)
         return tape
 
     def hessian(
@@ -635,9 +636,7 @@ class Tape:
         if mode is None:
             key = selection.inputs.tobytes()
             chosen = self._modes.get(key)
-            if chosen is None:
-                chosen = self._modes[key] = self.derivatives.cheaper_mode(selection.inputs)
-            return chosen
+            return chosen or self._modes.keep(key, self.derivatives.cheaper_mode(selection.inputs))
         if mode not in ("forward", "reverse"):
             raise InputError(
                 f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
@@ -665,7 +664,7 @@ class Tape:
         key = argnums if isinstance(argnums, int) else tuple(argnums)
         selection = self._selections.get(key)
         if selection is None:
-            selection = self._selections[key] = select(self.signature, argnums)
+            selection = self._selections.keep(key, select(self.signature, argnums))
         return selection
 
     def _point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats | None:

@@ -6,15 +6,16 @@ times as long. threadpoolctl knows how to tell each BLAS; where it is not instal
 BLAS is left as it is.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
+from numtape.locks import fresh_lock
+
 __all__ = ["one_blas_thread"]
 
-_BUSY = threading.Lock()
+_BUSY = fresh_lock()
 
 
 @cache

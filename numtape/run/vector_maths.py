@@ -21,6 +21,7 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from numtape.locks import held_across_forks
 from numtape.ops.table import ROWS
 from numtape.run import emitter
 from numtape.run.emitter import Form, emit, functions_called, has_vector_forms
@@ -34,7 +35,8 @@ MULTIPLE = 8
 _UNROLLED = 4  # vectors that the main loop takes at a time
 _DOUBLE, _WORD, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(8)
 _LANE = ir.Constant(ir.IntType(32), 0)
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
+held_across_forks(_LOCK)  # a child has the same memory, with the code that is in it
 
 
 @cache

@@ -1,8 +1,8 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
+import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
-from numtape.trace.recorder import Recorder
-from numtape.trace.substitutes import explained, learn, substituted
+from numtape.trace.recorder import Recorder, end_at_user
+from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import Traced, is_traced, lift, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
@@ -55,18 +55,6 @@ def active_recorder() -> Recorder | None:
     return stack[-1] if stack else None
 
 
-@contextmanager
-def _active(recorder: Recorder) -> Iterator[None]:
-    """Make a recorder the active one."""
-    if not hasattr(_RUNNING, "stack"):
-        _RUNNING.stack = []
-    _RUNNING.stack.append(recorder)
-    try:
-        yield
-    finally:
-        _RUNNING.stack.pop()
-
-
 def record_flat(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
@@ -95,17 +83,23 @@ def record_flat(
     """
     parent = active_recorder()
     while True:
+        recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
+        known = BINDINGS.load()
         try:
-            recorder, leaves = _recorded(function, inputs, keep_lines, parent)
+            leaves = _called(function, inputs, recorder)
             break
         except Exception as error:
-            if learn(error):
+            if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
             reason = explained(error)
             if reason is error:
+                reason = _cause(error, recorder.escaped) or error
+            end_at_user(error)
+            if reason is error:
                 raise
-            raise reason from error
-    if recorder.escaped is not None:
+            raise reason.with_traceback(error.__traceback__) from None
+    if recorder.escaped is not None:  # and the function caught it
+        end_at_user(recorder.escaped)
         raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
     if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
@@ -124,22 +118,46 @@ def record_flat(
     )
 
 
-def _recorded(
-    function: Callable[[list[Any]], Sequence[Any]],
-    inputs: Sequence[Floats],
-    keep_lines: bool,
-    parent: Recorder | None,
-) -> tuple[Recorder, Sequence[Any]]:
-    """Call a function on traced inputs; the recorder that it wrote to, and its result."""
-    recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
+def _called(
+    function: Callable[[list[Any]], Sequence[Any]], inputs: Sequence[Floats], recorder: Recorder
+) -> Sequence[Any]:
+    """The result of a function on traced inputs, with its recorder the active one."""
     traced = []
     start = 1
     for value in inputs:
         slots = np.arange(start, start + value.size).reshape(value.shape)
         traced.append(wrap(recorder, slots, value.copy(order="K")))
         start += value.size
-    with _active(recorder), substituted():
-        return recorder, function(traced)
+    if not hasattr(_RUNNING, "stack"):
+        _RUNNING.stack = []
+    stack = _RUNNING.stack
+    depth = len(stack)
+    # In this form, and not in a context manager's, no interruption leaves it on the stack.
+    try:
+        stack.append(recorder)
+        BINDINGS.begin(recorder)
+        return function(traced)
+    finally:
+        del stack[depth:]
+        BINDINGS.end(recorder)
+
+
+def _cause(error: BaseException | None, escaped: Exception | None) -> Exception | None:
+    """The error of ours that NumPy or Python made another of, if it did."""
+    while escaped is not None and error is not None:
+        if error is escaped:
+            return escaped
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _forked() -> None:
+    """In a child, only what its one thread is recording is being recorded."""
+    BINDINGS.restart(getattr(_RUNNING, "stack", []))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Floats]:

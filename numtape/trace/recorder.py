@@ -14,6 +14,7 @@ recorded) may use values of the outer one. Those are *captured*: they become
 further inputs, after its own.
 """
 
+import os
 import re
 import struct
 import sys
@@ -61,6 +62,7 @@ __all__ = [
     "SMALL",
     "Recorder",
     "contiguous_strides",
+    "end_at_user",
     "user_location",
     "view_of",
 ]
@@ -95,6 +97,7 @@ class Recorder:
     """
 
     __slots__ = (
+        "__weakref__",
         "_bounds",
         "_constant_count",
         "_constant_parts",
@@ -494,6 +497,21 @@ def user_location() -> Location:
         frame = frame.f_back
     assert frame is not None
     return Location(frame.f_code.co_filename, frame.f_lineno)
+
+
+def end_at_user(error: BaseException) -> None:
+    """Let an error's traceback end in the line that `user_location` named when it was raised.
+
+    The frames of numtape and NumPy below that line say nothing about the user's code. With
+    NUMTAPE_FULL_TRACEBACKS set to anything they are kept.
+    """
+    last, trace = None, error.__traceback__
+    while trace is not None:
+        if not _INTERNAL.match(trace.tb_frame.f_globals.get("__name__", "")):
+            last = trace
+        trace = trace.tb_next
+    if last is not None and not os.environ.get("NUMTAPE_FULL_TRACEBACKS"):
+        last.tb_next = None
 
 
 def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:

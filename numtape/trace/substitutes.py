@@ -32,17 +32,17 @@ Here is the mechanism. The functions are in `special.py`, `linalg.py` and their 
 
 import re
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
+from weakref import WeakSet
 
 from numtape.errors import UnsupportedError
-from numtape.trace.recorder import user_location
+from numtape.locks import fresh_lock
+from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import innermost
 
-__all__ = ["PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of", "substituted"]
+__all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
 
 
 class PairOfTraced:
@@ -107,29 +107,30 @@ class _Bindings:
     """All names that are bound to substitutes while at least one function is being recorded."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
-        self.recordings = 0
+        self.lock = fresh_lock()
+        self.running: WeakSet[Recorder] = WeakSet()  # those that functions are recorded by
+        self.version = 0  # how many times something was found
         self.tables = [_SUBSTITUTES]
         self.loaded: set[tuple[int, str]] = set()  # of each table, the modules whose names it has
         self.names: dict[int, _Names] = {}  # by the identity of the owner
         self.by_original: dict[int, tuple[Any, Any]] = {}  # original and substitute by identity
         self.by_name: dict[tuple[str, str], tuple[Any, Any]] = {}  # the same by module and name
 
-    def load(self) -> bool:
-        """Find the names of modules that were imported meanwhile; whether there were any."""
-        found = False
-        for number, table in enumerate(self.tables):
-            for module_name, functions in table.items():
-                module = sys.modules.get(module_name)
-                if module is None or (number, module_name) in self.loaded:
-                    continue
-                if _is_being_imported(module):
-                    continue
-                self.loaded.add((number, module_name))
-                found = True
-                for path, function in functions.items():
-                    self._find(module, path, function)
-        return found
+    def load(self) -> int:
+        """Find the names of modules that were imported meanwhile; returns the version."""
+        with self.lock:
+            for number, table in enumerate(self.tables):
+                for module_name, functions in table.items():
+                    module = sys.modules.get(module_name)
+                    if module is None or (number, module_name) in self.loaded:
+                        continue
+                    if _is_being_imported(module):
+                        continue
+                    self.loaded.add((number, module_name))
+                    self.version += 1
+                    for path, function in functions.items():
+                        self._find(module, path, function)
+            return self.version
 
     def _find(self, module: Any, path: str, function: Callable[..., Any]) -> None:
         owner = module
@@ -144,34 +145,47 @@ class _Bindings:
         self.by_name[module.__name__, path] = original, substitute
         self.add(owner if parents else vars(owner), name, original, substitute)
 
-    def add(self, owner: Any, name: str, original: Any, substitute: Any) -> bool:
-        """One more name to bind, at once if a function is being recorded; whether it is new."""
+    def add(self, owner: Any, name: str, original: Any, substitute: Any) -> None:
+        """One more name to bind, at once if a function is being recorded."""
         names = self.names.setdefault(id(owner), _Names(owner))
         if name in names.originals:
-            return False
+            return
         names.originals[name] = original
         names.substitutes[name] = substitute
-        if self.recordings:
+        self.version += 1
+        if len(self.running):
             names.bind()
-        return True
 
-    def begin(self) -> None:
+    def begin(self, recorder: Recorder) -> None:
+        """Have the substitutes in place while this recorder is used, at least."""
         with self.lock:
             self.load()
-            self.recordings += 1
-            if self.recordings == 1:
+            is_first = not len(self.running)
+            self.running.add(recorder)
+            if is_first:
                 for names in self.names.values():
                     names.bind()
 
-    def end(self) -> None:
+    def end(self, recorder: Recorder) -> None:
+        """Of nested and simultaneous recordings the last one to end restores the originals."""
         with self.lock:
-            self.recordings -= 1
-            if self.recordings == 0:
+            self.running.discard(recorder)
+            if not len(self.running):
                 for names in self.names.values():
                     names.unbind()
 
+    def restart(self, running: Iterable[Recorder]) -> None:
+        """As if these alone had begun."""
+        with self.lock:
+            self.running = WeakSet(running)
+            for names in self.names.values():
+                if len(self.running):
+                    names.bind()
+                else:
+                    names.unbind()
 
-_BINDINGS = _Bindings()
+
+BINDINGS = _Bindings()
 
 
 def _is_being_imported(module: Any) -> bool:
@@ -192,37 +206,34 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
     return substitute
 
 
-@contextmanager
-def substituted() -> Iterator[None]:
-    """Have the substitutes in place; of nested and simultaneous ones the last restores."""
-    _BINDINGS.begin()
-    try:
-        yield
-    finally:
-        _BINDINGS.end()
-
-
 def substitute_of(function: Any) -> Any:
     """What stands in for a function that is to be recorded itself, as in ``grad(logsumexp)``."""
-    with _BINDINGS.lock:
-        _BINDINGS.load()
-        _, substitute = _BINDINGS.by_original.get(id(function), (None, function))
+    with BINDINGS.lock:
+        BINDINGS.load()
+        _, substitute = BINDINGS.by_original.get(id(function), (None, function))
         return substitute
 
 
-def learn(error: Exception) -> bool:
+def learn(error: Exception, known: int) -> bool:
     """Look for further references to the originals in the modules that an error passed through.
+
+    Parameters
+    ----------
+    error : Exception
+    known : int
+        The `version` of what was known when the recording began that it ended.
 
     Returns
     -------
     bool
-        Whether any were found, so that recording again is worth it.
+        Whether more is known now, found here or by another thread meanwhile, so that
+        recording again is worth it.
     """
-    bindings = _BINDINGS
+    bindings = BINDINGS
     with bindings.lock:
         if len(bindings.tables) == 1 and isinstance(error, TypeError) and "ufunc" in str(error):
             bindings.tables.append(_OF_OBJECTS)
-        found = bindings.load()
+        bindings.load()
         trace = error.__traceback__
         while trace is not None:
             names = trace.tb_frame.f_globals
@@ -232,8 +243,8 @@ def learn(error: Exception) -> bool:
             for name, value in list(names.items()):
                 original, substitute = bindings.by_original.get(id(value), (None, None))
                 if original is not None and original is value:
-                    found |= bindings.add(names, name, original, substitute)
-        return found
+                    bindings.add(names, name, original, substitute)
+        return bindings.version > known
 
 
 def explained(error: Exception) -> Exception:
@@ -278,7 +289,7 @@ def _known_by_code(code: Any) -> str | None:
     """The public name of the function with that code, if it has a substitute and no namesakes."""
     names = [
         f"{module}.{name}"
-        for (module, name), (original, _) in _BINDINGS.by_name.items()
+        for (module, name), (original, _) in BINDINGS.by_name.items()
         if getattr(original, "__code__", None) is code
     ]
     return names[0] if len(names) == 1 else None

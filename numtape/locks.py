@@ -1,0 +1,45 @@
+"""Locks that survive a fork.
+
+A process that is forked while another of its threads holds a lock starts with that lock
+shut, and with nobody to open it. So numtape's locks are of two kinds. `fresh_lock` makes
+one that is open in the child: it guards dictionaries whose entries are put in whole, so
+the child finds each there or not. `held_across_forks` is for what must not be
+copied half done, such as a compiler's memory: a fork waits for it.
+
+Neither is held while a user's function runs.
+"""
+
+import os
+import threading
+from typing import Any
+from weakref import WeakSet
+
+__all__ = ["fresh_lock", "held_across_forks"]
+
+_FRESH: WeakSet[Any] = WeakSet()
+
+
+def fresh_lock() -> Any:
+    """A reentrant lock that is open in a forked process."""
+    # The lock itself and no wrapper: `with` of it cannot be interrupted between taking it
+    # and being sure to give it back.
+    lock = threading.RLock()
+    _FRESH.add(lock)
+    return lock
+
+
+def held_across_forks(lock: Any) -> None:
+    """Have forks wait until no other thread holds a lock, which must be reentrant."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release
+        )
+
+
+def _open_all() -> None:
+    for lock in list(_FRESH):
+        lock._at_fork_reinit()  # what the standard library's own locks are given in a child
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open_all)

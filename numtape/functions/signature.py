@@ -18,7 +18,7 @@ from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "differentiated", "read_call"]
+__all__ = ["Call", "Signature", "differentiated", "read_call", "static_key"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -126,7 +126,7 @@ def read_call(
                     "derivatives. Convert it to float, or leave it out of argnums"
                 )
             statics.append(leaf)
-            keys.append(_static_key(leaf, number))
+            keys.append(static_key(leaf, number))
             shapes.append(None)
     signature = Signature(
         Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
@@ -172,7 +172,7 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
     return None
 
 
-def _static_key(leaf: Any, number: int) -> Any:
+def static_key(leaf: Any, number: int) -> Any:
     """What stands for a static leaf in a signature."""
     if isinstance(leaf, np.ndarray):
         return (leaf.dtype.str, leaf.shape, leaf.tobytes())

@@ -372,8 +372,7 @@ def _core_axes(path: str) -> list[list[str]]:
 
 def _opcodes_reached(tape: FlatTape) -> Ints:
     """The opcodes on a tape, and those that their partials call."""
-    codes = {int(opcode) for opcode in np.unique(tape.code[:, 0])} - {VECTOR}
-    codes |= {instruction.opcode for instruction in tape.vectors}
+    codes = set(tape.opcodes) | {instruction.opcode for instruction in tape.vectors}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

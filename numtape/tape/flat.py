@@ -210,11 +210,14 @@ class FlatTape:
 
     @classmethod
     def checked(cls, limit: int | None, **fields: Any) -> "FlatTape":
-        """A tape of these fields, which may need at most so many bytes; see `validate.py`."""
+        """A tape of fields that nobody else has, which may need at most so many bytes.
+
+        See `validate.py`.
+        """
         from numtape.tape.validate import checked_fields
 
         tape = cls.unchecked(**fields)
-        tape.__dict__.update(checked_fields(tape, limit))
+        tape.__dict__.update(checked_fields(tape, limit, copy=False))
         return tape
 
     @classmethod
@@ -282,8 +285,13 @@ class FlatTape:
     @cached_property
     def is_common(self) -> bool:
         """Whether all scalar instructions are of the operations marked common."""
-        opcodes = np.unique(self.code[:, 0])
-        return all(ROWS[opcode].common for opcode in opcodes[opcodes != VECTOR])
+        return all(ROWS[opcode].common for opcode in self.opcodes)
+
+    @cached_property
+    def opcodes(self) -> list[int]:
+        """The opcodes of the scalar instructions, in ascending order."""
+        counts = np.bincount(self.code[:, 0] + 1)  # counting is ten times as fast as sorting
+        return [opcode - 1 for opcode in np.flatnonzero(counts).tolist() if opcode - 1 != VECTOR]
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """For each instruction, whether one of some slots depends on it."""

@@ -84,8 +84,22 @@ def _read(
     signature = Signature(structure, shapes, statics, owners)
     outputs = _structure(result.get("tree"), types)
     output_shapes = _traced(_shapes(result, outputs))
-    if "aux" not in header:
-        return flat, signature, Result(outputs, output_shapes)
+    made = Result(outputs, output_shapes)
+    if "aux" in header:
+        made = Result(outputs, output_shapes, *_aux(header, types))
+    held = signature.size, made.size + made.aux_size
+    if held != (flat.inputs, len(flat.outputs)):
+        raise _broken(
+            f"trees of {held[0]} and {held[1]} numbers for {flat.inputs} inputs and "
+            f"{len(flat.outputs)} outputs"
+        )
+    return flat, signature, made
+
+
+def _aux(
+    header: Mapping[str, Any], types: "_Types"
+) -> tuple[Structure, tuple[Any, ...], tuple[tuple[int, ...], ...]]:
+    """The auxiliary result's tree, leaves and shapes."""
     aux = _part(header, "aux")
     tree = _structure(aux.get("tree"), types)
     leaves = [_aux_leaf(entry) for entry in _entries(aux, "leaves")]
@@ -93,7 +107,7 @@ def _read(
     traced = sum(leaf is TRACED for leaf in leaves)
     if len(leaves) != _leaves(tree) or len(aux_shapes) != traced:
         raise _broken(f"an auxiliary result of {len(leaves)} leaves, {traced} of them traced")
-    return flat, signature, Result(outputs, output_shapes, tree, tuple(leaves), aux_shapes)
+    return tree, tuple(leaves), aux_shapes
 
 
 def _broken(what: str) -> TapeError:

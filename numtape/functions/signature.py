@@ -6,6 +6,7 @@ are inputs of the tape, and new values need no new recording. Everything else
 signature under which a recording is kept.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
@@ -48,6 +49,11 @@ class Signature:
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the traced leaves."""
         return tuple(shape for shape in self.shapes if shape is not None)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the traced leaves hold."""
+        return sum(map(math.prod, self.traced_shapes))
 
     @property
     def is_flat(self) -> bool:

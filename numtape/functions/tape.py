@@ -5,7 +5,6 @@ was recorded from: the trees of arguments and results. It knows one path only,
 and raises `BranchError` where a point would take another.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -65,12 +64,12 @@ class Tape:
     """
 
     def __init__(self, flat: FlatTape, signature: Signature, result: Result) -> None:
-        held = sum(map(math.prod, signature.traced_shapes)), result.size + result.aux_size
-        if held != (flat.inputs, len(flat.outputs)):
+        # What an inner recording captures are further inputs.
+        if signature.size > flat.inputs or result.size + result.aux_size != len(flat.outputs):
             raise TapeError(
                 f"a tape of {flat.inputs} inputs and {len(flat.outputs)} outputs was given trees "
-                f"that hold {held[0]} and {held[1]} numbers: they must agree. Let numtape.record "
-                "make it, or save it again if it was loaded"
+                f"of {signature.size} and {result.size + result.aux_size} numbers: they must "
+                "agree. Let numtape.record make it"
             )
         self.flat = flat
         self.signature = signature

@@ -80,12 +80,16 @@ class Function:
         and which of the operands and results are its arguments.
     starts : tuple of (operand, result)
         Results that are copies of operands at first; a call then changes them.
+    finite : bool
+        Whether the call is only made for a matrix of finite numbers; else all results
+        are nan.
     """
 
     name: str
     signature: str
     calls: tuple[tuple[str, str, tuple[int, ...]], ...]
     starts: tuple[tuple[int, int], ...] = ()
+    finite: bool = False
 
     @cached_property
     def operands(self) -> tuple[tuple[str, ...], ...]:
@@ -127,10 +131,10 @@ def _axes(arguments: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(re.findall(r"\w+", axes)) for axes in re.findall(r"\((.*?)\)", arguments))
 
 
-def _linalg(name: str, signature: str, types: str) -> Function:
+def _linalg(name: str, signature: str, types: str, finite: bool = False) -> Function:
     count = signature.count("(")
     call = (f"numpy.linalg._umath_linalg.{name}", types, tuple(range(count)))
-    return Function(name, signature, (call,))
+    return Function(name, signature, (call,), finite=finite)
 
 
 def _fourier(name: str, signature: str, types: str) -> Function:
@@ -151,8 +155,9 @@ FUNCTIONS: tuple[Function, ...] = (
     _linalg("eigh_up", "(m,m)->(m),(m,m)", "d->dd"),
     _linalg("eigvalsh_lo", "(m,m)->(m)", "d->d"),
     _linalg("eigvalsh_up", "(m,m)->(m)", "d->d"),
-    _linalg("eig", "(m,m)->(m,2),(m,m,2)", "d->DD"),
-    _linalg("eigvals", "(m,m)->(m,2)", "d->D"),
+    # LAPACK's dgeev writes where it likes when it meets a nan; NumPy refuses those before.
+    _linalg("eig", "(m,m)->(m,2),(m,m,2)", "d->DD", finite=True),
+    _linalg("eigvals", "(m,m)->(m,2)", "d->D", finite=True),
     _linalg("svd_s", "(m,n)->(m,p),(p),(p,n)", "d->ddd"),
     _linalg("svd_f", "(m,n)->(m,m),(p),(n,n)", "d->ddd"),
     _linalg("svd", "(m,n)->(p)", "d->d"),

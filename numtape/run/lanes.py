@@ -141,7 +141,7 @@ def _shared_first(
     code[:, 1:] = slots[code[:, 1:]]
     guards = tuple(replace(guard, slot=int(slots[guard.slot])) for guard in tape.guards)
     point = tape.point[order] if len(tape.point) else tape.point
-    moved = replace(tape, code=code, outputs=slots[tape.outputs], guards=guards, point=point)
+    moved = tape.changed(code=code, outputs=slots[tape.outputs], guards=guards, point=point)
     return moved, shared[order]
 
 

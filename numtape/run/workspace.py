@@ -6,6 +6,7 @@ run at a time needs, so each thread has its own. Both own the arrays whose
 addresses the kernels are given.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -321,9 +322,10 @@ class _Encoder:
                 steps += strides[rank : rank + len(axes)]
             encoded.append((0, len(self.words)))
             self.words += (_kernels.FUNCTION, FIRST_FUNCTION + place, instruction.size)
-            self.words += (rank, len(taken), len(extents), len(steps), *extents.values(), *steps)
-            for base, relative, _, _ in taken:
-                self.words += (base, relative)
+            self.words += (rank, len(taken), len(extents), len(steps), function.finite)
+            self.words += (*extents.values(), *steps)
+            for base, relative, shape, _ in taken:
+                self.words += (base, relative, math.prod(shape[rank:]))
             self.words += batch
             for _, _, _, strides in taken:
                 self.words += strides[:rank]
@@ -349,10 +351,10 @@ class _Encoder:
         whole = contiguous_strides((*batch, m, p))
         strides = (left.strides, right.strides, whole)
         self.words += (_kernels.FUNCTION, instruction.opcode, instruction.size)
-        self.words += (len(batch), 3, 3, 6, m, n, p)  # arguments, dimensions, steps
+        self.words += (len(batch), 3, 3, 6, False, m, n, p)  # arguments, dimensions, steps
         for each in strides:
             self.words += each[-2:]
-        self.words += (self._base(left), 0, self._base(right), 0, 0, 1)
+        self.words += (self._base(left), 0, m * n, self._base(right), 0, n * p, 0, 1, m * p)
         self.words += batch
         for each in strides:
             self.words += each[:-2]
@@ -403,8 +405,7 @@ def _core_axes(path: str) -> list[list[str]]:
 
 def _opcodes_reached(tape: FlatTape) -> Ints:
     """The opcodes on a tape, and those that their partials call."""
-    codes = {int(opcode) for opcode in np.unique(tape.code[:, 0])} - {VECTOR}
-    codes |= {instruction.opcode for instruction in tape.vectors}
+    codes = set(tape.opcodes) | {instruction.opcode for instruction in tape.vectors}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

@@ -395,6 +395,8 @@ class Recorder:
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size
+        if size == 0:  # nothing to compute, and kernels may rely on elements
+            return np.zeros(instruction.result, np.int64)
         start = self.next_slot
         self.code += (VECTOR, len(self.vectors), size)
         self.vectors.append(instruction)
@@ -440,7 +442,7 @@ class Recorder:
         code = np.array(self.code, np.int64).reshape(-1, 3)
         is_scalar = code[:, 0] != VECTOR
         code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
-        return FlatTape(
+        return FlatTape.unchecked(
             code=code.astype(np.int32),
             vectors=tuple(self._final_vector(instruction) for instruction in self.vectors),
             constants=np.concatenate([np.zeros(0), *self._constant_parts]),

@@ -11,6 +11,7 @@ from checks import assert_replays, assert_same_bits, evaluate
 import numtape as nt
 from numtape.ops.structured import FUNCTION_OPCODE, FUNCTIONS, function_of
 from numtape.ops.table import load_ufunc
+from numtape.trace.recorder import Recorder
 from numtape.transform.derivative import adjoint, tangent
 
 
@@ -227,3 +228,21 @@ def test_many_points_at_once():
         nt.vmap(lambda x: scipy.special.betainc(1.5, 2.0, x))(x),
         scipy.special.betainc(1.5, 2.0, x),
     )
+
+
+@pytest.mark.parametrize("name", ["eig", "eigvals"])
+def test_what_lapack_cannot_do_with_nan_is_not_asked_of_it(name):
+    """Its general eigenvalues write anywhere then; the sound matrices of a batch are done."""
+    recorder = Recorder(3 * 16)
+    slots = np.arange(1, 49).reshape(3, 4, 4)
+    parts = recorder.function(name, (slots,))
+    matrices = np.stack([_spread(seed) for seed in range(3)])
+    tape = recorder.finish(np.concatenate([part.ravel() for part in parts]), matrices.ravel())
+    for bad in (np.nan, np.inf, -np.inf):
+        x = matrices.copy()
+        x[1, 2, 0] = bad
+        found = evaluate(tape, x)
+        assert_same_bits(found, naive.run(tape, x.ravel()))
+        values = found[:24].reshape(3, 4, 2)
+        assert np.isnan(values[1]).all()
+        np.testing.assert_allclose(values[::2, :, 0], np.linalg.eigvals(matrices[::2]))

@@ -102,17 +102,21 @@ FRAME_SIZE = 32
 
 def float64_array(address, shape):
     """The float64 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), shape)
+    return _array(address, shape, ctypes.c_double)
 
 
 def int64_array(address, shape):
     """The int64 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int64)), shape)
+    return _array(address, shape, ctypes.c_int64)
 
 
 def int32_array(address, shape):
     """The int32 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int32)), shape)
+    return _array(address, shape, ctypes.c_int32)
+
+
+def _array(address, shape, kind):
+    return np.ctypeslib.as_array(ctypes.cast(int(address), ctypes.POINTER(kind)), shape)
 
 
 def run_loop(loop, data, pointers, counts, steps):

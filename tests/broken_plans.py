@@ -1,4 +1,4 @@
-"""Plans broken on purpose, each run where ``NUMBA_BOUNDSCHECK=1``: an IndexError, and never a crash.
+"""Plans broken on purpose, run where ``NUMBA_BOUNDSCHECK=1``: an IndexError each, never a crash.
 
     NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked python tests/broken_plans.py
 

@@ -112,17 +112,21 @@ FRAME_SIZE = 32
 
 def float64_array(address, shape):
     """The float64 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_double)), shape)
+    return _array(address, shape, ctypes.c_double)
 
 
 def int64_array(address, shape):
     """The int64 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int64)), shape)
+    return _array(address, shape, ctypes.c_int64)
 
 
 def int32_array(address, shape):
     """The int32 array of that shape at an address."""
-    return np.ctypeslib.as_array(ctypes.cast(address, ctypes.POINTER(ctypes.c_int32)), shape)
+    return _array(address, shape, ctypes.c_int32)
+
+
+def _array(address, shape, kind):
+    return np.ctypeslib.as_array(ctypes.cast(int(address), ctypes.POINTER(kind)), shape)
 
 
 def run_loop(loop, data, pointers, counts, steps):
@@ -858,7 +862,7 @@ def linearize_scalars_common(handle):
 @kernel
 def load_inputs(h, x):
     """Copy a point into the input slots."""
-    inputs = float64_array(h[VALUES] + 8 * h[FIRST_INPUT], (x.size,))
+    inputs = float64_array(h[VALUES] + 8 * h[FIRST_INPUT], (h[SLOTS] - h[FIRST_INPUT],))
     for i in range(x.size):
         inputs[i] = x[i]
 
@@ -869,7 +873,7 @@ def store_outputs(h, y):
     v = float64_array(h[VALUES], (h[SLOTS],))
     slots = int64_array(h[OUTPUT_SLOTS], (h[OUTPUTS],))
     if h[OUTPUTS_RUN] != 0 and y.size > 0:
-        run = float64_array(h[VALUES] + 8 * slots[0], (y.size,))
+        run = float64_array(h[VALUES] + 8 * slots[0], (h[SLOTS] - slots[0],))
         for i in range(y.size):
             y[i] = run[i]
     else:
@@ -959,6 +963,20 @@ def sweep_tangents(h, seeds, y_tangents):
 
 
 @kernel
+def reach(h, address, step, count):
+    """Read both ends of what is about to be used by its address, a step in bytes apart.
+
+    So a plan that leaves the memory is seen where ``NUMBA_BOUNDSCHECK=1`` has indices
+    checked; elsewhere nothing uses what is read, and the compiler leaves it out.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    first = (address - h[VALUES]) // 8
+    last = first + step // 8 * (count - 1)
+    lowest = min(first, last)  # an index below 0 would count from the end
+    return v[max(first, last)] + v[lowest if lowest >= 0 else h[SLOTS]]
+
+
+@kernel
 def view_position(words, shape, strides, rank, row):
     """Where the `row`-th innermost run of a view starts, relative to its base."""
     position = 0
@@ -1018,6 +1036,7 @@ def fill(h, words, view, start, target, size):
             for i in range(count):
                 y[done + i] = v[gathers[table + position + i * step]]
         elif step == 1:
+            reach(h, values + 8 * position, 8, count)
             copy_run(target + 8 * done, values + 8 * position, count)
         elif step == 0:
             y[done : done + count] = v[position]
@@ -1075,10 +1094,13 @@ def run_map(h, words, at, r):
                 if rank == 1:
                     step = words[view + 4]
                 address = h[VALUES] + 8 * (words[view + 1] + start * step)
+                reach(h, address, 8 * step, count)
             frame[FRAME_MANY + operand] = address
             frame[FRAME_MANY_STEPS + operand] = 8 * step
             view += 3 + 2 * rank
-        frame[FRAME_MANY + arity] = h[VALUES] + 8 * (r + start)
+        address = h[VALUES] + 8 * (r + start)
+        reach(h, address, 8, count)
+        frame[FRAME_MANY + arity] = address
         frame[FRAME_MANY_STEPS + arity] = 8
         frame[FRAME_MANY_COUNTS] = count
         run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
@@ -1115,6 +1137,9 @@ def run_map_rows(h, words, at, r):
         x = h[VALUES] + 8 * x
         y = h[VALUES] + 8 * y
         for _ in range(rows):
+            reach(h, x, frame[FRAME_MANY_STEPS], run)
+            reach(h, y, frame[FRAME_MANY_STEPS + arity - 1], run)
+            reach(h, result, 8, run)
             frame[FRAME_MANY] = x
             frame[FRAME_MANY + arity - 1] = y
             frame[FRAME_MANY + arity] = result
@@ -1147,6 +1172,7 @@ def run_reduce(h, words, at, r):
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     opcode = words[at + 1]
+    reach(h, h[VALUES] + 8 * r, 8, words[at + 2])
     result = float64_array(h[VALUES] + 8 * r, (words[at + 2],))
     result[:] = float64_array(h[WORD_TABLE] + 8 * (at + 3), (1,))[0]
     rank = words[at + 4]
@@ -1174,6 +1200,8 @@ def run_reduce(h, words, at, r):
         target = h[VALUES] + 8 * target
         source = h[VALUES] + 8 * source
         for _ in range(rows):
+            reach(h, target, frame[FRAME_MANY_STEPS], frame[FRAME_MANY_COUNTS])
+            reach(h, source, frame[FRAME_MANY_STEPS + 1], frame[FRAME_MANY_COUNTS])
             frame[FRAME_MANY] = target
             frame[FRAME_MANY + 1] = source
             frame[FRAME_MANY + 2] = target
@@ -1209,6 +1237,8 @@ def run_accumulate(h, words, at, r):
     for row in range(rows):
         target = r + view_position(words, shape, result_strides, rank, row)
         source = base + view_position(words, shape, strides, rank, row)
+        reach(h, h[VALUES] + 8 * target, 8 * result_step, words[shape + rank - 1])
+        reach(h, h[VALUES] + 8 * source, 8 * step, words[shape + rank - 1])
         v[target] = v[source]
         frame[FRAME_MANY] = h[VALUES] + 8 * target
         frame[FRAME_MANY + 1] = h[VALUES] + 8 * (source + step)
@@ -1242,6 +1272,8 @@ def run_order(h, words, at, r):
     for row in range(words[at + 2]):
         source = h[VALUES] + 8 * (words[at + 4] + row * words[at + 5])
         target = h[VALUES] + 8 * (r + row * n)
+        reach(h, source, 8, n)
+        reach(h, target, 8, n)
         places = int64_array(target, (n,))
         for i in range(n):
             places[i] = i
@@ -1362,7 +1394,12 @@ def run_function(h, words, at, r):
     for k in range(arguments):
         frame[FRAME_MANY_STEPS + k] = 0
     for k in range(words[at + 6]):
+<<<<<<< HEAD
         frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[steps + k]
+=======
+        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
+    reach(h, h[VALUES] + 8 * r, 8, words[at + 2])
+>>>>>>> numerics
     for batch in range(batches):
         is_sound = True
         for argument in range(arguments):
@@ -1372,6 +1409,7 @@ def run_function(h, words, at, r):
                 extent = words[shape + axis]
                 position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
                 rest //= extent
+            reach(h, h[VALUES] + 8 * position, 8, 1)
             frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
             if words[at + 7] != 0 and argument == 0:
                 m = words[at + 8]
@@ -1436,13 +1474,16 @@ def run_lanes(handle, width):
         arity = loops[opcode, 2]
         for operand in range(arity):
             place = np.int64(code[i, 1 + operand])
+            reach(h, values + 8 * place, 8, 1)
             if place >= uniforms:
                 frame[FRAME_MANY + operand] = first + place * apart
                 frame[FRAME_MANY_STEPS + operand] = 8
             else:
                 frame[FRAME_MANY + operand] = values + 8 * place
                 frame[FRAME_MANY_STEPS + operand] = 0
-        frame[FRAME_MANY + arity] = first + np.int64(code[i, 0] >> 9) * apart
+        place = np.int64(code[i, 0] >> 9)
+        reach(h, values + 8 * place, 8, 1)
+        frame[FRAME_MANY + arity] = first + place * apart
         frame[FRAME_MANY_STEPS + arity] = 8
         frame[FRAME_MANY_COUNTS] = width
         run_loop(loops[opcode, 0], loops[opcode, 1], pointers, counts, steps)
@@ -1451,6 +1492,7 @@ def run_lanes(handle, width):
 @kernel
 def lane_address(h, place):
     """Where the lanes of a place start."""
+    reach(h, h[VALUES] + 8 * place, 8, 1)
     return h[LANE_VALUES] + (place - h[UNIFORMS]) * 8 * h[LANES]
 
 

@@ -1394,12 +1394,8 @@ def run_function(h, words, at, r):
     for k in range(arguments):
         frame[FRAME_MANY_STEPS + k] = 0
     for k in range(words[at + 6]):
-<<<<<<< HEAD
         frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[steps + k]
-=======
-        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
     reach(h, h[VALUES] + 8 * r, 8, words[at + 2])
->>>>>>> numerics
     for batch in range(batches):
         is_sound = True
         for argument in range(arguments):

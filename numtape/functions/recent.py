@@ -36,6 +36,10 @@ class Recent(Generic[Value]):
                 pass
         return value
 
+    def values(self) -> list[Value]:
+        """All that is kept."""
+        return list(self._values.values())
+
     def keep(self, key: Hashable, value: Value) -> Value:
         """Keep a value, unless there is one under that key; returns the one that is kept."""
         kept = self._values.setdefault(key, value)

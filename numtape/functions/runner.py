@@ -10,6 +10,7 @@ Results come with a status: -1, or the number of the first guard that did not
 hold, in which case the result means nothing.
 """
 
+import functools
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -21,6 +22,15 @@ from numtape.functions.recent import Recent
 from numtape.locks import fresh_lock
 from numtape.run import _kernels
 from numtape.run.batch import Batch
+from numtape.run.compiling import (
+    NEVER,
+    OFTEN,
+    THOROUGH,
+    in_background,
+    is_automatic,
+    may_go_on,
+    try_to,
+)
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
@@ -74,6 +84,10 @@ class Runner:
         self._hoisted: Recent[tuple[Hoisted, Runner, Runner] | tuple[()]] = Recent()
         self._costs: Recent[tuple[int, int]] = Recent()  # of Jacobians, by their inputs
         self._jacobians = 0  # how many were asked for
+        self._products = 0  # likewise, by sweeps
+        # How hard to try to make machine code of all that is derived; None for not at all.
+        self._effort: int | None = None
+        self._by_tape: set[Hashable] = set()  # derivatives that no longer come by sweeps
 
     def __reduce__(self) -> Any:
         return Runner, (self.tape,)
@@ -99,19 +113,72 @@ class Runner:
     def _plan(self, sweeps: bool) -> Plan:
         with self._lock:
             if sweeps not in self._plans:
-                self._plans[sweeps] = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
+                plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
+                plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
+                self._plans[sweeps] = plan
             return self._plans[sweeps]
 
     def evaluate(self, x: Floats, y: Floats) -> int:
         """Write the outputs at x into y, or as many of them as it has room for."""
         workspace = self.workspace()
-        return workspace.plan.evaluate(workspace.handle, x, y)
+        status = workspace.plan.evaluate(workspace.handle, x, y)
+        if status == _kernels.NOTICE:
+            plan = workspace.plan
+            plan.notice_after(NEVER)
+            in_background(lambda: plan.compile(THOROUGH, may_go_on))
+        return status
+
+    # machine code
+
+    def compile(self, effort: int) -> bool:
+        """Make machine code of this tape, and of what is derived from it when that is made.
+
+        Returns whether that was possible.
+        """
+        self._effort = effort
+        self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
+        with self._lock:
+            for plan in self._plans.values():
+                plan.notice_after(0)
+        done = try_to(lambda: self._plan(False).compile(effort))
+        for runner in self._derived.values():
+            runner.compile(effort)
+        for parts in self._hoisted.values():
+            for runner in parts[1:]:
+                runner.compile(effort)
+        for batch in self._batches.values():
+            done &= try_to(functools.partial(batch.compile, effort))
+        return done
+
+    def _take_from_sweeps(self, key: Hashable, make: Callable[[], "Runner"]) -> None:
+        """In the background make and compile the tape of a derivative that sweeps give so far."""
+        plan = self._plan(True)
+        if key in self._by_tape:
+            plan.notice_after(NEVER)
+            return
+        plan.notice_after(NEVER)
+
+        def prepare() -> None:
+            made = make()._plan(False)
+            made.compile(THOROUGH, may_go_on)
+            if made.machine_code is not None:
+                self._by_tape.add(key)
+                plan.notice_after(0)
+
+        in_background(prepare)
 
     def batch(self, shared: npt.NDArray[np.bool_]) -> Batch:
         """The tape made ready for many points; `shared` says of each input if all share it."""
         key = shared.tobytes()
         with self._lock:
-            return self._batches.get(key) or self._batches.keep(key, Batch(self.tape, shared))
+            found = self._batches.get(key)
+            if found is None:
+                made = Batch(self.tape, shared)
+                effort = self._effort
+                if effort is not None:
+                    try_to(lambda: made.compile(effort))
+                found = self._batches.keep(key, made)
+            return found
 
     def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
         """What the shared inputs alone decide, and the rest, with a runner for each part."""
@@ -120,6 +187,8 @@ class Runner:
         if found is None:
             parts = hoist(self.tape, shared)
             made = () if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            for runner in made[1:]:
+                self._pass_on(runner)
             found = self._hoisted.keep(key, made)
         return found or None
 
@@ -142,7 +211,7 @@ class Runner:
         try:
             status: int = local.gradient(local.gradient_handle, x, g)
         except AttributeError:
-            if self.sweeps:
+            if self.sweeps and "gradient" not in self._by_tape:
                 workspace = self.sweep_workspace()
                 local.gradient = workspace.plan.gradient
             else:
@@ -151,7 +220,33 @@ class Runner:
             local.gradient_workspace = workspace  # owns what the handle points to
             local.gradient_handle = workspace.handle
             status = local.gradient(local.gradient_handle, x, g)
+        if status == _kernels.NOTICE:
+            plan = local.gradient_workspace.plan
+            if plan.sweeps:
+                self._take_from_sweeps("gradient", lambda: self._derive("gradient", _gradient, 0))
+                del local.gradient  # chosen again at the next call
+            else:
+                plan.notice_after(NEVER)
+                in_background(lambda: plan.compile(THOROUGH, may_go_on))
         return status
+
+    def sweeps_gradient(self, inputs: Ints) -> bool:
+        """Whether the value and the gradient by some inputs come from `swept_gradient`."""
+        if not self._by_tape:
+            return self.sweeps
+        return self.sweeps and ("reverse", inputs.tobytes()) not in self._by_tape
+
+    def swept_gradient(self, x: Floats, g: Floats, inputs: Ints) -> tuple[int, Floats]:
+        """Write the gradient by all inputs into g; the outputs are good until the next call.
+
+        `inputs` are those that the caller wants it by.
+        """
+        workspace = self.sweep_workspace()
+        status = workspace.plan.gradient(workspace.handle, x, g)
+        if status == _kernels.NOTICE:
+            key = ("reverse", inputs.tobytes())
+            self._take_from_sweeps(key, lambda: self._derive_jacobian(key, inputs))
+        return status, workspace.gradient_output
 
     def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[int, Floats, Floats]:
         """Outputs, and their derivatives by some inputs: one row an output.
@@ -160,7 +255,7 @@ class Runner:
         """
         rows, columns = len(self.tape.outputs), len(inputs)
         seeds = columns if mode == "forward" else rows
-        if self._has_jacobian_tape(seeds):
+        if self._has_jacobian_tape(seeds) or (mode, inputs.tobytes()) in self._by_tape:
             both = np.empty(rows * columns + rows)
             status = self._jacobian_runner(inputs, mode).evaluate(x, both)
             return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
@@ -222,11 +317,20 @@ class Runner:
         often = self._jacobians > _OFTEN or not self.sweeps
         return often and self._may_have_jacobian_tape(seeds)
 
+    def _sweeps_product(self) -> bool:
+        """Whether a product with a seed comes by sweeps; after many a tape takes over."""
+        self._products += self.sweeps
+        return self.sweeps and (
+            self._products < OFTEN
+            or self.tape.instructions > _LONGEST
+            or not is_automatic(self.tape.instructions)
+        )
+
     def jvp(self, x: Floats, direction: Floats) -> tuple[int, Floats, Floats]:
         """Outputs, and their derivative along a direction."""
         rows = len(self.tape.outputs)
         value, derivative = np.empty(rows), np.empty((1, rows))
-        if self.sweeps:
+        if self._sweeps_product():
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
@@ -241,7 +345,7 @@ class Runner:
         """Outputs, and the gradient of their weighted sum by all inputs."""
         rows, columns = len(self.tape.outputs), self.tape.inputs
         value, derivative = np.empty(rows), np.empty((1, columns))
-        if self.sweeps:
+        if self._sweeps_product():
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
@@ -277,14 +381,18 @@ class Runner:
         found = self._derived.get(key)
         if found is not None:
             return found
-        by = jacobian_by_columns if mode == "forward" else jacobian_by_rows
+        with self._lock:
+            return self._derived.get(key) or self._derive_jacobian(key, inputs)
+
+    def _derive_jacobian(self, key: tuple[str, bytes], inputs: Ints) -> "Runner":
+        by = jacobian_by_columns if key[0] == "forward" else jacobian_by_rows
         rows = len(self.tape.outputs)
 
         def derive(tape: FlatTape) -> FlatTape:
             derived = by(tape, inputs)
             return derived.changed(outputs=np.roll(derived.outputs, -rows))
 
-        return self.derivative(key, derive, -rows)
+        return self._derive(key, derive, -rows)
 
     def derivative(
         self, key: Hashable, derive: Callable[[FlatTape], FlatTape], values: int
@@ -295,13 +403,22 @@ class Runner:
         they are what this tape gives to the bit, and derivatives need not be.
         """
         with self._lock:
-            found = self._derived.get(key)
-            if found is not None:
-                return found
-            tape = derive(self.tape)
-            exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
-            free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
-            return self._derived.keep(key, Runner(tape, None if tape.is_scalar else free))
+            return self._derived.get(key) or self._derive(key, derive, values)
+
+    def _derive(
+        self, key: Hashable, derive: Callable[[FlatTape], FlatTape], values: int
+    ) -> "Runner":
+        tape = derive(self.tape)
+        exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
+        free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
+        made = Runner(tape, None if tape.is_scalar else free)
+        self._pass_on(made)
+        return self._derived.keep(key, made)
+
+    def _pass_on(self, runner: "Runner") -> None:
+        """Compile what is derived from this, if this was to be."""
+        if self._effort is not None:
+            runner.compile(self._effort)
 
 
 def _gradient(tape: FlatTape) -> FlatTape:

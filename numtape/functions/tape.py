@@ -30,6 +30,7 @@ from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.trees import Structure, flatten
+from numtape.run.compiling import QUICK, THOROUGH
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard, program, summary
 from numtape.transform.passes import optimize, remove_dead
@@ -285,10 +286,9 @@ class Tape:
     def _value_and_gradient(self, x: Floats, argnums: int | Sequence[int]) -> Any:
         self.check_scalar()
         selection = self.select(argnums)
-        if self.derivatives.sweeps:  # one sweep gives the gradient by all inputs
+        if self.derivatives.sweeps_gradient(selection.inputs):
             g = np.empty(self.flat.inputs)
-            status = self.derivatives.gradient(x, g)
-            y = self.derivatives.sweep_workspace().gradient_output
+            status, y = self.derivatives.swept_gradient(x, g, selection.inputs)
             gradient = selection.gradient(g)
         else:
             status, y, matrix = self.derivatives.jacobian(x, selection.inputs, "reverse")
@@ -543,6 +543,38 @@ class Tape:
         instruction. Derivative tapes are simplified without being asked.
         """
         return Tape(optimize(self.flat), self.signature, self.result)
+
+    def compile(self, *, quick: bool = False) -> "Tape":
+        """Make machine code of the tape now, and of its derivatives when they are first asked for.
+
+        A tape that is run often is compiled without being asked to, in the background;
+        ``NUMTAPE_NATIVE=off`` in the environment keeps it from that. Values are the same
+        to the bit at single points, and at many points within the vector maths'
+        accuracy. Code is kept on disk for other processes (in ``NUMTAPE_CACHE_DIR``).
+
+        Parameters
+        ----------
+        quick : bool
+            Whether to have the code sooner, at the price of its speed.
+
+        Returns
+        -------
+        The tape itself. Costs about 40 µs an instruction, 15 µs where `quick`. Where no
+        machine code can be made, there is a `NativeCodeWarning`, once, and the tape is
+        interpreted as before.
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x: np.sum(x * x), np.ones(2)).compile()
+        >>> tape.gradient(np.array([3.0, 4.0]))
+        array([6., 8.])
+        """
+        effort = QUICK if quick else THOROUGH
+        self.runner.compile(effort)
+        if self.derivatives is not self.runner:
+            self.derivatives.compile(effort)
+        return self
 
     def without_guards(self) -> "Tape":
         """The same tape, taking the recorded path everywhere."""

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.ops.structured import FUNCTION, PRODUCT
 from numtape.run.blas import one_blas_thread
+from numtape.run.compiling import MANY_POINTS, THOROUGH, in_background, is_automatic, may_go_on
 from numtape.run.lanes import LanePlan, LaneWorkspace
 from numtape.tape.flat import FlatTape, View
 
@@ -87,12 +88,35 @@ class Batch:
     """
 
     def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_]) -> None:
-        self.plan = LanePlan(tape, shared)
-        self._idle: deque[LaneWorkspace] = deque()
+        self._tape, self._shared = tape, shared
+        # The plan, and workspaces for it that nobody uses.
+        self._ready: tuple[LanePlan, deque[LaneWorkspace]] = LanePlan(tape, shared), deque()
+        self._points = 0  # run so far, until there is machine code
         # For each point: scalar instructions, and the elements that vector ones walk.
         arrays = sum(math.prod(vector.shape) for vector in tape.vectors)
         self._uses_blas = any(vector.kind in (PRODUCT, FUNCTION) for vector in tape.vectors)
         self._work = 8 + tape.instructions + arrays
+
+    @property
+    def plan(self) -> LanePlan:
+        """How it is run."""
+        return self._ready[0]
+
+    def compile(self, effort: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
+        """Make machine code, which is used from the next run on; see `machine_code`."""
+        plan = self.plan
+        if plan.machine_code is None:
+            if self._tape.is_scalar:
+                plan = LanePlan(self._tape, self._shared, native=True)
+            plan.compile(effort, may_go_on)
+            if plan.machine_code is not None:
+                self._ready = plan, deque()
+
+    def _count(self, points: int) -> None:
+        """Have machine code made in the background once there were many points."""
+        before, self._points = self._points, self._points + points
+        if before < MANY_POINTS <= self._points and is_automatic(self._tape.instructions):
+            in_background(lambda: self.compile(THOROUGH, may_go_on))
 
     def run(
         self,
@@ -124,17 +148,19 @@ class Batch:
         progress : callable, optional
             Told, from time to time, how many more points are done.
         """
+        self._count(count)
+        plan, idle = self._ready
         work = self._work
         threads = max(1, min(num_threads, count * work // _WORTH_A_THREAD))
         chunk = min(_CHUNK // work, math.ceil(count / threads))
-        chunk = math.ceil(max(chunk, 1) / self.plan.lanes) * self.plan.lanes
-        job = _Job(self.plan, inputs, outputs, points, guarded)
+        chunk = math.ceil(max(chunk, 1) / plan.lanes) * plan.lanes
+        job = _Job(plan, inputs, outputs, points, guarded)
 
         def take() -> LaneWorkspace:
             try:
-                workspace = self._idle.pop()
+                workspace = idle.pop()
             except IndexError:
-                workspace = LaneWorkspace(self.plan)
+                workspace = LaneWorkspace(plan)
             workspace.share(shared)
             return workspace
 
@@ -145,7 +171,7 @@ class Batch:
                 starts,
                 take,
                 lambda workspace, start: job.run(workspace, start, min(start + chunk, count)),
-                self._idle.append,
+                idle.append,
                 None if progress is None else lambda start: progress(min(chunk, count - start)),
             )
         return job.failures()

@@ -8,6 +8,7 @@ asked to; nothing else is different then.
 """
 
 import atexit
+import functools
 import os
 import queue
 import threading
@@ -16,12 +17,26 @@ from collections.abc import Callable
 
 from numtape.errors import NativeCodeWarning
 
-__all__ = ["MANY_POINTS", "NEVER", "OFTEN", "ends", "is_automatic", "later", "settle", "try_to"]
+__all__ = [
+    "MANY_POINTS",
+    "NEVER",
+    "OFTEN",
+    "QUICK",
+    "THOROUGH",
+    "in_background",
+    "is_automatic",
+    "may_go_on",
+    "settle",
+    "try_to",
+]
 
 # So many runs at single points, or points in batches, and compiling pays.
 OFTEN = 10_000
 MANY_POINTS = 500_000
 NEVER = 1 << 62
+
+# How hard LLVM tries: quick code takes a third of the time to make, and up to twice to run.
+QUICK, THOROUGH = 0, 2
 
 # Longer tapes are compiled on request alone: it would take the background a minute.
 _LONGEST = 1 << 20
@@ -36,14 +51,14 @@ class _Background:
     """The thread and its jobs; a process that was forked off begins with new ones."""
 
     def __init__(self) -> None:
-        self.jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self.lock = threading.Lock()
         self.thread: threading.Thread | None = None
         self.waiting = 0
         self.idle = threading.Condition(self.lock)
         self.ends = False
 
-    def later(self, job: Callable[[], None]) -> None:
+    def later(self, job: Callable[[], object]) -> None:
         with self.lock:
             if self.ends:
                 return
@@ -89,9 +104,9 @@ if hasattr(os, "register_at_fork"):
 atexit.register(_end)
 
 
-def later(job: Callable[[], None]) -> None:
-    """Do something in the background."""
-    _background.later(job)
+def in_background(job: Callable[[], None]) -> None:
+    """Do something that needs LLVM without keeping anyone waiting."""
+    _background.later(functools.partial(try_to, job))
 
 
 def settle() -> None:
@@ -99,9 +114,9 @@ def settle() -> None:
     _background.settle()
 
 
-def ends() -> bool:
-    """Whether the process is about to end."""
-    return _background.ends
+def may_go_on() -> bool:
+    """Whether work in the background may: not when the process is about to end."""
+    return not _background.ends
 
 
 _warned = False

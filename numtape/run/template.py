@@ -1210,7 +1210,7 @@ def linearize(handle, x, y):
     load_inputs(h, x)
     linearize_scalars(handle)
     store_outputs(h, y)
-    return noticed(h, np.int64(check_guards(h)))
+    return check_guards(h)
 
 
 @kernel

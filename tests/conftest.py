@@ -3,4 +3,14 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def machine_code_of_its_own(tmp_path_factory):
+    """Machine code is kept in a folder of the tests, not in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMTAPE_CACHE_DIR", str(tmp_path_factory.mktemp("code")))
+        yield

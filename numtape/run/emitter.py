@@ -10,7 +10,7 @@ import ast
 import ctypes
 import functools
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -106,14 +106,32 @@ def has_vector_forms(expression: ast.expr) -> bool:
     return all(hasattr(library, form.symbol(*called)) for called in functions_called(expression))
 
 
-def emit(builder: ir.IRBuilder, form: Form, expression: ast.expr, operands: Sequence[Any]) -> Any:
-    """Write the instructions of an expression of x and y; its value, as the builder knows it."""
-    return _Emitter(builder, form, dict(zip("xy", operands, strict=False))).visit(expression)
+def emit(
+    builder: ir.IRBuilder,
+    form: Form,
+    expression: ast.expr,
+    operands: Sequence[Any],
+    symbol: Callable[[str, int], str] | None = None,
+) -> Any:
+    """Write the instructions of an expression of x and y; its value, as the builder knows it.
+
+    `symbol` gives the name of a function on values of the form's kind, from its name in the
+    expression and the number of operands; by default those of the form.
+    """
+    operands_by_name = dict(zip("xy", operands, strict=False))
+    return _Emitter(builder, form, operands_by_name, symbol).visit(expression)
 
 
 class _Emitter(ast.NodeVisitor):
-    def __init__(self, builder: ir.IRBuilder, form: Form, values: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        builder: ir.IRBuilder,
+        form: Form,
+        values: dict[str, Any],
+        symbol: Callable[[str, int], str] | None,
+    ) -> None:
         self.builder = builder
+        self.symbol = symbol or (form.symbol if form.mark else None)
         self.form = form
         self.kind = form.kind
         self.values = values
@@ -157,16 +175,14 @@ class _Emitter(ast.NodeVisitor):
         if name in _BUILT_IN:
             size = "f64" if self.form.width == 1 else f"v{self.form.width}f64"
             symbol = f"llvm.{'fabs' if name == 'abs' else name}.{size}"
-        elif self.form.mark:
-            symbol = self.form.symbol(name, len(arguments))
+        elif self.symbol is not None:
+            symbol = self.symbol(name, len(arguments))
         else:
             return self._call_for_each(name, arguments)
         return self.builder.call(self._function(symbol, self.kind, len(arguments)), arguments)
 
     def _call_for_each(self, name: str, arguments: list[Any]) -> Any:
         """A call of the C library's plain function for each element."""
-        if self.form.width == 1:
-            return self.builder.call(self._function(name, _DOUBLE, len(arguments)), arguments)
         function = self._function(name, _DOUBLE, len(arguments))
         result = ir.Constant(self.kind, ir.Undefined)
         for k in range(self.form.width):

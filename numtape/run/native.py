@@ -12,7 +12,6 @@ and when to do so is `compiling.py`'s.
 import ast
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -62,35 +61,54 @@ class _Lines:
 
 @cache
 def _lines(opcode: int, form: Form, exact: bool) -> _Lines:
-    """The instructions of a row, or a call of its ufunc's loop where that has no expression."""
+    """The instructions of a row, or a call of its ufunc's loop where that has no expression.
+
+    Where `exact` is true they round as at a single point, and what an expression calls are
+    loops of the rows so named.
+    """
     row = ROWS[opcode]
-    text = row.primal if exact else row.vector or row.primal
+    text = row.primal if exact or row.vector is None else row.vector
     expression = None if text is None else ast.parse(text, mode="eval").body
-    if expression is None or (
-        functions_called(expression) and (exact or not has_vector_forms(expression))
-    ):
+    if expression is None or (row.is_power and exact):
         return _call_of_loop(opcode, form)
+    if not exact and not has_vector_forms(expression):
+        return _lines(opcode, form, exact=True)
+    called = (
+        {}
+        if not exact
+        else {name: _call_of_loop(OPCODE[name], form) for name, _ in functions_called(expression)}
+    )
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(form.kind, [form.kind] * row.arity), "row")
     builder = ir.IRBuilder(function.append_basic_block())
-    result = emit(builder, form, expression, function.args)
+    symbol = (lambda name, _: _loop_symbol(OPCODE[name], form)) if exact else None
+    result = emit(builder, form, expression, function.args, symbol)
     names = {f'%"{operand.name}"': "{" + "xy"[k] + "}" for k, operand in enumerate(function.args)}
 
     def renamed(text: str) -> str:
+        text = re.sub(r'@"(loop[^"]+)"\(', r"@\1(ptr %loops, ", text)
         return re.sub(r'%"([^"]+)"', lambda match: names.get(match[0], "%v{n}" + match[1]), text)
 
+    declarations = [each for lines in called.values() for each in lines.declarations]
+    for each in module.globals.values():
+        if each is not function and not each.name.startswith("loop."):
+            declarations.append(str(each))
     return _Lines(
         "\n".join(renamed(str(instruction)) for instruction in builder.block.instructions),
         renamed(result.get_reference()),
-        tuple(str(each) for each in module.globals.values() if each is not function),
+        tuple(declarations),
     )
+
+
+def _loop_symbol(opcode: int, form: Form) -> str:
+    return f"loop.{opcode}.{form.width}"
 
 
 def _call_of_loop(opcode: int, form: Form) -> _Lines:
     """A row run by its ufunc's loop, which is found by address in the table that kernels have."""
     kind, width, row = str(form.kind), form.width, ROWS[opcode]
     operands = [f"{kind} %{name}" for name in "xy"[: row.arity]]
-    name = f"@loop.{opcode}.{width}"
+    name = f"@{_loop_symbol(opcode, form)}"
     step = 0 if width == 1 else 8  # NumPy has steps of 0 for one element
     lines = [
         f"define internal {kind} {name}(ptr %loops, {', '.join(operands)}) noinline {{",
@@ -174,9 +192,10 @@ def _last_reads(tape: FlatTape) -> Ints:
     return last
 
 
-def _chunks(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, stop, _CHUNK):
-        yield first, min(first + _CHUNK, stop)
+def _chunks(start: int, stop: int) -> list[tuple[int, int]]:
+    """Where functions begin and end; there is one at least."""
+    starts = range(start, max(stop, start + 1), _CHUNK)
+    return [(first, min(first + _CHUNK, stop)) for first in starts]
 
 
 class _Source:

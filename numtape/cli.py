@@ -1,4 +1,4 @@
-"""The command line: ``python -m numtape demo | show | check``.
+"""The command line: ``python -m numtape demo | show | check | cache``.
 
 What the commands compute lives elsewhere; here is only the reading of the
 command line and the printing.
@@ -52,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
             help='an argument, as a Python literal: "[2.0, 5.0]"; repeat for each argument',
         )
         command.set_defaults(run=run)
+    synopsis = "say where machine code is kept, and how much"
+    cache = commands.add_parser("cache", help=synopsis, description=synopsis)
+    cache.add_argument("--clear", action="store_true", help="delete it all")
+    cache.set_defaults(run=_cache)
     return parser
 
 
@@ -87,6 +91,20 @@ def _check(options: argparse.Namespace) -> int:
     print(f"forward against central differences: {found.error:.2e} (relative)")
     print(f"forward against reverse:             {found.modes:.2e} (relative)")
     print("the derivatives agree")
+    return 0
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from numtape.run.machine_code import cache_files, cache_folder, clear_cache
+
+    folder = cache_folder()
+    if folder is None:
+        print("no machine code is kept: NUMTAPE_CACHE_DIR is empty")
+    elif options.clear:
+        print(f"{clear_cache()} files of machine code deleted from {folder}")
+    else:
+        sizes = [file.stat().st_size for file in cache_files()]
+        print(f"{len(sizes)} files of machine code, {sum(sizes) / 1e6:.1f} MB, in {folder}")
     return 0
 
 

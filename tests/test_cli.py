@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+import numtape as nt
 from numtape.cli import main
 
 SOURCE = """
@@ -139,3 +140,17 @@ def test_help(capsys):
     out = capsys.readouterr().out
     for command in ("demo", "show", "check"):
         assert command in out
+
+
+def test_cache(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("NUMTAPE_CACHE_DIR", str(tmp_path / "code"))
+    nt.record(lambda x: x * x, 2.0).compile()
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out.startswith("1 files of machine code, 0.0 MB, in ")
+    assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out.startswith("1 files of machine code deleted from ")
+    assert main(["cache"]) == 0
+    assert capsys.readouterr().out.startswith("0 files of machine code")
+    monkeypatch.setenv("NUMTAPE_CACHE_DIR", "")
+    assert main(["cache", "--clear"]) == 0
+    assert "NUMTAPE_CACHE_DIR is empty" in capsys.readouterr().out

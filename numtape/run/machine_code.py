@@ -27,7 +27,15 @@ from numtape.ops.table import ROWS
 from numtape.run import emitter
 from numtape.run.native import Code
 
-__all__ = ["LIMIT", "MachineCode", "cache_folder", "clear_cache", "digest", "machine_code"]
+__all__ = [
+    "LIMIT",
+    "MachineCode",
+    "cache_files",
+    "cache_folder",
+    "clear_cache",
+    "digest",
+    "machine_code",
+]
 
 LIMIT = 256 << 20  # bytes that the folder may grow to
 
@@ -122,14 +130,15 @@ def cache_folder() -> Path | None:
 def clear_cache() -> int:
     """Delete all code that is kept; returns how many files there were."""
     count = 0
-    for file in _files():
+    for file in cache_files():
         with contextlib.suppress(OSError):
             file.unlink()
             count += 1
     return count
 
 
-def _files() -> list[Path]:
+def cache_files() -> list[Path]:
+    """The files of code that are kept."""
     folder = cache_folder()
     return [] if folder is None or not folder.is_dir() else sorted(folder.glob(f"*{_SUFFIX}"))
 
@@ -183,7 +192,7 @@ def _write(file: Path | None, names: dict[int, str], objects: Sequence[bytes]) -
 def _make_room() -> None:
     """Delete what was used longest ago, if there is too much: down to three quarters."""
     found = []
-    for file in _files():
+    for file in cache_files():
         with contextlib.suppress(OSError):
             status = file.stat()
             found.append((status.st_mtime, status.st_size, file))

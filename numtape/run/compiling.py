@@ -1,10 +1,11 @@
 """When tapes are compiled: on request, or behind the scenes once they have run often.
 
 One thread, started when there is something to do, compiles in the background, so
-that no call waits for it. Compiling costs 20 to 60 µs an instruction, once, and saves 2
-to 5 ns an instruction of a run at one point, 0.05 to 0.1 ns of a point in a batch: hence
-the numbers here. ``NUMTAPE_NATIVE=off`` keeps tapes from being compiled unless they are
-asked to; nothing else is different then.
+that no call waits for it. Compiling costs about 45 µs an instruction, once, and saves 2 ns
+an instruction of a run at one point, 0.03 to 0.2 ns of a point in a batch: it pays after
+about 20,000 runs, or a million points, and begins at half of that. With
+``NUMTAPE_NATIVE=off`` in the environment tapes are not compiled unless they are asked
+to be; nothing else is different then.
 """
 
 import atexit
@@ -36,7 +37,8 @@ MANY_POINTS = 500_000
 NEVER = 1 << 62
 
 # How hard LLVM tries: quick code takes a third of the time to make, and up to twice to run.
-QUICK, THOROUGH = 0, 2
+# Beyond these its time is no longer in proportion to a tape's length, and nothing is gained.
+QUICK, THOROUGH = 0, 1
 
 # Longer tapes are compiled on request alone: it would take the background a minute.
 _LONGEST = 1 << 20

@@ -30,7 +30,7 @@ Ints = npt.NDArray[np.int64]
 
 # So many instructions make a function, and a module: LLVM's time for one grows faster than its
 # length from about here on, and other users of LLVM wait for one module at most.
-_CHUNK = 1000
+_CHUNK = 500
 
 # What would round otherwise on the way: zero-safe products by one instruction (see `_Writer`).
 _SCALE = OPCODE["scale"]
@@ -421,9 +421,10 @@ def lane_code(
         Where to put each output's lanes.
     """
     source = _Source(tape, places)
+    wanted = source.outputs_of(outputs)
     modules = [
         _lane_module(
-            _LaneWriter(source, uniforms, lanes, outputs), opcodes, exact, first, last, f"lanes.{k}"
+            _LaneWriter(source, uniforms, lanes, wanted), opcodes, exact, first, last, f"lanes.{k}"
         )
         for k, (first, last) in enumerate(_chunks(0, tape.instructions))
     ]
@@ -431,10 +432,12 @@ def lane_code(
 
 
 class _LaneWriter(_Writer):
-    def __init__(self, source: _Source, uniforms: int, lanes: int, outputs: Ints) -> None:
+    def __init__(
+        self, source: _Source, uniforms: int, lanes: int, outputs: dict[int, list[int]]
+    ) -> None:
         super().__init__(source, emitter.vector_form())
         self.uniforms, self.lanes = uniforms, lanes
-        self.outputs = source.outputs_of(outputs)
+        self.outputs = outputs  # places by slot
         self.before: list[str] = []  # what is done once, before the loop over lanes
 
     def load(self, slot: int) -> str:

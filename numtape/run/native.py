@@ -32,10 +32,8 @@ Ints = npt.NDArray[np.int64]
 # length from about here on, and other users of LLVM wait for one module at most.
 _CHUNK = 500
 
-# What would round otherwise on the way: zero-safe products by one instruction (see `_Writer`).
 _SCALE = OPCODE["scale"]
-_SUSPECTS = 8  # sums that take turns to watch the products
-
+_SUSPECTS = 8  # sums that take turns to watch the products of `scale`; see `_PointWriter`
 
 # Of every function: the addresses of the places, of the lanes' places (see `lane_code`) and
 # of the table of loops, and how many lanes to run.
@@ -104,6 +102,11 @@ def _loop_symbol(opcode: int, form: Form) -> str:
     return f"loop.{opcode}.{form.width}"
 
 
+def _is_libm_power(opcode: int) -> bool:
+    """Whether it is x**y as the C library has it, and not NumPy's loop `power`."""
+    return ROWS[opcode].is_power and ROWS[opcode].primal is not None
+
+
 def _call_of_loop(opcode: int, form: Form) -> _Lines:
     """A row run by its ufunc's loop, which is found by address in the table that kernels have."""
     kind, width, row = str(form.kind), form.width, ROWS[opcode]
@@ -125,7 +128,7 @@ def _call_of_loop(opcode: int, form: Form) -> _Lines:
         ]
         if k < row.arity:
             lines.append(f"store {kind} %{'xy'[k]}, ptr %n{k}")
-    reached = OPCODE["pow"] if row.name.startswith("pow_") else opcode
+    reached = OPCODE["pow"] if _is_libm_power(opcode) else opcode
     lines += [
         f"%entry = getelementptr ptr, ptr %loops, i64 {3 * reached}",
         f"%more = getelementptr ptr, ptr %loops, i64 {3 * reached + 1}",
@@ -198,6 +201,16 @@ def _chunks(start: int, stop: int) -> list[tuple[int, int]]:
     return [(first, min(first + _CHUNK, stop)) for first in starts]
 
 
+def _guards_to_check(tape: FlatTape) -> dict[int, list[int]]:
+    """After which instructions which guards can be looked at, each after all before it."""
+    found: dict[int, list[int]] = {}
+    latest = 0
+    for guard, slot in enumerate(tape.guard_slots.tolist()):
+        latest = max(latest, tape.producer(slot) or 0)
+        found.setdefault(latest, []).append(guard)
+    return found
+
+
 class _Source:
     """What all writers for a tape read."""
 
@@ -208,6 +221,7 @@ class _Source:
         self.constants = [0.0, *tape.constants.tolist()]
         self.results = tape.results.tolist()
         self.last = _last_reads(tape).tolist()
+        self.guards = _guards_to_check(tape) if tape.is_scalar else {}
 
     def outputs_of(self, places: Ints) -> dict[int, list[int]]:
         """Where outputs go, for each slot that is one."""
@@ -288,14 +302,16 @@ class _PointWriter(_Writer):
     """Products by `scale` are the delicate part: 0 times anything is 0 there.
 
     Written out that is two comparisons, and a quarter of the speed. Added to 0 in the
-    same instruction, a product is what `scale` gives, to the sign of a 0, unless it
-    is nan; and then the kernel runs the segment instead. To notice that, 0 times
-    every such product goes into one of some sums, which are looked at in the end.
+    same instruction, a product is what `scale` gives unless it is nan; and then the
+    kernel runs the segment instead. To notice that, 0 times every such product goes into
+    one of some sums, which are looked at in the end. Not so on tapes with vector
+    instructions: there the segment may have written over what it was given.
     """
 
     def __init__(self, source: _Source) -> None:
         super().__init__(source, SINGLE)
-        self.fused = bool(binding.get_host_cpu_features().get("fma"))
+        has_fma = bool(binding.get_host_cpu_features().get("fma"))
+        self.fused = has_fma and source.tape.is_scalar
         self.suspects = 0
 
     def load(self, slot: int) -> str:
@@ -319,10 +335,8 @@ class _PointWriter(_Writer):
         x, y = self.operand(a), self.operand(b)
         if opcode == _SCALE and self.fused:
             self.scale(slot, x, y)
-        elif ROWS[opcode].name.startswith("pow_") and b < len(self.constants):
-            is_square = self.constants[b] == 2.0
-            lines = _exact_square(opcode) if is_square else _call_of_loop(opcode, SINGLE)
-            self.add(lines, slot, x, y)
+        elif _is_libm_power(opcode) and b < len(self.constants) and self.constants[b] == 2.0:
+            self.add(_exact_square(opcode), slot, x, y)
         else:
             self.add(_lines(opcode, SINGLE, exact=True), slot, x, y)
 
@@ -353,13 +367,12 @@ class _PointWriter(_Writer):
 
 def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
     writer, tape = _PointWriter(source), source.tape
-    guards = _guards_to_check(tape, start, stop) if tape.is_scalar else {}
     for number in range(start, stop):
         writer.instruction(number)
         slot = source.results[number]
         if source.last[slot] >= stop:
             writer.store(slot)
-        for guard in guards.get(number, ()):
+        for guard in source.guards.get(number, ()):
             value = writer.operand(tape.guards[guard].slot)
             outcome = _literal(tape.guards[guard].outcome)
             writer.lines.append(
@@ -377,18 +390,6 @@ def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
             "}",
         ]
     )
-
-
-def _guards_to_check(tape: FlatTape, start: int, stop: int) -> dict[int, list[int]]:
-    """After which instructions which guards can be looked at, each after all before it."""
-    found: dict[int, list[int]] = {}
-    latest = -1
-    for guard, slot in enumerate(tape.guard_slots.tolist()):
-        producer = tape.producer(slot)
-        latest = max(latest, start if producer is None else producer)
-        if start <= latest < stop:
-            found.setdefault(latest, []).append(guard)
-    return found
 
 
 # Lanes.

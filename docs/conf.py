@@ -1,0 +1,52 @@
+"""Sphinx configuration. Build with ``sphinx-build -W --keep-going docs docs/_build/html``.
+
+What is generated at build time is made by `docs/generate.py`; pages with
+``{code-cell}`` are executed by myst-nb, and an error in one fails the build.
+"""
+
+import sys
+from pathlib import Path
+
+import numtape
+
+HERE = Path(__file__).parent
+
+project = "numtape"
+copyright = "numtape contributors"
+release = version = numtape.__version__
+
+extensions = [
+    "myst_nb",  # pages are Markdown, and their code cells are executed
+    "numpydoc",  # reads the docstrings
+    "sphinx.ext.autodoc",  # writes the reference from them
+    "sphinx.ext.autosummary",  # its tables of names
+    "sphinx.ext.mathjax",  # formulas
+    "sphinx_copybutton",  # copies examples without their prompts
+]
+exclude_patterns = ["_build", "_generated", "**/.ipynb_checkpoints"]
+nitpicky = True  # a name in a docstring that leads nowhere is a warning
+
+# Markdown
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_inline"]
+myst_heading_anchors = 3  # headings can be linked to as page.md#heading
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+# The reference
+autodoc_member_order = "groupwise"
+autodoc_typehints = "none"  # the docstrings say more
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_class_members_toctree = False
+
+# What it looks like
+html_theme = "furo"
+html_title = f"numtape {version}"
+html_static_path = ["_static"]
+html_copy_source = False
+pygments_style = "friendly"
+html_theme_options = {"navigation_with_keys": True}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True

@@ -4,12 +4,7 @@ What is generated at build time is made by `docs/generate.py`; pages with
 ``{code-cell}`` are executed by myst-nb, and an error in one fails the build.
 """
 
-import sys
-from pathlib import Path
-
 import numtape
-
-HERE = Path(__file__).parent
 
 project = "numtape"
 copyright = "numtape contributors"

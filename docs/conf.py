@@ -4,6 +4,11 @@ What is generated at build time is made by `docs/generate.py`; pages with
 ``{code-cell}`` are executed by myst-nb, and an error in one fails the build.
 """
 
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
 import numtape
 
 project = "numtape"
@@ -40,8 +45,23 @@ numpydoc_class_members_toctree = False
 html_theme = "furo"
 html_title = f"numtape {version}"
 html_static_path = ["_static"]
+html_css_files = ["numtape.css"]
 html_copy_source = False
 pygments_style = "friendly"
 html_theme_options = {"navigation_with_keys": True}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def _without_last_line(app: Any, page: str, source: list[str]) -> None:
+    """Doctests end with an empty line, for pytest; readers need not see it."""
+    source[0] = re.sub(r"(^```python\n.*?)\n\n```$", r"\1\n```", source[0], flags=re.S | re.M)
+
+
+def setup(app: Any) -> None:
+    """What is done at the start of a build, and with the source of each page."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import generate
+
+    generate.write()
+    app.connect("source-read", _without_last_line)

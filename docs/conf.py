@@ -40,6 +40,19 @@ autodoc_typehints = "none"  # the docstrings say more
 autosummary_generate = False
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
+numpydoc_validation_checks = {  # of every docstring in the reference
+    "EX01",  # has an example
+    "GL06",  # has sections of known names
+    "GL07",  # in the usual order
+    "PR01",  # all parameters are documented
+    "PR02",  # and no others
+    "PR10",  # their colons stand apart
+    "RT01",  # the result is documented
+    "SS03",  # the summary is a sentence
+}
+# Not made by users, so that their parameters are of no interest; that they have examples
+# is tested by tests/test_public_names.py.
+numpydoc_validation_exclude = {r"Error$", r"\.Tape$", r"FlatTape", r"DerivativeCheck$"}
 
 # What it looks like
 html_theme = "furo"

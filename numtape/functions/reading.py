@@ -53,14 +53,26 @@ class Readable(ABC):
             Add the source line each instruction came from; for a tape recorded
             with ``record(..., lines=True)``.
 
+        Returns
+        -------
+        str
+            A line for each instruction and guard. Numbers stand for constants, s1, s2, ...
+            for inputs and results in order.
+
+        Raises
+        ------
+        TapeError
+            Where lines are asked for and were not recorded.
+
         Examples
         --------
-        >>> import numtape as nt
-        >>> print(nt.record(lambda x: 3.0 * x * x, 2.0).text(values=True))
-        inputs: s1
-        s2 = 3.0 * s1                         ; 6
-        s3 = s2 * s1                          ; 12
-        outputs: s3
+        >>> import numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x, y: x * np.exp(y), 2.0, 0.0)
+        >>> print(tape.text(values=True))
+        inputs: s1 s2
+        s3 = exp(s2)                          ; 1
+        s4 = s1 * s3                          ; 2
+        outputs: s4
         """
         slots = None
         if values:
@@ -70,13 +82,19 @@ class Readable(ABC):
     def summary(self) -> str:
         """How many instructions there are of each operation, and the memory of a run.
 
+        Returns
+        -------
+        str
+            The most frequent operations first; ``name[]`` is an operation over an array.
+
         Examples
         --------
-        >>> import numtape as nt
-        >>> print(nt.record(lambda x: 3.0 * x * x, 2.0).summary())
-        2 instructions (2 scalar, 0 vector), 1 inputs, 1 outputs, 1 constants, 0 guards
-        24 bytes of instructions, at most 40 bytes to evaluate, 64 to sweep
-        multiply  2
+        >>> import numpy as np, numtape as nt
+        >>> print(nt.record(lambda x: np.sum(np.exp(x)), np.ones(100)).summary())
+        2 instructions (0 scalar, 2 vector), 100 inputs, 1 outputs, 0 constants, 0 guards
+        24 bytes of instructions, at most 1616 bytes to evaluate
+        exp[]  1
+        sum    1
         """
         return summary(self.flat)
 
@@ -272,8 +290,12 @@ class Readable(ABC):
     def expression_size(self) -> int:
         """How many operations `to_sympy` would write, in which nothing is shared.
 
-        Beside the number of instructions, it says what sharing saves. It is counted, not
-        written, so it may be as large as it likes; it costs about 1 µs an instruction.
+        Returns
+        -------
+        int
+            Beside the number of instructions, it says what sharing saves. It is counted, not
+            written, so it may have hundreds of digits; counting costs some microseconds an
+            instruction.
 
         Examples
         --------

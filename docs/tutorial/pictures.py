@@ -6,11 +6,18 @@ theme's, so that pictures serve light and dark pages.
 """
 
 import html
+import inspect
+import re
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import numtape
 from numtape.show.graph import Graph, Node
 
 # Sizes in pixels: of a character, a line, the space inside a box, and between boxes.
@@ -22,6 +29,10 @@ _COLOURS = {
     "adjoint": "#d1495b",
     "guarded:": "#c77700",
 }
+
+
+# The largest integer that is written out.
+_READABLE = 10**12
 
 
 @dataclass(frozen=True)
@@ -38,25 +49,32 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Page:
     """A table of counts and other short things; floats with six digits."""
 
     def line(cells: Sequence[Any], tag: str) -> str:
-        texts = (f"{cell:,}" if isinstance(cell, int) else cell for cell in cells)
-        texts = (f"{cell:.6g}" if isinstance(cell, float) else str(cell) for cell in texts)
-        style = 'style="text-align: left; padding-right: 1.5em"'
-        return "".join(f"<{tag} {style}>{html.escape(text)}</{tag}>" for text in texts)
+        style = 'style="text-align: left; padding-right: 1.5em; white-space: nowrap"'
+        return "".join(f"<{tag} {style}>{html.escape(_text(cell))}</{tag}>" for cell in cells)
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return Page(
-        f"<table><thead><tr>{line(head, 'th')}</tr></thead><tbody>{body}</tbody></table>"
-    )
+    return Page(f"<table><thead><tr>{line(head, 'th')}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def _text(cell: Any) -> str:
+    if isinstance(cell, int) and abs(cell) < _READABLE:
+        return f"{cell:,}"
+    return f"{cell:.6g}" if isinstance(cell, int | float) else str(cell)
 
 
 def draw(graph: Graph) -> Page:
     """A computational graph, from the arguments at the bottom to the outputs at the top."""
     layers: dict[int, list[Node]] = defaultdict(list)
-    for node in graph.nodes:
-        layers[node.layer].append(node)
-    sources = defaultdict(list)
+    sources, users = defaultdict(list), defaultdict(list)
+    layer_of = {node.name: node.layer for node in graph.nodes}
     for start, end in graph.edges:
         sources[end].append(start)
+        users[start].append(layer_of[end])
+    for node in graph.nodes:
+        # Arguments stand just below what first uses them.
+        if node.kind == "argument" and users[node.name]:
+            node = replace(node, layer=min(users[node.name]) - 1)
+        layers[node.layer].append(node)
     centres: dict[str, float] = {}
     tops: dict[str, float] = {}
     sizes = {node.name: _size(node) for node in graph.nodes}
@@ -111,8 +129,10 @@ def _edge(
 ) -> str:
     x, y = centres[start], tops[start]
     to_x, to_y = centres[end], tops[end] + sizes[end][1]
-    bend = (y - to_y) / 2
-    path = f"M{x:.0f},{y:.0f} C{x:.0f},{y - bend:.0f} {to_x:.0f},{to_y + bend:.0f} "
+    # Past other layers straight up, where there is room, and over in the last gap.
+    gap = min(y, to_y + _BETWEEN_LAYERS)
+    bend = (gap - to_y) / 2
+    path = f"M{x:.0f},{y:.0f} V{gap:.0f} C{x:.0f},{gap - bend:.0f} {to_x:.0f},{to_y + bend:.0f} "
     return (
         f'<path d="{path}{to_x:.0f},{to_y + 1:.0f}" fill="none" stroke="#888" '
         'stroke-width="1.3" marker-end="url(#arrow)"/>'
@@ -141,9 +161,34 @@ def _box(node: Node, centre: float, top: float, width: float, height: float) -> 
     return "".join(parts)
 
 
+def function(file: str, name: str) -> Page:
+    """A function's source, as it is in the package now."""
+    text = (Path(numtape.__file__).parent / file).read_text()
+    found = re.search(rf"^(@kernel\n)?def {name}\(.*?(?=\n\n\n)", text, re.M | re.S)
+    assert found is not None, f"{name} is no function of {file}"
+    return _source(file, text[: found.start()].count("\n") + 1, found[0])
+
+
+def excerpt(file: str, start: str, lines: int) -> Page:
+    """Some lines of a file of the package, from the first with this text."""
+    text = (Path(numtape.__file__).parent / file).read_text().splitlines()
+    first = next(number for number, line in enumerate(text) if start in line)
+    return _source(file, first + 1, "\n".join(text[first : first + lines]))
+
+
+def _source(file: str, line: int, text: str) -> Page:
+    # Here and not at the top, so that this module can be imported without what draws.
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers import PythonLexer
+
+    shown = highlight(inspect.cleandoc("\n" + text), PythonLexer(), HtmlFormatter())
+    where = f"<small>numtape/{file}, line {line}</small>"
+    return Page(f"{where}{shown}")
+
+
 def plots() -> Any:
     """Matplotlib's pyplot, set to draw sharply and on any background."""
-    # Here and not at the top, so that this module can be imported without matplotlib.
     import matplotlib.pyplot as plt
     from matplotlib_inline.backend_inline import set_matplotlib_formats
 
@@ -170,3 +215,14 @@ def plots() -> Any:
         }
     )
     return plt
+
+
+def _set_up() -> None:
+    """In the kernel of a page: floats without their types, cells with names that stay."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell is not None:
+        np.set_printoptions(legacy="1.25")
+        shell.compile.get_code_name = lambda _, __, number: f"cell-{number}.py"
+
+
+_set_up()

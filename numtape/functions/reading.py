@@ -139,13 +139,13 @@ class Readable(ABC):
         >>> import numpy as np, numtape as nt
         >>> tape = nt.record(lambda x, y: np.log(x) + x * y, 2.0, 5.0)
         >>> tape.trace_table(2.0, 5.0, mode="adjoint")
-        variable  expression  value         partials                adjoint
-        --------  ----------  ------------  ----------------------  -------
-        x1                    2                                     5.5
-        x2                    5                                     2
-        v1        log(x1)     0.6931471806  by x1: 1.0 / x1         1
-        v2        x1 * x2     10            by x1: x2; by x2: x1    1
-        v3        v1 + v2     10.69314718   by v1: 1.0; by v2: 1.0  1
+        variable  expression  value         adjoint  partials
+        --------  ----------  ------------  -------  ----------------------
+        x1                    2             5.5
+        x2                    5             2
+        v1        log(x1)     0.6931471806  1        by x1: 1.0 / x1
+        v2        x1 * x2     10            1        by x1: x2; by x2: x1
+        v3        v1 + v2     10.69314718   1        by v1: 1.0; by v2: 1.0
         outputs: v3
         """
         values, derivatives = self._traces(arguments, mode, seed)
@@ -181,13 +181,13 @@ class Readable(ABC):
         --------
         >>> import numpy as np, numtape as nt
         >>> tape = nt.record(lambda x: np.sin(np.log(x)), 2.0)
-        >>> print(tape.graph(2.0, mode="adjoint"))
+        >>> print(tape.graph(2.0, mode="adjoint", digits=4))
         digraph tape {
           rankdir="BT"
           node [fontname="monospace"]
-          x [label="x\\nvalue 2\\nadjoint 0.384619" shape=box]
-          v1 [label="v1 = log(x)\\nvalue 0.693147\\nadjoint 0.769239" shape=ellipse]
-          v2 [label="v2 = sin(v1)\\nvalue 0.638961\\nadjoint 1" shape=ellipse peripheries=2]
+          x [label="x\\nvalue 2\\nadjoint 0.3846" shape=box]
+          v1 [label="v1 = log(x)\\nvalue 0.6931\\nadjoint 0.7692" shape=box style=rounded]
+          v2 [label="v2 = sin(v1)\\nvalue 0.639\\nadjoint 1" shape=box style=rounded peripheries=2]
           x -> v1
           v1 -> v2
         }

@@ -17,7 +17,11 @@ __all__ = ["Graph", "Node", "graph"]
 
 Floats = npt.NDArray[np.float64]
 
-_SHAPES = {"argument": "box", "operation": "ellipse", "guard": "diamond"}
+_SHAPES = {
+    "argument": "shape=box",
+    "operation": "shape=box style=rounded",
+    "guard": 'shape=box style="rounded,dashed"',
+}
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Node:
     is_output : bool
     layer : int
         The length of the longest way to it from an argument.
+    location : str
+        Of a guard, where in the source.
     """
 
     name: str
@@ -42,6 +48,7 @@ class Node:
     lines: tuple[str, ...]
     is_output: bool
     layer: int
+    location: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,9 @@ class Graph:
         lines = ["digraph tape {", '  rankdir="BT"', '  node [fontname="monospace"]']
         for node in self.nodes:
             label = "\\n".join(_escaped(line) for line in node.lines)
-            borders = " peripheries=2" if node.is_output else ""
-            lines.append(f'  {node.name} [label="{label}" shape={_SHAPES[node.kind]}{borders}]')
+            marks = " peripheries=2" if node.is_output else ""
+            marks += f' tooltip="{_escaped(node.location)}"' if node.location else ""
+            lines.append(f'  {node.name} [label="{label}" {_SHAPES[node.kind]}{marks}]')
         lines += [f"  {start} -> {end}" for start, end in self.edges]
         return "\n".join([*lines, "}"])
 
@@ -129,7 +137,7 @@ def graph(wengert: WengertList, numbers: Sequence[tuple[str, Floats]], digits: i
         title = variable.name + (f" = {variable.expression}" if variable.expression else "")
         lines = [title] + ([shape_text(variable.shape)] if variable.shape else [])
         if guard is not None:
-            lines.append(f"guarded: {guard.outcome:g} at {guard.location}")
+            lines.append(f"guarded: {guard.outcome:g}")
         for label, values in numbers:
             found = values[variable.slots] if variable.shape else float(values[variable.start])
             lines.append(f"{label} {number_text(found, digits)}")
@@ -141,6 +149,7 @@ def graph(wengert: WengertList, numbers: Sequence[tuple[str, Floats]], digits: i
                 tuple(lines),
                 number in wengert.outputs,
                 layers[-1],
+                "" if guard is None else str(guard.location),
             )
         )
     return Graph(tuple(nodes), tuple(edges))

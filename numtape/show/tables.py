@@ -17,6 +17,9 @@ Floats = npt.NDArray[np.float64]
 # What a table shows beside the values.
 MODES = ("primal", "tangent", "adjoint")
 
+# Of the cells in notebooks.
+_STYLE = "text-align: left; white-space: nowrap; padding-right: 1.5em"
+
 # Longer partials are cut.
 _WIDEST = 36
 
@@ -80,7 +83,7 @@ class TraceTable:
         has_shapes = any(np.shape(row.value) for row in self.rows)
         head = ["variable", "expression"]
         head += ["shape"] if has_shapes else []
-        head += ["value"] if self.mode == "primal" else ["value", "partials", self.mode]
+        head += ["value"] if self.mode == "primal" else ["value", self.mode, "partials"]
         cells = [head]
         for row in self.rows:
             texts = [row.name, row.expression]
@@ -89,7 +92,7 @@ class TraceTable:
             if self.mode != "primal":
                 derivative = row.tangent if self.mode == "tangent" else row.adjoint
                 assert derivative is not None
-                texts += [row.partials, number_text(derivative, self.digits)]
+                texts += [number_text(derivative, self.digits), row.partials]
             cells.append(texts)
         return cells
 
@@ -112,7 +115,7 @@ class TraceTable:
 
         def line(texts: list[str], tag: str) -> str:
             cells = "".join(
-                f'<{tag} style="text-align: left">{html.escape(text)}</{tag}>' for text in texts
+                f'<{tag} style="{_STYLE}">{html.escape(text)}</{tag}>' for text in texts
             )
             return f"<tr>{cells}</tr>"
 

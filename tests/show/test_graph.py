@@ -49,16 +49,15 @@ def test_dot():
     text = str(nt.record(g, 2.0).graph(2.0, mode="tangent"))
     assert text.startswith("digraph tape {")
     assert text.endswith("}")
-    nodes = re.findall(r'^  (\w+) \[label="(.*)" shape=(\w+)( peripheries=2)?\]$', text, re.M)
-    assert [(name, shape, bool(double)) for name, _, shape, double in nodes] == [
-        ("x", "box", True),
-        ("v1", "diamond", False),
-        ("v2", "ellipse", False),
-        ("v3", "ellipse", True),
-    ]
-    labels = {name: label for name, label, _, _ in nodes}
+    nodes = re.findall(r'^  (\w+) \[label="(.*?)" (shape=box.*)\]$', text, re.M)
+    styles = {name: style for name, _, style in nodes}
+    assert styles["x"] == "shape=box peripheries=2"
+    assert re.fullmatch(r'shape=box style="rounded,dashed" tooltip=".*\.py:\d+"', styles["v1"])
+    assert styles["v2"] == "shape=box style=rounded"
+    assert styles["v3"] == "shape=box style=rounded peripheries=2"
+    labels = {name: label for name, label, _ in nodes}
     assert labels["x"] == "x\\nvalue 2\\ntangent 1"
-    assert labels["v1"].startswith("v1 = x < 3.0\\nguarded: 1 at ")
+    assert labels["v1"] == "v1 = x < 3.0\\nguarded: 1\\nvalue 1\\ntangent 0"
     assert labels["v2"] == "v2 = 2.0 * x\\nvalue 4\\ntangent 2"
     assert re.findall(r"^  (\w+) -> (\w+)$", text, re.M) == [
         ("x", "v1"),

@@ -2,6 +2,7 @@
 
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ sys.path.insert(0, str(DOCS))
 import drawings  # noqa: E402
 import generate  # noqa: E402
 
+import numtape  # noqa: E402
 from numtape.ops import structured  # noqa: E402
 from numtape.ops.table import ROWS  # noqa: E402
 
@@ -83,6 +85,27 @@ def test_the_page_of_operations_has_every_row_and_function():
     assert anchors == set(re.findall(r"\(#([\w-]+)\)", text))
     text = generate.functions()
     assert all(f"| `{function.name}` | " in text for function in structured.FUNCTIONS)
+
+
+def test_the_page_of_the_command_line_shows_every_command():
+    page = (DOCS / "reference" / "command-line.md").read_text()
+    shown = {name: generate.session(command) for name, command in generate.COMMANDS.items()}
+    assert set(re.findall(r"_generated/command-(\w+)\.md", page)) == set(shown)
+    commands = re.findall(r"^    (\w+) ", shown["help"], re.M)
+    assert commands
+    assert all(f"\n## {command}\n" in page for command in commands)
+    assert "the derivatives agree" in shown["check"]
+    assert "gradient = (array([0.3, 0.4]), 5.0)" in shown["show"]
+    assert "drag.py:8" in shown["show"]
+    assert str(ROOT) not in "".join(shown.values())
+    assert "InputError" in shown["wrong"]
+
+
+def test_versions_agree():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert numtape.__version__ == version
+    changelog = (DOCS / "reference" / "changelog.md").read_text()
+    assert re.search(r"^## (\S+?),? ", changelog, re.M)[1] == version
 
 
 def test_the_page_of_operations_has_every_kind():

@@ -22,6 +22,7 @@ from numtape.functions.derived import (
     product_by_rows,
 )
 from numtape.functions.points import outputs_for, read_points, read_seeds
+from numtape.functions.reading import Readable
 from numtape.functions.result import Result
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection, cut, select
@@ -29,7 +30,7 @@ from numtape.functions.signature import Signature
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.trees import Structure, flatten
 from numtape.tape.flat import FlatTape
-from numtape.tape.text import explain_guard, program, summary
+from numtape.tape.text import explain_guard
 from numtape.transform.passes import optimize, remove_dead
 
 __all__ = ["Tape"]
@@ -41,7 +42,7 @@ _LEAF = Structure(None)
 _Progress = bool | Callable[[int, int], None]
 
 
-class Tape:
+class Tape(Readable):
     """A recorded function: flat arrays, and every way of running them.
 
     Made by `numtape.record`. All methods take the arguments that the recorded
@@ -855,67 +856,6 @@ class Tape:
             self._filled(out, result)
         return result
 
-    # reading
-
-    def __str__(self) -> str:
-        return program(self.flat)
-
-    def text(self, values: bool = False, lines: bool = False) -> str:
-        """The program a person can read; also what `print(tape)` shows.
-
-        Parameters
-        ----------
-        values : bool
-            Add what each instruction gave at the recording point.
-        lines : bool
-            Add the source line each instruction came from; for a tape recorded
-            with ``record(..., lines=True)``.
-
-        Returns
-        -------
-        str
-            A line for each instruction and guard. Numbers stand for constants, s1, s2, ...
-            for inputs and results in order.
-
-        Raises
-        ------
-        TapeError
-            Where lines are asked for and were not recorded.
-
-        Examples
-        --------
-        >>> import numpy as np, numtape as nt
-        >>> tape = nt.record(lambda x, y: x * np.exp(y), 2.0, 0.0)
-        >>> print(tape.text(values=True))
-        inputs: s1 s2
-        s3 = exp(s2)                          ; 1
-        s4 = s1 * s3                          ; 2
-        outputs: s4
-        """
-        slots = None
-        if values:
-            slots = self.runner.slot_values(self.flat.point)
-        return program(self.flat, slots, lines)
-
-    def summary(self) -> str:
-        """How many instructions there are of each operation, and the memory of a run.
-
-        Returns
-        -------
-        str
-            The most frequent operations first; ``name[]`` is an operation over an array.
-
-        Examples
-        --------
-        >>> import numpy as np, numtape as nt
-        >>> print(nt.record(lambda x: np.sum(np.exp(x)), np.ones(100)).summary())
-        2 instructions (0 scalar, 2 vector), 100 inputs, 1 outputs, 0 constants, 0 guards
-        24 bytes of instructions, at most 1616 bytes to evaluate
-        exp[]  1
-        sum    1
-        """
-        return summary(self.flat)
-
     def __repr__(self) -> str:
         return (
             f"<Tape: {self.flat.inputs} inputs, {len(self.flat.outputs)} outputs, "
@@ -1004,8 +944,8 @@ class Tape:
             return None
         return guard, self.runner.value_of(self.flat.guards[guard].slot)
 
-    def check_branch(self, x: Floats, number: int) -> None:
-        """Raise where a point of a batch takes another path than this tape."""
+    def check_branch(self, x: Floats, number: int | None = None) -> None:
+        """Raise where a point, or one of a batch, takes another path than this tape."""
         if self.failed_guard(x) is not None:
             self._raise_branch(x, number)
 

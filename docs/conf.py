@@ -38,6 +38,7 @@ nb_merge_streams = True
 autodoc_member_order = "groupwise"
 autodoc_typehints = "none"  # the docstrings say more
 autosummary_generate = False
+default_role = "autolink"  # `grad` in a docstring is a link, if there is such a name
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 numpydoc_validation_checks = {  # of every docstring in the reference

@@ -5,14 +5,27 @@
 is the table's own business.
 """
 
+import io
 import re
+import shlex
 import textwrap
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
+from numtape.cli import main
 from numtape.ops.structured import FUNCTIONS
 from numtape.ops.table import ROWS, UNKNOWN
 
 FOLDER = Path(__file__).parent / "_generated"
+
+# What the page of the command line shows, run where the example is.
+EXAMPLES = Path(__file__).parent / "examples"
+COMMANDS = {
+    "help": "numtape --help",
+    "show": 'numtape show drag.py:drag --at "[3.0, 4.0]" --at 0.5',
+    "check": 'numtape check drag.py:drag --at "[3.0, 4.0]" --at 0.5',
+    "wrong": 'numtape show drag.py:drag --at "[3.0, 4.0]"',
+}
 
 # Longer formulas are shown below the table.
 _WIDE = 48
@@ -21,8 +34,10 @@ _WIDE = 48
 def write() -> None:
     """Write every generated page anew, where it changed: Sphinx reads what is new."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in {"operations.md": operations(), "functions.md": functions()}.items():
-        page = FOLDER / name
+    parts = {"operations": operations(), "functions": functions()}
+    parts |= {f"command-{name}": session(command) for name, command in COMMANDS.items()}
+    for name, text in parts.items():
+        page = FOLDER / f"{name}.md"
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.write_text(text, encoding="utf-8")
 
@@ -53,6 +68,20 @@ def functions() -> str:
         for each in FUNCTIONS
     ]
     return _table(["function", "signature", "computed by"], rows)
+
+
+def session(command: str) -> str:
+    """A command, and what it prints."""
+    printed = io.StringIO()
+    with (
+        chdir(EXAMPLES),
+        redirect_stdout(printed),
+        redirect_stderr(printed),
+        suppress(SystemExit),
+    ):
+        main(shlex.split(command)[1:])
+    output = printed.getvalue().rstrip().replace(f"{EXAMPLES}/", "")
+    return f"```console\n$ {command}\n{output}\n```\n"
 
 
 def _short(path: str) -> str:

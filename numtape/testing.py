@@ -35,7 +35,7 @@ class DerivativeError(NumtapeError, AssertionError):
 
 @dataclass(frozen=True)
 class DerivativeCheck:
-    """What `check_derivatives` found.
+    """What `numtape.check_derivatives` found.
 
     Attributes
     ----------

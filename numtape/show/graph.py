@@ -129,8 +129,8 @@ def graph(wengert: WengertList, numbers: Sequence[tuple[str, Floats]], digits: i
     layers: list[int] = []
     nodes, edges = [], []
     for number, variable in enumerate(variables):
-        owners = [owner for slots in variable.operands for owner in wengert.owners(slots).tolist()]
-        owners = list(dict.fromkeys(owners))
+        every = [owner for slots in variable.operands for owner in wengert.owners(slots)]
+        owners = list(dict.fromkeys(every))
         layers.append(max((layers[owner] + 1 for owner in owners), default=0))
         edges += [(variables[owner].name, variable.name) for owner in owners]
         guard = wengert.guard_of(variable)

@@ -9,7 +9,8 @@ element by element. SymPy is imported when it is asked for: the extra ``symbolic
 import ast
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def expressions(wengert: WengertList, symbols: Sequence[Any] | None, limit: int)
             f"{wengert.tape.instructions} instructions, and an expression shares none of them. "
             "Pass shared=True for a list of assignments, or a larger limit"
         )
-    return _written(wengert, symbols)[0]
+    return _written(wengert, symbols)
 
 
 def shared_expressions(
@@ -69,8 +70,7 @@ def shared_expressions(
             "each. Pass a larger limit"
         )
     assignments: list[tuple[Any, Any]] = []
-    outputs, _ = _written(wengert, symbols, assignments)
-    return assignments, outputs
+    return assignments, _written(wengert, symbols, assignments)
 
 
 def latex(leaves: Sequence[Any], assignments: Sequence[tuple[Any, Any]] = ()) -> str:
@@ -89,8 +89,8 @@ def _written(
     wengert: WengertList,
     symbols: Sequence[Any] | None,
     assignments: list[tuple[Any, Any]] | None = None,
-) -> tuple[Objects, Objects]:
-    """Expressions of the outputs and of all slots; assignments are appended if there is a list."""
+) -> Objects:
+    """Expressions of the outputs; assignments to all slots are appended if there is a list."""
     sympy, tape = _sympy(), wengert.tape
     if tape.guards:
         raise TapeError(
@@ -113,12 +113,19 @@ def _written(
 
     name_of: Callable[[int], Any] | None = None
     if assignments is not None:
+        taken = {str(symbol) for symbol in known[tape.first_input :]}
 
         def name_of(slot: int) -> Any:
-            return sympy.Symbol(_symbol_name(wengert.name(slot)), real=True)
+            name = _symbol_name(wengert.name(slot))
+            if name in taken:
+                raise InputError(
+                    f"the symbol {name} was given, and assignments need that name: v1, v2, ... "
+                    "are what the instructions make. Pass another name"
+                )
+            return sympy.Symbol(name, real=True)
 
-    values = _interpret(tape, known, _apply, other, name_of, assignments)
-    return values[tape.outputs], values
+    outputs: Objects = _interpret(tape, known, _apply, other, name_of, assignments)[tape.outputs]
+    return outputs
 
 
 def _interpret(
@@ -172,49 +179,39 @@ def _elements(
 ) -> Objects:
     """The results of a vector instruction on objects, end to end."""
     result = np.empty(instruction.size, object)
+    opcode = instruction.opcode
     if instruction.kind == MAP:
         columns = (operand.ravel().tolist() for operand in operands)
-        result[:] = [apply(instruction.opcode, *point) for point in zip(*columns, strict=True)]
+        result[:] = [apply(opcode, *point) for point in zip(*columns, strict=True)]
     elif instruction.kind == PRODUCT:
         left, right = operands
-        cells = np.ndindex(*left.shape[:-1], right.shape[-1])
-        result[:] = [
-            _combined(
-                apply,
-                _ADD,
-                [
-                    apply(_MULTIPLY, x, y)
-                    for x, y in zip(left[(*batch, row)], right[(*batch, slice(None), column)])
-                ],
-            )
-            for *batch, row, column in cells
-        ]
-    elif instruction.kind in (REDUCE, ACCUMULATE, SCATTER):
+        result[:] = _matrix_product(left, right, apply)
+    elif instruction.kind == ACCUMULATE:
+        lines = _targets(instruction).reshape(-1, instruction.shape[-1])
+        rows = operands[0].reshape(lines.shape)
+        for line, row in zip(lines, rows, strict=True):
+            result[line] = list(accumulate(row, partial(apply, opcode)))
+    elif instruction.kind in (REDUCE, SCATTER):
         groups: list[list[Any]] = [[] for _ in range(instruction.size)]
-        opcode = instruction.opcode
-        if instruction.kind == SCATTER:
-            assert instruction.targets is not None
-            targets, opcode = instruction.targets, _ADD
-        else:
+        targets = instruction.targets
+        if targets is None:
             targets = _targets(instruction)
-        (operand,) = operands
-        if instruction.kind == ACCUMULATE:
-            for line, row in zip(
-                targets.reshape(-1, targets.shape[-1]),
-                operand.reshape(-1, operand.shape[-1]),
-                strict=True,
-            ):
-                total = None
-                for target, element in zip(line.tolist(), row, strict=True):
-                    total = element if total is None else apply(opcode, total, element)
-                    result[target] = total
-            return result
-        for target, element in zip(targets.ravel().tolist(), operand.ravel(), strict=True):
+        for target, element in zip(targets.ravel().tolist(), operands[0].ravel(), strict=True):
             groups[target].append(element)
+        opcode = _ADD if instruction.kind == SCATTER else opcode
         result[:] = [_combined(apply, opcode, group) for group in groups]
     else:
         result[:] = other(instruction, operands)
     return result
+
+
+def _matrix_product(left: Objects, right: Objects, apply: Apply) -> list[Any]:
+    """The elements of a product of matrices of objects, row by row."""
+    elements = []
+    for *batch, row, column in np.ndindex(*left.shape[:-1], right.shape[-1]):
+        pairs = zip(left[(*batch, row)], right[(*batch, slice(None), column)], strict=True)
+        elements.append(_combined(apply, _ADD, [apply(_MULTIPLY, x, y) for x, y in pairs]))
+    return elements
 
 
 def _targets(instruction: VectorInstruction) -> npt.NDArray[np.int64]:
@@ -304,14 +301,12 @@ def _formula(opcode: int) -> Callable[..., Any]:
     text = row.reference or row.primal
     assert text is not None
     tree = ast.fix_missing_locations(_Symbolic().visit(ast.parse(text, mode="eval")))
-    arguments = ", ".join("xy"[: row.arity])
     code = compile(tree, row.name, "eval")
     names = _names()
 
     def formula(*operands: Any) -> Any:
         return names["_exact"](eval(code, names | dict(zip("xy", operands, strict=False))))
 
-    formula.__doc__ = f"{row.name}({arguments})"
     return formula
 
 

@@ -183,7 +183,7 @@ def _partials(wengert: WengertList, variable: Variable) -> str:
     """The partials by operands that are no constants."""
     parts = []
     for slots, partial in zip(variable.operands, variable.partials, strict=False):
-        if len(wengert.owners(slots)):
+        if wengert.owners(slots):
             text = partial if len(partial) <= _WIDEST else partial[: _WIDEST - 3] + "..."
             parts.append(f"by {wengert.text(slots)}: {text}")
     return "; ".join(parts)

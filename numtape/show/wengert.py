@@ -27,6 +27,9 @@ Slots = npt.NDArray[np.int64]
 # Of values stacked from several variables, so many are named at each end.
 _NAMED = 2
 
+# Among so many numbers a set finds the different ones soonest.
+_FEW = 16
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -150,19 +153,16 @@ class WengertList:
         inputs = [variable.start for variable in self.inputs]
         return np.concatenate([inputs, self.tape.results[:-1]]).astype(np.int64)
 
-    def owners(self, slots: Slots) -> Slots:
+    def owners(self, slots: Slots) -> list[int]:
         """The numbers of the variables that slots are of, each once; none for constants."""
-        found = np.unique(slots)
-        found = found[found >= self.tape.first_input]
-        owners: Slots = np.unique(np.searchsorted(self._starts, found, side="right") - 1)
-        return owners
+        found = slots[slots >= self.tape.first_input]
+        return _present(np.searchsorted(self._starts, found, side="right") - 1)
 
     def name(self, slot: int) -> str:
         """A slot: a constant by its value, an element of a variable otherwise."""
         if slot < self.tape.first_input:
             return repr(float(self.tape.constants[slot - 1])) if slot else "0.0"
-        number = int(self.owners(np.array([slot]))[0])
-        return self._named(number).element(slot)
+        return self._named(self.owners(np.array(slot))[0]).element(slot)
 
     def _named(self, number: int) -> Variable:
         """A variable's name, slots and shape, which do not need the others' expressions."""
@@ -171,20 +171,22 @@ class WengertList:
         number -= len(self.inputs)
         opcode, a, _ = self.tape.code[number].tolist()
         shape = self.tape.vectors[a].result if opcode == VECTOR else ()
-        return Variable(f"v{number + 1}", int(self.tape.results[number]), shape)
+        return Variable(f"v{number + 1}", int(self._starts[number + len(self.inputs)]), shape)
 
     def text(self, slots: Slots) -> str:
         """What to write for an array of slots."""
-        unique = np.unique(slots)
-        if len(unique) == 0:
+        if slots.ndim == 0:
+            return self.name(int(slots))
+        if slots.size == 0:
             return f"empty{shape_text(slots.shape)}"
-        if len(unique) == 1:
-            return self.name(int(unique[0]))
-        if int(unique[-1]) < self.tape.first_input:
+        lowest, highest = int(slots.min()), int(slots.max())
+        if lowest == highest:
+            return self.name(lowest)
+        if highest < self.tape.first_input:
             return f"constant{shape_text(slots.shape)}"
-        owners = self.owners(unique)
-        if len(owners) == 1 and int(unique[0]) >= self.tape.first_input:
-            return self._named(int(owners[0])).part(slots)
+        owners = self.owners(np.array([lowest, highest]))
+        if len(owners) == 1 and lowest >= self.tape.first_input:
+            return self._named(owners[0]).part(slots)
         walked = _once(slots).ravel().tolist()
         names = [self.name(slot) for slot in walked[:_NAMED]]
         if len(walked) > 2 * _NAMED:
@@ -203,7 +205,7 @@ class WengertList:
     @cached_property
     def outputs(self) -> frozenset[int]:
         """The numbers of the variables that outputs are of."""
-        return frozenset(self.owners(self.tape.outputs).tolist())
+        return frozenset(self.owners(self.tape.outputs))
 
 
 def _once(slots: Slots) -> Slots:
@@ -215,16 +217,24 @@ def _once(slots: Slots) -> Slots:
     return slots
 
 
+def _present(numbers: Slots) -> list[int]:
+    """The numbers that occur, in order."""
+    if numbers.size <= _FEW:
+        return sorted(set(numbers.ravel().tolist()))
+    # Hundreds of times quicker than np.unique, which hashes.
+    lowest = int(numbers.min())
+    return (lowest + np.flatnonzero(np.bincount(numbers.ravel() - lowest))).tolist()
+
+
 def _key(places: Slots, extent: int) -> int | slice | None:
     """The index or slice that names places along an axis, whatever their order."""
-    unique = np.unique(places)
-    if len(unique) == 1:
-        return int(unique[0])
-    steps = np.diff(unique)
-    if (steps != steps[0]).any():
+    present = _present(places)
+    if len(present) == 1:
+        return present[0]
+    step = present[1] - present[0]
+    if present != list(range(present[0], present[-1] + 1, step)):
         return None
-    stop = int(unique[-1]) + int(steps[0])
-    return slice(int(unique[0]), min(stop, extent), int(steps[0]))
+    return slice(present[0], min(present[-1] + step, extent), step)
 
 
 def _key_text(key: int | slice, extent: int) -> str:

@@ -60,7 +60,15 @@ def whole(x):
     return np.sum(y * y) + np.cumsum(x)[4:].prod() + np.max(x) + np.sum(x.reshape(2, 5) ** 2, 0)[2]
 
 
+def shaped(x):
+    y = np.exp(x).reshape(3, 4)
+    batch = np.stack([y, y * y]) @ y.T
+    return np.cumsum(y, axis=0) + np.cumprod(y, axis=1) + batch[1, 0, 0] + y.max(axis=0)
+
+
 CASES = [
+    (shaped, (np.linspace(-0.5, 0.4, 12),)),
+    (lambda x: np.sum(x[[0, 3, 3, 9]] * x[[1, 3, 5, 9]] ** 2), (np.linspace(0.1, 1.0, 10),)),
     (rational, (2.0, 5.0)),
     (small, (np.array([0.5, 2.0, 1.5]),)),
     (whole, (np.linspace(0.2, 1.1, 10),)),
@@ -77,7 +85,7 @@ def test_values(function, arguments):
     np.testing.assert_allclose(found, np.ravel(tape(*moved)), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("function", "arguments"), CASES[:3])
+@pytest.mark.parametrize(("function", "arguments"), CASES[1:5])
 def test_derivative_tapes(function, arguments):
     """The expression of a gradient's tape is the gradient."""
     tape = nt.record(function, *arguments)
@@ -113,6 +121,8 @@ def test_symbols_may_be_given():
     assert tape.to_sympy([omega, "t"]) == omega * sympy.Symbol("t", real=True)
     with pytest.raises(nt.InputError, match=r"1 symbols.*2 inputs"):
         tape.to_sympy(["t"])
+    with pytest.raises(nt.InputError, match=r"symbol v1 was given.*another name"):
+        tape.to_sympy(["v1", "t"], shared=True)
 
 
 def test_simple_numbers_are_exact():

@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.autodoc",  # writes the reference from them
     "sphinx.ext.autosummary",  # its tables of names
     "sphinx.ext.mathjax",  # formulas
+    "sphinx-mathjax-offline",  # whose script is part of the site: nothing is fetched
     "sphinx_copybutton",  # copies examples without their prompts
 ]
 exclude_patterns = ["_build", "_generated", "**/.ipynb_checkpoints"]

@@ -92,6 +92,15 @@ BOXES = (
     ),
     Box(20, 380, 150, "Results", ("values, derivatives,", "or a guard's number")),
     Box(
+        230,
+        530,
+        190,
+        "To read a tape",
+        ("tables of traces, graphs,", "formulas"),
+        "numtape/show",
+        96,
+    ),
+    Box(
         480,
         530,
         190,

@@ -64,19 +64,45 @@ class NumtapeError(_Catalogued, Exception):
     code : str
     anchor : str
         Where the documentation explains the error, from the root of the docs.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> try:
+    ...     nt.grad(lambda x: [x, x])(1.0)
+    ... except nt.NumtapeError as error:
+    ...     print(type(error).__name__)
+    OutputError
     """
 
     code = "numtape-error"
 
 
 class TraceError(NumtapeError, TypeError):
-    """A traced value was used in a way that would lose its derivative."""
+    """A traced value was used in a way that would lose its derivative.
+
+    Examples
+    --------
+    >>> import math
+    >>> import numtape as nt
+    >>> nt.grad(lambda x: math.sin(x))(1.0)  # np.sin is recorded
+    Traceback (most recent call last):
+    numtape.errors.TraceError: ...
+    """
 
     code = "escaped-value"
 
 
 class UnsupportedError(TraceError):
-    """A NumPy function (or a form of one) that numtape cannot record."""
+    """A NumPy function (or a form of one) that numtape cannot record.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> nt.grad(lambda x: np.nextafter(x, 1.0))(0.0)
+    Traceback (most recent call last):
+    numtape.errors.UnsupportedError: ...
+    """
 
     code = "unsupported-function"
 
@@ -88,7 +114,16 @@ class AttributeUnsupportedError(UnsupportedError, AttributeError):
 
 
 class InputError(NumtapeError, ValueError):
-    """An argument has the wrong structure, shape, type or value."""
+    """An argument has the wrong structure, shape, type or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(np.sum, np.ones(3))
+    >>> tape(np.ones(4))
+    Traceback (most recent call last):
+    numtape.errors.InputError: ...
+    """
 
     code = "wrong-argument"
 
@@ -100,13 +135,29 @@ class BoundsError(InputError, IndexError):
 
 
 class OutputError(NumtapeError, ValueError):
-    """A recorded function returned something that cannot be differentiated."""
+    """A recorded function returned something that cannot be differentiated.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> nt.grad(lambda x: x * x)(np.ones(3))  # nt.jacobian would do
+    Traceback (most recent call last):
+    numtape.errors.OutputError: ...
+    """
 
     code = "wrong-result"
 
 
 class TapeError(NumtapeError, ValueError):
-    """A tape is malformed, or was asked for something it does not hold."""
+    """A tape is malformed, or was asked for something it does not hold.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> nt.record(lambda x: x * x, 2.0).text(lines=True)
+    Traceback (most recent call last):
+    numtape.errors.TapeError: ...
+    """
 
     code = "malformed-tape"
 
@@ -128,6 +179,16 @@ class BranchError(NumtapeError, RuntimeError):
         What the guarded value is at this point.
     point : int or None
         The number of the first such point in a batch.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x: x * x if x > 0.0 else -x, 2.0)
+    >>> try:
+    ...     tape(np.array([2.0, 3.0, -1.0]))
+    ... except nt.BranchError as error:
+    ...     error.point, error.guard, error.outcome
+    (2, 0, 0.0)
     """
 
     code = "branch-changed"

@@ -22,12 +22,20 @@ Floats = npt.NDArray[np.float64]
 
 
 class DerivativeError(NumtapeError, AssertionError):
-    """Derivatives disagree with differences of the function, or with each other."""
+    """Derivatives disagree with differences of the function, or with each other.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> nt.check_derivatives(lambda x: abs(x), 0.0001)  # a kink within a step of the point
+    Traceback (most recent call last):
+    numtape.testing.DerivativeError: ...
+    """
 
 
 @dataclass(frozen=True)
 class DerivativeCheck:
-    """What `check_derivatives` found.
+    """What `numtape.check_derivatives` found.
 
     Attributes
     ----------
@@ -40,6 +48,12 @@ class DerivativeCheck:
         explains, relative to the largest entry of its row.
     modes : float
         Largest difference of forward and reverse mode, likewise.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> nt.check_derivatives(lambda x, y: x * y, 2.0, 5.0).jacobian
+    array([[5., 2.]])
     """
 
     jacobian: Floats

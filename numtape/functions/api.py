@@ -195,13 +195,22 @@ def value_and_grad(
 ) -> Derivative:
     """The value and the gradient of a scalar function, as a function of the same arguments.
 
-    Parameters, errors and cost as for `grad`. The value equals that of calling
-    `function`, bit for bit.
+    Parameters
+    ----------
+    function, argnums, has_aux
+        As for `grad`.
 
     Returns
     -------
     callable
-        Giving ``(value, gradient)``, or with `has_aux` ``((value, aux), gradient)``.
+        Giving ``(value, gradient)``, or with `has_aux` ``((value, aux), gradient)``. The
+        value equals that of calling `function`, bit for bit. A call costs what one of
+        `grad` does.
+
+    Raises
+    ------
+    OutputError, InputError
+        As for `grad`.
 
     Examples
     --------
@@ -242,6 +251,13 @@ def jacobian(
         arrays of shape output shape + input shape. A call costs about one
         function for each input (forward), or two for each output (reverse).
 
+    Raises
+    ------
+    InputError
+        Where an argument to differentiate by is not made of floats.
+    OutputError
+        Where nothing that `function` returns depends on its arguments.
+
     Examples
     --------
     >>> import numpy as np, numtape as nt
@@ -257,7 +273,20 @@ def jacfwd(
 ) -> Derivative:
     """The Jacobian of a function in forward mode: one sweep for each input.
 
-    Parameters and result as for `jacobian`.
+    Parameters
+    ----------
+    function, argnums, has_aux
+        As for `jacobian`.
+
+    Returns
+    -------
+    callable
+        Its result is that of `jacobian`. A call costs about one function for each input.
+
+    Raises
+    ------
+    InputError, OutputError
+        As for `jacobian`.
 
     Examples
     --------
@@ -273,7 +302,20 @@ def jacrev(
 ) -> Derivative:
     """The Jacobian of a function in reverse mode: one sweep for each output.
 
-    Parameters and result as for `jacobian`.
+    Parameters
+    ----------
+    function, argnums, has_aux
+        As for `jacobian`.
+
+    Returns
+    -------
+    callable
+        Its result is that of `jacobian`. A call costs about two functions for each output.
+
+    Raises
+    ------
+    InputError, OutputError
+        As for `jacobian`.
 
     Examples
     --------
@@ -350,6 +392,11 @@ def jvp(
         Trees like the function's result; with `has_aux`, aux is third. Costs
         about two to three times the function.
 
+    Raises
+    ------
+    InputError
+        Where `tangents` do not fit `primals`.
+
     Examples
     --------
     >>> import numpy as np, numtape as nt
@@ -387,6 +434,11 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         ``pull_back(w)`` takes a tree like the result and gives a tuple with a
         tree for each argument; with `has_aux`, aux is third. A call of it costs
         about two to four times the function.
+
+    Raises
+    ------
+    InputError
+        From ``pull_back``, where cotangents do not fit the result.
 
     Examples
     --------
@@ -432,6 +484,11 @@ def hessian(
         arrays of shape first leaf + second leaf. A call costs about one gradient
         for each input.
 
+    Raises
+    ------
+    OutputError, InputError
+        As for `grad`.
+
     Examples
     --------
     >>> import numpy as np, numtape as nt
@@ -462,6 +519,13 @@ def hvp(
     tuple
         A tree for each argument, None for a static one. Costs about four to ten
         times the function.
+
+    Raises
+    ------
+    OutputError
+        Where `function` returns anything but one number.
+    InputError
+        Where `vectors` do not fit `primals`.
 
     Examples
     --------
@@ -500,6 +564,11 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         ``push_forward(dx, ...)`` takes a tree for each argument and gives one like the
         result. For a tape of scalar instructions the partials are computed once, and
         a call costs less than the function; otherwise two to three times as much.
+
+    Raises
+    ------
+    InputError
+        From ``push_forward``, where tangents do not fit `primals`.
 
     Examples
     --------
@@ -553,6 +622,12 @@ def stop_gradient(x: Any) -> Any:
     x
         A tree of anything; inside a recorded function its traced values lose
         their derivative, outside one it comes back as it is.
+
+    Returns
+    -------
+    tree
+        As `x`, with the same values. Costs an instruction for each traced number, or one
+        for each traced array.
 
     Examples
     --------

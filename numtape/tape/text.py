@@ -1,7 +1,7 @@
 """Tapes as text: a program a person can read, counts, and explanations of guards."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
-__all__ = ["explain_guard", "program", "summary"]
+__all__ = ["call_text", "explain_guard", "operation_name", "program", "shape_text", "summary"]
 
 _PLACES = {
     "scatter": "scatter",
@@ -50,11 +50,11 @@ def program(
             slots = np.arange(result, result + b)
             row = f"{_range(tape, slots)} = {_vector(tape, instruction)}"
             if instruction.result:
-                row += f"  # shape {_shape(instruction.result)}"
+                row += f"  # shape {shape_text(instruction.result)}"
         else:
             slots = np.array([result])
             operands = [_name(tape, slot) for slot in (a, b)[: ROWS[opcode].arity]]
-            row = f"{_name(tape, result)} = {_call(opcode, operands)}"
+            row = f"{_name(tape, result)} = {call_text(opcode, operands)}"
         notes = []
         if values is not None:
             notes.append(_shown(values[slots]))
@@ -72,7 +72,7 @@ def program(
 def summary(tape: FlatTape) -> str:
     """How often each operation occurs, most frequent first, and the sizes of the tape."""
     counts = Counter(
-        _operation(tape.vectors[a]) if opcode == VECTOR else ROWS[opcode].name
+        operation_name(tape.vectors[a]) if opcode == VECTOR else ROWS[opcode].name
         for opcode, a, _ in tape.code.tolist()
     )
     scalars = tape.instructions - len(tape.vectors)
@@ -106,7 +106,7 @@ def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float])
     comparison = False
     if producer is not None and tape.code[producer, 0] != VECTOR:
         opcode, a, b = tape.code[producer].tolist()
-        text = _call(opcode, [repr(value_of(slot)) for slot in (a, b)[: ROWS[opcode].arity]])
+        text = call_text(opcode, [repr(value_of(slot)) for slot in (a, b)[: ROWS[opcode].arity]])
         comparison = ROWS[opcode].partials == ("0", "0")
     elif producer is not None:
         text = _vector(tape, tape.vectors[int(tape.code[producer, 1])])
@@ -138,7 +138,8 @@ def _range(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
     return f"{_name(tape, int(slots[0]))}..{_name(tape, int(slots[-1]))}"
 
 
-def _call(opcode: int, operands: list[str]) -> str:
+def call_text(opcode: int, operands: Sequence[str]) -> str:
+    """A row applied to operands, as Python would write it."""
     row = ROWS[opcode]
     if row.symbol is None:
         return f"{row.name}({', '.join(operands)})"
@@ -147,7 +148,8 @@ def _call(opcode: int, operands: list[str]) -> str:
     return f"{operands[0]} {row.symbol} {operands[1]}"
 
 
-def _operation(instruction: VectorInstruction) -> str:
+def operation_name(instruction: VectorInstruction) -> str:
+    """What a vector instruction does, in a word."""
     if instruction.kind == "product":
         return "matmul"
     if instruction.kind in _PLACES:
@@ -163,10 +165,10 @@ def _operation(instruction: VectorInstruction) -> str:
 def _vector(tape: FlatTape, instruction: VectorInstruction) -> str:
     operands = [_operand(tape, slots) for slots in instruction.operand_slots()]
     if instruction.kind == "map":
-        return _call(instruction.opcode, operands)
+        return call_text(instruction.opcode, operands)
     if instruction.kind == "product":
         return " @ ".join(operands)
-    return f"{_operation(instruction)}({', '.join(operands)})"
+    return f"{operation_name(instruction)}({', '.join(operands)})"
 
 
 def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
@@ -174,13 +176,14 @@ def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
     if len(unique) == 1:
         return _name(tape, int(unique[0]))
     if int(unique[-1]) < tape.first_input:
-        return f"constant{_shape(slots.shape)}"
+        return f"constant{shape_text(slots.shape)}"
     first, last = int(slots.flat[0]), int(slots.flat[-1])
     joined = np.array_equal(slots.ravel(), np.arange(first, first + slots.size))
     return f"{_name(tape, first)}{'..' if joined else '~'}{_name(tape, last)}"
 
 
-def _shape(shape: tuple[int, ...]) -> str:
+def shape_text(shape: tuple[int, ...]) -> str:
+    """A shape, as Python writes a tuple."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 

@@ -172,10 +172,10 @@ def _vector(tape: FlatTape, instruction: VectorInstruction) -> str:
 
 
 def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
-    unique = np.unique(slots)
-    if len(unique) == 1:
-        return _name(tape, int(unique[0]))
-    if int(unique[-1]) < tape.first_input:
+    low, high = int(np.min(slots, initial=tape.slots)), int(np.max(slots, initial=0))
+    if low == high:
+        return _name(tape, low)
+    if high < tape.first_input:
         return f"constant{shape_text(slots.shape)}"
     first, last = int(slots.flat[0]), int(slots.flat[-1])
     joined = np.array_equal(slots.ravel(), np.arange(first, first + slots.size))

@@ -34,6 +34,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # as pytest's conftest does
 
+from random_tapes import INPUTS, random_tape
+
 import numtape as nt
 from numtape.errors import NumtapeError
 from numtape.functions.result import Result
@@ -47,7 +49,6 @@ from numtape.run.workspace import Plan, Workspace
 from numtape.tape import container
 from numtape.tape.validate import MEMORY_LIMIT
 from numtape.trace.recorder import Recorder
-from tests.random_tapes import INPUTS, random_tape
 
 __all__ = ["Report", "fuzz"]
 

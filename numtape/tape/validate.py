@@ -186,12 +186,13 @@ def _malformed(what: str, rule: str) -> TapeError:
 def _array(given: Any, dtype: Any, name: str, rank: int, copy: bool = True) -> npt.NDArray[Any]:
     """A contiguous array of that type, if nothing is lost."""
     found = np.asarray(given)
-    if found.ndim != rank or not np.can_cast(found.dtype, dtype, "same_kind"):
+    fits = found.size == 0 or np.can_cast(found.dtype, dtype, "same_kind")  # [] is of floats
+    if found.ndim != rank or not fits:
         raise _malformed(
             f"{name} of type {found.dtype} and rank {found.ndim}",
             f"it is an array of rank {rank} of {np.dtype(dtype)}",
         )
-    if found.dtype != dtype and found.dtype.kind == "i" and found.size:
+    if found.dtype != dtype and found.dtype.kind in "iu" and found.size:
         bounds = np.iinfo(dtype)
         if found.min() < bounds.min or found.max() > bounds.max:
             raise _malformed(f"{name} out of range", f"its numbers fit into {np.dtype(dtype)}")
@@ -262,12 +263,15 @@ def _plain_guard(given: Any, slots: int) -> Guard:
     slot, line = _integer(given.slot, "a guard's slot"), _integer(location.line, "a guard's line")
     if not 0 <= slot < slots:
         raise _malformed(f"a guard of slot {slot}", f"slots are from 0 to {slots - 1}")
-    outcome = given.outcome
-    if not isinstance(outcome, float | int) or outcome != outcome:
+    try:
+        outcome = float(given.outcome)
+    except (TypeError, ValueError, OverflowError):
+        outcome = math.nan
+    if math.isnan(outcome):
         raise _malformed(
-            f"a guard with the outcome {outcome!r}", "it is a number, which a value can equal"
+            f"a guard with the outcome {given.outcome!r}", "it is a number, which a value can equal"
         )
-    return Guard(slot, float(outcome), Location(location.file, line))
+    return Guard(slot, outcome, Location(location.file, line))
 
 
 # Instructions.

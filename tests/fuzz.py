@@ -3,10 +3,11 @@
     python -m tests.fuzz --cases 100000 --seed 0
 
 A worker process does the cases, so that a crash or a hang is seen and reported with its
-number; ``--only`` runs one case again. Memory of runs ends at a page that may not be
-touched, and what lies before it is looked at after each run: so even NumPy's and LAPACK's
-own loops are caught reading or writing where they must not. With NUMBA_BOUNDSCHECK=1 in
-the environment (and NUMBA_CACHE_DIR elsewhere) the kernels check their own indices too.
+number; ``--only`` runs one case again. Memory of runs lies between two fences, a megabyte
+each that may not be touched, and what is left before it is looked at after each run. With
+NUMBA_BOUNDSCHECK=1 in the environment (and NUMBA_CACHE_DIR elsewhere) kernels check every
+index of their own too; what they hand to the loops of NumPy and LAPACK by address, the
+fences alone see.
 
 A case is one of: random bytes; a good file with bytes changed; a good file with numbers in
 its arrays or its header changed, and its checksums right again, so that they reach what
@@ -300,20 +301,21 @@ def _jacobian(tape, x, rng, folder):
 # Fences around the memory of runs.
 
 _PAGE = mmap.PAGESIZE
+_FENCE = 256 * _PAGE
 _CANARY = 0x7FF8BADC0DEBADC0
 _FENCED: list[np.ndarray] = []
 
 
 def _fenced(array: np.ndarray) -> np.ndarray:
-    """A copy of an array that ends where a page begins that may not be touched."""
+    """A copy of an array between two fences; it ends where the second begins."""
     body = -(-max(array.nbytes, 1) // _PAGE) * _PAGE
-    memory = mmap.mmap(-1, body + 2 * _PAGE)
+    memory = mmap.mmap(-1, body + 2 * _FENCE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     protect = ctypes.CDLL(None, use_errno=True).mprotect
-    for page in (address, address + _PAGE + body):
-        if protect(ctypes.c_void_p(page), ctypes.c_size_t(_PAGE), 0):
+    for fence in (address, address + _FENCE + body):
+        if protect(ctypes.c_void_p(fence), ctypes.c_size_t(_FENCE), 0):
             raise OSError(ctypes.get_errno(), "mprotect")
-    whole = np.frombuffer(memory, np.uint8)[_PAGE : _PAGE + body]
+    whole = np.frombuffer(memory, np.uint8)[_FENCE : _FENCE + body]
     before = whole[: body - array.nbytes].view(np.int64)
     before[:] = _CANARY
     _FENCED.append(before)

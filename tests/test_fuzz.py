@@ -4,8 +4,8 @@ from fuzz import fuzz
 
 
 def test_mutated_and_random_files_are_refused_or_run():
-    report = fuzz(seed=0, first=0, cases=600)
+    report = fuzz(seed=0, first=0, cases=300)
     assert report.bugs == []
-    assert sum(report.values()) == 600
-    assert report["refused"] > 200
-    assert report["run"] > 60
+    assert sum(report.values()) == 300
+    assert report["refused"] > 100
+    assert report["run"] > 30

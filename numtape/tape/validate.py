@@ -563,11 +563,12 @@ def _function_problems(instruction: VectorInstruction) -> Iterator[Problem]:
     extents = dict(zip(function.names, shape[split:], strict=True))
     if "p" in extents and extents["p"] != min(extents["m"], extents["n"]):
         yield f"has the extents {extents}", "p is the smaller of m and n"
-    if function.name == "rfft_n_even" and extents["h"] < 2:
-        yield (
-            f"has the extents {extents}",
-            "half of an even number of points, and one, is 2 or more",
-        )
+    if "h" in extents and extents["h"] != extents["n"] // 2 + 1:
+        yield f"has the extents {extents}", "h is one more than half of n"
+    if function.name in ("rfft_n_even", "rfft_n_odd"):
+        expected = "rfft_n_odd" if extents["n"] % 2 else "rfft_n_even"
+        if function.name != expected:
+            yield f"applies {function.name!r} to {extents['n']} numbers", "its name says how many"
     operands, results = function.shapes(shape)
     size = sum(map(math.prod, results))
     if instruction.result != (size,):

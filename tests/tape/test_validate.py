@@ -244,9 +244,13 @@ MALFORMED = {
         lambda: function("fft", (3, 2), [view(1, 6), view()], 12),
         "takes|complex|batch|result",
     ),
-    "a transform of no points": (
+    "a transform of too few points": (
         lambda: function("rfft_n_even", (4, 1), [view(1), view()], 2),
-        "half of an even",
+        "half of n",
+    ),
+    "a transform of an odd number": (
+        lambda: function("rfft_n_even", (5, 3), [view(1), view()], 6),
+        "to 5 numbers",
     ),
 }
 

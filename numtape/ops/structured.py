@@ -73,8 +73,8 @@ class Function:
     name : str
     signature : str
         The last axes of operands and results, as NumPy writes them for generalized
-        ufuncs. ``p`` is the smaller of m and n. A last axis of 2 is for complex
-        numbers: real and imaginary part.
+        ufuncs. ``p`` is the smaller of m and n, ``h`` one more than half of n. A last
+        axis of 2 is for complex numbers: real and imaginary part.
     calls : tuple of (ufunc, types, arguments)
         The loops to call, one after the other: where the ufunc lives, its types,
         and which of the operands and results are its arguments.

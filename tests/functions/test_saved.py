@@ -402,7 +402,9 @@ def test_more_memory_than_allowed(path):
     nt.record(everything, X).save(path)
     with pytest.raises(nt.TapeError, match="at most 1000 are allowed"):
         nt.load(path, memory_limit=1000)
-    nt.load(path, memory_limit=10**9)
+    nt.load(path, memory_limit=1e9)
+    with pytest.raises(nt.InputError, match="memory_limit='1 GB' was given"):
+        nt.load(path, memory_limit="1 GB")
 
 
 # Writing.

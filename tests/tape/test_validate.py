@@ -87,7 +87,10 @@ MALFORMED = {
     "a guard beyond the slots": (lambda: scalar(guards=[Guard(6, 1.0, HERE)]), "a guard of slot 6"),
     "a guard on nan": (lambda: scalar(guards=[Guard(5, np.nan, HERE)]), "outcome nan"),
     "a guard without a line": (lambda: scalar(guards=[Guard(5, 1.0, None)]), "Location"),
+    "a guard's outcome that is no number": (lambda: scalar(guards=[Guard(5, "a", HERE)]), "'a'"),
     "lines for some": (lambda: scalar(lines=[HERE]), "1 lines"),
+    "a line below 0": (lambda: scalar(lines=[HERE, Location("here", -1)]), "another type"),
+    "rows of different lengths": (lambda: scalar(outputs=[[5], [4, 5]]), "different lengths"),
     "lines of another type": (lambda: scalar(lines=["a", "b"]), "another type"),
     "a vector instruction that is not there": (
         lambda: scalar([(VECTOR, 0, 3)], outputs=[4]),
@@ -355,7 +358,7 @@ def test_numbers_of_numpy_are_fine():
         constants=[],
         inputs=np.int16(12),
         outputs=list(range(13, 25)),
-        guards=[Guard(np.int64(13), np.float32(1.0), Location("f", np.int64(3)))],
+        guards=[Guard(np.int64(13), np.float32(1.0), Location("f", 3))],
     )
     assert_same_bits(evaluate(tape, np.zeros(12)), np.ones(12))
     assert tape.vectors[0].shape == (12,)

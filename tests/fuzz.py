@@ -3,10 +3,11 @@
     python -m tests.fuzz --cases 100000 --seed 0
 
 A worker process does the cases, so that a crash or a hang is seen and reported with its
-number; ``--only`` runs one case again. Memory of runs ends at a page that may not be
-touched, and what lies before it is looked at after each run: so even NumPy's and LAPACK's
-own loops are caught reading or writing where they must not. With NUMBA_BOUNDSCHECK=1 in
-the environment (and NUMBA_CACHE_DIR elsewhere) the kernels check their own indices too.
+number; ``--only`` runs one case again. Memory of runs lies between two fences, a megabyte
+each that may not be touched, and what is left before it is looked at after each run. With
+NUMBA_BOUNDSCHECK=1 in the environment (and NUMBA_CACHE_DIR elsewhere) kernels check every
+index of their own too; what they hand to the loops of NumPy and LAPACK by address, the
+fences alone see.
 
 A case is one of: random bytes; a good file with bytes changed; a good file with numbers in
 its arrays or its header changed, and its checksums right again, so that they reach what
@@ -34,6 +35,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # as pytest's conftest does
 
+from random_tapes import INPUTS, random_tape
+
 import numtape as nt
 from numtape.errors import NumtapeError
 from numtape.functions.result import Result
@@ -47,15 +50,17 @@ from numtape.run.workspace import Plan, Workspace
 from numtape.tape import container
 from numtape.tape.validate import MEMORY_LIMIT
 from numtape.trace.recorder import Recorder
-from tests.random_tapes import INPUTS, random_tape
 
 __all__ = ["Report", "fuzz"]
 
 # Small, so that a case with big numbers is refused and not slow.
 _LIMIT = "4e6"
 
-# A case that takes longer than this hangs.
-_HANG = 60.0
+# Where files are in memory, if there is such a folder.
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+# A case that takes longer than so many seconds hangs; among the first ones kernels compile.
+_HANG, _WARM, _COMPILING = 60.0, 100, 300.0
 
 
 # Good files.
@@ -91,18 +96,22 @@ def corpus() -> list[tuple[str, bytes]]:
     return [(name, _packed(tape)) for name, tape in tapes.items()]
 
 
+# Extents of results that operands do not tell.
+_CHOSEN = {"irfft": {"n": 4}, "rfft_n_even": {"h": 3}, "rfft_n_odd": {"h": 2}}
+
+
 def _function_tape(name: str):
     """A tape of one function, of batches of two."""
     recorder = Recorder(INPUTS * 6)
     operands, start = [], 1
     function = FUNCTIONS[FUNCTION_OPCODE[name] - FUNCTION_OPCODE[FUNCTIONS[0].name]]
-    extents = {"m": 3, "n": 3, "h": 3, "2": 2}
+    extents = {"m": 3, "n": 4 if name == "rfft_n_even" else 3, "h": 3, "2": 2}
     for axes in function.operands:
         shape = (2, *(extents[axis] for axis in axes))
         size = int(np.prod(shape))
         operands.append(np.arange(start, start + size).reshape(shape))
         start += size
-    chosen = {"irfft": {"n": 4}}.get(name, {"h": 3} if name.startswith("rfft") else {})
+    chosen = _CHOSEN.get(name, {})
     parts = recorder.function(name, operands, **chosen)
     outputs = np.concatenate([part.ravel() for part in parts])
     return recorder.finish(outputs, np.linspace(-1.0, 2.0, INPUTS * 6))
@@ -299,20 +308,21 @@ def _jacobian(tape, x, rng, folder):
 # Fences around the memory of runs.
 
 _PAGE = mmap.PAGESIZE
+_FENCE = 256 * _PAGE
 _CANARY = 0x7FF8BADC0DEBADC0
 _FENCED: list[np.ndarray] = []
 
 
 def _fenced(array: np.ndarray) -> np.ndarray:
-    """A copy of an array that ends where a page begins that may not be touched."""
+    """A copy of an array between two fences; it ends where the second begins."""
     body = -(-max(array.nbytes, 1) // _PAGE) * _PAGE
-    memory = mmap.mmap(-1, body + 2 * _PAGE)
+    memory = mmap.mmap(-1, body + 2 * _FENCE)
     address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
     protect = ctypes.CDLL(None, use_errno=True).mprotect
-    for page in (address, address + _PAGE + body):
-        if protect(ctypes.c_void_p(page), ctypes.c_size_t(_PAGE), 0):
+    for fence in (address, address + _FENCE + body):
+        if protect(ctypes.c_void_p(fence), ctypes.c_size_t(_FENCE), 0):
             raise OSError(ctypes.get_errno(), "mprotect")
-    whole = np.frombuffer(memory, np.uint8)[_PAGE : _PAGE + body]
+    whole = np.frombuffer(memory, np.uint8)[_FENCE : _FENCE + body]
     before = whole[: body - array.nbytes].view(np.int64)
     before[:] = _CANARY
     _FENCED.append(before)
@@ -371,7 +381,10 @@ def work(seed: int, first: int, cases: int, progress: str) -> None:
     _raise_fences()
     files = corpus()
     counts: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name, open(progress, "r+b", buffering=0) as log:
+    with (
+        tempfile.TemporaryDirectory(dir=_MEMORY) as name,
+        open(progress, "r+b", buffering=0) as log,
+    ):
         for case in range(first, first + cases):
             log.seek(0)
             log.write(case.to_bytes(8, "little"))
@@ -421,16 +434,17 @@ def _worker(seed: int, first: int, cases: int, progress: str) -> tuple[int, str,
         process = subprocess.Popen(
             command, stdout=out, stderr=errors, cwd=Path(__file__).resolve().parents[1]
         )
-        reached, since, status = first, time.monotonic() + 240, ""  # kernels may have to compile
+        reached, since, status = first, time.monotonic(), ""
         while process.poll() is None:
             time.sleep(0.1)
             now = int.from_bytes(Path(progress).read_bytes(), "little")
             if now != reached:
                 reached, since = now, time.monotonic()
-            elif time.monotonic() - since > _HANG:
+            patience = _HANG if now - first > _WARM else _COMPILING
+            if time.monotonic() - since > patience:
                 process.kill()
                 process.wait()
-                status = f"it hangs for more than {_HANG} s"
+                status = f"it hangs for more than {patience} s"
         reached = int.from_bytes(Path(progress).read_bytes(), "little")
         out.seek(0), errors.seek(0)
         if process.returncode and not status:

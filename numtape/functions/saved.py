@@ -56,7 +56,7 @@ def write(
 
 
 def read(
-    path: str | os.PathLike[str], types: Iterable[type] = (), limit: int | None = None
+    path: str | os.PathLike[str], types: Iterable[type] = (), limit: float | None = None
 ) -> tuple[FlatTape, Signature, Result]:
     """What a file holds, checked; see `numtape.load`."""
     header, arrays = container.read(path)
@@ -67,7 +67,7 @@ def read(
 
 
 def _read(
-    header: Mapping[str, Any], arrays: Mapping[str, Any], types: "_Types", limit: int | None
+    header: Mapping[str, Any], arrays: Mapping[str, Any], types: "_Types", limit: float | None
 ) -> tuple[FlatTape, Signature, Result]:
     flat = from_columns(header, arrays, limit)
     arguments, result = _part(header, "arguments"), _part(header, "result")

@@ -123,7 +123,7 @@ class Tape(Readable):
         Notes
         -----
         A file has 12 bytes an instruction and 8 a constant, input and output. Writing
-        costs about 40 ms for a million instructions, and what the disk takes.
+        costs about 30 ms for a million instructions, and what the disk takes.
 
         Examples
         --------
@@ -1054,7 +1054,7 @@ def load(
     path: str | os.PathLike[str],
     *,
     types: Iterable[type] = (),
-    memory_limit: int | None = None,
+    memory_limit: float | None = None,
 ) -> Tape:
     """Read a tape that `Tape.save` has written.
 
@@ -1067,7 +1067,7 @@ def load(
     types : iterable of classes
         The named tuples and dataclasses among the arguments and results of the function
         that was recorded. Classes are found by name; numtape imports none by itself.
-    memory_limit : int, optional
+    memory_limit : float, optional
         How many bytes the tape may need to be run. By default NUMTAPE_MEMORY_LIMIT, else
         half of the machine's memory.
 
@@ -1086,7 +1086,7 @@ def load(
 
     Notes
     -----
-    Costs about 20 ns a scalar instruction and 50 µs a vector instruction beyond reading
+    Costs about 20 ns a scalar instruction and 20 µs a vector instruction beyond reading
     the bytes, and as much memory as the file is long, twice.
 
     Examples

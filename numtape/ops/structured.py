@@ -73,8 +73,8 @@ class Function:
     name : str
     signature : str
         The last axes of operands and results, as NumPy writes them for generalized
-        ufuncs. ``p`` is the smaller of m and n. A last axis of 2 is for complex
-        numbers: real and imaginary part.
+        ufuncs. ``p`` is the smaller of m and n, ``h`` one more than half of n. A last
+        axis of 2 is for complex numbers: real and imaginary part.
     calls : tuple of (ufunc, types, arguments)
         The loops to call, one after the other: where the ufunc lives, its types,
         and which of the operands and results are its arguments.
@@ -155,12 +155,13 @@ FUNCTIONS: tuple[Function, ...] = (
     _linalg("eigh_up", "(m,m)->(m),(m,m)", "d->dd"),
     _linalg("eigvalsh_lo", "(m,m)->(m)", "d->d"),
     _linalg("eigvalsh_up", "(m,m)->(m)", "d->d"),
-    # LAPACK's dgeev writes where it likes when it meets a nan; NumPy refuses those before.
+    # Where LAPACK's dgeev meets a nan, it writes anywhere (NumPy refuses those before), and
+    # its dgesdd may go on for ever.
     _linalg("eig", "(m,m)->(m,2),(m,m,2)", "d->DD", finite=True),
     _linalg("eigvals", "(m,m)->(m,2)", "d->D", finite=True),
-    _linalg("svd_s", "(m,n)->(m,p),(p),(p,n)", "d->ddd"),
-    _linalg("svd_f", "(m,n)->(m,m),(p),(n,n)", "d->ddd"),
-    _linalg("svd", "(m,n)->(p)", "d->d"),
+    _linalg("svd_s", "(m,n)->(m,p),(p),(p,n)", "d->ddd", finite=True),
+    _linalg("svd_f", "(m,n)->(m,m),(p),(n,n)", "d->ddd", finite=True),
+    _linalg("svd", "(m,n)->(p)", "d->d", finite=True),
     Function(
         "qr",
         "(m,n)->(m,p),(m,n),(p)",

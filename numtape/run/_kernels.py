@@ -1355,11 +1355,11 @@ def run_spread(h, words, at, r):
 
 
 @kernel
-def is_finite_matrix(v, base, m, down, across):
-    """Whether all elements of a square matrix are finite."""
+def is_finite_matrix(v, base, m, n, down, across):
+    """Whether all elements of a matrix are finite."""
     total = 0.0
     for i in range(m):
-        for j in range(m):
+        for j in range(n):
             total += 0.0 * v[base + i * down + j * across]
     return total == 0.0
 
@@ -1409,7 +1409,8 @@ def run_function(h, words, at, r):
             frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
             if words[at + 7] != 0 and argument == 0:
                 m = words[at + 8]
-                is_sound = is_finite_matrix(v, position, m, words[steps], words[steps + 1])
+                n = words[bases + 2] // m
+                is_sound = is_finite_matrix(v, position, m, n, words[steps], words[steps + 1])
             elif not is_sound:
                 v[position : position + words[bases + 3 * argument + 2]] = np.nan
         if is_sound:

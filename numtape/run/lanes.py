@@ -18,7 +18,7 @@ from numtape.run import _kernels
 from numtape.run.native import Code, lane_code
 from numtape.run.rows import turning_loop
 from numtape.run.vector_maths import MULTIPLE, lane_loops
-from numtape.run.workspace import Plan, Workspace
+from numtape.run.workspace import Plan, Workspace, check_places
 from numtape.tape.flat import FlatTape
 
 __all__ = ["LanePlan", "LaneWorkspace"]
@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 _MOST_LANES = 512
 _NATIVE_LANES = 72  # nothing is dispatched; not a power of two, so that places share no cache line
+_MOST_PLACES = 1 << 22  # a table of loops twice as long leaves a bit less beside the opcode
 _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
@@ -102,6 +103,7 @@ class LanePlan(Plan):
             for opcode, loop in lane_loops(np.unique(opcodes[used]).tolist(), exact).items():
                 self.loops[half + opcode, :2] = loop, 0
         places = self.placed_code[:, 0] >> 8
+        check_places(places, _MOST_PLACES)
         self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
 
     def _native_code(self) -> Code:

@@ -41,7 +41,7 @@ from numtape.run.native import Code, point_code
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 
-__all__ = ["Plan", "Workspace"]
+__all__ = ["Plan", "Workspace", "check_places"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -53,6 +53,16 @@ _MAX_PLACES = 1 << 23
 # Operands that do not step evenly are read in place from rows of this length on: a call
 # for each row takes 12 ns, copying an element half a nanosecond.
 _ROW = 16
+
+
+def check_places(places: Ints, room: int) -> None:
+    """Raise where scalar results are at places that do not fit beside their opcode."""
+    most = int(np.max(places, initial=0))
+    if most >= room:
+        raise TapeError(
+            f"the tape keeps {most} scalar results alive at once, and a run has room for {room}: "
+            "record a smaller piece, for example one step of the loop"
+        )
 
 
 class Plan:
@@ -181,11 +191,7 @@ class Plan:
         scalars = code[:, 0] != VECTOR
         results = np.zeros(len(code), np.int64)
         results[scalars] = self.places[self.tape.results[:-1][scalars]]
-        if len(code) and results.max() >= _MAX_PLACES:
-            raise TapeError(
-                f"the tape keeps {results.max()} scalar results alive at once, and a run has room "
-                f"for {_MAX_PLACES}: record a smaller piece, for example one step of the loop"
-            )
+        check_places(results, _MAX_PLACES)
         placed = np.zeros(code.shape, np.int32)
         placed[scalars, 0] = code[scalars, 0] + 256 * results[scalars]
         placed[scalars, 1:] = self.places[code[scalars, 1:]]

@@ -173,7 +173,7 @@ def _vector_columns(
 
 
 def from_columns(
-    header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], limit: int | None = None
+    header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], limit: float | None = None
 ) -> FlatTape:
     """The tape of a header and arrays, checked.
 
@@ -181,7 +181,7 @@ def from_columns(
     ----------
     header, arrays : mapping
         As `columns` gives them. Arrays have the types and ranks of `MEMBERS`.
-    limit : int, optional
+    limit : float, optional
         How many bytes the tape may need; see `numtape.tape.validate`.
 
     Raises

@@ -209,7 +209,7 @@ class FlatTape:
         self.__dict__.update(checked_fields(self, None))
 
     @classmethod
-    def checked(cls, limit: int | None, **fields: Any) -> "FlatTape":
+    def checked(cls, limit: float | None, **fields: Any) -> "FlatTape":
         """A tape of fields that nobody else has, which may need at most so many bytes.
 
         See `validate.py`.

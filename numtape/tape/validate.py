@@ -62,27 +62,31 @@ _IS_UNARY = np.array([*(row.arity == 1 for row in ROWS), False])  # the last is 
 _CODE_BLOCK = 1 << 15  # instructions that are checked at a time, in the cache
 
 
-def memory_limit() -> int:
-    """How many bytes a tape that is read may need: NUMTAPE_MEMORY_LIMIT, or half of what is there.
+def memory_limit(given: float | None = None) -> int:
+    """How many bytes a tape that is read may need, if it is not given.
 
-    Where neither is known there is no limit but that of slots.
+    That is NUMTAPE_MEMORY_LIMIT, or half of what the machine has; where neither is known
+    there is no limit but that of slots.
     """
-    given = os.environ.get(MEMORY_LIMIT)
-    if given:
-        try:
-            limit = int(float(given))
-        except (ValueError, OverflowError):
-            limit = 0
-        if limit < 1:
-            raise InputError(
-                f"{MEMORY_LIMIT}={given!r} was given: it must be a number of bytes, such as 4e9, "
-                "or be left out for half of the machine's memory"
-            )
-        return limit
-    names = getattr(os, "sysconf_names", {})
-    if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 2**62
+    wanted: float | str | None = given
+    source = "memory_limit"
+    if given is None:
+        source, wanted = MEMORY_LIMIT, os.environ.get(MEMORY_LIMIT)
+        if not wanted:
+            names = getattr(os, "sysconf_names", {})
+            if "SC_PHYS_PAGES" in names and "SC_PAGE_SIZE" in names:
+                return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+            return 2**62
+    try:
+        limit = int(float(wanted or 0))
+    except (TypeError, ValueError, OverflowError):
+        limit = 0
+    if limit < 1:
+        raise InputError(
+            f"{source}={wanted!r} was given: it must be a number of bytes, such as 4e9, or be left "
+            "out for half of the machine's memory"
+        )
+    return limit
 
 
 def memory_needed(slots: int, instructions: int, walked: int) -> int:
@@ -94,14 +98,14 @@ def memory_needed(slots: int, instructions: int, walked: int) -> int:
     return 32 * (slots + instructions) + 16 * walked
 
 
-def checked_fields(tape: "FlatTape", limit: int | None, copy: bool = True) -> dict[str, Any]:
+def checked_fields(tape: "FlatTape", limit: float | None, copy: bool = True) -> dict[str, Any]:
     """The fields of a tape made by hand or read, as they must be to be run.
 
     Parameters
     ----------
     tape : FlatTape
         With whatever it was given.
-    limit : int, optional
+    limit : float, optional
         How many bytes it may need; `memory_limit` by default.
     copy : bool
         Whether to copy arrays that need not be converted; false if nobody else has them.
@@ -138,7 +142,7 @@ def checked_fields(tape: "FlatTape", limit: int | None, copy: bool = True) -> di
         for what, rule in _problems(instruction, int(code[row, 2]), start, first_result):
             raise _malformed(f"instruction {row}, of kind {instruction.kind!r}, that {what}", rule)
         walked = max(walked, *map(math.prod, instruction.operand_shapes()))
-    limit = memory_limit() if limit is None else limit
+    limit = memory_limit(limit)
     needed = memory_needed(slots, len(code), walked)
     if needed > limit:
         raise TapeError(
@@ -157,8 +161,8 @@ def checked_fields(tape: "FlatTape", limit: int | None, copy: bool = True) -> di
         raise _malformed(
             f"{len(lines)} lines", f"it has one for each of {len(code)} instructions, or None"
         )
-    if lines is not None and not all(isinstance(line, Location) for line in lines):
-        raise _malformed("lines of another type", "they are of numtape.tape.flat.Location")
+    if not all(map(_is_location, lines or ())):
+        raise _malformed("lines of another type", f"they are {_A_LOCATION}")
     for array in (code, constants, outputs):
         array.flags.writeable = False
     return {
@@ -185,13 +189,17 @@ def _malformed(what: str, rule: str) -> TapeError:
 
 def _array(given: Any, dtype: Any, name: str, rank: int, copy: bool = True) -> npt.NDArray[Any]:
     """A contiguous array of that type, if nothing is lost."""
-    found = np.asarray(given)
-    if found.ndim != rank or not np.can_cast(found.dtype, dtype, "same_kind"):
+    try:
+        found = np.asarray(given)
+    except ValueError:
+        raise _malformed(f"{name} in rows of different lengths", f"it has rank {rank}") from None
+    fits = found.size == 0 or np.can_cast(found.dtype, dtype, "same_kind")  # [] is of floats
+    if found.ndim != rank or not fits:
         raise _malformed(
             f"{name} of type {found.dtype} and rank {found.ndim}",
             f"it is an array of rank {rank} of {np.dtype(dtype)}",
         )
-    if found.dtype != dtype and found.dtype.kind == "i" and found.size:
+    if found.dtype != dtype and found.dtype.kind in "iu" and found.size:
         bounds = np.iinfo(dtype)
         if found.min() < bounds.min or found.max() > bounds.max:
             raise _malformed(f"{name} out of range", f"its numbers fit into {np.dtype(dtype)}")
@@ -232,15 +240,17 @@ def _plain_vector(given: Any, number: int) -> VectorInstruction:
             f"{given!r} as vector instruction {number}",
             "it is a VectorInstruction, and its operands are Views",
         )
-    if len(given.shape) > _MOST_AXES + 1 or len(given.result) > _MOST_AXES:
+    shape = _integers(given.shape, "shape")
+    result = _integers(given.result, "the shape of a result")
+    if len(shape) > _MOST_AXES + 1 or len(result) > _MOST_AXES:
         raise _malformed(
-            f"{len(given.shape)} axes of vector instruction {number}",
+            f"{max(len(shape), len(result))} axes of vector instruction {number}",
             f"it has at most {_MOST_AXES}",
         )
     return VectorInstruction(
         str(given.kind),
         _integer(given.opcode, "opcode"),
-        _integers(given.shape, "shape"),
+        shape,
         tuple(
             View(
                 _integer(view.base, "the base of a view"),
@@ -249,25 +259,39 @@ def _plain_vector(given: Any, number: int) -> VectorInstruction:
             )
             for view in given.operands
         ),
-        _integers(given.result, "the shape of a result"),
+        result,
         _integers(given.result_strides, "result_strides"),
         _table(given.targets, "targets"),
     )
 
 
 def _plain_guard(given: Any, slots: int) -> Guard:
-    location = given.location if isinstance(given, Guard) else None
-    if not isinstance(location, Location) or not isinstance(location.file, str):
-        raise _malformed(f"{given!r} as a guard", "it is a Guard with a Location")
-    slot, line = _integer(given.slot, "a guard's slot"), _integer(location.line, "a guard's line")
+    if not isinstance(given, Guard) or not _is_location(given.location):
+        raise _malformed(f"{given!r} as a guard", f"it is a Guard with {_A_LOCATION}")
+    slot = _integer(given.slot, "a guard's slot")
     if not 0 <= slot < slots:
         raise _malformed(f"a guard of slot {slot}", f"slots are from 0 to {slots - 1}")
-    outcome = given.outcome
-    if not isinstance(outcome, float | int) or outcome != outcome:
+    try:
+        outcome = float(given.outcome)
+    except (TypeError, ValueError, OverflowError):
+        outcome = math.nan
+    if math.isnan(outcome):
         raise _malformed(
-            f"a guard with the outcome {outcome!r}", "it is a number, which a value can equal"
+            f"a guard with the outcome {given.outcome!r}", "it is a number, which a value can equal"
         )
-    return Guard(slot, float(outcome), Location(location.file, line))
+    return Guard(slot, outcome, given.location)
+
+
+_A_LOCATION = f"Locations, of a str and an int from 0 to {_MOST_SLOTS}"
+
+
+def _is_location(given: Any) -> bool:
+    return (
+        type(given) is Location
+        and type(given.file) is str
+        and type(given.line) is int
+        and 0 <= given.line <= _MOST_SLOTS
+    )
 
 
 # Instructions.
@@ -559,11 +583,12 @@ def _function_problems(instruction: VectorInstruction) -> Iterator[Problem]:
     extents = dict(zip(function.names, shape[split:], strict=True))
     if "p" in extents and extents["p"] != min(extents["m"], extents["n"]):
         yield f"has the extents {extents}", "p is the smaller of m and n"
-    if function.name == "rfft_n_even" and extents["h"] < 2:
-        yield (
-            f"has the extents {extents}",
-            "half of an even number of points, and one, is 2 or more",
-        )
+    if "h" in extents and extents["h"] != extents["n"] // 2 + 1:
+        yield f"has the extents {extents}", "h is one more than half of n"
+    if function.name in ("rfft_n_even", "rfft_n_odd"):
+        expected = "rfft_n_odd" if extents["n"] % 2 else "rfft_n_even"
+        if function.name != expected:
+            yield f"applies {function.name!r} to {extents['n']} numbers", "its name says how many"
     operands, results = function.shapes(shape)
     size = sum(map(math.prod, results))
     if instruction.result != (size,):

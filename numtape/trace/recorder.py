@@ -327,6 +327,8 @@ class Recorder:
     def scatter(self, operand: Slots, targets: Slots, size: int) -> Slots:
         """Record sums by index: element i is added into place ``targets[i]`` of `size` places."""
         flat = operand.ravel()
+        if flat.size == 0:
+            return np.full(size, self.constant(0.0), np.int64)
         view = view_of(flat)
         if view.table is not None or (view.strides != (1,) and flat.size > 1):
             flat = self.copy(flat)
@@ -351,6 +353,8 @@ class Recorder:
 
     def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
         """Record how many of ascending numbers are below each point (or, to the right, equal)."""
+        if numbers.size == 0:
+            return np.full(points.shape, self.constant(0.0), np.int64)
         views = (self._affine_view(numbers), self._affine_view(points))
         slots = self._vector(
             VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
@@ -370,6 +374,8 @@ class Recorder:
 
     def spread(self, elements: Slots, places: Slots, size: int) -> Slots:
         """Record, for each row, `size` sums: of the elements at equal places. See `take`."""
+        if elements.size == 0:
+            return np.full((len(elements), size), self.constant(0.0), np.int64)
         shape = (*elements.shape, size)
         views = (self._affine_view(elements), self._affine_view(places))
         result = (shape[0], size)

@@ -107,7 +107,7 @@ class OutputError(NumtapeError, ValueError):
 class TapeError(NumtapeError, ValueError):
     """A tape is malformed, or was asked for something it does not hold."""
 
-    code = "malformed-tape"
+    code = "wrong-tape"
 
 
 class CompatibilityError(NumtapeError, RuntimeError):

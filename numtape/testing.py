@@ -24,6 +24,8 @@ Floats = npt.NDArray[np.float64]
 class DerivativeError(NumtapeError, AssertionError):
     """Derivatives disagree with differences of the function, or with each other."""
 
+    code = "derivative-mismatch"
+
 
 @dataclass(frozen=True)
 class DerivativeCheck:

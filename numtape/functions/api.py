@@ -61,7 +61,8 @@ class Derivative:
         if not callable(function):
             raise InputError(
                 f"{name} was given {function!r}, which cannot be called: pass a function of "
-                f"floats and arrays, as in {name}(f)(x)"
+                f"floats and arrays, as in {name}(f)(x)",
+                code="not-callable",
             )
         self._recordings = Recordings(function, has_aux)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums

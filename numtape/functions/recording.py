@@ -66,7 +66,8 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     if not callable(function):
         raise InputError(
             f"record was given {function!r}, which cannot be called: pass a function and the "
-            "arguments to record it at, as in record(f, x)"
+            "arguments to record it at, as in record(f, x)",
+            code="not-callable",
         )
     return record_call(function, read_call(arguments), lines=lines)
 
@@ -80,7 +81,8 @@ def record_call(
         raise TraceError(
             "numtape.record was called inside a function that is being recorded, on a function "
             "that uses values of the outer one: such a tape could not be run elsewhere. Pass the "
-            "values as arguments, or use numtape.grad and its like, which work inside"
+            "values as arguments, or use numtape.grad and its like, which work inside",
+            code="record-inside",
         )
     return tape
 

@@ -123,7 +123,8 @@ def read_call(
                 raise InputError(
                     f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
                     "derivative by it was asked for: only floats and float arrays have "
-                    "derivatives. Convert it to float, or leave it out of argnums"
+                    "derivatives. Convert it to float, or leave it out of argnums",
+                    code="not-differentiable",
                 )
             statics.append(leaf)
             keys.append(_static_key(leaf, number))
@@ -146,14 +147,16 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
         raise InputError(
             f"argument {number} holds the traced value {leaf!r}, and this tape was recorded "
             "outside the function that is being recorded. Inside it, call the function itself, or "
-            "numtape.grad and its like of it"
+            "numtape.grad and its like of it",
+            code="tape-inside",
         )
     if isinstance(leaf, float | np.floating):
         return np.array(leaf, np.float64)
     if isinstance(leaf, np.matrix | np.ma.MaskedArray):
         raise InputError(
             f"argument {number} holds a {type(leaf).__name__}: numtape works on plain arrays, and "
-            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask"
+            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask",
+            code="wrong-type",
         )
     if isinstance(leaf, np.ndarray):
         if leaf.dtype.kind == "f":
@@ -162,12 +165,14 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
             raise InputError(
                 f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "
                 "float64 code. Convert it with .astype(float), or pass the real and the imaginary "
-                "part as two arrays"
+                "part as two arrays",
+                code="wrong-type",
             )
     if isinstance(leaf, complex):
         raise InputError(
             f"argument {number} holds the complex number {leaf!r}: numtape differentiates real "
-            "float64 code. Pass the real and the imaginary part as two floats"
+            "float64 code. Pass the real and the imaginary part as two floats",
+            code="wrong-type",
         )
     return None
 
@@ -182,7 +187,8 @@ def _static_key(leaf: Any, number: int) -> Any:
         raise InputError(
             f"argument {number} holds {leaf!r} of type {_type_name(leaf)}: an argument that is not "
             "float is part of the key under which a recording is kept, so it must be hashable. "
-            "Make it a tuple or a frozen dataclass, or close over it instead of passing it"
+            "Make it a tuple or a frozen dataclass, or close over it instead of passing it",
+            code="wrong-type",
         ) from None
     return (type(leaf), leaf)
 
@@ -195,12 +201,14 @@ def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
         numbers = ()
     if not numbers or isinstance(argnums, bool):
         raise InputError(
-            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them"
+            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them",
+            code="wrong-argnums",
         )
     for number in numbers:
         if not -count <= number < count:
             raise InputError(
                 f"argnums={argnums!r} names argument {number}, but the call has {count} positional "
-                "arguments. Pass that argument by position, or correct argnums"
+                "arguments. Pass that argument by position, or correct argnums",
+                code="wrong-argnums",
             )
     return tuple(number % count for number in numbers)

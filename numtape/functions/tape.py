@@ -640,7 +640,8 @@ class Tape:
         if mode not in ("forward", "reverse"):
             raise InputError(
                 f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
-                "sweep an output) or None (the cheaper one)"
+                "sweep an output) or None (the cheaper one)",
+                code="wrong-option",
             )
         return mode
 
@@ -698,7 +699,8 @@ class Tape:
         if x is None:
             raise InputError(
                 f"{what} with leading axes were given, and this is for one point. Use jvp, vjp, "
-                "gradient or jacobian, which take many"
+                "gradient or jacobian, which take many",
+                code="wrong-structure",
             )
         return x
 
@@ -733,7 +735,8 @@ class Tape:
         if self.result.shapes != ((),):
             raise OutputError(
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
-                "gradient is of a function that returns one number. Use jacobian, or return a sum"
+                "gradient is of a function that returns one number. Use jacobian, or return a sum",
+                code="not-a-scalar",
             )
 
 

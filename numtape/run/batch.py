@@ -71,7 +71,8 @@ def thread_count(wanted: int | None) -> int:
     if count < 1 or isinstance(wanted, bool):
         raise InputError(
             f"{source}={given!r} was given: it must be a number of threads, 1 or more, or be left "
-            "out for as many as there are cores"
+            "out for as many as there are cores",
+            code="wrong-option",
         )
     return count
 

@@ -150,7 +150,8 @@ class Plan:
         if len(code) and results.max() >= _MAX_PLACES:
             raise TapeError(
                 f"the tape keeps {results.max()} scalar results alive at once, and a run has room "
-                f"for {_MAX_PLACES}: record a smaller piece, for example one step of the loop"
+                f"for {_MAX_PLACES}: record a smaller piece, for example one step of the loop",
+                code="tape-too-large",
             )
         placed = np.zeros(code.shape, np.int32)
         placed[scalars, 0] = code[scalars, 0] + 256 * results[scalars]

@@ -245,10 +245,12 @@ def outputs_for(
                 "straight into it. Pass a fresh one, or leave it out and assign the result",
                 code="wrong-out",
             )
-        if any(np.shares_memory(leaf, other) for other in leaves[:number]):
+        shared = any(np.shares_memory(leaf, other) for other in leaves[:number])
+        if shared or _meets_itself(leaf):
             raise InputError(
-                "out= holds arrays that share memory with each other: each part of the result is "
-                "written straight into its own, and would overwrite another. Pass separate ones",
+                f"out= holds an array of shape {shape} that shares memory with another, or has "
+                "elements that share it: each part of the result is written straight into its "
+                "place, and would overwrite another. Pass separate ones",
                 code="wrong-out",
             )
         if any(np.shares_memory(leaf, array) for array in inputs):
@@ -259,3 +261,14 @@ def outputs_for(
                 code="wrong-out",
             )
     return leaves
+
+
+def _meets_itself(array: Floats) -> bool:
+    """Whether elements may share memory: a longer step is within the reach of shorter ones."""
+    reach = 0
+    pairs = zip(array.strides, array.shape, strict=True)
+    for step, extent in sorted((abs(step), extent) for step, extent in pairs if extent > 1):
+        if step < reach + array.itemsize:
+            return True
+        reach += step * (extent - 1)
+    return False

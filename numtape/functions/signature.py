@@ -18,7 +18,7 @@ from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "differentiated", "read_call"]
+__all__ = ["Call", "Signature", "argnums_key", "differentiated", "read_call"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -112,6 +112,12 @@ def read_call(
     for number, argument in enumerate(arguments):
         leaves, structure = flatten(argument)
         structures.append(structure)
+        if number in differentiated and not leaves:
+            raise InputError(
+                f"argument {number} is {argument!r}, and the derivative by it was asked for: there "
+                "is no number in it. Pass floats or float arrays, or leave it out of argnums",
+                code="not-differentiable",
+            )
         for leaf in leaves:
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
@@ -193,17 +199,25 @@ def _static_key(leaf: Any, number: int) -> Any:
     return (type(leaf), leaf)
 
 
-def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """The argument numbers meant by `argnums`, counted from the front."""
+def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
+    """What was given as `argnums`, with its sequence, if it is one, as a tuple of integers."""
     try:
-        numbers = tuple(map(index, (argnums,) if not np.iterable(argnums) else argnums))
+        key = tuple(map(index, argnums)) if np.iterable(argnums) else index(argnums)
     except TypeError:
-        numbers = ()
-    if not numbers or isinstance(argnums, bool):
+        key = ()
+    if key == () or isinstance(argnums, bool):
         raise InputError(
-            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them",
+            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them. "
+            "Pass 0 for the first argument",
             code="wrong-argnums",
         )
+    return key
+
+
+def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
+    """The argument numbers meant by `argnums`, counted from the front."""
+    key = argnums_key(argnums)
+    numbers = key if isinstance(key, tuple) else (key,)
     for number in numbers:
         if not -count <= number < count:
             raise InputError(

@@ -26,7 +26,7 @@ from numtape.functions.recent import Recent
 from numtape.functions.result import Result
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection, cut, select
-from numtape.functions.signature import Signature
+from numtape.functions.signature import Signature, argnums_key
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.trees import Structure, flatten
 from numtape.tape.flat import FlatTape
@@ -507,7 +507,7 @@ class Tape:
     def gradient_tape(self, argnums: int | Sequence[int]) -> "Tape":
         """Of the gradient alone; made once."""
         self.check_scalar()
-        key = (argnums if isinstance(argnums, int) else tuple(argnums), "gradient")
+        key = (argnums_key(argnums), "gradient")
         tape = self._derived.get(key)
         if tape is None:
             jacobian = self.jacobian_tape(argnums, "reverse", False)
@@ -519,7 +519,7 @@ class Tape:
 
     def jacobian_tape(self, argnums: int | Sequence[int], mode: str, with_value: bool) -> "Tape":
         """Of the Jacobian in that mode, alone or in a pair with the value; made once."""
-        key = (argnums if isinstance(argnums, int) else tuple(argnums), mode, with_value)
+        key = (argnums_key(argnums), mode, with_value)
         tape = self._derived.get(key)
         if tape is None:
             tape = self.adjoint(argnums) if mode == "reverse" else self.tangent(argnums)
@@ -662,7 +662,7 @@ class Tape:
 
     def select(self, argnums: int | Sequence[int]) -> Selection:
         """The inputs meant by argnums."""
-        key = argnums if isinstance(argnums, int) else tuple(argnums)
+        key = argnums_key(argnums)
         selection = self._selections.get(key)
         if selection is None:
             selection = self._selections.keep(key, select(self.signature, argnums))

@@ -19,6 +19,7 @@ from numtape.errors import InputError
 from numtape.functions.batch import Options, evaluate_many
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.points import Points, outputs_for
+from numtape.functions.recording import check_callable
 from numtape.functions.signature import Call
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.tape import Tape
@@ -86,12 +87,7 @@ def vmap(
     >>> slope(np.array([1.0, 2.0, -3.0]), 0.5)
     array([ 1.,  2., -1.])
     """
-    if not callable(function):
-        raise InputError(
-            f"vmap was given {function!r}, which cannot be called: pass a function of one point, "
-            "as in vmap(f)(points)",
-            code="not-callable",
-        )
+    check_callable(function, "vmap", "vmap(f)(points)")
     if isinstance(function, Tape):
         raise InputError(
             f"vmap was given {function!r}: a tape takes many points by itself. Pass arrays with "

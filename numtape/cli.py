@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import numtape as nt
-from numtape.errors import InputError, NumtapeError, OutputError
+from numtape.errors import InputError, NumtapeError
 
 __all__ = ["main"]
 
@@ -70,12 +70,9 @@ def _show(options: argparse.Namespace) -> int:
     print()
     argnums = tuple(k for k, argument in enumerate(arguments) if _has_floats(argument))
     which = argnums[0] if len(argnums) == 1 else argnums
-    try:
-        value, derivative = tape.value_and_gradient(*arguments, argnums=which)
-        name = "gradient"
-    except OutputError:
-        value, derivative = tape.value_and_jacobian(*arguments, argnums=which)
-        name = "jacobian"
+    name = "gradient" if tape.result.shapes == ((),) else "jacobian"
+    derive = tape.value_and_gradient if name == "gradient" else tape.value_and_jacobian
+    value, derivative = derive(*arguments, argnums=which)
     print(f"value    = {value!r}")
     print(f"{name} = {derivative!r}")
     return 0

@@ -8,6 +8,7 @@ operation; later ones run the tape.
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -104,8 +105,9 @@ class Derivative:
         try:
             return self._action(tape, arguments, argnums)
         except BranchError:
-            _, call = self._recordings.paths(arguments, {})
-            return self._action(paths.tape_at(call), arguments, argnums)
+            pass
+        _, call = self._recordings.paths(arguments, {})
+        return self._action(paths.tape_at(call), arguments, argnums)
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
@@ -288,10 +290,10 @@ _KEPT_LOCK = fresh_lock()
 
 def _kept(function: Callable[..., Any], key: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
     """What `make` gives for a function, made once and kept as long as the function lives."""
-    try:
-        with _KEPT_LOCK:
-            kept = _KEPT.setdefault(function, {})
-    except TypeError:  # no weak references to it
+    kept = None
+    with _KEPT_LOCK, suppress(TypeError):  # where there are no weak references to it
+        kept = _KEPT.setdefault(function, {})
+    if kept is None:
         return make(function)
     if key not in kept:
         # It calls the function through a weak reference, or it would keep it alive.

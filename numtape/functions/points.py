@@ -269,6 +269,6 @@ def _meets_itself(array: Floats) -> bool:
     pairs = zip(array.strides, array.shape, strict=True)
     for step, extent in sorted((abs(step), extent) for step, extent in pairs if extent > 1):
         if step < reach + array.itemsize:
-            return True
+            return array.size > 0
         reach += step * (extent - 1)
     return False

@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,10 +132,10 @@ class Batch:
         job = _Job(self.plan, inputs, outputs, points, guarded)
 
         def take() -> LaneWorkspace:
-            try:
+            workspace = None
+            with suppress(IndexError):
                 workspace = self._idle.pop()
-            except IndexError:
-                workspace = LaneWorkspace(self.plan)
+            workspace = workspace or LaneWorkspace(self.plan)
             workspace.share(shared)
             return workspace
 

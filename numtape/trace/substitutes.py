@@ -42,7 +42,7 @@ from weakref import WeakSet
 from numtape.errors import NumtapeError, UnsupportedError
 from numtape.locks import fresh_lock
 from numtape.trace.recorder import Recorder, is_users, user_location
-from numtape.trace.traced import has_traced, innermost
+from numtape.trace.traced import has_traced
 
 __all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
 
@@ -195,12 +195,10 @@ def _is_being_imported(module: Any) -> bool:
 def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
     @wraps(original)
     def substitute(*arguments: Any, **options: Any) -> Any:
-        try:
-            innermost(*arguments, *options.values())
-        except LookupError:
-            if not any(isinstance(argument, PairOfTraced) for argument in arguments):
-                return original(*arguments, **options)
-        return function(*arguments, **options)
+        is_traced = has_traced(*arguments, *options.values()) or any(
+            isinstance(argument, PairOfTraced) for argument in arguments
+        )
+        return (function if is_traced else original)(*arguments, **options)
 
     substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute
@@ -253,7 +251,7 @@ def explained(error: Exception) -> Exception:
     """
     users, trace = None, error.__traceback__
     while trace is not None:  # the user's last line, perhaps called back by SciPy
-        if is_users(trace.tb_frame):
+        if is_users(trace.tb_frame) and not _is_pythons(trace):
             users = trace
         trace = trace.tb_next
     where: Any = user_location()
@@ -272,8 +270,9 @@ def explained(error: Exception) -> Exception:
             "recording",
             code="refused-value",
         )
-    if called is None:  # ended in the user's line, in compiled code or by a statement
-        is_refused = users is not None and _says_traced(error) and not _is_raised(users)
+    if called is None or _is_pythons(called):  # in the user's line, compiled code, or Python's own
+        raised = called is None and users is not None and _is_raised(users)
+        is_refused = users is not None and not raised and _says_traced(error)
         name = "what is called"
     else:
         is_refused = _is_refusal(error) and _first_of("numpy", called) is called
@@ -348,10 +347,13 @@ def _says_traced(error: Exception) -> bool:
 
 
 def _is_raised(trace: TracebackType) -> bool:
-    """Whether a line of the user's ended in a raise statement, and not in a call."""
-    if _module(trace).partition(".")[0] in sys.stdlib_module_names:
-        return False
+    """Whether a line ended in a raise statement, and not in a call."""
     return bool(trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"])
+
+
+def _is_pythons(trace: TracebackType) -> bool:
+    """Whether a frame runs a module of Python's own, such as json."""
+    return _module(trace).partition(".")[0] in sys.stdlib_module_names
 
 
 def _known_by_code(code: Any) -> str | None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.trace.functions.common import implements, no_options, traced_or_array
-from numtape.trace.traced import Traced, as_traced, innermost, lift, wrap
+from numtape.trace.traced import Traced, as_traced, has_traced, innermost, lift, wrap
 
 __all__: list[str] = []
 
@@ -29,10 +29,9 @@ def _values(operand: Any) -> npt.NDArray[Any]:
     """The values of an operand as floats; lists may hold traced scalars."""
     if isinstance(operand, Traced):
         return np.asarray(operand.primals, np.float64)
-    try:
-        return np.asarray(lift(innermost(operand), operand)[1], np.float64)
-    except LookupError:
+    if not has_traced(operand):
         return np.asarray(operand)
+    return np.asarray(lift(innermost(operand), operand)[1], np.float64)
 
 
 @implements("matmul", "linalg.matmul")

@@ -158,7 +158,7 @@ MAKERS = [first_gradient, other_branch, derivatives_of_a_tape, sweeps, batch, ve
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("make", MAKERS)
 def test_whatever_ends_a_call_the_next_one_is_right(make, kind):
-    """At some of the events; ``python -m tests.functions.test_interruptions`` takes all."""
+    """At some of the events; ``python tests/functions/test_interruptions.py 1`` takes each."""
     events = count_events(make)
     places = {
         *np.geomspace(1, events // 2, 8).astype(int),

@@ -192,6 +192,10 @@ class Vectorized:
                         assert single is not None
                         where = np.array([number])
                         evaluate_many(single.runner, points, outputs, options, None, where, False)
+                        if single is not tape and single.flat.guards:
+                            # Its tape was forgotten meanwhile; the others may take this path.
+                            pending.append((single, group[place + 1 :]))
+                            break
 
     def _inside(
         self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool

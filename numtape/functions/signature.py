@@ -115,7 +115,7 @@ def read_call(
         if number in differentiated and not leaves:
             raise InputError(
                 f"argument {number} is {argument!r}, and the derivative by it was asked for: there "
-                "is no number in it. Pass floats or float arrays, or leave it out of argnums",
+                "is no float in it. Pass floats or float arrays, or leave it out of argnums",
                 code="not-differentiable",
             )
         for leaf in leaves:
@@ -201,6 +201,8 @@ def _static_key(leaf: Any, number: int) -> Any:
 
 def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
     """What was given as `argnums`, with its sequence, if it is one, as a tuple of integers."""
+    if type(argnums) is int:
+        return argnums
     try:
         key = tuple(map(index, argnums)) if np.iterable(argnums) else index(argnums)
     except TypeError:

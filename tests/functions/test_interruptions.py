@@ -54,6 +54,8 @@ class At:
 
     def run(self, call):
         """Whether the call was ended."""
+        # Python drops what is raised while it clears away a generator; the call goes on then.
+        hook, sys.unraisablehook = sys.unraisablehook, lambda dropped: None
         sys.setprofile(self)
         try:
             call()
@@ -61,6 +63,7 @@ class At:
             return True
         finally:
             sys.setprofile(None)
+            sys.unraisablehook = hook
         return False
 
 

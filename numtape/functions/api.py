@@ -3,7 +3,8 @@
 Each takes a Python function and keeps its recordings: one for each signature
 (structure, shapes, static arguments) and each path through its branches. The
 first call of a kind records, which costs about a microsecond for each scalar
-operation; later ones run the tape.
+operation; later ones run the tape. Of too many recordings those used last are kept,
+see `paths.py`.
 """
 
 import weakref

@@ -63,19 +63,45 @@ class NumtapeError(_Catalogued, Exception):
     code : str
     anchor : str
         Where the documentation explains the error, from the root of the docs.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> try:
+    ...     nt.grad(lambda x: [x, x])(1.0)
+    ... except nt.NumtapeError as error:
+    ...     print(type(error).__name__)
+    OutputError
     """
 
     code = "numtape-error"
 
 
 class TraceError(NumtapeError, TypeError):
-    """A traced value was used in a way that would lose its derivative."""
+    """A traced value was used in a way that would lose its derivative.
+
+    Examples
+    --------
+    >>> import math
+    >>> import numtape as nt
+    >>> nt.grad(lambda x: math.sin(x))(1.0)  # np.sin is recorded
+    Traceback (most recent call last):
+    numtape.errors.TraceError: ...
+    """
 
     code = "escaped-value"
 
 
 class UnsupportedError(TraceError):
-    """A NumPy function (or a form of one) that numtape cannot record."""
+    """A NumPy function (or a form of one) that numtape cannot record.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> nt.grad(lambda x: np.nextafter(x, 1.0))(0.0)
+    Traceback (most recent call last):
+    numtape.errors.UnsupportedError: ...
+    """
 
     code = "unsupported-function"
 
@@ -87,7 +113,16 @@ class AttributeUnsupportedError(UnsupportedError, AttributeError):
 
 
 class InputError(NumtapeError, ValueError):
-    """An argument has the wrong structure, shape, type or value."""
+    """An argument has the wrong structure, shape, type or value.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(np.sum, np.ones(3))
+    >>> tape(np.ones(4))
+    Traceback (most recent call last):
+    numtape.errors.InputError: ...
+    """
 
     code = "wrong-argument"
 
@@ -99,13 +134,29 @@ class BoundsError(InputError, IndexError):
 
 
 class OutputError(NumtapeError, ValueError):
-    """A recorded function returned something that cannot be differentiated."""
+    """A recorded function returned something that cannot be differentiated.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> nt.grad(lambda x: x * x)(np.ones(3))  # nt.jacobian would do
+    Traceback (most recent call last):
+    numtape.errors.OutputError: ...
+    """
 
     code = "wrong-result"
 
 
 class TapeError(NumtapeError, ValueError):
-    """A tape is malformed, or was asked for something it does not hold."""
+    """A tape is malformed, or was asked for something it does not hold.
+
+    Examples
+    --------
+    >>> import numtape as nt
+    >>> nt.record(lambda x: x * x, 2.0).text(lines=True)
+    Traceback (most recent call last):
+    numtape.errors.TapeError: ...
+    """
 
     code = "wrong-tape"
 
@@ -127,6 +178,16 @@ class BranchError(NumtapeError, RuntimeError):
         What the guarded value is at this point.
     point : int or None
         The number of the first such point in a batch.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x: x * x if x > 0.0 else -x, 2.0)
+    >>> try:
+    ...     tape(np.array([2.0, 3.0, -1.0]))
+    ... except nt.BranchError as error:
+    ...     error.point, error.guard, error.outcome
+    (2, 0, 0.0)
     """
 
     code = "branch-changed"
@@ -140,12 +201,40 @@ class BranchError(NumtapeError, RuntimeError):
 
 
 class NumtapeWarning(_Catalogued, UserWarning):
-    """Base of every warning given by numtape."""
+    """Base of every warning given by numtape.
+
+    Has a `code` and an `anchor`, as errors have.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numtape as nt
+    >>> warnings.simplefilter("ignore", nt.NumtapeWarning)
+    """
 
     code = "numtape-warning"
 
 
 class PathsWarning(NumtapeWarning):
-    """A function is recorded again and again, on ever new paths or for ever new shapes."""
+    """A function is recorded again and again, on ever new paths or for ever new shapes.
+
+    Given once for a function, when it has more recordings than are kept: 1000, or as many
+    as the environment variable NUMTAPE_MAX_PATHS says.
+
+    Examples
+    --------
+    >>> import os, warnings
+    >>> import numtape as nt
+    >>> os.environ["NUMTAPE_MAX_PATHS"] = "3"
+    >>> power = nt.grad(lambda x, n: x**n)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     slopes = [power(1.0, n) for n in range(1, 9)]
+    >>> [warning.category.__name__ for warning in caught]
+    ['PathsWarning']
+    >>> slopes
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    >>> del os.environ["NUMTAPE_MAX_PATHS"]
+    """
 
     code = "endless-paths"

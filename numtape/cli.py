@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import numtape as nt
-from numtape.errors import InputError, NumtapeError, OutputError
+from numtape.errors import InputError, NumtapeError
 
 __all__ = ["main"]
 
@@ -74,12 +74,9 @@ def _show(options: argparse.Namespace) -> int:
     print()
     argnums = tuple(k for k, argument in enumerate(arguments) if _has_floats(argument))
     which = argnums[0] if len(argnums) == 1 else argnums
-    try:
-        value, derivative = tape.value_and_gradient(*arguments, argnums=which)
-        name = "gradient"
-    except OutputError:
-        value, derivative = tape.value_and_jacobian(*arguments, argnums=which)
-        name = "jacobian"
+    name = "gradient" if tape.result.shapes == ((),) else "jacobian"
+    derive = tape.value_and_gradient if name == "gradient" else tape.value_and_jacobian
+    value, derivative = derive(*arguments, argnums=which)
     print(f"value    = {value!r}")
     print(f"{name} = {derivative!r}")
     return 0
@@ -117,7 +114,8 @@ def _called(options: argparse.Namespace, run: Callable[..., Any], *given: Any, *
             raise
         raise InputError(
             f"{options.function} called with --at {' --at '.join(options.at)} raised "
-            f"{type(error).__name__}: {error}. Give one --at for each argument, of its kind"
+            f"{type(error).__name__}: {error}. Give one --at for each argument, of its kind",
+            code="command-line",
         ) from error
 
 
@@ -126,7 +124,8 @@ def _function(text: str) -> Callable[..., Any]:
     place, _, name = text.rpartition(":")
     if not place or not name:
         raise InputError(
-            f"{text!r} names no function: write module:function, or path/file.py:function"
+            f"{text!r} names no function: write module:function, or path/file.py:function",
+            code="command-line",
         )
     if place.endswith(".py"):
         path = Path(place).resolve()
@@ -139,13 +138,15 @@ def _function(text: str) -> Callable[..., Any]:
     except ModuleNotFoundError as error:
         raise InputError(
             f"{text!r}: there is no module {error.name!r} to import. Check the spelling, or run "
-            "the command from the folder that holds it"
+            "the command from the folder that holds it",
+            code="command-line",
         ) from None
     function = getattr(module, name, None)
     if not callable(function):
         raise InputError(
             f"{text!r}: the module {place!r} has no function {name!r}. Check the spelling; it must "
-            "be defined at the top level"
+            "be defined at the top level",
+            code="command-line",
         )
     result: Callable[..., Any] = function
     return result
@@ -156,7 +157,8 @@ def _arguments(texts: Sequence[str]) -> list[Any]:
     if not any(map(_has_floats, arguments)):
         raise InputError(
             f"--at {' --at '.join(texts)} holds no float to differentiate by: write 3.0 for 3, or "
-            'a list of numbers, for example --at "[2.0, 5.0]"'
+            'a list of numbers, for example --at "[2.0, 5.0]"',
+            code="command-line",
         )
     return arguments
 
@@ -168,7 +170,8 @@ def _argument(text: str) -> Any:
     except (ValueError, SyntaxError):
         raise InputError(
             f"--at {text!r} is no Python literal: write a number or a list, for example "
-            '--at 2.0 or --at "[2.0, 5.0]"'
+            '--at 2.0 or --at "[2.0, 5.0]"',
+            code="command-line",
         ) from None
     if isinstance(value, list):
         try:

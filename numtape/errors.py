@@ -159,7 +159,7 @@ class TapeError(NumtapeError, ValueError):
     numtape.errors.TapeError: ...
     """
 
-    code = "malformed-tape"
+    code = "wrong-tape"
 
 
 class CompatibilityError(NumtapeError, RuntimeError):
@@ -202,13 +202,41 @@ class BranchError(NumtapeError, RuntimeError):
 
 
 class NumtapeWarning(_Catalogued, UserWarning):
-    """Base of every warning given by numtape."""
+    """Base of every warning given by numtape.
+
+    Has a `code` and an `anchor`, as errors have.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numtape as nt
+    >>> warnings.simplefilter("ignore", nt.NumtapeWarning)
+    """
 
     code = "numtape-warning"
 
 
 class PathsWarning(NumtapeWarning):
-    """A function is recorded again and again, on ever new paths or for ever new shapes."""
+    """A function is recorded again and again, on ever new paths or for ever new shapes.
+
+    Given once for a function, when it has more recordings than are kept: 1000, or as many
+    as the environment variable NUMTAPE_MAX_PATHS says.
+
+    Examples
+    --------
+    >>> import os, warnings
+    >>> import numtape as nt
+    >>> os.environ["NUMTAPE_MAX_PATHS"] = "3"
+    >>> power = nt.grad(lambda x, n: x**n)
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     slopes = [power(1.0, n) for n in range(1, 9)]
+    >>> [warning.category.__name__ for warning in caught]
+    ['PathsWarning']
+    >>> slopes
+    [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    >>> del os.environ["NUMTAPE_MAX_PATHS"]
+    """
 
     code = "endless-paths"
 

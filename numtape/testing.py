@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import NumtapeError
-from numtape.functions.recording import record_call
+from numtape.functions.recording import check_callable, record_call
 from numtape.functions.signature import read_call
 from numtape.functions.trees import flatten
 
@@ -31,6 +31,8 @@ class DerivativeError(NumtapeError, AssertionError):
     Traceback (most recent call last):
     numtape.testing.DerivativeError: ...
     """
+
+    code = "derivative-mismatch"
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def check_derivatives(
     >>> bool(nt.check_derivatives(lambda x: np.sin(x) * x[0], np.array([1.0, 2.0])).error < 1e-8)
     True
     """
+    check_callable(function, "check_derivatives", "check_derivatives(f, x)")
     call = read_call(arguments)
     tape = record_call(function, call)
     point = call.point().copy()

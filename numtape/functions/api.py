@@ -3,11 +3,13 @@
 Each takes a Python function and keeps its recordings: one for each signature
 (structure, shapes, static arguments) and each path through its branches. The
 first call of a kind records, which costs about a microsecond for each scalar
-operation; later ones run the tape.
+operation; later ones run the tape. Of too many recordings those used last are kept,
+see `paths.py`.
 """
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +19,7 @@ import numpy as np
 from numtape.errors import BranchError, InputError
 from numtape.functions.inner import InnerTape
 from numtape.functions.paths import Paths, Recordings
+from numtape.functions.recording import check_callable
 from numtape.functions.signature import differentiated
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves
@@ -58,11 +61,7 @@ class Derivative:
         name: str,
         action: Callable[[Tape | InnerTape, Sequence[Any], int | tuple[int, ...]], Any],
     ) -> None:
-        if not callable(function):
-            raise InputError(
-                f"{name} was given {function!r}, which cannot be called: pass a function of "
-                f"floats and arrays, as in {name}(f)(x)"
-            )
+        check_callable(function, name, f"{name}(f)(x)")
         self._recordings = Recordings(function, has_aux)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
         self._action = action
@@ -107,8 +106,9 @@ class Derivative:
         try:
             return self._action(tape, arguments, argnums)
         except BranchError:
-            _, call = self._recordings.paths(arguments, {})
-            return self._action(paths.tape_at(call), arguments, argnums)
+            pass
+        _, call = self._recordings.paths(arguments, {})
+        return self._action(paths.tape_at(call), arguments, argnums)
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
@@ -333,10 +333,10 @@ _KEPT_LOCK = fresh_lock()
 
 def _kept(function: Callable[..., Any], key: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
     """What `make` gives for a function, made once and kept as long as the function lives."""
-    try:
-        with _KEPT_LOCK:
-            kept = _KEPT.setdefault(function, {})
-    except TypeError:  # no weak references to it
+    kept = None
+    with _KEPT_LOCK, suppress(TypeError):  # where there are no weak references to it
+        kept = _KEPT.setdefault(function, {})
+    if kept is None:
         return make(function)
     if key not in kept:
         # It calls the function through a weak reference, or it would keep it alive.
@@ -403,6 +403,7 @@ def jvp(
     >>> nt.jvp(lambda x, y: x * y, (2.0, 5.0), (1.0, 0.0))
     (10.0, 5.0)
     """
+    check_callable(function, "jvp", "jvp(f, (x,), (dx,))")
     primals, tangents = _as_tuple(primals, "primals"), _as_tuple(tangents, "tangents")
     outer = active_recorder()
     if outer is not None:
@@ -447,6 +448,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     >>> value, pull_back(1.0)
     (10.0, (5.0, 2.0))
     """
+    check_callable(function, "vjp", "vjp(f, x)")
     outer = active_recorder()
     if outer is not None:
         inner = InnerTape(outer, function, primals, has_aux)
@@ -533,6 +535,7 @@ def hvp(
     >>> nt.hvp(lambda x: x[0] ** 2 * x[1], (np.array([1.0, 3.0]),), (np.array([1.0, 0.0]),))
     (array([6., 2.]),)
     """
+    check_callable(function, "hvp", "hvp(f, (x,), (v,))")
     primals = _as_tuple(primals, "primals")
     owners = tuple(k for k, primal in enumerate(primals) if _holds_floats(primal))
     gradient = _kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
@@ -577,6 +580,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     >>> value, push_forward(1.0, 0.0)
     (10.0, 5.0)
     """
+    check_callable(function, "linearize", "linearize(f, x)")
     outer = active_recorder()
     if outer is not None:
         inner = InnerTape(outer, function, primals)
@@ -589,7 +593,7 @@ def _as_tuple(values: Any, name: str) -> tuple[Any, ...]:
     if not isinstance(values, tuple | list):
         raise InputError(
             f"{name}={values!r} was given: it must be a tuple with one entry for each argument of "
-            f"the function, as in jvp(f, (x, y), (dx, dy))"
+            "the function. Pass (x,) for x, as in jvp(f, (x, y), (dx, dy))"
         )
     return tuple(values)
 

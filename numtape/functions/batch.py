@@ -69,7 +69,8 @@ class Options:
         else:
             raise InputError(
                 f"progress={self.progress!r} was given: it must be True for a bar, or a function "
-                "progress(done, total), or False"
+                "progress(done, total), or False",
+                code="wrong-option",
             )
 
 
@@ -80,7 +81,8 @@ def _bar(total: int) -> Iterator[Progress]:
     except ImportError:
         raise InputError(
             "progress=True was given: the bar is drawn with rich, which is not installed. Run "
-            'pip install "numtape[cli]", or pass a function progress(done, total)'
+            'pip install "numtape[cli]", or pass a function progress(done, total)',
+            code="missing-library",
         ) from None
     with Bar() as bar:
         task = bar.add_task("points", total=total)

@@ -88,5 +88,6 @@ def _only_floats(signature: Signature) -> None:
         raise InputError(
             f"the function has static arguments {statics}, and a seeded derivative tape takes a "
             "seed for each argument: all must be floats. Close over the static ones with a lambda "
-            "or functools.partial, and record that"
+            "or functools.partial, and record that",
+            code="not-differentiable",
         )

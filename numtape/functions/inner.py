@@ -163,7 +163,8 @@ class InnerTape:
         if given != tuple(shape for shape in shapes if shape is not None):
             raise InputError(
                 f"{what} of structure {found} and shapes {given} were given for {of} of structure "
-                f"{structure} and shapes {shapes}: they must be the same"
+                f"{structure} and shapes {shapes}: they must be the same",
+                code="wrong-structure",
             )
         return [np.ravel(seed) for seed in traced]
 

@@ -314,6 +314,7 @@ def _max_paths() -> int:
     if most < 1:
         raise InputError(
             f"NUMTAPE_MAX_PATHS={given!r} was given: it must be how many recordings a function "
-            f"keeps, 1 or more, or be left out for {_MAX_PATHS}"
+            f"keeps, 1 or more, or be left out for {_MAX_PATHS}",
+            code="wrong-option",
         )
     return most

@@ -116,7 +116,8 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
     raise InputError(
         f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
         "recording, and takes leading axes for many points. Record another tape for these, or use "
-        "numtape.grad and its like, which do so by themselves"
+        "numtape.grad and its like, which do so by themselves",
+        code="wrong-structure",
     )
 
 
@@ -145,17 +146,20 @@ def read_seeds(
         if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
             raise InputError(
                 f"{what} hold {leaf!r}: numtape differentiates real float64 code, and a seed must "
-                "be a real number or an array of them. Convert it with .astype(float)"
+                "be a real number or an array of them. Convert it with .astype(float)",
+                code="wrong-type",
             )
     if any(isinstance(leaf, Traced) for leaf in leaves):
         raise InputError(
             f"{what} {tree!r} hold traced values, and this point was recorded outside the function "
-            "that is being recorded. Call numtape.vjp inside it"
+            "that is being recorded. Call numtape.vjp inside it",
+            code="tape-inside",
         )
     if found != structure:
         raise InputError(
             f"{what} of structure {found} were given, and {structure} is needed: they must be a "
-            "tree like the function's result. Pass one"
+            "tree like the function's result. Pass one",
+            code="wrong-structure",
         )
     return _points([np.asarray(leaf) for leaf in leaves], shapes, what)
 
@@ -169,7 +173,8 @@ def _points(
             raise InputError(
                 f"{what} hold an array of shape {leaf.shape}, and one point has {shape} there: "
                 "many points have leading axes before that shape. Pass such an array, or record "
-                "another tape for this shape"
+                "another tape for this shape",
+                code="wrong-structure",
             )
         axes.append(leaf.shape[: leaf.ndim - len(shape)])
     leading = _broadcast(axes, what)
@@ -185,7 +190,8 @@ def _broadcast(axes: Sequence[tuple[int, ...]], what: str) -> tuple[int, ...]:
     except ValueError:
         raise InputError(
             f"{what} have the leading axes {axes}, which do not fit each other: they count the "
-            "points. Pass as many points everywhere; what all points share needs no leading axes"
+            "points. Pass as many points everywhere; what all points share needs no leading axes",
+            code="wrong-structure",
         ) from None
 
 
@@ -210,7 +216,7 @@ def outputs_for(
 ) -> list[Floats]:
     """An array for each leaf of the result at all points: new, or those of `out`, checked.
 
-    `inputs` are read while these are written, so none of `out` may overlap them.
+    `inputs` are read while these are written, so none of `out` may overlap them, or another.
     """
     wanted = [leading + shape for shape in shapes]
     if out is None:
@@ -220,26 +226,49 @@ def outputs_for(
         raise InputError(
             f"out= has the structure {found}, and the result has {structure}: it is written "
             f"straight into the arrays, each a float64 array of shape {wanted[0]} and so on. Pass "
-            "a tree of arrays like the result"
+            "a tree of arrays like the result",
+            code="wrong-out",
         )
-    for leaf, shape in zip(leaves, wanted, strict=True):
+    for number, (leaf, shape) in enumerate(zip(leaves, wanted, strict=True)):
         fits = isinstance(leaf, np.ndarray) and leaf.shape == shape and leaf.dtype == np.float64
         if not fits:
             given = f"{leaf.dtype} of {leaf.shape}" if isinstance(leaf, np.ndarray) else repr(leaf)
             raise InputError(
                 f"out= holds {given}, and the result there is a float64 array of shape {shape}: it "
-                f"is written straight into it. Pass one, for example np.empty({shape})"
+                f"is written straight into it. Pass one, for example np.empty({shape})",
+                code="wrong-out",
             )
         evenly = leaf.flags.c_contiguous or len(leading) == 1
         if not (evenly and leaf.flags.behaved and leaf.dtype.isnative):
             raise InputError(
                 "out= holds an array that is read-only or not contiguous: the result is written "
-                "straight into it. Pass a fresh one, or leave it out and assign the result"
+                "straight into it. Pass a fresh one, or leave it out and assign the result",
+                code="wrong-out",
+            )
+        shared = any(np.shares_memory(leaf, other) for other in leaves[:number])
+        if shared or _meets_itself(leaf):
+            raise InputError(
+                f"out= holds an array of shape {shape} that shares memory with another, or has "
+                "elements that share it: each part of the result is written straight into its "
+                "place, and would overwrite another. Pass separate ones",
+                code="wrong-out",
             )
         if any(np.shares_memory(leaf, array) for array in inputs):
             raise InputError(
                 "out= holds an array whose memory an argument uses: the result is written straight "
                 "into it, while arguments are still read. Pass a fresh one, or leave it out and "
-                "assign the result"
+                "assign the result",
+                code="wrong-out",
             )
     return leaves
+
+
+def _meets_itself(array: Floats) -> bool:
+    """Whether elements may share memory: a longer step is within the reach of shorter ones."""
+    reach = 0
+    pairs = zip(array.strides, array.shape, strict=True)
+    for step, extent in sorted((abs(step), extent) for step, extent in pairs if extent > 1):
+        if step < reach + array.itemsize:
+            return array.size > 0
+        reach += step * (extent - 1)
+    return False

@@ -12,7 +12,7 @@ from numtape.trace.record import record_flat
 from numtape.trace.substitutes import substitute_of
 from numtape.trace.traced import is_traced
 
-__all__ = ["record", "record_call", "record_call_inside"]
+__all__ = ["check_callable", "record", "record_call", "record_call_inside"]
 
 
 def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:
@@ -63,12 +63,18 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     >>> tape(2.0, 5.0)
     11.652071455223084
     """
+    check_callable(function, "record", "record(f, x)")
+    return record_call(function, read_call(arguments), lines=lines)
+
+
+def check_callable(function: Any, name: str, example: str) -> None:
+    """Raise unless a function was given where one is needed."""
     if not callable(function):
         raise InputError(
-            f"record was given {function!r}, which cannot be called: pass a function and the "
-            "arguments to record it at, as in record(f, x)"
+            f"{name} was given {function!r}, which cannot be called: it takes a function of floats "
+            f"and arrays. Pass one, as in {example}",
+            code="not-callable",
         )
-    return record_call(function, read_call(arguments), lines=lines)
 
 
 def record_call(
@@ -80,7 +86,8 @@ def record_call(
         raise TraceError(
             "numtape.record was called inside a function that is being recorded, on a function "
             "that uses values of the outer one: such a tape could not be run elsewhere. Pass the "
-            "values as arguments, or use numtape.grad and its like, which work inside"
+            "values as arguments, or use numtape.grad and its like, which work inside",
+            code="record-inside",
         )
     return tape
 

@@ -96,17 +96,15 @@ class Runner:
 
     def workspace(self) -> Workspace:
         """This thread's memory for evaluating."""
-        try:
-            workspace: Workspace = self._local.workspace
-        except AttributeError:
+        workspace: Workspace | None = getattr(self._local, "workspace", None)
+        if workspace is None:
             workspace = self._local.workspace = Workspace(self._plan(False))
         return workspace
 
     def sweep_workspace(self) -> Workspace:
         """This thread's memory for sweeping; in it every slot keeps its value."""
-        try:
-            workspace: Workspace = self._local.sweep_workspace
-        except AttributeError:
+        workspace: Workspace | None = getattr(self._local, "sweep_workspace", None)
+        if workspace is None:
             workspace = self._local.sweep_workspace = Workspace(self._plan(True))
         return workspace
 
@@ -208,23 +206,23 @@ class Runner:
     def gradient(self, x: Floats, g: Floats) -> int:
         """Write the gradient of the first output by all inputs into g."""
         local = self._local
-        try:
-            status: int = local.gradient(local.gradient_handle, x, g)
-        except AttributeError:
+        run = getattr(local, "gradient", None)
+        if run is None:
             if self.sweeps and "gradient" not in self._by_tape:
                 workspace = self.sweep_workspace()
-                local.gradient = workspace.plan.gradient
+                run = workspace.plan.gradient
             else:
                 workspace = self.derivative("gradient", _gradient, 0).workspace()
-                local.gradient = workspace.plan.evaluate
+                run = workspace.plan.evaluate
             local.gradient_workspace = workspace  # owns what the handle points to
             local.gradient_handle = workspace.handle
-            status = local.gradient(local.gradient_handle, x, g)
+            local.gradient = run
+        status: int = run(local.gradient_handle, x, g)
         if status == _kernels.NOTICE:
             plan = local.gradient_workspace.plan
             if plan.sweeps:
                 self._take_from_sweeps("gradient", lambda: self._derive("gradient", _gradient, 0))
-                del local.gradient  # chosen again at the next call
+                local.gradient = None  # chosen again at the next call
             else:
                 plan.notice_after(NEVER)
                 in_background(lambda: plan.compile(THOROUGH, may_go_on))

@@ -104,7 +104,8 @@ def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
             raise InputError(
                 f"argument {number} has no float in it, and the derivative by it was asked for: "
                 "only floats and float arrays have derivatives. Convert it to float, or choose "
-                "other argnums"
+                "other argnums",
+                code="not-differentiable",
             )
     return Selection(
         np.concatenate(chosen),

@@ -19,7 +19,7 @@ from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "differentiated", "read_call", "static_key"]
+__all__ = ["Call", "Signature", "argnums_key", "differentiated", "read_call", "static_key"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -118,6 +118,12 @@ def read_call(
     for number, argument in enumerate(arguments):
         leaves, structure = flatten(argument)
         structures.append(structure)
+        if number in differentiated and not leaves:
+            raise InputError(
+                f"argument {number} is {argument!r}, and the derivative by it was asked for: there "
+                "is no float in it. Pass floats or float arrays, or leave it out of argnums",
+                code="not-differentiable",
+            )
         for leaf in leaves:
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
@@ -129,7 +135,8 @@ def read_call(
                 raise InputError(
                     f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
                     "derivative by it was asked for: only floats and float arrays have "
-                    "derivatives. Convert it to float, or leave it out of argnums"
+                    "derivatives. Convert it to float, or leave it out of argnums",
+                    code="not-differentiable",
                 )
             statics.append(leaf)
             keys.append(static_key(leaf, number))
@@ -152,14 +159,16 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
         raise InputError(
             f"argument {number} holds the traced value {leaf!r}, and this tape was recorded "
             "outside the function that is being recorded. Inside it, call the function itself, or "
-            "numtape.grad and its like of it"
+            "numtape.grad and its like of it",
+            code="tape-inside",
         )
     if isinstance(leaf, float | np.floating):
         return np.array(leaf, np.float64)
     if isinstance(leaf, np.matrix | np.ma.MaskedArray):
         raise InputError(
             f"argument {number} holds a {type(leaf).__name__}: numtape works on plain arrays, and "
-            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask"
+            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask",
+            code="wrong-type",
         )
     if isinstance(leaf, np.ndarray):
         if leaf.dtype.kind == "f":
@@ -168,12 +177,14 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
             raise InputError(
                 f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "
                 "float64 code. Convert it with .astype(float), or pass the real and the imaginary "
-                "part as two arrays"
+                "part as two arrays",
+                code="wrong-type",
             )
     if isinstance(leaf, complex):
         raise InputError(
             f"argument {number} holds the complex number {leaf!r}: numtape differentiates real "
-            "float64 code. Pass the real and the imaginary part as two floats"
+            "float64 code. Pass the real and the imaginary part as two floats",
+            code="wrong-type",
         )
     return None
 
@@ -188,25 +199,38 @@ def static_key(leaf: Any, number: int) -> Any:
         raise InputError(
             f"argument {number} holds {leaf!r} of type {_type_name(leaf)}: an argument that is not "
             "float is part of the key under which a recording is kept, so it must be hashable. "
-            "Make it a tuple or a frozen dataclass, or close over it instead of passing it"
+            "Make it a tuple or a frozen dataclass, or close over it instead of passing it",
+            code="wrong-type",
         ) from None
     return (type(leaf), leaf)
 
 
+def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
+    """What was given as `argnums`, with its sequence, if it is one, as a tuple of integers."""
+    if type(argnums) is int:
+        return argnums
+    try:
+        key = tuple(map(index, argnums)) if np.iterable(argnums) else index(argnums)
+    except TypeError:
+        key = ()
+    if key == () or isinstance(argnums, bool):
+        raise InputError(
+            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them. "
+            "Pass 0 for the first argument",
+            code="wrong-argnums",
+        )
+    return key
+
+
 def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
     """The argument numbers meant by `argnums`, counted from the front."""
-    try:
-        numbers = tuple(map(index, (argnums,) if not np.iterable(argnums) else argnums))
-    except TypeError:
-        numbers = ()
-    if not numbers or isinstance(argnums, bool):
-        raise InputError(
-            f"argnums={argnums!r} names no argument: it must be an integer, or a sequence of them"
-        )
+    key = argnums_key(argnums)
+    numbers = key if isinstance(key, tuple) else (key,)
     for number in numbers:
         if not -count <= number < count:
             raise InputError(
                 f"argnums={argnums!r} names argument {number}, but the call has {count} positional "
-                "arguments. Pass that argument by position, or correct argnums"
+                "arguments. Pass that argument by position, or correct argnums",
+                code="wrong-argnums",
             )
     return tuple(number % count for number in numbers)

@@ -54,7 +54,8 @@ def in_blocks(
     if out is not None:
         raise InputError(
             "out= was given with points that come in blocks: the result is made block by block. "
-            "Leave it out, and store each block as it comes"
+            "Leave it out, and store each block as it comes",
+            code="wrong-out",
         )
     lazy = [leaf for leaf in leaves if _is_lazy(leaf)]
     if not lazy:
@@ -62,7 +63,8 @@ def in_blocks(
     if len(lazy) < sum(_is_lazy(leaf) or _is_iterator(leaf) for leaf in leaves):
         raise InputError(
             "an iterator and a Dask collection were given in one call: one is run at once, the "
-            "other later. Make both the same"
+            "other later. Make both the same",
+            code="wrong-points",
         )
     from dask import array, delayed
 
@@ -71,7 +73,8 @@ def in_blocks(
     if len(leaves) != len(shapes):
         raise InputError(
             f"arguments with {len(leaves)} leaves were given, and {len(shapes)} are needed: their "
-            "structure must be that of the recording. Pass such arguments"
+            "structure must be that of the recording. Pass such arguments",
+            code="wrong-points",
         )
     # An array of many points beside a Dask array is cut into the same blocks.
     leaves = [
@@ -97,13 +100,15 @@ def _leading_axes(leaves: Sequence[Any], shapes: Sequence[tuple[int, ...] | None
             if shape is None or count < 0 or leaf.shape[count:] != own:
                 raise InputError(
                     f"a Dask array of shape {leaf.shape} was given, and one point has {shape} "
-                    "there: many points have leading axes before that shape. Pass such an array"
+                    "there: many points have leading axes before that shape. Pass such an array",
+                    code="wrong-points",
                 )
         leading.append(count)
     if len({leaf.shape[:count] for leaf, count in zip(leaves, leading) if count}) > 1:
         raise InputError(
             f"Dask arrays with {leading} leading axes of different lengths were given: they count "
-            "the same points. Pass arrays of as many points"
+            "the same points. Pass arrays of as many points",
+            code="wrong-points",
         )
     return leading
 
@@ -115,7 +120,8 @@ def _in_turn(call: Callable[..., Any], leaves: Sequence[Any], structure: Any) ->
         if any(item is end for item in items):
             raise InputError(
                 "one of the iterators given as arguments ended before another: they must give "
-                "as many blocks. Check where they come from"
+                "as many blocks. Check where they come from",
+                code="wrong-points",
             )
         given = iter(items)
         block = [next(given) if _is_iterator(leaf) else leaf for leaf in leaves]

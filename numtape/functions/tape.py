@@ -28,7 +28,7 @@ from numtape.functions.result import Result
 from numtape.functions.runner import Runner
 from numtape.functions.saved import read, write
 from numtape.functions.selection import Selection, cut, select
-from numtape.functions.signature import Signature
+from numtape.functions.signature import Signature, argnums_key
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.trees import Structure, flatten
 from numtape.run.compiling import QUICK, THOROUGH
@@ -794,7 +794,7 @@ class Tape(Readable):
         outputs: s4
         """
         self.check_scalar()
-        key = (argnums if isinstance(argnums, int) else tuple(argnums), "gradient")
+        key = (argnums_key(argnums), "gradient")
         tape = self._derived.get(key)
         if tape is None:
             jacobian = self.jacobian_tape(argnums, "reverse", False)
@@ -830,7 +830,7 @@ class Tape(Readable):
         inputs: s1 s2
         outputs: s2 s1 0.0 1.0
         """
-        key = (argnums if isinstance(argnums, int) else tuple(argnums), mode, with_value)
+        key = (argnums_key(argnums), mode, with_value)
         tape = self._derived.get(key)
         if tape is None:
             tape = self.adjoint(argnums) if mode == "reverse" else self.tangent(argnums)
@@ -953,7 +953,8 @@ class Tape(Readable):
         if mode not in ("forward", "reverse"):
             raise InputError(
                 f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
-                "sweep an output) or None (the cheaper one)"
+                "sweep an output) or None (the cheaper one)",
+                code="wrong-option",
             )
         return mode
 
@@ -974,7 +975,7 @@ class Tape(Readable):
 
     def select(self, argnums: int | Sequence[int]) -> Selection:
         """The inputs meant by argnums."""
-        key = argnums if isinstance(argnums, int) else tuple(argnums)
+        key = argnums_key(argnums)
         selection = self._selections.get(key)
         if selection is None:
             selection = self._selections.keep(key, select(self.signature, argnums))
@@ -1011,7 +1012,8 @@ class Tape(Readable):
         if x is None:
             raise InputError(
                 f"{what} with leading axes were given, and this is for one point. Use jvp, vjp, "
-                "gradient or jacobian, which take many"
+                "gradient or jacobian, which take many",
+                code="wrong-structure",
             )
         return x
 
@@ -1046,7 +1048,8 @@ class Tape(Readable):
         if self.result.shapes != ((),):
             raise OutputError(
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
-                "gradient is of a function that returns one number. Use jacobian, or return a sum"
+                "gradient is of a function that returns one number. Use jacobian, or return a sum",
+                code="not-a-scalar",
             )
 
 

@@ -19,6 +19,7 @@ from numtape.errors import InputError
 from numtape.functions.batch import Options, evaluate_many
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.points import Points, outputs_for
+from numtape.functions.recording import check_callable
 from numtape.functions.signature import Call
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.tape import Tape
@@ -86,18 +87,18 @@ def vmap(
     >>> slope(np.array([1.0, 2.0, -3.0]), 0.5)
     array([ 1.,  2., -1.])
     """
-    if not callable(function):
-        raise InputError(
-            f"vmap was given {function!r}, which cannot be called: pass a function of one point, "
-            "as in vmap(f)(points)"
-        )
+    check_callable(function, "vmap", "vmap(f)(points)")
     if isinstance(function, Tape):
         raise InputError(
             f"vmap was given {function!r}: a tape takes many points by itself. Pass arrays with "
-            "leading axes to it or to its methods, as in tape.gradient(points)"
+            "leading axes to it or to its methods, as in tape.gradient(points)",
+            code="not-callable",
         )
     if not isinstance(out_axes, int) or isinstance(out_axes, bool):
-        raise InputError(f"out_axes={out_axes!r} was given: it must be the number of an axis")
+        raise InputError(
+            f"out_axes={out_axes!r} was given: it must be the number of an axis. Give an int",
+            code="wrong-option",
+        )
     return Vectorized(function, in_axes, out_axes, num_threads, progress)
 
 
@@ -191,6 +192,10 @@ class Vectorized:
                         assert single is not None
                         where = np.array([number])
                         evaluate_many(single.runner, points, outputs, options, None, where, False)
+                        if single is not tape and single.flat.guards:
+                            # Its tape was forgotten meanwhile; the others may take this path.
+                            pending.append((single, group[place + 1 :]))
+                            break
 
     def _inside(
         self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool
@@ -204,7 +209,8 @@ class Vectorized:
         if not results:
             raise InputError(
                 "vmap was given no points inside a function that is being recorded: what it would "
-                "return is not known. Give it at least one"
+                "return is not known. Give it at least one",
+                code="wrong-points",
             )
         columns = zip(*(found for found, _ in results), strict=True)
         return results[0][1].build([np.stack(list(c), axis=self._out_axes) for c in columns])
@@ -289,7 +295,8 @@ class _Batch:
             given = f"{counts} points" if counts else "no array of points"
             raise InputError(
                 f"vmap was given {given} in its arguments: each array that in_axes counts along "
-                "must have as many points as the others. Say None in in_axes for what all share"
+                "must have as many points as the others. Say None in in_axes for what all share",
+                code="wrong-points",
             )
         self.count = counts[0]
 
@@ -321,14 +328,16 @@ def _moved(leaf: Any, axis: int) -> Any:
     if not -rank <= axis < rank:
         raise InputError(
             f"arguments hold {leaf!r}, which has no axis {axis} to count points along: in_axes "
-            "says which axis that is. Say None there for what all points share"
+            "says which axis that is. Say None there for what all points share",
+            code="wrong-points",
         )
     is_odd = isinstance(leaf, np.matrix | np.ma.MaskedArray)
     if is_odd or (not is_traced(leaf) and leaf.dtype.kind not in "fiub"):
         raise InputError(
             f"arguments hold a {type(leaf).__name__} of {leaf.dtype} to count points along: points "
             "are taken from plain arrays of real numbers. Pass such an array, or call the function "
-            "in a loop"
+            "in a loop",
+            code="wrong-type",
         )
     return np.moveaxis(leaf, axis, 0) if axis else leaf
 
@@ -343,7 +352,8 @@ def _check_out_axis(place: int, rank: int) -> None:
     if not -rank - 1 <= place <= rank:
         raise InputError(
             f"out_axes={place} was given, and a result has {rank} axes at one point: the axis that "
-            f"counts points can be from {-rank - 1} to {rank}"
+            f"counts points can be from {-rank - 1} to {rank}",
+            code="wrong-option",
         )
 
 
@@ -363,7 +373,8 @@ def _axes(in_axes: Any, structure: Structure, named: bool) -> list[int | None]:
         if len(in_axes) != len(positional):
             raise InputError(
                 f"in_axes={in_axes!r} has {len(in_axes)} entries, and {len(positional)} positional "
-                "arguments were given: it must have one for each"
+                "arguments were given: it must have one for each",
+                code="wrong-points",
             )
         given = list(in_axes)
     else:
@@ -386,7 +397,8 @@ def _spread(entry: Any, structure: Structure) -> list[int | None]:
     if structure.kind is None or len(parts) != len(structure.children) or names != structure.names:
         raise InputError(
             f"in_axes holds {entry!r} for an argument of structure {structure}: it must be a "
-            "number, None, or a tree of them like the argument. Correct it"
+            "number, None, or a tree of them like the argument. Correct it",
+            code="wrong-points",
         )
     for part, child in zip(parts, structure.children, strict=True):
         axes += _spread(part, child)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.optimize import approx_fprime
 
 import numtape as nt
+from numtape.errors import InputError
 from numtape.nist.fit import Fit, Jacobian, fit
 from numtape.nist.problems import MODELS, Problem, load
 
@@ -99,7 +100,7 @@ def run(console: Console | None = None, limit: int | None = None) -> int:
         `REQUIRED_DIGITS`, 1 otherwise.
     """
     if limit is not None and limit < 1:
-        raise ValueError(
+        raise InputError(
             f"limit is {limit}, but at least one data set must be fitted; pass a positive "
             "number, or None for all of them"
         )

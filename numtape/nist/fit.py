@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from numtape.errors import InputError
 from numtape.nist.problems import Problem
 
 __all__ = ["CERTIFIED_DIGITS", "Fit", "Jacobian", "agreeing_digits", "fit"]
@@ -90,7 +91,7 @@ def fit(problem: Problem, start: NDArray[np.float64], jacobian: Jacobian) -> Fit
     Fit
     """
     if np.shape(start) != problem.certified.shape:
-        raise ValueError(
+        raise InputError(
             f"start has shape {np.shape(start)}, but {problem.name} needs one value for each of "
             f"its {problem.certified.size} parameters; pass a row of problem.starts"
         )

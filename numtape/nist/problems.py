@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from numtape.errors import InputError
+
 __all__ = ["MODELS", "RESPONSES", "Model", "Problem", "load", "parse"]
 
 # A model is also called with arguments that only stand for arrays while it is
@@ -80,7 +82,7 @@ def load(name: str) -> Problem:
     Problem
     """
     if name not in MODELS:
-        raise ValueError(
+        raise InputError(
             f"there is no data set {name!r}: the name must be one that NIST gave, spelled "
             f"as NIST does; choose one of {', '.join(MODELS)}"
         )
@@ -106,14 +108,14 @@ def parse(text: str) -> Problem:
     """
     name = _stated(text, r"Dataset Name: +(\w+)", "Unnamed data set")
     if name not in MODELS:
-        raise ValueError(
+        raise InputError(
             f"there is no model for the data set {name!r}: each data set needs its model as a "
             "NumPy function; add one to MODELS"
         )
     parameters = _rows(text, "Starting Values", name)
     starts_and_certified = _floats([row.partition("=")[2] for row in parameters], name)
     if starts_and_certified.shape[1] != 4:
-        raise ValueError(
+        raise InputError(
             f"{name}: {starts_and_certified.shape[1]} values for each parameter, but there must "
             "be four (two starts, a certified value and its standard deviation); restore the "
             "file as NIST published it"
@@ -125,7 +127,7 @@ def parse(text: str) -> Problem:
     }
     for what, (found, stated) in counts.items():
         if found != int(stated):
-            raise ValueError(
+            raise InputError(
                 f"{name}: {found} {what} read, but the header states {stated} and the two must "
                 "agree; restore the file as NIST published it"
             )
@@ -153,7 +155,7 @@ def _stated(text: str, pattern: str, name: str) -> str:
     """Return what the header states where `pattern` has its group."""
     match = re.search(pattern, text)
     if match is None:
-        raise ValueError(
+        raise InputError(
             f"{name}: nothing in the file matches {pattern!r}, but every header must state it; "
             "restore the file as NIST published it"
         )
@@ -172,7 +174,7 @@ def _floats(rows: Sequence[str], name: str) -> NDArray[np.float64]:
     try:
         return np.array([[float(word) for word in row.split()] for row in rows], np.float64)
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{name}: lines {rows[0]!r} to {rows[-1]!r} must hold the same count of numbers each "
             f"({error}); restore the file as NIST published it"
         ) from None

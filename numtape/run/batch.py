@@ -10,7 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,8 @@ def thread_count(wanted: int | None) -> int:
     if count < 1 or isinstance(wanted, bool):
         raise InputError(
             f"{source}={given!r} was given: it must be a number of threads, 1 or more, or be left "
-            "out for as many as there are cores"
+            "out for as many as there are cores",
+            code="wrong-option",
         )
     return count
 
@@ -157,10 +158,10 @@ class Batch:
         job = _Job(plan, inputs, outputs, points, guarded)
 
         def take() -> LaneWorkspace:
-            try:
+            workspace = None
+            with suppress(IndexError):
                 workspace = idle.pop()
-            except IndexError:
-                workspace = LaneWorkspace(plan)
+            workspace = workspace or LaneWorkspace(plan)
             workspace.share(shared)
             return workspace
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.errors import CompatibilityError
 from numtape.ops.structured import FIRST_FUNCTION, FUNCTIONS, ORDER_OPCODES, PRODUCT_OPCODE
 from numtape.ops.table import ROWS, load_ufunc
 
@@ -49,7 +50,7 @@ def loop_of_types(ufunc: Any, types: str) -> tuple[int, int]:
     """The same of the loop for given types, such as ``"d->dd"``."""
     struct = _UFunc.from_address(id(ufunc))
     if (struct.nin, struct.nout) != (ufunc.nin, ufunc.nout):
-        raise RuntimeError(
+        raise CompatibilityError(
             f"numtape cannot read the ufunc {ufunc.__name__!r}: NumPy {np.__version__} lays out "
             "ufuncs in a way this numtape does not know; install a numtape that supports it"
         )
@@ -123,7 +124,7 @@ def _argsorts() -> tuple[int, int]:
     functions = ctypes.cast(get(np.dtype(np.float64)), pointers)
     quick, _, stable = (functions[_FIRST_ARGSORT + k] or 0 for k in range(3))
     if not quick or not stable:
-        raise RuntimeError(
+        raise CompatibilityError(
             f"numtape cannot find how NumPy {np.__version__} sorts: it keeps these functions in a "
             "way this numtape does not know; install a numtape that supports it"
         )

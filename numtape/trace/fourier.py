@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numtape.errors import TraceError, UnsupportedError
+from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.ops.table import load_ufunc
 from numtape.trace.linalg import call_function, matrix_of
 from numtape.trace.recorder import user_location
@@ -109,7 +109,8 @@ class ComplexArray(PairOfTraced):
         raise TraceError(
             f"complex traced values were to become an array, or the function's result, at "
             f"{user_location()}: numtape differentiates real results. Use their .real and .imag, "
-            "abs(...), or transform back with np.fft.irfft"
+            "abs(...), or transform back with np.fft.irfft",
+            code="complex-value",
         )
 
 
@@ -117,7 +118,8 @@ def _refused(name: str) -> NoReturn:
     raise UnsupportedError(
         f"{name} of complex traced values at {user_location()}: there are rules for + - * /, abs, "
         "np.angle, conj, exp, sums, means, indexing, joining and np.fft. Write the rest with "
-        "their .real and .imag"
+        "their .real and .imag",
+        code="complex-value",
     )
 
 
@@ -258,7 +260,10 @@ _FUNCTIONS |= {
 def _factor(n: int, norm: Any, forward: bool) -> float:
     """What a transform of n numbers is multiplied with, by NumPy's names."""
     if norm not in (None, "backward", "ortho", "forward"):
-        raise ValueError(f'norm is {norm!r}: it must be "backward", "ortho" or "forward"')
+        raise InputError(
+            f'norm={norm!r} of a Fourier transform: it must be "backward", "ortho" or "forward". '
+            "Give one of these, or leave it out"
+        )
     if norm == "ortho":
         return float(np.reciprocal(np.sqrt(n)))
     return 1.0 if ((norm or "backward") == "backward") == forward else 1.0 / n
@@ -278,7 +283,9 @@ def _resized(a: Any, n: int) -> Any:
 def _length(n: Any, default: int) -> int:
     length = default if n is None else int(n)
     if length < 1:
-        raise ValueError(f"Invalid number of FFT data points ({length}) specified.")
+        raise InputError(
+            f"a Fourier transform of {length} points: there must be one at least. Give n=1 or more"
+        )
     return length
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.ops.table import load_ufunc
 from numtape.trace.linalg import matrix_of
 from numtape.trace.substitutes import stands_in_for
@@ -45,7 +46,10 @@ def _cumulative_trapezoid(
     y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1, initial: Any = None
 ) -> Any:
     if initial not in (None, 0):
-        raise ValueError("`initial` must be `None` or `0`.")
+        raise InputError(
+            f"cumulative_trapezoid(..., initial={initial!r}): it must be 0 or None. Add the value "
+            "to the result instead"
+        )
     running = np.cumsum(_panels(y, x, dx, axis), axis=-1)
     if initial is not None:
         running = np.concatenate([0.0 * running[..., :1], running], axis=-1)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import load_ufunc
 from numtape.trace.linalg import matrix_of
 from numtape.trace.recorder import user_location
@@ -22,7 +22,10 @@ __all__: list[str] = []
 
 
 def _unsupported(what: str, remedy: str) -> UnsupportedError:
-    return UnsupportedError(f"{what} at {user_location()}: numtape has no rule for it. {remedy}")
+    return UnsupportedError(
+        f"{what} at {user_location()}: numtape has no rule for it. {remedy}",
+        code="unsupported-option",
+    )
 
 
 def _evaluated(
@@ -151,7 +154,7 @@ def _one_dimensional(self: Any, x: Any) -> Any:
     below, above = x < low, x > high
     is_outside = not np.all(np.logical_not(np.logical_or(below, above)))
     if is_outside and self.bounds_error:
-        raise ValueError(
+        raise InputError(
             f"a traced point is outside the range of an interp1d, {low} to {high}: make it with "
             "bounds_error=False, or with fill_value='extrapolate'"
         )

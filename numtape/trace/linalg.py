@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import numtape.trace.functions  # noqa: F401 (what is built on here)
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
@@ -102,9 +102,11 @@ def _transposed(a: Any) -> Any:
     return np.swapaxes(a, -1, -2)
 
 
-def _unsupported(call: str, reason: str, remedy: str) -> UnsupportedError:
+def _unsupported(
+    call: str, reason: str, remedy: str, code: str = "unsupported-option"
+) -> UnsupportedError:
     return UnsupportedError(
-        f"np.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}"
+        f"np.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}", code=code
     )
 
 
@@ -212,7 +214,10 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
         raise _unsupported("multi_dot(..., out)", "there is no rule for out", "Leave it out")
     arrays = [matrix_of(array, *arrays) for array in arrays]
     if len(arrays) == 1:
-        raise ValueError("multi_dot needs at least two arrays")
+        raise InputError(
+            f"np.linalg.multi_dot of {len(arrays)} array: it needs two or more. Give them in one "
+            "list"
+        )
     is_row, is_column = arrays[0].ndim == 1, arrays[-1].ndim == 1
     if is_row:
         arrays[0] = arrays[0][None, :]
@@ -254,7 +259,7 @@ def _chain(arrays: list[Any], splits: dict[tuple[int, int], int]) -> Any:
 
 def _triangle(name: str, uplo: str) -> str:
     if uplo.upper() not in ("L", "U"):
-        raise ValueError(f"UPLO is {uplo!r}: it must be 'L' or 'U'")
+        raise InputError(f"UPLO is {uplo!r}: it must be 'L' or 'U'. Give one of these")
     return f"{name}_{'lo' if uplo.upper() == 'L' else 'up'}"
 
 
@@ -283,6 +288,7 @@ def _real_parts(name: str, parts: Sequence[Any]) -> list[Any]:
             "some eigenvalues are complex, and numtape differentiates real code",
             "Use np.linalg.eigh or eigvalsh for symmetric matrices, or a function of the matrix "
             "that stays real (det, trace, norm, solve)",
+            "complex-value",
         )
     return [part[..., 0] for part in parts]
 
@@ -342,7 +348,10 @@ def _sorted_descending(x: Any) -> Any:
         np.take_along_axis(_values(x), order, axis=-1),
     )
     if x.shape[-1] > 1 and not np.all(result[..., :-1] >= result[..., 1:]):
-        raise ValueError("a matrix holds nan: its singular values have no order")
+        raise InputError(
+            "a matrix holds nan: its singular values have no order. Look for nan before, with "
+            "np.isnan"
+        )
     return result
 
 
@@ -396,6 +405,7 @@ def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
             f"lstsq(a, b) of rank {rank} and shape {a.shape}",
             "where columns depend on each other the solution jumps with the rank",
             "Remove the dependent columns, or add a ridge: solve(a.T @ a + eps * I, a.T @ b)",
+            "no-derivative",
         )
     if m >= n:
         q, r = _tall_qr(a)
@@ -426,6 +436,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = Non
             f"pinv(a) of shape {a.shape}",
             "a is not of full rank, where the pseudo-inverse jumps with the rank",
             "Add a ridge: solve(a.T @ a + eps * I, a.T)",
+            "no-derivative",
         )
     m, n = a.shape[-2:]
     if m == n:
@@ -467,7 +478,10 @@ def _of_vectors(x: Any, order: Any, axes: tuple[int, ...], keepdims: bool) -> An
     if order is None or order == 2:
         return _root_of_squares(x, axes, keepdims)
     if isinstance(order, str):
-        raise ValueError(f"norm order {order!r} is for matrices, and this is of vectors")
+        raise InputError(
+            f"norm order {order!r} is for matrices, and this is of vectors. Give a number, or two "
+            "axes"
+        )
     if order == 1:
         return np.sum(abs(x), **options)
     if order == np.inf:
@@ -491,7 +505,10 @@ def _of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> A
     elif order in (np.inf, -np.inf):
         result = _extreme(np.sum(abs(moved), axis=-1), order)
     else:
-        raise ValueError(f"norm order {order!r} is not one of those for matrices")
+        raise InputError(
+            f"norm order {order!r} is not one of those for matrices. Give 1, 2, -1, -2, np.inf, "
+            "-np.inf, 'fro' or 'nuc'"
+        )
     if keepdims:
         shape = list(x.shape)
         shape[axes[0]] = shape[axes[1]] = 1
@@ -520,7 +537,10 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     if len(axes) == 1:
         return _of_vectors(x, ord, axes, keepdims)
     if len(axes) != 2 or axes[0] == axes[1]:
-        raise ValueError(f"norm over the axes {axes}: it is taken over one axis, or over two")
+        raise InputError(
+            f"norm over the axes {axes}: it is taken over one axis, or over two. Give axis=k or "
+            "axis=(i, j)"
+        )
     return _of_matrices(x, ord, axes, keepdims)
 
 

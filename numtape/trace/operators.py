@@ -88,7 +88,8 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     if _is_bool_scalar(left) and _is_bool_scalar(right) and ufunc in (np.add, np.multiply):
         raise UnsupportedError(
             f"{ufunc.__name__} of two comparisons at {user_location()}: Python and NumPy disagree "
-            "on what it means. Write 1.0 * (x < y) to count, or & and | to combine"
+            "on what it means. Write 1.0 * (x < y) to count, or & and | to combine",
+            code="bool-arithmetic",
         )
     return ufunc(left, right)
 
@@ -99,7 +100,8 @@ def _not_a_number(ufunc: Any, operand: Any) -> Any:
         raise UnsupportedError(
             f"{ufunc.__name__} of a traced value and the complex number {operand!r} at "
             f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
-            "imaginary part as two values"
+            "imaginary part as two values",
+            code="complex-value",
         )
     return NotImplemented
 
@@ -107,7 +109,8 @@ def _not_a_number(ufunc: Any, operand: Any) -> Any:
 def _scalar_invert(self: TracedScalar) -> Any:
     raise UnsupportedError(
         f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
-        "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition"
+        "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition",
+        code="bool-arithmetic",
     )
 
 

@@ -107,7 +107,8 @@ def record_flat(
         raise OutputError(
             f"the function returned {shown!r}, which no recorded operation connects to the "
             "arguments: its derivative would be silently zero. Return a value computed from the "
-            "arguments with NumPy operations; if it really is constant, return value + 0.0 * x"
+            "arguments with NumPy operations; if it really is constant, return value + 0.0 * x",
+            code="disconnected-result",
         )
     outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
     point = [*(value.ravel() for value in inputs), np.array(recorder.captured_values)]

@@ -63,6 +63,7 @@ __all__ = [
     "Recorder",
     "contiguous_strides",
     "end_at_user",
+    "is_users",
     "user_location",
     "view_of",
 ]
@@ -80,7 +81,10 @@ SMALL = 8
 
 _MAX_SLOTS = 2**31 - 1
 _POWER = OPCODE["power"]
-_INTERNAL = re.compile(r"(numtape\.(trace|functions|transform|testing|cli)|numpy|functools)(\.|$)")
+_INTERNAL = re.compile(
+    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)|numpy|scipy|numba|functools)"
+    r"(\.|$)"
+)
 
 
 class Recorder:
@@ -443,7 +447,8 @@ class Recorder:
         if total > _MAX_SLOTS:
             raise TapeError(
                 f"the recording needs {total} slots, and a tape holds at most {_MAX_SLOTS}; "
-                "record a smaller piece, for example one step of the loop"
+                "record a smaller piece, for example one step of the loop",
+                code="tape-too-large",
             )
         code = np.array(self.code, np.int64).reshape(-1, 3)
         is_scalar = code[:, 0] != VECTOR
@@ -496,26 +501,28 @@ class Recorder:
 
 
 def user_location() -> Location:
-    """The innermost line being run that is not numtape's or NumPy's own."""
+    """The innermost line being run that is not numtape's, NumPy's or SciPy's own."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if not _INTERNAL.match(name):
-            break
+    while frame is not None and frame.f_back is not None and not is_users(frame):
         frame = frame.f_back
     assert frame is not None
     return Location(frame.f_code.co_filename, frame.f_lineno)
 
 
+def is_users(frame: FrameType) -> bool:
+    """Whether a frame runs the user's code, and not numtape's, NumPy's or SciPy's own."""
+    return not _INTERNAL.match(frame.f_globals.get("__name__", ""))
+
+
 def end_at_user(error: BaseException) -> None:
     """Let an error's traceback end in the line that `user_location` named when it was raised.
 
-    The frames of numtape and NumPy below that line say nothing about the user's code. With
+    The frames of numtape, NumPy and SciPy below that line say nothing about the user's code. With
     NUMTAPE_FULL_TRACEBACKS set to anything they are kept.
     """
     last, trace = None, error.__traceback__
     while trace is not None:
-        if not _INTERNAL.match(trace.tb_frame.f_globals.get("__name__", "")):
+        if is_users(trace.tb_frame):
             last = trace
         trace = trace.tb_next
     if last is not None and not os.environ.get("NUMTAPE_FULL_TRACEBACKS"):

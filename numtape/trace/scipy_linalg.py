@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace import linalg
 from numtape.trace.linalg import matrix_of
 from numtape.trace.recorder import user_location
@@ -28,9 +28,11 @@ def _implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any
     return stands_in_for("scipy.linalg", *names)
 
 
-def _unsupported(call: str, reason: str, remedy: str) -> UnsupportedError:
+def _unsupported(
+    call: str, reason: str, remedy: str, code: str = "unsupported-option"
+) -> UnsupportedError:
     return UnsupportedError(
-        f"scipy.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}"
+        f"scipy.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}", code=code
     )
 
 
@@ -86,7 +88,10 @@ _ROLES = {
 def _as_assumed(a: Any, assume_a: Any, lower: bool) -> Any:
     """What SciPy reads of a matrix."""
     if assume_a not in _ROLES:
-        raise ValueError(f"{assume_a!r} is no structure that scipy.linalg.solve knows")
+        raise InputError(
+            f"{assume_a!r} is no structure that scipy.linalg.solve knows: it must be one of "
+            f"{list(_ROLES)}. Give one of these"
+        )
     role, n = _ROLES[assume_a], a.shape[-1]
     if role == "symmetric":
         return _symmetric(a, lower)
@@ -147,7 +152,9 @@ def _solve_triangular(
     check_finite: bool = True,
 ) -> Any:
     if trans not in (0, 1, 2, "N", "T", "C"):
-        raise ValueError(f"trans is {trans!r}: it must be 0, 1, 2, 'N', 'T' or 'C'")
+        raise InputError(
+            f"trans is {trans!r}: it must be 0, 1, 2, 'N', 'T' or 'C'. Give one of these"
+        )
     a, b = matrix_of(a, b), matrix_of(b, a)
     a = _triangle(a, lower)
     if unit_diagonal:
@@ -212,7 +219,10 @@ def _solve_banded(
     below, above = l_and_u
     ab, b = matrix_of(ab, b), matrix_of(b, ab)
     if ab.shape[0] != below + above + 1:
-        raise ValueError(f"ab has {ab.shape[0]} rows: it must have l + u + 1 = {below + above + 1}")
+        raise InputError(
+            f"ab has {ab.shape[0]} rows: it must have l + u + 1 = {below + above + 1}. Give it one "
+            "row for each diagonal"
+        )
     return np.linalg.solve(_dense("solve_banded", ab, below, above), b)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.trace.linalg import call_function, constant_part
 from numtape.trace.recorder import user_location
@@ -108,7 +108,8 @@ def _softplus(x: Any, **options: Any) -> Any:
     if options:
         raise UnsupportedError(
             f"scipy.special.softplus(x, {', '.join(options)}=...) of a traced value at "
-            f"{user_location()}: numtape has no rule for these options. Leave them out"
+            f"{user_location()}: numtape has no rule for these options. Leave them out",
+            code="unsupported-option",
         )
     return np.logaddexp(0.0, _floats(x))
 
@@ -119,7 +120,8 @@ def _zeta(x: Any, q: Any = None, out: Any = None) -> Any:
         raise UnsupportedError(
             f"scipy.special.zeta of a traced argument at {user_location()}: its derivative by the "
             "order x has no closed form, and out is not supported. Only zeta(x, q) has a rule, by "
-            "q; hold x constant with numtape.stop_gradient(x) outside the recorded function"
+            "q; hold x constant with numtape.stop_gradient(x) outside the recorded function",
+            code="no-derivative",
         )
     return load_ufunc("scipy.special._ufuncs._zeta")(x, q)
 
@@ -129,7 +131,8 @@ def _polygamma(n: Any, x: Any) -> Any:
     if isinstance(n, Traced):
         raise UnsupportedError(
             f"scipy.special.polygamma(n, x) with a traced n at {user_location()}: the order must "
-            "be an integer. Pass an int, or int(n), which is guarded"
+            "be an integer. Pass an int, or int(n), which is guarded",
+            code="unsupported-option",
         )
     order: Any = np.asarray(n)
     x = _floats(x)
@@ -144,12 +147,14 @@ def _polygamma(n: Any, x: Any) -> Any:
 @stands_in_for("scipy.special", "multigammaln")
 def _multigammaln(a: Any, d: Any) -> Any:
     if isinstance(d, Traced) or np.ndim(d) > 0 or np.floor(d) != d:
-        raise ValueError(f"multigammaln(a, d) got d = {d!r}: d should be a positive integer")
+        raise InputError(
+            f"multigammaln(a, d) got d = {d!r}: d must be a positive integer. Pass an int"
+        )
     a, d = _floats(a), int(d)
     if np.any(a <= 0.5 * (d - 1)):
-        raise ValueError(
+        raise InputError(
             f"multigammaln(a, d) got a = {a} and d = {d}: a must be above (d - 1) / 2, which is "
-            f"{0.5 * (d - 1)}"
+            f"{0.5 * (d - 1)}. Keep a above that"
         )
     gammaln = load_ufunc("scipy.special.gammaln")
     terms = gammaln(np.stack([a - (j - 1.0) / 2 for j in range(1, d + 1)]))

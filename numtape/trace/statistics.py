@@ -150,7 +150,8 @@ def _formula(distribution: Any, method: str) -> Callable[..., Any]:
     raise UnsupportedError(
         f"scipy.stats.{name}.{method[1:]} of a traced value at {user_location()}: SciPy finds it "
         "numerically, so it has no formula to differentiate. Use the density, or a distribution "
-        "that has the method in closed form"
+        "that has the method in closed form",
+        code="no-derivative",
     )
 
 
@@ -163,9 +164,9 @@ def _computed(distribution: Any, method: str, x: Any, shapes: Any) -> Any:
     except (NumtapeError, TypeError, AttributeError, ValueError) as error:
         raise UnsupportedError(
             f"scipy.stats.{distribution.name}.{method[1:]} of a traced value at "
-            f"{user_location()}: its formula uses what numtape cannot record ({error}). Write the "
-            "formula out with NumPy's functions and those of scipy.special"
-        ) from error
+            f"{user_location()}: its formula uses what numtape cannot record ({error.args[0]}). "
+            "Write the formula out with NumPy's functions and those of scipy.special"
+        ) from None
     return result
 
 
@@ -323,7 +324,8 @@ class _Normal:
             raise UnsupportedError(
                 f"scipy.stats.multivariate_normal(allow_singular=True) of traced values at "
                 f"{user_location()}: numtape has a rule for positive definite covariances. Leave "
-                "allow_singular out"
+                "allow_singular out",
+                code="unsupported-option",
             )
         if hasattr(cov, "covariance"):
             cov = cov.covariance

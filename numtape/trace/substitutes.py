@@ -33,14 +33,16 @@ Here is the mechanism. The functions are in `special.py`, `linalg.py` and their 
 import re
 import sys
 from collections.abc import Callable, Iterable
+from dis import opmap
 from functools import wraps
+from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from numtape.errors import UnsupportedError
+from numtape.errors import NumtapeError, UnsupportedError
 from numtape.locks import fresh_lock
-from numtape.trace.recorder import Recorder, user_location
-from numtape.trace.traced import innermost
+from numtape.trace.recorder import Recorder, is_users, user_location
+from numtape.trace.traced import has_traced
 
 __all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
 
@@ -55,8 +57,6 @@ _SUBSTITUTES: dict[str, dict[str, Callable[..., Any]]] = {}
 # The same for SciPy's ufuncs. They need a substitute only for arrays of objects, as
 # np.array([x, y]) makes of traced scalars: then the protocol of ufuncs is not asked.
 _OF_OBJECTS: dict[str, dict[str, Callable[..., Any]]] = {}
-
-_FOREIGN = re.compile(r"(numtape\.(trace|functions|transform|run)|numpy|scipy|functools)(\.|$)")
 
 
 def stands_in_for(
@@ -195,12 +195,10 @@ def _is_being_imported(module: Any) -> bool:
 def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
     @wraps(original)
     def substitute(*arguments: Any, **options: Any) -> Any:
-        try:
-            innermost(*arguments, *options.values())
-        except LookupError:
-            if not any(isinstance(argument, PairOfTraced) for argument in arguments):
-                return original(*arguments, **options)
-        return function(*arguments, **options)
+        is_traced = has_traced(*arguments, *options.values()) or any(
+            isinstance(argument, PairOfTraced) for argument in arguments
+        )
+        return (function if is_traced else original)(*arguments, **options)
 
     substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute
@@ -237,52 +235,125 @@ def learn(error: Exception, known: int) -> bool:
         trace = error.__traceback__
         while trace is not None:
             names = trace.tb_frame.f_globals
-            trace = trace.tb_next
-            if _FOREIGN.match(names.get("__name__", "")):
-                continue
-            for name, value in list(names.items()):
+            for name, value in list(names.items()) if is_users(trace.tb_frame) else ():
                 original, substitute = bindings.by_original.get(id(value), (None, None))
                 if original is not None and original is value:
                     bindings.add(names, name, original, substitute)
+            trace = trace.tb_next
         return bindings.version > known
 
 
 def explained(error: Exception) -> Exception:
-    """An error that a function of SciPy made of a traced value, saying what to do; or the error."""
-    if not isinstance(error, TypeError | AttributeError) and not _is_about_objects(error):
-        return error
-    name, caller, known, trace = "", "", None, error.__traceback__
-    while trace is not None:
-        frame = trace.tb_frame
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith("scipy.") and not name:
-            name = f"{module}.{frame.f_code.co_qualname}"
-            known = _known_by_code(frame.f_code)
-        elif not _FOREIGN.match(module):  # the user's own, perhaps called back by SciPy
-            name, known = "", None
-            caller = f"{frame.f_code.co_filename}:{trace.tb_lineno}"
+    """What to raise instead of an error that a traced value made where it has no rule.
+
+    SciPy's functions, and compiled ones, refuse what they do not know in words of their
+    own. The error itself is returned where it is not about a traced value.
+    """
+    users, trace = None, error.__traceback__
+    while trace is not None:  # the user's last line, perhaps called back by SciPy
+        if is_users(trace.tb_frame) and not _is_pythons(trace):
+            users = trace
         trace = trace.tb_next
-    where = caller or user_location()
-    if not name:
+    where: Any = user_location()
+    called = error.__traceback__
+    if users is not None:
+        where, called = f"{users.tb_frame.f_code.co_filename}:{users.tb_lineno}", users.tb_next
+    scipys = _first_of("scipy", called)
+    if scipys is not None and (_is_refusal(error) or _is_given_traced(scipys)):
+        return _refused_by_scipy(scipys, where, error)
+    if isinstance(error, NumtapeError):
         return error
+    if type(error).__module__.startswith("numba.") and "pyobject" in str(error):
+        return UnsupportedError(
+            f"a function compiled by Numba was called with a traced value at {where}: machine code "
+            "cannot be recorded. Call the Python function that it was made of, f.py_func(x), while "
+            "recording",
+            code="refused-value",
+        )
+    if called is None or _is_pythons(called):  # in the user's line, compiled code, or Python's own
+        raised = called is None and users is not None and _is_raised(users)
+        is_refused = users is not None and not raised and _says_traced(error)
+        name = "what is called"
+    else:
+        is_refused = _is_refusal(error) and _first_of("numpy", called) is called
+        is_refused = is_refused and _is_given_traced(called)
+        name = f"{_module(called)}.{called.tb_frame.f_code.co_qualname}"
+    if not is_refused:
+        return error
+    if re.search(_OBJECTS, str(error)):
+        return UnsupportedError(
+            f"NumPy refused what it was given at {where} ({error}): of traced scalars beside plain "
+            "numbers np.array makes an array of objects, and the numbers in it have no rule. Make "
+            "a traced array of them: np.stack([x, 1.0]), or np.array([x, 1.0], like=x)",
+            code="array-of-objects",
+        )
+    return UnsupportedError(
+        f"{name} at {where} does not take traced values ({error}): they stand for the floats and "
+        "arrays of the recorded function, and only NumPy's and SciPy's functions know them. Write "
+        "it with operations that are recorded (arithmetic, ufuncs, indexing, sums, products), or "
+        "apply it to values that do not depend on the arguments",
+        code="refused-value",
+    )
+
+
+def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> UnsupportedError:
+    name = f"{_module(trace)}.{trace.tb_frame.f_code.co_qualname}"
+    known = _known_by_code(trace.tb_frame.f_code)
     if known is not None:
         return UnsupportedError(
             f"{name} was called with a traced value at {where}, by a reference that numtape does "
             f"not find. Call it through its module, as in {known}(x), or by a name that your "
             "module imported"
         )
+    words = error.args[0] if isinstance(error, NumtapeError) else error
     return UnsupportedError(
         f"{name} was called with a traced value at {where}, and numtape has no rule for it "
-        f"({error}). Write it with operations that are recorded (NumPy's functions, ufuncs, "
+        f"({words}). Write it with operations that are recorded (NumPy's functions, ufuncs, "
         "indexing), or apply it to numtape.stop_gradient(x) values outside the recorded function"
     )
 
 
-def _is_about_objects(error: Exception) -> bool:
-    """Whether compiled code refused an array of objects, which traced values become."""
-    return isinstance(error, ValueError | RuntimeError | SystemError) and (
-        "object" in str(error) or "dtype('O')" in str(error)
-    )
+# How NumPy and others speak of arrays of objects, which np.array makes of traced scalars.
+_OBJECTS = r"ufunc|object arr|object_|dtype\('O'\)|holds references|data types in|'float' object"
+
+
+def _module(trace: TracebackType) -> str:
+    name: str = trace.tb_frame.f_globals.get("__name__", "")
+    return name
+
+
+def _first_of(package: str, trace: TracebackType | None) -> TracebackType | None:
+    """The first frame of a package, from some frame on."""
+    while trace is not None and _module(trace).partition(".")[0] != package:
+        trace = trace.tb_next
+    return trace
+
+
+def _is_given_traced(trace: TracebackType) -> bool:
+    """Whether a function that was running has a traced value among its arguments."""
+    return has_traced(*trace.tb_frame.f_locals.values())
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is of a kind that is raised for what a function cannot take."""
+    if isinstance(error, TypeError | AttributeError):
+        return True
+    return isinstance(error, ValueError | RuntimeError | SystemError) and _says_traced(error)
+
+
+def _says_traced(error: Exception) -> bool:
+    """Whether it speaks of a traced value, or of the array of objects that it becomes."""
+    return bool(re.search(rf"\bTraced(Scalar|Array|Integer)?\b|{_OBJECTS}", str(error)))
+
+
+def _is_raised(trace: TracebackType) -> bool:
+    """Whether a line ended in a raise statement, and not in a call."""
+    return bool(trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"])
+
+
+def _is_pythons(trace: TracebackType) -> bool:
+    """Whether a frame runs a module of Python's own, such as json."""
+    return _module(trace).partition(".")[0] in sys.stdlib_module_names
 
 
 def _known_by_code(code: Any) -> str | None:

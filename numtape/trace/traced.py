@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import TraceError, UnsupportedError
+from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
 from numtape.trace.recorder import Recorder, Slots, user_location
 
 __all__ = [
@@ -84,7 +84,8 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
     where = f" (in `{source}`, {location})" if source else f" ({location})"
     error = TraceError(
         f"{what} would turn a traced value into a plain number{where}: its derivative would be "
-        f"lost. Instead, {remedy}"
+        f"lost. Instead, {remedy}",
+        code="plain-array" if assigned else "escaped-value",
     )
     recorder.escaped = error  # raised again at the end, should the function catch it
     raise error
@@ -127,22 +128,24 @@ class Traced:
     def __complex__(self) -> complex:
         raise TraceError(
             f"complex(...) of a traced value at {user_location()}: numtape differentiates real "
-            "float64 code. Write the real and the imaginary part as two real values"
+            "float64 code. Write the real and the imaginary part as two real values",
+            code="complex-value",
         )
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
+        if name.startswith("_"):
+            raise AttributeError(name)  # Python and NumPy ask for these
+        raise AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
             f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
             "ufuncs, indexing, sums, products"
-            if not name.startswith("_")
-            else name
         )
 
     def __hash__(self) -> int:
         raise TraceError(
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "
-            "constant. Use an integer or a string as the key of dicts, sets and caches"
+            "constant. Use an integer or a string as the key of dicts, sets and caches",
+            code="hashed-value",
         )
 
 
@@ -259,7 +262,8 @@ class TracedScalar(Traced):
         if self.primal != int(self.primal):
             raise TraceError(
                 f"a traced value of {self.primal} was used as an index at {user_location()}: an "
-                "index must be an integer. Write int(x), which is guarded"
+                "index must be an integer. Write int(x), which is guarded",
+                code="not-an-index",
             )
         return self._rounded("trunc")
 
@@ -386,9 +390,11 @@ class TracedArray(Traced):
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(
-                f"the truth value of a traced array of shape {self.shape} is ambiguous: write "
-                "np.all(...) or np.any(...)"
+            raise InputError(
+                f"the truth value of a traced array of shape {self.shape} at {user_location()} is "
+                "ambiguous: "
+                "a condition needs one bool. Write np.all(...) or np.any(...)",
+                code="ambiguous-truth",
             )
         return bool(self.ravel()[0])
 
@@ -472,7 +478,7 @@ class TracedArray(Traced):
         if index:
             return self[index[0] if isinstance(index[0], tuple) else index]
         if self.size != 1:
-            raise ValueError(
+            raise InputError(
                 f"item() of a traced array of shape {self.shape}: it must have one element; "
                 "give an index"
             )
@@ -495,7 +501,8 @@ class TracedArray(Traced):
             return self.copy()
         raise UnsupportedError(
             f"astype({dtype!r}) of a traced array: numtape differentiates real float64 code. "
-            "Keep the values as floats"
+            "Keep the values as floats",
+            code="unsupported-option",
         )
 
     def fill(self, value: Any) -> None:
@@ -566,11 +573,12 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
     if not isinstance(out, TracedArray):
         raise TraceError(
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
-            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
+            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            code="plain-array",
         )
     extents = zip(reversed(np.shape(result)), reversed(out.shape), strict=False)
     if np.ndim(result) > out.ndim or any(a not in (1, b) for a, b in extents):
-        raise ValueError(
+        raise InputError(
             f"{name}(..., out=y) at {user_location()}: the result has shape {np.shape(result)} "
             f"and y has {out.shape}; give y the shape of the result"
         )
@@ -616,7 +624,8 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
         raise TraceError(
             f"an operand of type {array.dtype} met a traced value at {user_location()}: numtape "
             "differentiates real float64 code. Convert it to floats, or write the real and the "
-            "imaginary part as two real values"
+            "imaginary part as two real values",
+            code="complex-value",
         )
     floats = array.astype(np.float64)
     return recorder.constant_array(floats), array if array.dtype.kind == "b" else floats
@@ -629,7 +638,8 @@ def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
         raise TraceError(
             f"a value {operand!r} of one recording was used in another at {user_location()}: "
             "traced values live as long as the call that recorded them. Return the value "
-            "instead of storing it, and pass it to the other function as an argument"
+            "instead of storing it, and pass it to the other function as an argument",
+            code="other-recording",
         )
     slots, values = lift(parent, operand)
     return recorder.capture(np.asarray(slots), np.asarray(values, np.float64)), values
@@ -671,7 +681,8 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
             raise TraceError(
                 f"{element!r} of type {type(element).__name__} stands in an array with traced "
                 f"values at {user_location()}: every element must be a number. Leave it out, or "
-                "make rows of the same length"
+                "make rows of the same length",
+                code="not-a-number",
             )
         element_slots, element_value = lift(recorder, element)
         slots[index] = element_slots

@@ -95,7 +95,8 @@ def _no_rounding_to_zero(row: Row, operands: Sequence[Any]) -> None:
     if row.arity == 1 or not np.all(operands[1] != 0):
         raise UnsupportedError(
             f"{row.name} of integers at {user_location()}: NumPy rounds it to 0, or divides by 0. "
-            "Write it with floats, 1.0 / x for example"
+            "Write it with floats, 1.0 / x for example",
+            code="bool-arithmetic",
         )
 
 
@@ -171,7 +172,8 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         if out[0] is None:
             raise UnsupportedError(
                 f"{ufunc.__name__}(..., where=mask) without out= at {user_location()}: elements "
-                "left out would be undefined. Give out=, or write np.where(mask, f(x), y)"
+                "left out would be undefined. Give out=, or write np.where(mask, f(x), y)",
+                code="unsupported-option",
             )
         results = result if isinstance(result, tuple) else (result,)
         result = tuple(np.where(where, r, old) for r, old in zip(results, out, strict=True))

@@ -148,7 +148,8 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
         raise UnsupportedError(
             f"the derivative of {row.name} ({row.synopsis}) by its {_ORDINALS[operand]} operand "
             f"has no closed form. Differentiate by the other operand only, or hold this one "
-            "constant: pass numtape.stop_gradient(a), or an int"
+            "constant: pass numtape.stop_gradient(a), or an int",
+            code="no-derivative",
         )
     try:
         return float(text)

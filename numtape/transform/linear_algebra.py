@@ -410,7 +410,8 @@ def _full_svd_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
             raise UnsupportedError(
                 "the derivative of np.linalg.svd(a, full_matrices=True) was needed by the vectors "
                 f"beyond the first {p}: any basis of that space would do, so they have none. Use "
-                "full_matrices=False, or the first vectors alone"
+                "full_matrices=False, or the first vectors alone",
+                code="no-derivative",
             )
     first = None if weights[0] is None else weights[0][..., :, :p]
     last = None if weights[2] is None else weights[2][..., :p, :]
@@ -544,7 +545,8 @@ def _betainc_rules(name: str, sign: float) -> tuple[_TangentRule, _AdjointRule]:
                 raise UnsupportedError(
                     f"the derivative of {name}(a, b, x) by {operand} has no closed form. "
                     f"Differentiate by x only, or hold {operand} constant: pass "
-                    f"numtape.stop_gradient({operand}), or an int"
+                    f"numtape.stop_gradient({operand}), or an int",
+                    code="no-derivative",
                 )
 
     def tangent(x: Any, dx: Any, f: Any) -> Any:

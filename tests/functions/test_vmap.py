@@ -479,7 +479,7 @@ def test_a_vmap_looks_like_its_function():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nt.vmap(3.0), r"vmap was given 3\.0.*cannot be called.*pass a function"),
+        (lambda: nt.vmap(3.0), r"vmap was given 3\.0.*cannot be called.*Pass one, as in vmap"),
         (lambda: nt.vmap(scalar, out_axes="a"), "out_axes='a'.*number of an axis"),
         (lambda: nt.vmap(scalar, out_axes=1)(X), r"out_axes=1.*0 axes.*from -1 to 0"),
         (lambda: nt.vmap(scalar, in_axes=(0, 0, 0))(X), r"in_axes=\(0, 0, 0\) has 3 entries"),

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.trace.functions.common import axes_of, implements, traced, traced_or_array
 from numtape.trace.traced import as_integers, as_traced, has_traced, innermost
 
@@ -21,7 +22,7 @@ def _diff(
     a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
 ) -> Any:
     if n < 0:
-        raise ValueError(f"np.diff(..., n={n}): the order must be 0 or more")
+        raise InputError(f"np.diff(..., n={n}): the order must be 0 or more. Give one")
     array = traced_or_array(a)
     if n == 0:
         return array
@@ -64,18 +65,21 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
         spacings * len(axes) if len(spacings) == 1 and np.ndim(spacings[0]) == 0 else spacings
     )
     if len(spacings) != len(axes):
-        raise TypeError(
+        raise InputError(
             f"np.gradient: {len(spacings)} spacings were given for {len(axes)} axes; give none, "
             "one number, or one for each axis"
         )
     if edge_order not in (1, 2):
-        raise ValueError(f"np.gradient(..., edge_order={edge_order}): it must be 1 or 2")
+        raise InputError(
+            f"np.gradient(..., edge_order={edge_order}): it must be 1 or 2. Give one of these"
+        )
     results = []
     for k, spacing in zip(axes, spacings, strict=True):
         if array.shape[k] < edge_order + 1:
-            raise ValueError(
+            raise InputError(
                 f"np.gradient: axis {k} has {array.shape[k]} elements, and "
-                f"edge_order={edge_order} needs at least {edge_order + 1}"
+                f"edge_order={edge_order} needs at least {edge_order + 1}; give more, or a lower "
+                "order"
             )
         results.append(_gradient_along(array, k, spacing, edge_order))
     return results[0] if len(results) == 1 else tuple(results)

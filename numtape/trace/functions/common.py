@@ -117,7 +117,8 @@ def no_dtype(dtype: Any) -> None:
     if dtype is not None and np.dtype(dtype) != np.float64:
         raise UnsupportedError(
             f"dtype={dtype!r} was asked for, of a traced value at {user_location()}: numtape "
-            "computes in float64. Leave dtype out, or convert outside the recorded function"
+            "computes in float64. Leave dtype out, or convert outside the recorded function",
+            code="unsupported-option",
         )
 
 
@@ -132,5 +133,6 @@ def no_options(function: str, **options: Any) -> None:
             raise UnsupportedError(
                 f"np.{function}(..., {name}={value!r}) of a traced value at {user_location()}: "
                 f"numtape has no rule for {name}. Select or combine the elements before, for "
-                "example with np.where"
+                "example with np.where",
+                code="unsupported-option",
             )

@@ -66,7 +66,8 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
         if any(getattr(bound, "dtype", None) == np.float64 for bound in arguments):
             raise UnsupportedError(
                 f"np.arange with a traced bound at {user_location()}: how many numbers there are "
-                "would depend on the point. Write start + step * np.arange(n), or np.linspace"
+                "would depend on the point. Write start + step * np.arange(n), or np.linspace",
+                code="unsupported-option",
             )
         return function(*arguments, **options)
     return _constants(like, function(*arguments, **options))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.trace.functions.common import implements, move, no_dtype, traced_or_array
 from numtape.trace.traced import has_traced
 
@@ -46,9 +47,9 @@ def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
     left, arrow, output = subscripts.partition("->")
     inputs = left.split(",")
     if len(inputs) != len(arrays):
-        raise ValueError(
+        raise InputError(
             f"np.einsum({subscripts!r}, ...): it names {len(inputs)} operands, and "
-            f"{len(arrays)} were given"
+            f"{len(arrays)} were given; name each of them once"
         )
     unused = [chr(code) for code in (*range(65, 91), *range(97, 123))]
     unused = [letter for letter in unused if letter not in subscripts]
@@ -69,9 +70,9 @@ def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
         own = array.ndim - len(each.replace("...", "")) if "..." in each else 0
         inputs[k] = each.replace("...", dots[rank - own :])
         if len(inputs[k]) != array.ndim:
-            raise ValueError(
+            raise InputError(
                 f"np.einsum({subscripts!r}, ...): {each!r} names {len(each)} axes of an operand "
-                f"of shape {array.shape}"
+                f"of shape {array.shape}; give each axis a letter, or '...' for the rest"
             )
     return inputs, output.replace("...", dots), arrays
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import BoundsError
 from numtape.trace.functions.common import (
     constants_of,
     implements,
@@ -42,9 +43,9 @@ def _check(places: Any, extent: int, axis: int) -> None:
         return
     values = np.asarray(places.primals)
     if ((values < -extent) | (values >= extent)).any():
-        raise IndexError(
+        raise BoundsError(
             f"an index from {values.min()} to {values.max()} at {user_location()} is out of bounds "
-            f"for axis {axis} with {extent} elements"
+            f"for axis {axis} with {extent} elements. Clip it to that, or make the axis longer"
         )
     inside: Any = np.all((places >= -extent) & (places < extent))
     places.recorder.guard(inside.slot, 1.0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, integers_of, is_kept, no_options, traced
 from numtape.trace.functions.indexing import take_along
 from numtape.trace.recorder import user_location
@@ -84,7 +84,8 @@ def _lexsort(keys: Any, axis: int = -1) -> Any:
 def _sort_complex(a: Any) -> Any:
     raise UnsupportedError(
         f"np.sort_complex of a traced value at {user_location()}: its result is complex, and "
-        "numtape differentiates real float64 code. Write np.sort(x)"
+        "numtape differentiates real float64 code. Write np.sort(x)",
+        code="complex-value",
     )
 
 
@@ -104,11 +105,17 @@ def _position(name: str, extreme: Any, ignores_nan: bool) -> None:
             array, axis, kept = np.ravel(array), axis or 0, False
         axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
         if array.shape[axis] == 0:
-            raise ValueError(f"{name} of no elements (shape {array.shape}): it has no position")
+            raise InputError(
+                f"{name} of no elements (shape {array.shape}): it has no position. Handle the "
+                "empty case before"
+            )
         if ignores_nan:
             worst = -np.inf if extreme is np.max else np.inf
             if np.any(np.all(np.isnan(array), axis=axis)):
-                raise ValueError(f"{name}: some row has no element that is not nan")
+                raise InputError(
+                    f"{name}: some row has no element that is not nan, so none has a position. "
+                    "Replace the nan before, with np.where"
+                )
             array = np.where(np.isnan(array), worst, array)
         best = array == extreme(array, axis=axis, keepdims=True)
         # nan is the extreme of what holds one, and equals nothing.

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.errors import InputError
 from numtape.trace.functions.common import implements, no_options, traced_or_array
-from numtape.trace.traced import Traced, as_traced, innermost, lift, wrap
+from numtape.trace.traced import Traced, as_traced, has_traced, innermost, lift, wrap
 
 __all__: list[str] = []
 
@@ -28,10 +29,9 @@ def _values(operand: Any) -> npt.NDArray[Any]:
     """The values of an operand as floats; lists may hold traced scalars."""
     if isinstance(operand, Traced):
         return np.asarray(operand.primals, np.float64)
-    try:
-        return np.asarray(lift(innermost(operand), operand)[1], np.float64)
-    except LookupError:
+    if not has_traced(operand):
         return np.asarray(operand)
+    return np.asarray(lift(innermost(operand), operand)[1], np.float64)
 
 
 @implements("matmul", "linalg.matmul")
@@ -103,7 +103,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
         axes = (range(a.ndim - count, a.ndim), range(count))
     of_a, of_b = ([int(k) % x.ndim for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b)))
     if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
-        raise ValueError(
+        raise InputError(
             f"np.tensordot: axes {of_a} of shape {a.shape} and axes {of_b} of shape {b.shape} "
             "are of different lengths; give axes of equal lengths in the same order"
         )
@@ -138,9 +138,9 @@ def _cross(
         axisa = axisb = axisc = axis
     a, b = np.moveaxis(traced_or_array(a), axisa, -1), np.moveaxis(traced_or_array(b), axisb, -1)
     if (a.shape[-1], b.shape[-1]) not in ((2, 2), (2, 3), (3, 2), (3, 3)):
-        raise ValueError(
+        raise InputError(
             f"np.cross of vectors of {a.shape[-1]} and {b.shape[-1]} elements: they must have 2 "
-            "or 3"
+            "or 3. Give such vectors, or say which axis has them"
         )
     a0, a1, b0, b1 = a[..., 0], a[..., 1], b[..., 0], b[..., 1]
     last = a0 * b1 - a1 * b0
@@ -155,7 +155,10 @@ def _vectors(*operands: Any) -> list[Any]:
     arrays = [traced_or_array(operand) for operand in operands]
     for array in arrays:
         if array.ndim > 1:
-            raise ValueError(f"np.convolve of an array of shape {array.shape}: give vectors")
+            raise InputError(
+                f"np.convolve of an array of shape {array.shape}: it is of vectors. Ravel it, or "
+                "convolve row by row"
+            )
     return [np.ravel(array) for array in arrays]
 
 
@@ -169,13 +172,17 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     a, v = _vectors(a, v)
     if not len(a) or not len(v):
-        raise ValueError("np.correlate of an empty array: both must have elements")
+        raise InputError(
+            "np.correlate of an empty array: both must have elements. Handle the empty case before"
+        )
     if len(v) > len(a):
         return np.correlate(v, a, mode)[::-1]
     n, k = len(a), len(v)
     modes = {"valid": (0, 0), "same": (k // 2, (k - 1) // 2), "full": (k - 1, k - 1)}
     if mode not in modes:
-        raise ValueError(f"np.correlate(..., mode={mode!r}): it must be one of {list(modes)}")
+        raise InputError(
+            f"np.correlate(..., mode={mode!r}): it must be one of {list(modes)}. Give one of these"
+        )
     before, after = modes[mode]
     if k > _FEW_WEIGHTS:
         return np.matmul(_windows(innermost(a, v), np.pad(a, (before, after)), k), v)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import BoundsError, InputError, UnsupportedError
 from numtape.trace.functions.common import (
     axes_of,
     implements,
@@ -101,7 +101,9 @@ def _quantile(
     array, axes = _last(as_traced(recorder, a), axis)
     n = array.shape[-1]
     if n == 0:
-        raise IndexError("np.quantile of no elements: give an array with elements")
+        raise BoundsError(
+            "np.quantile of no elements: there must be one at least. Handle the empty case before"
+        )
     shape = np.shape(q)
     if has_traced(q):
         low, weight = _rank_of(as_traced(recorder, q), n, method)
@@ -142,10 +144,11 @@ def _rank_of(q: Any, n: int, method: str) -> tuple[Any, Any]:
     if method != "linear":
         raise UnsupportedError(
             f"np.quantile(x, q, method={method!r}) with a traced q at {user_location()}: numtape "
-            "has a rule for traced q with the default method 'linear' alone"
+            "has a rule for traced q with the default method 'linear' alone. Leave method out",
+            code="unsupported-option",
         )
     if not np.all((q >= 0.0) & (q <= 1.0)):
-        raise ValueError("np.quantile: q must be between 0 and 1")
+        raise InputError(f"np.quantile(x, q={q!r}): q must be between 0 and 1. Clip it to that")
     rank = np.ravel(np.atleast_1d((n - 1) * q))
     low = clipped(np.floor(rank).astype(np.int64), n)
     return low, rank - as_floats(low)

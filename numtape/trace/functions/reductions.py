@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.trace.functions.common import (
     axes_of,
     implements,
@@ -41,7 +42,7 @@ def reduced(
     if masks(where):
         start = _IDENTITY.get(name, initial)
         if not is_given(start):
-            raise ValueError(
+            raise InputError(
                 f"{name} with where= has no identity to put in place of what is left out: give "
                 "initial="
             )
@@ -50,7 +51,7 @@ def reduced(
     empty = 0 in [array.shape[k] for k in axes]
     if empty and name in ("maximum", "minimum"):
         if not is_given(initial):
-            raise ValueError(
+            raise InputError(
                 f"{name} of no elements (shape {array.shape}, axis {axis}): it has no identity; "
                 "handle the empty case before, or give initial="
             )
@@ -191,7 +192,7 @@ def _cumulative(name: str, running: Callable[..., Any], start: float) -> None:
         include_initial: bool = False,
     ) -> Any:
         if axis is None and np.ndim(x) > 1:
-            raise ValueError(
+            raise InputError(
                 f"np.{name} of an array of shape {np.shape(x)}: it has more than one axis, so say "
                 "which with axis="
             )
@@ -237,7 +238,10 @@ def reduce_by(
     rows = list(np.reshape(moved, (-1, *rest)))
     rows = [initial, *rows] if is_given(initial) else rows
     if not rows:
-        raise ValueError(f"{ufunc.__name__}.reduce of no elements: give initial=")
+        raise InputError(
+            f"{ufunc.__name__}.reduce of no elements: it has no identity. Handle the empty case "
+            "before, or give initial="
+        )
     result = reduce(ufunc, rows)
     return np.expand_dims(result, axes) if keepdims else result
 

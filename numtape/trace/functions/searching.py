@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.trace.functions.common import implements, integers_of, traced_or_array
 from numtape.trace.functions.indexing import clipped, take_along
 from numtape.trace.functions.order import argsort
@@ -17,7 +18,9 @@ def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any
     recorder = innermost(a, v, sorter)
     numbers, points = as_floats(as_traced(recorder, a)), as_floats(as_traced(recorder, v))
     if side not in ("left", "right"):
-        raise ValueError(f"np.searchsorted(..., side={side!r}): it must be 'left' or 'right'")
+        raise InputError(
+            f"np.searchsorted(..., side={side!r}): it must be 'left' or 'right'. Give one of these"
+        )
     if sorter is not None:
         numbers = numbers[sorter]
     flat = np.ravel(np.atleast_1d(points))
@@ -44,7 +47,7 @@ def _interp(
     x, xp, fp = (as_floats(as_traced(recorder, each)) for each in (x, xp, fp))
     n = len(xp)
     if n != len(fp) or n == 0:
-        raise ValueError(
+        raise InputError(
             f"np.interp: xp has {n} elements and fp {len(fp)}; give as many of both, at least one"
         )
     if period is not None:

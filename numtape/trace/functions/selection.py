@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import TraceError
+from numtape.errors import InputError, TraceError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
 from numtape.trace.recorder import user_location
@@ -56,7 +56,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
 @implements("select")
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
-        raise ValueError(
+        raise InputError(
             f"np.select: {len(condlist)} conditions and {len(choicelist)} choices; give one choice "
             "for each condition"
         )
@@ -80,7 +80,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options:
             rest = np.logical_or(rest, condition)
         conditions.append(np.logical_not(rest))
     elif len(functions) != len(conditions):
-        raise ValueError(
+        raise InputError(
             f"np.piecewise: {len(conditions)} conditions and {len(functions)} functions; give one "
             "function for each condition, and perhaps one more for the rest"
         )
@@ -139,7 +139,7 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
 
 def _no_index_outside(a: Any, count: int) -> None:
     if not np.all((a >= 0) & (a < count)):
-        raise ValueError(
+        raise InputError(
             f"np.choose: the indices go from {np.min(a)} to {np.max(a)}, and there are {count} "
             "choices; give indices below that, or mode='clip' or 'wrap'"
         )
@@ -218,7 +218,8 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
     if not isinstance(array, TracedArray):
         raise TraceError(
             f"traced values were assigned into a plain array at {user_location()}, which cannot "
-            "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
+            "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            code="plain-array",
         )
     lifted = [lift(array.recorder, value) for value in values]
     function(array.slots, *(slots for slots, _ in lifted))

@@ -29,7 +29,8 @@ def _unique(
     if axis is not None and array.ndim > 1:
         raise UnsupportedError(
             f"np.unique(..., axis={axis}) of a traced value at {user_location()}: numtape has a "
-            "rule for single elements alone. Leave axis out"
+            "rule for single elements alone. Leave axis out",
+            code="unsupported-option",
         )
     flat = np.ravel(array)
     if flat.size == 0:

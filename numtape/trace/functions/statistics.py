@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import InputError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import (
     axes_of,
@@ -109,7 +110,7 @@ def _average(
     if weights.shape != array.shape:
         shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
         if weights.shape != tuple(n for n in shape if n != 1) and weights.ndim != np.size(axis):
-            raise ValueError(
+            raise InputError(
                 f"np.average: weights have shape {weights.shape}, which is neither that of the "
                 f"array, {array.shape}, nor that of its axis {axis}; give one of these"
             )

@@ -56,7 +56,8 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
     if not isinstance(a, TracedArray):
         raise TraceError(
             f"{ufunc.__name__}.at(y, ...) at {user_location()}: y is a plain array, which cannot "
-            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)"
+            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            code="plain-array",
         )
     if has_places(indices) and ufunc in (np.add, np.subtract):
         flat = places_of(a, indices)

@@ -78,7 +78,9 @@ def _every_way(row: Row, points: np.ndarray, of_tape: Callable, of_array: Callab
     one: list = [None] * len(constants)
     many: list = [None] * len(constants)
     for constant in np.unique(constants):
-        chosen = np.flatnonzero((constants == constant) | (np.isnan(constants) & np.isnan(constant)))
+        chosen = np.flatnonzero(
+            (constants == constant) | (np.isnan(constants) & np.isnan(constant))
+        )
         tape = nt.record(_with_constant(row, float(constant)), traced[:, chosen[0]])
         together = of_tape(tape, traced[:, chosen].T)
         for place, number in enumerate(chosen.tolist()):
@@ -208,7 +210,7 @@ def stated(error: float, row: Row) -> float:
 
 def _cell(errors: dict[str, float] | None, row: Row) -> str:
     if errors is None:
-        return "–"
+        return "none"
     texts = [_short(stated(errors[way], row)) for way in WAYS]
     return texts[0] if len(set(texts)) == 1 else ", ".join(texts)
 
@@ -228,7 +230,11 @@ def _number(x: float) -> str:
 def page() -> str:
     """The page of the documentation about accuracy."""
     rows = _HEAD.strip().split("\n")
-    rows += ["", "| operation | value | first derivative | second derivative |", "|---|---|---|---|"]
+    rows += [
+        "",
+        "| operation | value | first derivative | second derivative |",
+        "|---|---|---|---|",
+    ]
     for row in ROWS:
         errors = measure(row)
         cells = (_cell(errors.get(kind), row) for kind in ("value", "first", "second"))
@@ -264,7 +270,7 @@ def bounds_of_page() -> dict[str, dict[str, dict[str, float]]]:
         found[name] = {
             kind: dict(zip(WAYS, itertools.cycle(map(float, cell.split(", ")))))
             for kind, cell in kinds
-            if cell != "–"
+            if cell != "none"
         }
     return found
 
@@ -302,9 +308,16 @@ Values are NumPy's, or SciPy's, bit for bit. All ways of running agree on them.
 What may surprise:
 
 - A derivative is its limit where there is one, also if that is infinite: `sqrt` at 0, `log`
-  at 0, and −inf at −0.0, because the slope there is 1 / −0.0.
-- Where a value is nan the derivative is nan too, unless it is constant: that of `x + y` is 1
-  for whatever operands, that of `maximum` is 0 by both where one is nan.
+  at 0. At -0.0 it is -inf for both, the limit of their formulas 0.5 / sqrt(x) and 1 / x.
+- Where a value is nan because a point is outside of the domain, the derivative is what its
+  formula gives there: that of `log` at -2 is -0.5. Look at values first.
+- Where a value is nan because an operand is, the derivative is nan too, unless it is
+  constant: that of `x + y` is 1 whatever they are, and `maximum` chose neither, so 0 by both.
+- At infinity a derivative is right, or nan where its formula is inf / inf or 0 * inf: `hypot`
+  and `arctan2` of an infinite operand, `gammaln` at -inf, `rgamma` at inf.
+- `logaddexp` of two equal infinities has 1 by both.
+- Derivatives of functions that are made of other functions of SciPy are nan where those are:
+  its `iv`, of order 2, at 5e-324, and so the derivative of `i1` there.
 """
 
 

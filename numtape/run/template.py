@@ -425,7 +425,7 @@ def copy_run(target, source, count):
 def fill(h, words, view, start, target, size):
     """Copy `size` elements of a view, from `start` on, to the address `target`.
 
-    A view is encoded as rank, base, gather table (or -1), shape, strides.
+    A view is encoded as rank (1 or more), base, gather table (or -1), shape, strides.
     """
     v = float64_array(h[VALUES], (h[SLOTS],))
     gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
@@ -434,11 +434,6 @@ def fill(h, words, view, start, target, size):
     rank = words[view]
     base = words[view + 1]
     table = words[view + 2]
-    if rank == 0:
-        if table >= 0:
-            base = gathers[table + base]
-        y[:] = v[base]
-        return
     shape = view + 3
     strides = shape + rank
     run = words[shape + rank - 1]
@@ -515,9 +510,7 @@ def run_map(h, words, at, r):
                 fill(h, words, view, start, address, count)
                 step = 1
             else:
-                step = 0
-                if rank == 1:
-                    step = words[view + 4]
+                step = words[view + 4]
                 address = h[VALUES] + 8 * (words[view + 1] + start * step)
                 reach(h, address, 8 * step, count)
             frame[FRAME_MANY + operand] = address

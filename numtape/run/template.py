@@ -24,6 +24,8 @@ into the workspace's *frame*.
 """
 
 import ctypes
+import math
+from fractions import Fraction
 
 import numpy as np
 from llvmlite import ir
@@ -128,8 +130,12 @@ def run_loop(loop, data, pointers, counts, steps):
 
 
 def is_clear_square(x):
-    """Whether x*x surely rounds like the C library's power; plain Python does not know."""
-    return False
+    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
+    square = float(x * x)
+    if not (math.isfinite(square) and square >= 2.0**-1022):
+        return False
+    remainder = abs(Fraction(float(x)) ** 2 - Fraction(square))
+    return remainder < Fraction(0.45) * Fraction(math.ulp(square))
 
 
 @intrinsic
@@ -168,8 +174,6 @@ def _run_loop(typing_context, loop, data, pointers, counts, steps):
 
 @intrinsic
 def _is_clear_square(typing_context, x):
-    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
-
     def emit(context, builder, signature, arguments):
         (x,) = arguments
         double, word = ir.DoubleType(), ir.IntType(64)

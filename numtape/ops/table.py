@@ -702,7 +702,7 @@ _ROWS: tuple[Row, ...] = (
         "-rint((x - f) / y)",
         "remainder of x / y, with the sign of x",
         ufunc="numpy.fmod",
-        reference="mp.fmod(x, y) if x >= 0 else -mp.fmod(-x, y)",
+        reference="mp.fmod(x, abs(y)) if x >= 0 else -mp.fmod(-x, abs(y))",
         domain=((-3.0, 3.0), (0.3, 2.0)),
     ),
     _binary(

@@ -22,6 +22,7 @@ held_across_forks(global_compiler_lock)
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile `function` on its first call, without the interpreter's lock, and cache it."""
-    if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+    settings: Any = numba.config
+    if settings.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # kernels warn of nothing
     return numba.njit(cache=True, nogil=True, error_model="numpy")(function)

@@ -24,6 +24,8 @@ into the workspace's *frame*.
 """
 
 import ctypes
+import math
+from fractions import Fraction
 
 import numpy as np
 from llvmlite import ir
@@ -152,8 +154,12 @@ def turn_rows(function, source, source_step, target, target_step, rows, columns)
 
 
 def is_clear_square(x):
-    """Whether x*x surely rounds like the C library's power; plain Python does not know."""
-    return False
+    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
+    square = float(x * x)
+    if not (math.isfinite(square) and square >= 2.0**-1022):
+        return False
+    remainder = abs(Fraction(float(x)) ** 2 - Fraction(square))
+    return remainder < Fraction(0.45) * Fraction(math.ulp(square))
 
 
 @intrinsic
@@ -212,8 +218,6 @@ def _turn_rows(typing_context, function, source, source_step, target, target_ste
 
 @intrinsic
 def _is_clear_square(typing_context, x):
-    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
-
     def emit(context, builder, signature, arguments):
         (x,) = arguments
         double, word = ir.DoubleType(), ir.IntType(64)
@@ -490,7 +494,7 @@ def copy_run(target, source, count):
 def fill(h, words, view, start, target, size):
     """Copy `size` elements of a view, from `start` on, to the address `target`.
 
-    A view is encoded as rank, base, gather table (or -1), shape, strides.
+    A view is encoded as rank (1 or more), base, gather table (or -1), shape, strides.
     """
     v = float64_array(h[VALUES], (h[SLOTS],))
     gathers = int64_array(h[GATHER_TABLE], (h[GATHERS],))
@@ -499,11 +503,6 @@ def fill(h, words, view, start, target, size):
     rank = words[view]
     base = words[view + 1]
     table = words[view + 2]
-    if rank == 0:
-        if table >= 0:
-            base = gathers[table + base]
-        y[:] = v[base]
-        return
     shape = view + 3
     strides = shape + rank
     run = words[shape + rank - 1]
@@ -580,9 +579,7 @@ def run_map(h, words, at, r):
                 fill(h, words, view, start, address, count)
                 step = 1
             else:
-                step = 0
-                if rank == 1:
-                    step = words[view + 4]
+                step = words[view + 4]
                 address = h[VALUES] + 8 * (words[view + 1] + start * step)
                 reach(h, address, 8 * step, count)
             frame[FRAME_MANY + operand] = address

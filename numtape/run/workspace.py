@@ -370,7 +370,7 @@ class _Encoder:
 
     def _view(self, view: View, shape: tuple[int, ...]) -> None:
         """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
-        axes = _joined(shape, [view.strides])
+        axes = _joined(shape, [view.strides]) or [(1, (0,))]
         if view.table is None:
             self.words += (len(axes), self._base(view), -1)
         else:

@@ -4,10 +4,15 @@ Every program is compared with plain NumPy bit for bit, at the recording point
 and at another, and with the naive interpreter.
 """
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
-from checks import assert_replays
+from checks import assert_replays, assert_same_bits, evaluate
+
+import numtape as nt
+from numtape.tape.flat import VECTOR, View
 
 SIZES = [9, 1023, 1024, 1025, 2048, 5000]
 
@@ -152,3 +157,19 @@ def test_empty_arrays(shape):
 def test_zero_strides_and_extent_one():
     _check(lambda x: np.broadcast_to(x[:, :1], (9, 8)) * np.broadcast_to(x[0], (9, 8)), 9, 8)
     _check(lambda x: x[:, None, :1, None] + x[None, :, None, 1:2], 9, 8)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_one_element_by_a_gather_table(shape):
+    """No recording makes one, a tape made by hand may."""
+    x = np.linspace(0.1, 1.0, 12)
+    tape = nt.record(np.sin, x).flat
+    (vector,) = tape.vectors
+    table = tape.first_input + np.array([3, 7])
+    view = View(1, (0,) * len(shape), table)
+    one = replace(vector, shape=shape, operands=(view,), result=shape)
+    code = np.array([[VECTOR, 0, 1]], np.int32)
+    outputs = np.array([tape.first_result])
+    tape = replace(tape, vectors=(one,), code=code, outputs=outputs)
+    assert_same_bits(evaluate(tape, x), np.sin(x[7:8]))
+    assert_same_bits(naive.run(tape, x), np.sin(x[7:8]))

@@ -258,7 +258,8 @@ def comparisons() -> list[list[str]]:
     rows = []
 
     def compare(name: str, what: str, tape: FlatTape, guess: float, found: float) -> None:
-        times = [f"{value / 1000.0:.3g}" for value in (guess, found)]
+        micros = (guess / 1000.0, found / 1000.0)
+        times = [f"{value:,.0f}" if value >= 1000.0 else f"{value:.3g}" for value in micros]
         rows.append([name, what, f"{tape.instructions:,}", *times, f"{guess / found:.2f}"])
 
     for problem in (GRADIENTS | JACOBIANS | ARRAYS).values():

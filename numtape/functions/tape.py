@@ -168,7 +168,7 @@ class Tape(Readable):
         tree
             Like the function's result; at many points, of arrays with the leading axes.
             Besides these arrays a batch needs one workspace a thread, whatever its length.
-            A call costs about a microsecond, and 4 ns a scalar instruction.
+            A call costs one to two microseconds, and 2 to 4 ns a scalar instruction.
 
         Raises
         ------

@@ -43,7 +43,16 @@ import numtape
 
 _EVERY = PROBLEMS | ARRAYS
 
-_LIBRARIES = ("numpy", "numba", "casadi", "jax", "torch", "xad", "autograd", "scipy")
+_LIBRARIES = {
+    "NumPy": "numpy",
+    "Numba": "numba",
+    "CasADi": "casadi",
+    "JAX": "jax",
+    "PyTorch": "torch",
+    "XAD": "xad",
+    "autograd": "autograd",
+    "SciPy": "scipy",
+}
 
 
 # one point
@@ -247,13 +256,13 @@ def _machine() -> str:
 
 def _versions() -> dict[str, str]:
     versions = {"numtape": numtape.__version__, "Python": platform.python_version()}
-    for name in _LIBRARIES:
+    for name, package in _LIBRARIES.items():
         try:
-            versions[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    if compiler() is not None:
-        command = [compiler(), "-dumpfullversion", "-dumpversion"]
+    if (found := compiler()) is not None:
+        command = [found, "-dumpfullversion", "-dumpversion"]
         versions["C++ compiler"] = subprocess.run(
             command, capture_output=True, text=True, check=True
         ).stdout.strip()

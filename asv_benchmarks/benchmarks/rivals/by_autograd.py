@@ -1,10 +1,9 @@
 """autograd: the function runs anew, on its boxes, at each call; many points are a loop."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from ..problems import Batch, Problem
-from .common import Call, Floats, module, one_by_one, wanted
+from .common import Call, Derivative, Floats, module, one_by_one, wanted
 
 __all__ = ["batch", "single"]
 
@@ -20,7 +19,7 @@ class _NumPy:
         return getattr(self._numpy, name)
 
 
-def _derivative(problem: Problem, what: str) -> Callable[[Any], Any]:
+def _derivative(problem: Problem, what: str) -> Derivative:
     autograd = module("autograd")
     autograd_numpy = _NumPy()
 
@@ -28,8 +27,8 @@ def _derivative(problem: Problem, what: str) -> Callable[[Any], Any]:
         return problem.workload(autograd_numpy, x)
 
     if what == "jacobian":
-        return autograd.jacobian(function)
-    gradient = autograd.grad(function)
+        return cast(Derivative, autograd.jacobian(function))
+    gradient: Derivative = autograd.grad(function)
     if what == "gradient":
         return gradient
     both = autograd.value_and_grad(function)

@@ -173,8 +173,8 @@ def single_buffer(problem: Problem, point: Floats) -> Call:
     derivative = _derivative(problem, wanted(problem))
     buffer, evaluate = derivative.buffer()
     result = np.zeros(derivative.size_out(0), order="F")  # by columns
-    buffer.set_arg(0, memoryview(point))
-    buffer.set_res(0, memoryview(result.T))
+    buffer.set_arg(0, point.data)
+    buffer.set_res(0, result.T.data)
 
     # CasADi keeps bare addresses: what they lead to must live as long as the call.
     def call(keep: Any = (buffer, point)) -> Floats:
@@ -196,8 +196,8 @@ def batch_buffer(batch: Batch, points: Floats) -> Call:
     buffer, evaluate = mapped.buffer()
     rows, columns = mapped.size_out(0)
     result = np.zeros((columns, rows))  # by columns, and so point by point
-    buffer.set_arg(0, memoryview(points))
-    buffer.set_res(0, memoryview(result))
+    buffer.set_arg(0, points.data)
+    buffer.set_res(0, result.data)
     each = columns // len(points)
 
     def call(keep: Any = (buffer, points)) -> Floats:

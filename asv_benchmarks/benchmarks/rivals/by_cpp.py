@@ -57,10 +57,9 @@ def _library(name: str) -> Any:
     if found is None:
         raise NotImplementedError("there is no C++ compiler")
     with tempfile.TemporaryDirectory() as directory:
-        library = Path(directory) / f"{name}.so"
-        command = [found, *FLAGS, "-shared", "-fPIC", "-o", library, _SOURCES / f"{name}.cpp"]
-        subprocess.run(command, check=True)
-        return ctypes.CDLL(str(library))
+        library, source = f"{directory}/{name}.so", str(_SOURCES / f"{name}.cpp")
+        subprocess.run([found, *FLAGS, "-shared", "-fPIC", "-o", library, source], check=True)
+        return ctypes.CDLL(library)
 
 
 def _call(problem: Problem, what: str, points: Floats, each: tuple[int, ...]) -> Call:
@@ -93,7 +92,7 @@ def single(problem: Problem, point: Floats) -> Call:
     what = wanted(problem)
     each = (2, len(point)) if what == "jacobian" else (len(point),)
     many = _call(problem, what, point[None], each)
-    result = many()[0]
+    result: Floats = many()[0]
 
     def call() -> Floats:
         many()

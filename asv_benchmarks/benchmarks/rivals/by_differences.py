@@ -1,15 +1,12 @@
 """SciPy's forward differences: one evaluation of plain NumPy code for each variable."""
 
-from collections.abc import Callable
-from typing import Any
-
 from ..problems import Batch, Problem
-from .common import Call, Floats, module, one_by_one
+from .common import Call, Derivative, Floats, module, one_by_one
 
 __all__ = ["batch", "single"]
 
 
-def _derivative(problem: Problem) -> Callable[[Any], Any]:
+def _derivative(problem: Problem) -> Derivative:
     optimize = module("scipy.optimize")
     if len(problem.point) > 100:
         raise NotImplementedError("one evaluation for each of so many variables takes too long")

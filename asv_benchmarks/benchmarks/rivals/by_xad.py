@@ -1,13 +1,12 @@
 """XAD: C++ reals with operators overloaded, recorded anew at each call; loops of scalars."""
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..problems import Batch, Problem
-from .common import Call, Floats, module, one_by_one, wanted
+from .common import Call, Derivative, Floats, module, one_by_one, wanted
 
 __all__ = ["batch", "single"]
 
@@ -26,7 +25,7 @@ def _numpy(maths: Any) -> Any:
     )
 
 
-def _derivative(problem: Problem, what: str) -> Callable[[Any], Any]:
+def _derivative(problem: Problem, what: str) -> Derivative:
     if not problem.scalar_code:
         raise NotImplementedError("XAD has scalars, and no arrays")
     if what == "greeks":

@@ -3,16 +3,17 @@
 import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..problems import Problem
 
-__all__ = ["Call", "Floats", "composed", "module", "one_by_one", "wanted"]
+__all__ = ["Call", "Derivative", "Floats", "composed", "module", "one_by_one", "wanted"]
 
 Call = Callable[[], Any]
+Derivative = Callable[[Any], Any]
 Floats = npt.NDArray[np.float64]
 
 
@@ -29,18 +30,16 @@ def wanted(problem: Problem) -> str:
     return "jacobian" if np.ndim(problem.function(problem.point)) > 0 else "gradient"
 
 
-def composed(
-    library: SimpleNamespace, function: Callable[[Any], Any], what: str
-) -> Callable[[Any], Any]:
+def composed(library: SimpleNamespace, function: Callable[[Any], Any], what: str) -> Derivative:
     """What a batch wants, written with a library's own grad, jvp and jacobian.
 
     The namespace has ``jacrev``, ``grad``, ``value_and_grad`` and ``jvp``, ``hstack``, and
     ``first(x)``, the unit vector along the first variable.
     """
     if what == "jacobian":
-        return library.jacrev(function)
+        return cast(Derivative, library.jacrev(function))
     if what == "gradient":
-        return library.grad(function)
+        return cast(Derivative, library.grad(function))
 
     def greeks(x: Any) -> Any:
         price, slopes = library.value_and_grad(function)(x)
@@ -50,6 +49,6 @@ def composed(
     return greeks
 
 
-def one_by_one(derivative: Callable[[Any], Any], points: Floats) -> Call:
+def one_by_one(derivative: Derivative, points: Floats) -> Call:
     """A loop over the points, for a library that has no other way."""
     return lambda: np.array([derivative(point) for point in points])

@@ -76,13 +76,13 @@ POINTS = tuple(name for name in _TITLES if name != "black scholes")
 
 def load(path: Path = RESULTS) -> Results:
     """The numbers measured last."""
-    results: Results = json.loads(path.read_text())
+    results: Results = json.loads(path.read_text(encoding="utf-8"))
     return results
 
 
 def save(results: Results, path: Path = RESULTS) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 # the table
@@ -165,12 +165,13 @@ def _how(results: Results) -> str:
 
 def update(results: Results, readme: Path = README) -> None:
     """Write the README's table."""
-    text = readme.read_text()
+    text = readme.read_text(encoding="utf-8")
     if START not in text or END not in text:
         raise SystemExit(f"{readme} has no line {START} and {END}: put them where the table goes")
     before, rest = text.split(START)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{START}\n{section(results)}\n{END}{after}")
+    text = f"{before}{START}\n{section(results)}\n{END}{after}"
+    readme.write_text(text, encoding="utf-8")
 
 
 # the plot

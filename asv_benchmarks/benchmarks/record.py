@@ -73,21 +73,6 @@ class ArrayExpression:
     track_microseconds_beyond_numpy.unit = "µs"
 
 
-def seconds_to_first(rival: str, problem: Problem) -> float:
-    """Seconds from a function to its first derivative, whatever is made for it counted.
-
-    What a library does once in a process (importing, compiling kernels of its own) has
-    been done before.
-    """
-    prepare(rival, problem)
-    best = float("inf")
-    for _ in range(sized(3, 1)):
-        start = time.perf_counter()
-        prepare(rival, problem)
-        best = min(best, time.perf_counter() - start)
-    return best
-
-
 _NEW = {
     name: (GRADIENTS | JACOBIANS | ARRAYS)[name]
     for name in ("rosenbrock loop 100", "heston path 50", "bundle adjustment", "gaussian mixture")
@@ -95,7 +80,11 @@ _NEW = {
 
 
 class FirstDerivative:
-    """From the function to its first derivative: recording, graphs and compilation."""
+    """Seconds from the function to its first derivative: recording, graphs and compilation.
+
+    What a library does once in a process (importing, compiling kernels of its own) has
+    been done before.
+    """
 
     params = (
         list(_NEW),
@@ -108,6 +97,11 @@ class FirstDerivative:
         prepare(rival, _NEW[problem])
 
     def track_seconds(self, problem: str, rival: str) -> float:
-        return seconds_to_first(rival, _NEW[problem])
+        best = float("inf")
+        for _ in range(sized(3, 1)):
+            start = time.perf_counter()
+            prepare(rival, _NEW[problem])
+            best = min(best, time.perf_counter() - start)
+        return best
 
     track_seconds.unit = "s"

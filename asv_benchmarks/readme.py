@@ -92,7 +92,7 @@ def section(results: Results) -> str:
     """What stands between the README's markers."""
     parts = [
         f"![Times of numtape and others, as ratios]({PLOT.relative_to(_ROOT)})",
-        "One gradient (for bundle adjustment, a 2 × 15 Jacobian); the others' times are "
+        "One gradient (for bundle adjustment, a Jacobian of two rows); the others' times are "
         "multiples of numtape's:",
         _table(results["one_point"], 1, (*_COLUMNS, _VALUE)),
         "Derivatives at many points, time a point:",
@@ -125,9 +125,9 @@ def _ratio(row: Row, rival: str) -> str:
 
 
 def _number(ratio: float) -> str:
-    """With two digits, or all that there are before the point."""
+    """With two digits: more would not come out again."""
     if ratio >= 9.95:
-        return f"{ratio:,.0f}"
+        return f"{float(f'{ratio:.2g}'):,.0f}"
     return f"{ratio:.1f}" if ratio >= 0.995 else f"{ratio:.2f}"
 
 

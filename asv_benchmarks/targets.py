@@ -52,7 +52,7 @@ class Target(NamedTuple):
         met = self.measured >= self.bound if self.at_least else self.measured <= self.bound
         sign = "≥" if self.at_least else "≤"
         return (
-            f"{'met   ' if met else 'MISSED'}  {self.name:52}"
+            f"{'met   ' if met else 'MISSED'}  {self.name:60}"
             f"{self.measured:10.3g} {sign} {self.bound:g} {self.unit}"
         )
 

@@ -5,43 +5,57 @@ every derivative is checked against numtape's, at the problem's point and at
 another one. Then the calls are measured interleaved, in an order drawn anew for
 each round, and each one's best time is shown with its ratio to numtape's. The
 targets follow if no problem was named.
+
+``--check`` stops after the checks. ``--readme`` measures what the README compares and
+writes its table and its plot; ``--redraw`` writes them from the numbers kept last.
 """
 
 import argparse
-import itertools
+import datetime
+import importlib.metadata
+import os
+import platform
 import random
+import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
 
-from benchmarks.batch import by_length, points_for, rare_branch, record_to_result, speed_up
-from benchmarks.cold_start import first_gradient_seconds, import_seconds
-from benchmarks.derivative_tapes import (
-    build_microseconds,
-    counted,
-    counts,
-    growing,
-    layers_memory,
-    ratios,
+import readme
+from benchmarks.measure import best_seconds_together
+from benchmarks.problems import ARRAYS, BATCHES, PROBLEMS, Batch, Problem
+from benchmarks.rivals import (
+    BATCH_RIVALS,
+    RIVALS,
+    TOLERANCE,
+    Prepared,
+    points_for,
+    prepare,
+    prepare_batch,
 )
-from benchmarks.first_derivatives import nanoseconds_per_instruction, one_instruction
-from benchmarks.measure import best_seconds, best_seconds_together
-from benchmarks.memory import marginal_bytes
-from benchmarks.problems import ARRAYS, BATCHES, GRADIENTS, PROBLEMS, Batch, Problem
-from benchmarks.rivals import BATCH_RIVALS, RIVALS, TOLERANCE, Prepared, prepare, prepare_batch
+from benchmarks.rivals.by_cpp import FLAGS, compiler
 
 # After `benchmarks`, which keeps NumPy to one thread.
 import numpy as np  # isort: skip
 
 import numtape
 
-# The tapes that the issue's target for an instruction speaks of: 1,000 to 10,000 long.
-_LONG_TAPES = (
-    "rosenbrock loop 1000",
-    "speelpenning loop 1000",
-    "helmholtz loop 30",
-    "heston path 50",
-)
+_EVERY = PROBLEMS | ARRAYS
+
+_LIBRARIES = {
+    "NumPy": "numpy",
+    "Numba": "numba",
+    "CasADi": "casadi",
+    "JAX": "jax",
+    "PyTorch": "torch",
+    "XAD": "xad",
+    "autograd": "autograd",
+    "SciPy": "scipy",
+}
+
+
+# one point
 
 
 def prepare_all(problem: Problem) -> dict[str, Prepared]:
@@ -61,15 +75,13 @@ def check_agreement(problem: Problem, prepared: dict[str, Prepared]) -> None:
     The second point shows that a rival reads its point anew at each call.
     """
     for move in (1.0, 1.001):
+        # A copy: some rivals write their results where the last ones were.
         expected = np.array(_at(prepared["numtape"], problem.point * move))
         for rival, its in prepared.items():
-            found = np.reshape(np.array(_at(its, problem.point * move)), expected.shape)
+            found = np.reshape(np.asarray(_at(its, problem.point * move)), expected.shape)
             error = np.max(np.abs(found - expected)) / np.max(np.abs(expected))
             if not error <= TOLERANCE[rival]:
-                raise SystemExit(
-                    f"{problem.name}: the derivative by {rival!r} differs from numtape's by "
-                    f"{error:.1e} of its largest element, and {TOLERANCE[rival]:.0e} is allowed"
-                )
+                raise SystemExit(_disagreement(problem.name, rival, error))
     for its in prepared.values():
         its.point[:] = problem.point
 
@@ -79,222 +91,216 @@ def _at(prepared: Prepared, point: Any) -> Any:
     return prepared.call()
 
 
-def compare(problems: dict[str, Problem]) -> dict[str, dict[str, float]]:
+def _disagreement(problem: str, rival: str, error: float) -> str:
+    return (
+        f"{problem}: the derivative by {rival!r} differs from numtape's by {error:.1e} of its "
+        f"largest element, and {TOLERANCE[rival]:.0e} is allowed"
+    )
+
+
+def measure_one(problem: Problem) -> dict[str, float]:
+    """Seconds by rival, once all agree; of the function's value in plain NumPy too."""
+    prepared = prepare_all(problem)
+    check_agreement(problem, prepared)
+    calls = {rival: its.call for rival, its in prepared.items()}
+    calls["plain value"] = lambda: problem.function(problem.point)
+    return best_seconds_together(calls)
+
+
+def compare(problems: Iterable[Problem]) -> dict[str, dict[str, float]]:
     """Measure and print; seconds by problem and rival."""
     measured = {}
     names = [rival for rival in RIVALS if rival != "numtape"]
     print("Microseconds for one gradient or Jacobian (times numtape's in brackets)\n")
-    print(f"{'':24}{'numtape':>9}" + "".join(f"{name:>20}" for name in names))
-    for problem in problems.values():
-        prepared = prepare_all(problem)
-        check_agreement(problem, prepared)
-        calls = {rival: its.call for rival, its in prepared.items()}
-        calls["plain value"] = lambda problem=problem: problem.function(problem.point)
-        seconds = measured[problem.name] = best_seconds_together(calls)
-        cells = [_cell(seconds, name) for name in names]
-        print(f"{problem.name:24}{seconds['numtape'] * 1e6:9.2f}" + "".join(cells), flush=True)
+    print(f"{'':26}{'numtape':>9}" + "".join(f"{name:>20}" for name in names))
+    for problem in problems:
+        seconds = measured[problem.name] = measure_one(problem)
+        cells = [_cell(seconds, name, 1e6, 20) for name in names]
+        print(f"{problem.name:26}{seconds['numtape'] * 1e6:9.2f}" + "".join(cells), flush=True)
     print("\nGradient or Jacobian over the function's value in plain NumPy\n")
     for name, seconds in measured.items():
-        print(f"{name:24}{seconds['numtape'] / seconds['plain value']:9.2f}")
+        print(f"{name:26}{seconds['numtape'] / seconds['plain value']:9.2f}")
     return measured
 
 
-def _cell(seconds: dict[str, float], rival: str) -> str:
+def _cell(seconds: dict[str, float], rival: str, units: float, width: int) -> str:
     if rival not in seconds:
-        return f"{'-':>20}"
+        return f"{'-':>{width}}"
     ratio = seconds[rival] / seconds["numtape"]
-    return f"{seconds[rival] * 1e6:11.2f} {f'({ratio:.3g})':>8}"
+    return f"{seconds[rival] * units:{width - 9}.2f} {f'({ratio:.3g})':>8}"
 
 
-def compare_batches() -> dict[str, dict[str, float]]:
-    """Measure and print derivatives at many points; nanoseconds a point by problem and rival."""
-    measured = {}
-    names = [rival for rival in BATCH_RIVALS if rival != "numtape"]
-    print("\nNanoseconds a point, at many points (times numtape's in brackets)\n")
-    print(f"{'':24}{'numtape':>9}" + "".join(f"{name:>24}" for name in names))
-    for name, batch in BATCHES.items():
-        calls, counts = {}, {}
-        for rival in random.sample(list(BATCH_RIVALS), len(BATCH_RIVALS)):
-            points = points_for(rival, batch)
-            try:
-                calls[rival] = prepare_batch(rival, batch, points)
-            except NotImplementedError:
-                continue
-            counts[rival] = len(points)
-        check_batch(name, batch, calls)
-        seconds = best_seconds_together(calls, 5)
-        found = {rival: seconds[rival] / counts[rival] * 1e9 for rival in calls}
-        measured[name] = found
-        cells = [_batch_cell(found, rival) for rival in names]
-        print(f"{name:24}{found['numtape']:9.1f}" + "".join(cells), flush=True)
-    return measured
+# many points
 
 
-def _batch_cell(found: dict[str, float], rival: str) -> str:
-    if rival not in found:
-        return f"{'-':>24}"
-    ratio = found[rival] / found["numtape"]
-    return f"{found[rival]:15.1f} {f'({ratio:.3g})':>8}"
+def prepare_batches(batch: Batch) -> tuple[dict[str, Callable[[], Any]], dict[str, int]]:
+    """The calls of every rival that takes the batch, and at how many points each one is."""
+    calls, counts = {}, {}
+    for rival in random.sample(list(BATCH_RIVALS), len(BATCH_RIVALS)):
+        points = points_for(rival, batch)
+        try:
+            calls[rival] = prepare_batch(rival, batch, points)
+        except NotImplementedError:
+            continue
+        counts[rival] = len(points)
+    return calls, counts
 
 
-def check_batch(name: str, batch: Batch, calls: dict[str, Any]) -> None:
+def check_batch(batch: Batch, calls: dict[str, Callable[[], Any]]) -> None:
     """Raise where a rival's derivatives at the first points are not numtape's.
 
     Where a rival gives nan they are left out: several multiply an infinite slope by 0
     at points where the variance of a path reaches 0.
     """
-    count = 20
-    expected = np.asarray(calls["numtape"]())[:count]
+    expected = np.asarray(calls["numtape"]())
+    count = min(20, len(expected))
     for rival, call in calls.items():
-        if rival == "casadi map":  # a matrix of CasADi's own; its buffer form is compared
-            continue
-        found = np.asarray(call())[:count]
-        error = np.nanmax(np.abs(found - expected)) / np.max(np.abs(expected))
-        if not error <= 1e-8:
-            raise SystemExit(f"{name}: {rival!r} differs from numtape by {error:.1e}")
+        found = np.asarray(call())
+        if rival == "casadi map":  # a matrix of a column for each point, or for each of its inputs
+            found = found.T.reshape(len(expected), -1, len(found)).swapaxes(1, 2)
+            found = found.reshape(expected.shape)
+        error = np.nanmax(np.abs(found[:count] - expected[:count])) / np.max(np.abs(expected))
+        if not error <= TOLERANCE[rival]:
+            raise SystemExit(_disagreement(f"{batch.problem.name}, many points", rival, error))
 
 
-class Target(NamedTuple):
-    """Something to reach: what was measured and the bound, which is an upper one unless said."""
-
-    name: str
-    measured: float
-    bound: float
-    unit: str
-    at_least: bool = False
-
-    def __str__(self) -> str:
-        met = self.measured >= self.bound if self.at_least else self.measured <= self.bound
-        sign = "≥" if self.at_least else "≤"
-        return (
-            f"{'met   ' if met else 'MISSED'}  {self.name:52}"
-            f"{self.measured:10.3g} {sign} {self.bound:g} {self.unit}"
-        )
+def measure_many(batch: Batch) -> tuple[dict[str, float], dict[str, int]]:
+    """Seconds a point by rival, once all agree, and at how many points each was measured."""
+    calls, counts = prepare_batches(batch)
+    check_batch(batch, calls)
+    seconds = best_seconds_together(calls, 5)
+    return {rival: seconds[rival] / counts[rival] for rival in calls}, counts
 
 
-def targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
-    """The targets of speed and memory, measured one after the other."""
-    valley = measured["rosenbrock loop 10"]
-    for rival, bound in (("casadi", 8.0), ("autograd", 100.0)):
-        if rival in valley:
-            ratio = valley[rival] / valley["numtape"]
-            yield Target(f"Rosenbrock of 10: {rival} over numtape", ratio, bound, "times", True)
-    for name in _LONG_TAPES:
-        nanoseconds = nanoseconds_per_instruction(name)
-        yield Target(f"linearize and adjoint: {name}", nanoseconds, 10.0, "ns an instruction")
-    yield from _call_targets()
-    for name in _LONG_TAPES:
-        yield Target(f"recording: {name}", _recording(name), 1.5, "µs an operation")
-    instruction, state = marginal_bytes()
-    yield Target("memory of a scalar instruction", instruction, 12.0, "bytes")
-    yield Target("memory of a run, for each instruction", state, 32.0, "bytes")
-    yield Target("import beyond Numba's", import_seconds(), 0.2, "s")
-    for code in ("scalar", "array"):
-        seconds = first_gradient_seconds(code, "warm")
-        yield Target(f"first gradient, warm cache, {code} code", seconds, 0.5, "s")
-    for code, bound in (("scalar", 3.0), ("array", 8.0)):
-        seconds = first_gradient_seconds(code, "cold")
-        yield Target(f"first gradient, cold cache, {code} code", seconds, bound, "s")
+def compare_batches() -> dict[str, dict[str, float]]:
+    """Measure and print derivatives at many points; seconds a point by problem and rival."""
+    measured = {}
+    names = [rival for rival in BATCH_RIVALS if rival != "numtape"]
+    print("\nNanoseconds a point, at many points (times numtape's in brackets)\n")
+    print(f"{'':26}{'numtape':>9}" + "".join(f"{name:>24}" for name in names))
+    for name, batch in BATCHES.items():
+        seconds = measured[name] = measure_many(batch)[0]
+        cells = [_cell(seconds, rival, 1e9, 24) for rival in names]
+        print(f"{name:26}{seconds['numtape'] * 1e9:9.1f}" + "".join(cells), flush=True)
+    return measured
 
 
-def derivative_tape_targets() -> Iterator[Target]:
-    """The targets of derivative tapes: how long, how soon made, how costly to run."""
-    problems = counted()
-    for name, bound in (("rosenbrock loop 100", 1700), ("bundle adjustment", 310)):
-        derivative = counts(problems[name])[1]
-        yield Target(f"derivative tape: {name}", derivative, bound, "instructions")
-    for name in _LONG_TAPES:
-        microseconds = build_microseconds(GRADIENTS[name])
-        yield Target(f"making the gradient's tape: {name}", microseconds, 6.0, "µs an instruction")
-    for (name, n), problem in growing().items():
-        instructions, found = ratios(problem)
-        if instructions >= 1000:
-            shown = f"{name} {n}, {instructions} instructions"
-            yield Target(f"gradient: {shown}", found["gradient"], 4.0, "values")
-            yield Target(f"its tape: {shown}", found["gradient by tape"], 4.0, "values")
-            yield Target(f"Hessian product: {shown}", found["product"], 10.0, "values")
-    yield Target("memory of a 100-layer gradient", layers_memory(), 1.3, "times the least")
+# what to do
 
 
-def batch_targets(measured: dict[str, dict[str, float]]) -> Iterator[Target]:
-    """The targets of running at many points."""
-    for name, rival, bound in (
-        ("bundle adjustment", "casadi map", 12.0),
-        ("bundle adjustment", "jax vmap", 4.0),
-        ("heston path 50", "casadi map", 15.0),
-        ("rosenbrock loop 100", "casadi map", 40.0),
-        ("rosenbrock loop 100", "jax vmap", 8.0),
-        ("black scholes", "jax vmap", 2.0),
-    ):
-        if rival in measured[name]:
-            ratio = measured[name][rival] / measured[name]["numtape"]
-            yield Target(f"many points, {name}: {rival} over numtape", ratio, bound, "times", True)
-    yield Target("heston path 50, from function to result", record_to_result(), 2.0, "s")
-    yield Target("two threads", speed_up(), 1.8, "times one", True)
-    lengths = by_length()
-    flat = max(lengths.values()) / lengths[10**4]
-    yield Target("a point in 10⁴ to 10⁷, over one in 10⁴", flat, 1.2, "times")
-    yield Target("3 of 10⁶ points on a rare branch", rare_branch(), 1.2, "times none")
-
-
-def array_targets() -> Iterator[Target]:
-    """The targets of array programs: the compiled rival's time, or less."""
-    faster = 0
-    for name, problem in ARRAYS.items():
-        try:
-            prepared = {rival: prepare(rival, problem) for rival in ("numtape", "jax")}
-        except NotImplementedError:
-            return
+def check() -> None:
+    """Every rival against numtape, for every problem; prints who took part."""
+    for problem in _EVERY.values():
+        prepared = prepare_all(problem)
         check_agreement(problem, prepared)
-        seconds = best_seconds_together({rival: its.call for rival, its in prepared.items()})
-        ratio = seconds["numtape"] / seconds["jax"]
-        faster += ratio <= 1.0
-        shown = f"arrays, {name} ({seconds['numtape'] * 1e3:.2f} ms)"
-        yield Target(shown, ratio, 1.3, "times jax")
-    yield Target("arrays: problems at least as fast as jax", faster, len(ARRAYS) / 2, "", True)
+        _print_agreement(problem.name, prepared)
+    for name, batch in BATCHES.items():
+        calls, _ = prepare_batches(batch)
+        check_batch(batch, calls)
+        _print_agreement(f"{name}, many points", calls)
 
 
-def _call_targets() -> Iterator[Target]:
-    point, out = np.array([3.0]), np.empty(1)
-    tape = numtape.record(one_instruction, point)
-    derivative = numtape.grad(one_instruction)
-    seconds = best_seconds_together(
-        {
-            "tape.gradient(x, out=g)": lambda: tape.gradient(point, out=out),
-            "grad(f)(x)": lambda: derivative(point),
-        }
-    )
-    for (name, found), bound in zip(seconds.items(), (1.5, 5.0), strict=True):
-        yield Target(f"a call of one instruction: {name}", found * 1e6, bound, "µs")
+def _print_agreement(name: str, rivals: Iterable[str]) -> None:
+    print(f"{name} agree: {', '.join(sorted(rivals))}", flush=True)
 
 
-def _recording(name: str) -> float:
-    problem = GRADIENTS[name]
-    instructions = numtape.record(problem.function, problem.point).flat.instructions
-    seconds = best_seconds(lambda: numtape.record(problem.function, problem.point))
-    return seconds * 1e6 / instructions
+def measure_for_readme() -> readme.Results:
+    """What the README compares."""
+    one_point: list[readme.Row] = []
+    for name in readme.POINTS:
+        print(name, flush=True)
+        problem, seconds = _EVERY[name], measure_one(_EVERY[name])
+        one_point.append(
+            {
+                "problem": name,
+                "variables": len(problem.point),
+                "points": dict.fromkeys(seconds, 1),
+                "seconds": _ordered(seconds),
+            }
+        )
+    many_points: list[readme.Row] = []
+    for name, batch in BATCHES.items():
+        print(f"{name}, many points", flush=True)
+        seconds, counts = measure_many(batch)
+        many_points.append(
+            {
+                "problem": name,
+                "variables": len(batch.problem.point),
+                "points": _ordered(counts),
+                "seconds": _ordered(seconds),
+            }
+        )
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": _machine(),
+        "versions": _versions(),
+        "flags": " ".join(FLAGS),
+        "one_point": one_point,
+        "many_points": many_points,
+    }
+
+
+def _ordered(found: dict[str, Any]) -> dict[str, Any]:
+    """By name: rivals are prepared in an order drawn at random."""
+    return dict(sorted(found.items()))
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text().splitlines()
+        named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        model = named[0] if named else model
+    return f"{model}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"numtape": numtape.__version__, "Python": platform.python_version()}
+    for name, package in _LIBRARIES.items():
+        try:
+            versions[name] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if (found := compiler()) is not None:
+        command = [found, "-dumpfullversion", "-dumpversion"]
+        versions["C++ compiler"] = subprocess.run(
+            command, capture_output=True, text=True, check=True
+        ).stdout.strip()
+    return versions
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("problem", nargs="*", help=f"of: {', '.join(PROBLEMS)}")
-    chosen = parser.parse_args().problem or list(PROBLEMS)
-    unknown = [name for name in chosen if name not in PROBLEMS]
+    parser.add_argument("problem", nargs="*", help=f"of: {', '.join(_EVERY)}")
+    parser.add_argument("--check", action="store_true", help="only check that all agree")
+    parser.add_argument("--readme", action="store_true", help="write the README's table and plot")
+    parser.add_argument("--redraw", action="store_true", help="the same from numbers kept last")
+    given = parser.parse_args()
+    unknown = [name for name in given.problem if name not in _EVERY]
     if unknown:
-        parser.error(f"there is no problem {unknown[0]!r}; choose from {', '.join(PROBLEMS)}")
-    print(f"numtape {numtape.__version__}, NumPy {np.__version__}, Python {sys.version.split()[0]}")
-    measured = compare({name: PROBLEMS[name] for name in chosen})
-    if len(chosen) == len(PROBLEMS):
-        batches = compare_batches()
-        print("\nTargets\n")
-        every = (
-            targets(measured),
-            derivative_tape_targets(),
-            batch_targets(batches),
-            array_targets(),
-        )
-        for target in itertools.chain(*every):
-            print(target, flush=True)
+        parser.error(f"there is no problem {unknown[0]!r}; choose from {', '.join(_EVERY)}")
+    if given.check:
+        check()
+    elif given.readme or given.redraw:
+        if given.readme:
+            readme.save(measure_for_readme())
+        readme.draw(readme.load())
+        readme.update(readme.load())
+    else:
+        print(f"numtape {numtape.__version__}, NumPy {np.__version__}, Python {sys.version[:6]}")
+        measured = compare(_EVERY[name] for name in given.problem or _EVERY)
+        if not given.problem:
+            _show_targets(measured)
+
+
+def _show_targets(measured: dict[str, dict[str, float]]) -> None:
+    from targets import targets  # what measures numtape alone is needed here only
+
+    batches = compare_batches()
+    print("\nTargets\n")
+    for target in targets(measured, batches):
+        print(target, flush=True)
 
 
 if __name__ == "__main__":

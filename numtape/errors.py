@@ -242,6 +242,13 @@ class PathsWarning(NumtapeWarning):
 
 
 class NativeCodeWarning(NumtapeWarning):
-    """No machine code could be made for a tape, which is interpreted instead."""
+    """No machine code could be made for a tape, which is interpreted instead.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numtape as nt
+    >>> warnings.simplefilter("ignore", nt.NativeCodeWarning)  # not to see it
+    """
 
     code = "native-code"

@@ -36,6 +36,7 @@ PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/traced.py", "LookupError"),  # caught inside numtape
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
+    ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
     ("nist/demo.py", "SystemExit"),  # how a command ends
 }
@@ -86,6 +87,7 @@ PARTS = {
     "result-varies": ("((2,),)", "must have one structure", "padded if need be"),
     "derivative-mismatch": ("gives", "must be the same", "something outside that changes"),
     "branch-changed": ("-3.0 > 0.0 is False", "another path", "Record a tape here"),
+    "native-code": ("no memory", "interpreted as before", "NUMTAPE_NATIVE=off"),
     "endless-paths": ("11 times", "at most 10 are kept", "let it keep more"),
     "tape-too-large": ("slots", "holds at most", "record a smaller piece"),
     "wrong-tape": ("source lines", "recorded without them", "lines=True"),

@@ -1,42 +1,28 @@
-"""Array programs: what a gradient costs beside the plain NumPy evaluation of the function."""
+"""Array programs: what a gradient costs, by problem and rival, and beside the plain value."""
 
 from collections.abc import Callable
 from typing import Any
 
-import numtape
-
 from .problems import ARRAYS, GRADIENTS, Problem
 from .rivals import RIVALS, prepare
+from .tapes import Tapes, tapes_of
 
-_ARRAYS = {name: problem for name, problem in GRADIENTS.items() if not problem.scalar_code}
+_PROBLEMS = {
+    name: problem for name, problem in (GRADIENTS | ARRAYS).items() if not problem.scalar_code
+}
 
 
 class Gradient:
-    """The gradient of an array program, by problem and rival."""
+    """The gradient of an array program."""
 
-    params = (list(_ARRAYS), list(RIVALS))
-    param_names = ("problem", "rival")
-
-    call: Callable[[], Any]
-
-    def setup(self, problem: str, rival: str) -> None:
-        self.call = prepare(rival, _ARRAYS[problem]).call
-
-    def time_gradient(self, problem: str, rival: str) -> None:
-        self.call()
-
-
-class Fits:
-    """The gradients of programs of the size that people fit, beside the compiled rival's."""
-
-    params = (list(ARRAYS), ["numtape", "jax"])
+    params = (list(_PROBLEMS), [rival for rival in RIVALS if rival not in ("xad", "c++")])
     param_names = ("problem", "rival")
     timeout = 300
 
     call: Callable[[], Any]
 
     def setup(self, problem: str, rival: str) -> None:
-        self.call = prepare(rival, ARRAYS[problem]).call
+        self.call = prepare(rival, _PROBLEMS[problem]).call
 
     def time_gradient(self, problem: str, rival: str) -> None:
         self.call()
@@ -45,19 +31,22 @@ class Fits:
 class Value:
     """The function's value: plain NumPy, and the tape of it."""
 
-    params = tuple(_ARRAYS)
+    params = tuple(_PROBLEMS)
     param_names = ("problem",)
 
     problem: Problem
     tape: Callable[[Any], Any]
 
-    def setup(self, problem: str) -> None:
-        self.problem = _ARRAYS[problem]
-        self.tape = numtape.record(self.problem.function, self.problem.point)
+    def setup_cache(self) -> Tapes:
+        return tapes_of(_PROBLEMS)
+
+    def setup(self, tapes: Tapes, problem: str) -> None:
+        self.problem = _PROBLEMS[problem]
+        self.tape = tapes[problem]
         self.tape(self.problem.point)
 
-    def time_plain_numpy(self, problem: str) -> None:
+    def time_plain_numpy(self, tapes: Tapes, problem: str) -> None:
         self.problem.function(self.problem.point)
 
-    def time_tape(self, problem: str) -> None:
+    def time_tape(self, tapes: Tapes, problem: str) -> None:
         self.tape(self.problem.point)

@@ -4,6 +4,7 @@ And what decides whether that holds for any number of points: threads, the lengt
 the batch, and rare branches.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,14 +13,9 @@ import numpy as np
 
 import numtape
 
-from .measure import best_seconds, best_seconds_together
-from .problems import BATCHES, Batch
-from .rivals import BATCH_LIMITS, BATCH_RIVALS, prepare_batch
-
-
-def points_for(rival: str, batch: Batch) -> Any:
-    """The points at which a rival is measured."""
-    return batch.points(min(batch.count, BATCH_LIMITS.get(rival, batch.count)))
+from .measure import best_seconds, best_seconds_together, sized
+from .problems import BATCHES
+from .rivals import BATCH_RIVALS, points_for, prepare_batch
 
 
 class Points:
@@ -46,7 +42,7 @@ def record_to_result(name: str = "heston path 50") -> float:
     batch = BATCHES[name]
     points = batch.points()
     best = float("inf")
-    for _ in range(3):
+    for _ in range(sized(3, 1)):
         start = time.perf_counter()
         numtape.record(batch.problem.function, points[0]).gradient(points, num_threads=1)
         best = min(best, time.perf_counter() - start)
@@ -69,20 +65,20 @@ def speed_up(name: str = "heston path 50", threads: int = 2) -> float:
     return seconds["one"] / seconds["several"]
 
 
-def by_length(lengths: tuple[int, ...] = (10**4, 10**5, 10**6, 10**7)) -> dict[int, float]:
-    """Nanoseconds a point of a gradient, for batches of several lengths."""
+def by_length() -> list[float]:
+    """Nanoseconds a point of a gradient, for batches of 10⁴ points to 10⁷."""
     batch = BATCHES["black scholes"]
     tape = numtape.record(batch.problem.function, batch.problem.point)
-    found = {}
-    for length in lengths:
+    found = []
+    for length in (sized(10**exponent, 100 * exponent) for exponent in (4, 5, 6, 7)):
         points = batch.points(length)
         out = np.empty_like(points)
-        seconds = best_seconds(lambda p=points, o=out: tape.gradient(p, out=o, num_threads=1), 5)
-        found[length] = seconds / length * 1e9
+        seconds = best_seconds(functools.partial(tape.gradient, points, out=out, num_threads=1), 5)
+        found.append(seconds / length * 1e9)
     return found
 
 
-def rare_branch(count: int = 1_000_000, rare: int = 3) -> float:
+def rare_branch(count: int = sized(1_000_000, 3000), rare: int = 3) -> float:
     """The time with a few points on another path, over the time with none."""
 
     def function(x: Any) -> Any:
@@ -113,7 +109,7 @@ class Scaling:
 
     def track_longest_over_shortest(self) -> float:
         found = by_length()
-        return max(found.values()) / found[10**4]
+        return max(found) / found[0]
 
     def track_rare_branch(self) -> float:
         return rare_branch()

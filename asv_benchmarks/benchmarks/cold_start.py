@@ -5,27 +5,27 @@ kernels on disk from an earlier process; a cold one is an empty directory, as
 after an installation.
 """
 
-import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import numtape
 
 __all__ = ["first_gradient_seconds", "import_seconds"]
 
-_IMPORT = """
-import time
-import numba
-start = time.perf_counter()
-import numtape
-print(time.perf_counter() - start)
+# The process must find the numtape that is measured here, installed or not.
+_FINDING = f"""
+import sys
+sys.path.append({str(Path(numtape.__file__).parents[1])!r})
 """
 
-# From after the import until the gradient is there.
-_FIRST_GRADIENT = """
-import time
+_EMPTY_CACHE = """
+import os, tempfile
+directory = tempfile.TemporaryDirectory()
+os.environ["NUMBA_CACHE_DIR"] = directory.name
+"""
+
+_FUNCTIONS = """
 import numpy as np
 import numtape
 
@@ -37,45 +37,36 @@ def scalar_code(x):
 
 def array_code(x):
     return np.sum(np.exp(-x[:-1]) * (x[1:] - x[:-1] ** 2) ** 2)
-
-start = time.perf_counter()
-numtape.grad({kind}_code)(np.linspace(0.5, 1.5, 10))
-print(time.perf_counter() - start)
 """
+
+_GRADIENT = "numtape.grad({code}_code)(np.linspace(0.5, 1.5, 10))"
 
 
 def import_seconds() -> float:
     """Importing numtape, after Numba has been imported; best of three processes."""
-    return min(_run(_IMPORT, None) for _ in range(3))
+    return min(_seconds("import numtape", f"{_FINDING}\nimport numba") for _ in range(3))
 
 
-def first_gradient_seconds(kind: str, cache: str) -> float:
+def first_gradient_seconds(code: str, cache: str) -> float:
     """The first gradient of a new process, best of three where the cache is warm.
 
     Parameters
     ----------
-    kind : {"scalar", "array"}
+    code : {"scalar", "array"}
     cache : {"warm", "cold"}
     """
-    script = _FIRST_GRADIENT.format(kind=kind)
-    with tempfile.TemporaryDirectory() as directory:
-        seconds = _run(script, directory)
-        if cache == "warm":
-            seconds = min(_run(script, directory) for _ in range(3))
-    return seconds
+    statement, before = _GRADIENT.format(code=code), f"{_FINDING}\n{_FUNCTIONS}"
+    if cache == "cold":
+        return _seconds(statement, f"{_EMPTY_CACHE}\n{before}")
+    return min(_seconds(statement, before) for _ in range(4))
 
 
-def _run(script: str, cache_directory: str | None) -> float:
-    # The process must find the numtape that is measured here, installed or not.
-    environment = os.environ | {"PYTHONPATH": str(Path(numtape.__file__).parents[1])}
-    if cache_directory is not None:
-        environment["NUMBA_CACHE_DIR"] = cache_directory
+def _seconds(statement: str, before: str) -> float:
+    """Seconds of a statement in a process of its own."""
+    script = f"{before}\nimport time\nstart = time.perf_counter()\n{statement}\n"
+    script += "print(time.perf_counter() - start)"
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     return float(done.stdout)
 
@@ -83,10 +74,12 @@ def _run(script: str, cache_directory: str | None) -> float:
 class Import:
     """The import of numtape beyond that of Numba."""
 
-    def track_seconds(self) -> float:
-        return import_seconds()
+    number = 1
+    rounds = 1
+    repeat = (3, 10, 20.0)
 
-    track_seconds.unit = "s"
+    def timeraw_import(self) -> tuple[str, str]:
+        return "import numtape", f"{_FINDING}\nimport numba"
 
 
 class FirstGradient:
@@ -94,8 +87,15 @@ class FirstGradient:
 
     params = (("scalar", "array"), ("warm", "cold"))
     param_names = ("code", "cache")
+    number = 1
+    rounds = 1
+    repeat = (2, 5, 20.0)
 
-    def track_seconds(self, code: str, cache: str) -> float:
-        return first_gradient_seconds(code, cache)
+    def setup(self, code: str, cache: str) -> None:
+        if cache == "warm":  # as left by an earlier process
+            statement, before = self.timeraw_first_gradient(code, cache)
+            subprocess.run([sys.executable, "-c", f"{before}\n{statement}"], check=True)
 
-    track_seconds.unit = "s"
+    def timeraw_first_gradient(self, code: str, cache: str) -> tuple[str, str]:
+        empty = _EMPTY_CACHE if cache == "cold" else ""
+        return _GRADIENT.format(code=code), f"{empty}\n{_FINDING}\n{_FUNCTIONS}"

@@ -13,18 +13,16 @@ import numtape
 from numtape.run.memory import addresses
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.transform.derivative import jacobian_by_rows
-from numtape.transform.passes import optimize
 
 from .measure import best_seconds, best_seconds_together
 from .problems import GRADIENTS, PROBLEMS, Problem, helmholtz, rosenbrock, speelpenning
+from .tapes import Tapes, tapes_of
 
 __all__ = [
     "build_microseconds",
-    "counted",
     "counts",
     "growing",
     "layers_memory",
-    "optimize_microseconds",
     "ratios",
 ]
 
@@ -38,26 +36,20 @@ _GROWING = {
 }
 
 
-def growing() -> dict[tuple[str, int], Problem]:
+def growing() -> dict[str, Problem]:
     """The functions that the cost ratios are followed over, by name and n."""
-    return {(name, n): make(n) for name, (make, sizes) in _GROWING.items() for n in sizes}
+    return {f"{name} {n}": make(n) for name, (make, sizes) in _GROWING.items() for n in sizes}
 
 
 # building
 
 
-def build_microseconds(problem: Problem) -> float:
+def build_microseconds(tape: numtape.Tape) -> float:
     """Microseconds to make the value-and-gradient tape, for each instruction of the new tape."""
-    flat = numtape.record(problem.function, problem.point).flat
+    flat = tape.flat
     inputs = np.arange(flat.inputs)
     derived = jacobian_by_rows(flat, inputs)
     return best_seconds(lambda: jacobian_by_rows(flat, inputs)) * 1e6 / derived.instructions
-
-
-def optimize_microseconds(problem: Problem) -> float:
-    """Microseconds to optimise the tape of the value, for each of its instructions."""
-    flat = numtape.record(problem.function, problem.point).flat
-    return best_seconds(lambda: optimize(flat)) * 1e6 / flat.instructions
 
 
 class Building:
@@ -66,21 +58,20 @@ class Building:
     params = tuple(_LOOPS)
     param_names = ("problem",)
 
-    def setup(self, problem: str) -> None:
-        self.problem = GRADIENTS[problem]
-        self.tape = numtape.record(self.problem.function, self.problem.point)
+    def setup_cache(self) -> Tapes:
+        return tapes_of({name: GRADIENTS[name] for name in _LOOPS})
 
-    def time_adjoint(self, problem: str) -> None:
-        self.tape.adjoint()
+    def time_adjoint(self, tapes: Tapes, problem: str) -> None:
+        tapes[problem].adjoint()
 
-    def time_tangent_seeded(self, problem: str) -> None:
-        self.tape.tangent(seeded=True)
+    def time_tangent_seeded(self, tapes: Tapes, problem: str) -> None:
+        tapes[problem].tangent(seeded=True)
 
-    def time_optimize(self, problem: str) -> None:
-        self.tape.optimize()
+    def time_optimize(self, tapes: Tapes, problem: str) -> None:
+        tapes[problem].optimize()
 
-    def track_microseconds_per_instruction(self, problem: str) -> float:
-        return build_microseconds(self.problem)
+    def track_microseconds_per_instruction(self, tapes: Tapes, problem: str) -> float:
+        return build_microseconds(tapes[problem])
 
     track_microseconds_per_instruction.unit = "µs"
 
@@ -88,15 +79,14 @@ class Building:
 # running
 
 
-def ratios(problem: Problem, rounds: int = 9) -> tuple[int, dict[str, float]]:
-    """The value's instructions, and costs as multiples of the value's.
+def ratios(tape: numtape.Tape, point: Any, rounds: int = 9) -> dict[str, float]:
+    """Costs as multiples of the value's.
 
     The gradient as the user gets it (by a sweep for scalar code), the gradient by
     its derivative tape, and the product of the Hessian with a vector.
     """
-    tape = numtape.record(problem.function, problem.point)
     both = tape.adjoint()
-    point, out = problem.point, np.empty_like(problem.point)
+    out = np.empty_like(point)
     vector = np.cos(np.arange(float(len(point))))
     y, z = np.empty(1), np.empty(1 + len(point))
     seconds = best_seconds_together(
@@ -109,57 +99,53 @@ def ratios(problem: Problem, rounds: int = 9) -> tuple[int, dict[str, float]]:
         rounds,
     )
     value = seconds.pop("value")
-    return tape.flat.instructions, {name: found / value for name, found in seconds.items()}
+    return {name: found / value for name, found in seconds.items()}
 
 
 class Running:
     """Gradients and products with the Hessian over the value, by function and n."""
 
-    params = tuple(f"{name} {n}" for name, n in growing())
+    params = tuple(growing())
     param_names = ("problem",)
 
-    def setup(self, problem: str) -> None:
-        name, n = problem.split()
-        self.problem = growing()[name, int(n)]
+    def setup_cache(self) -> Tapes:
+        return tapes_of(growing())
 
-    def track_gradient_ratio(self, problem: str) -> float:
-        return ratios(self.problem)[1]["gradient"]
+    def track_gradient_ratio(self, tapes: Tapes, problem: str) -> float:
+        return self._ratio(tapes, problem, "gradient")
 
-    def track_gradient_tape_ratio(self, problem: str) -> float:
-        return ratios(self.problem)[1]["gradient by tape"]
+    def track_gradient_tape_ratio(self, tapes: Tapes, problem: str) -> float:
+        return self._ratio(tapes, problem, "gradient by tape")
 
-    def track_product_ratio(self, problem: str) -> float:
-        return ratios(self.problem)[1]["product"]
+    def track_product_ratio(self, tapes: Tapes, problem: str) -> float:
+        return self._ratio(tapes, problem, "product")
+
+    def _ratio(self, tapes: Tapes, problem: str, of: str) -> float:
+        return ratios(tapes[problem], growing()[problem].point)[of]
 
 
 # sizes
 
 
-def counts(problem: Problem) -> tuple[int, int]:
+def counts(tape: numtape.Tape) -> tuple[int, int]:
     """Instructions of the value, and of value and gradient (or full Jacobian)."""
-    tape = numtape.record(problem.function, problem.point)
     return tape.flat.instructions, tape.adjoint().flat.instructions
 
 
 class Counts:
     """Instructions of derivative tapes: these are exact, so a change is a change of the passes."""
 
-    params = ("rosenbrock loop 100", *PROBLEMS)
+    params = tuple(PROBLEMS)
     param_names = ("problem",)
 
-    def setup(self, problem: str) -> None:
-        self.problem = counted()[problem]
+    def setup_cache(self) -> Tapes:
+        return tapes_of(PROBLEMS)
 
-    def track_value(self, problem: str) -> int:
-        return counts(self.problem)[0]
+    def track_value(self, tapes: Tapes, problem: str) -> int:
+        return counts(tapes[problem])[0]
 
-    def track_derivative(self, problem: str) -> int:
-        return counts(self.problem)[1]
-
-
-def counted() -> dict[str, Problem]:
-    """The problems whose tapes are counted."""
-    return {"rosenbrock loop 100": rosenbrock(100), **PROBLEMS}
+    def track_derivative(self, tapes: Tapes, problem: str) -> int:
+        return counts(tapes[problem])[1]
 
 
 # memory

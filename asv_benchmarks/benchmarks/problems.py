@@ -3,7 +3,10 @@
 A workload is plain NumPy code that is given its NumPy as the first argument, so
 that a rival with a NumPy of its own can run it unchanged. It comes in one of two
 styles: a loop of scalars reads the point element by element and never as a
-whole; an array program has no Python loop.
+whole; an array program has no Python loop. Data that a workload closes over are
+NumPy's, and go through ``np.asarray`` before they meet what is differentiated.
+
+What takes long or much memory is made small where `measure.SMALL` says so.
 """
 
 import math
@@ -15,6 +18,8 @@ import numpy
 import numpy.typing
 import scipy.special
 
+from .measure import sized
+
 __all__ = [
     "ARRAYS",
     "BATCHES",
@@ -23,6 +28,7 @@ __all__ = [
     "PROBLEMS",
     "Batch",
     "Problem",
+    "determinant",
     "helmholtz",
     "rosenbrock",
     "speelpenning",
@@ -117,8 +123,8 @@ def helmholtz_loop(np: Any, x: Any) -> Any:
 def helmholtz_arrays(np: Any, x: Any) -> Any:
     n = x.shape[0]
     count = numpy.arange(n)
-    volume = np.sum(0.1 * (count + 1) / n * x)
-    attraction = np.sum(x * np.matmul(1.0 / (count[:, None] + count + 1), x))
+    volume = np.sum(np.asarray(0.1 * (count + 1) / n) * x)
+    attraction = np.sum(x * np.matmul(np.asarray(1.0 / (count[:, None] + count + 1)), x))
     return np.sum(x * np.log(x / (1.0 - volume))) - _attraction_term(np, attraction, volume)
 
 
@@ -129,6 +135,27 @@ def _attraction_term(np: Any, attraction: Any, volume: Any) -> Any:
 
 def _helmholtz_point(n: int) -> Floats:
     return numpy.arange(1.0, n + 1) / (n * (n + 1) / 2)
+
+
+# A determinant by minors, each expanded along its first row: products and sums alone,
+# and more of them than of anything else that is as short to write.
+
+
+def determinant_by_minors(np: Any, x: Any) -> Any:
+    order = math.isqrt(len(x))
+    return _minor(x, order, 0, tuple(range(order)))
+
+
+def _minor(x: Any, order: int, row: int, columns: tuple[int, ...]) -> Any:
+    """The determinant of the rows from `row` on, and of some columns."""
+    if len(columns) == 1:
+        return x[order * row + columns[0]]
+    total = 0.0
+    for place, column in enumerate(columns):
+        others = columns[:place] + columns[place + 1 :]
+        term = x[order * row + column] * _minor(x, order, row + 1, others)
+        total = total - term if place % 2 else total + term
+    return total
 
 
 # One path of Heston's model of a share whose variance is random too, and what a
@@ -173,7 +200,7 @@ def heston_payoff(np: Any, x: Any, price: Any) -> Any:
 # where it was found in the picture. Rotation (3), centre (3), focal length,
 # principal point (2) and distortion (2) of the camera; the point (3); a weight.
 
-_FOUND = (0.3, -0.2)
+FOUND = (0.3, -0.2)
 _BUNDLE_POINT = numpy.array(
     [0.1, -0.2, 0.3, 0.5, -0.4, -5.0, 1.2, 0.1, -0.05, 0.02, -0.003, 0.6, -0.7, 1.5, 0.9]
 )
@@ -185,9 +212,7 @@ def reprojection(np: Any, x: Any) -> Any:
     u, v = u / w, v / w
     radius = u * u + v * v
     scale = x[6] * (1.0 + radius * (x[9] + radius * x[10]))
-    return np.array(
-        [x[14] * (scale * u + x[7] - _FOUND[0]), x[14] * (scale * v + x[8] - _FOUND[1])]
-    )
+    return np.array([x[14] * (scale * u + x[7] - FOUND[0]), x[14] * (scale * v + x[8] - FOUND[1])])
 
 
 def _rotate(np: Any, rotation: Any, vector: Any) -> Any:
@@ -217,16 +242,20 @@ _NETWORK_POINT = 0.1 * _random.standard_normal(20 * HIDDEN + HIDDEN + HIDDEN + 1
 
 
 def logistic_regression(np: Any, x: Any) -> Any:
-    margins = SIGNS * np.matmul(FEATURES, x)
-    return np.sum(np.logaddexp(0.0, -margins)) / len(SIGNS) + 0.01 * np.sum(x * x)
+    return _logistic_loss(np, x, FEATURES, SIGNS)
+
+
+def _logistic_loss(np: Any, x: Any, features: Floats, signs: Floats) -> Any:
+    margins = np.asarray(signs) * np.matmul(np.asarray(features), x)
+    return np.sum(np.logaddexp(0.0, -margins)) / len(signs) + 0.01 * np.sum(x * x)
 
 
 def network(np: Any, x: Any) -> Any:
     size = 20 * HIDDEN
     weights = np.reshape(x[:size], (20, HIDDEN))
-    hidden = np.tanh(np.matmul(FEATURES, weights) + x[size : size + HIDDEN])
+    hidden = np.tanh(np.matmul(np.asarray(FEATURES), weights) + x[size : size + HIDDEN])
     output = np.matmul(hidden, x[size + HIDDEN : size + 2 * HIDDEN]) + x[size + 2 * HIDDEN]
-    return np.sum((output - TARGETS) ** 2) / len(TARGETS)
+    return np.sum((output - np.asarray(TARGETS)) ** 2) / len(TARGETS)
 
 
 def _valley(n: int) -> Floats:
@@ -256,27 +285,10 @@ def helmholtz(n: int) -> Problem:
     return Problem(f"helmholtz loop {n}", helmholtz_loop, _helmholtz_point(n), True)
 
 
-GRADIENTS = {
-    problem.name: problem
-    for problem in (
-        rosenbrock(10),
-        rosenbrock(1000),
-        speelpenning(1000),
-        helmholtz(30),
-        Problem("heston path 50", heston_path, _HESTON_POINT, True),
-        Problem("rosenbrock arrays 1000", rosenbrock_arrays, _valley(1000), False),
-        Problem("helmholtz arrays 100", helmholtz_arrays, _helmholtz_point(100), False),
-        Problem("logistic regression", logistic_regression, _REGRESSION_POINT, False),
-        Problem("network", network, _NETWORK_POINT, False),
-    )
-}
-
-JACOBIANS = {
-    problem.name: problem
-    for problem in (Problem("bundle adjustment", reprojection, _BUNDLE_POINT, True),)
-}
-
-PROBLEMS = GRADIENTS | JACOBIANS
+def determinant(order: int) -> Problem:
+    """Of a matrix that is far from singular: about 3.4 instructions for each permutation."""
+    matrix = numpy.eye(order) + numpy.arange(order) / (1.0 + numpy.arange(order)[:, None])
+    return Problem(f"determinant by minors {order}", determinant_by_minors, matrix.ravel(), True)
 
 
 # The price of a call option after Black and Scholes, of price, strike, rate,
@@ -295,6 +307,32 @@ def black_scholes(np: Any, x: Any) -> Any:
 
 def _normal(np: Any, x: Any) -> Any:
     return 0.5 * (1.0 + np.erf(x * math.sqrt(0.5)))
+
+
+GRADIENTS = {
+    problem.name: problem
+    for problem in (
+        rosenbrock(10),
+        rosenbrock(100),
+        rosenbrock(1000),
+        speelpenning(1000),
+        helmholtz(30),
+        determinant(6),
+        Problem("black scholes", black_scholes, _OPTION_POINT, True),
+        Problem("heston path 50", heston_path, _HESTON_POINT, True),
+        Problem("rosenbrock arrays 1000", rosenbrock_arrays, _valley(1000), False),
+        Problem("helmholtz arrays 100", helmholtz_arrays, _helmholtz_point(100), False),
+        Problem("logistic regression", logistic_regression, _REGRESSION_POINT, False),
+        Problem("network", network, _NETWORK_POINT, False),
+    )
+}
+
+JACOBIANS = {
+    problem.name: problem
+    for problem in (Problem("bundle adjustment", reprojection, _BUNDLE_POINT, True),)
+}
+
+PROBLEMS = GRADIENTS | JACOBIANS
 
 
 @dataclass(frozen=True)
@@ -323,12 +361,13 @@ class Batch:
 
 
 BATCHES = {
-    "bundle adjustment": Batch(JACOBIANS["bundle adjustment"], "jacobian", 100_000),
-    "heston path 50": Batch(GRADIENTS["heston path 50"], "gradient", 100_000),
-    "rosenbrock loop 100": Batch(rosenbrock(100), "gradient", 10_000),
-    "black scholes": Batch(
-        Problem("black scholes", black_scholes, _OPTION_POINT, True), "greeks", 1_000_000
-    ),
+    problem.name: Batch(problem, wanted, sized(count, 200))
+    for problem, wanted, count in (
+        (JACOBIANS["bundle adjustment"], "jacobian", 100_000),
+        (GRADIENTS["heston path 50"], "gradient", 100_000),
+        (GRADIENTS["rosenbrock loop 100"], "gradient", 10_000),
+        (GRADIENTS["black scholes"], "greeks", 1_000_000),
+    )
 }
 
 
@@ -337,22 +376,21 @@ BATCHES = {
 # and a logarithm of a sum of exponentials.
 
 _many = numpy.random.default_rng(5)
-ROWS = _many.standard_normal((10_000, 100))
-ROW_SIGNS = numpy.where(_many.standard_normal(10_000) > 0.0, 1.0, -1.0)
-CLOUD = _many.standard_normal((1000, 10))
-COMPONENTS = 25
-CROWD = _many.standard_normal((10_000, 16))
-CENTRES = 100
+ROWS = _many.standard_normal((sized(10_000, 200), sized(100, 10)))
+ROW_SIGNS = numpy.where(_many.standard_normal(len(ROWS)) > 0.0, 1.0, -1.0)
+CLOUD = _many.standard_normal((sized(1000, 50), 10))
+COMPONENTS = sized(25, 4)
+CROWD = _many.standard_normal((sized(10_000, 100), 16))
+CENTRES = sized(100, 5)
 LAYERS = ((20, 32), (32, 32), (32, 1))
 
 
 def large_regression(np: Any, x: Any) -> Any:
-    margins = ROW_SIGNS * np.matmul(ROWS, x)
-    return np.sum(np.logaddexp(0.0, -margins)) / len(ROWS) + 0.01 * np.sum(x * x)
+    return _logistic_loss(np, x, ROWS, ROW_SIGNS)
 
 
 def deep_network(np: Any, x: Any) -> Any:
-    signal, start = FEATURES, 0
+    signal, start = np.asarray(FEATURES), 0
     for number, (rows, columns) in enumerate(LAYERS):
         weights = np.reshape(x[start : start + rows * columns], (rows, columns))
         start += rows * columns
@@ -360,7 +398,7 @@ def deep_network(np: Any, x: Any) -> Any:
         start += columns
         if number < len(LAYERS) - 1:
             signal = np.tanh(signal)
-    return np.sum((signal[:, 0] - TARGETS) ** 2) / len(TARGETS)
+    return np.sum((signal[:, 0] - np.asarray(TARGETS)) ** 2) / len(TARGETS)
 
 
 def gaussian_mixture(np: Any, x: Any) -> Any:
@@ -368,15 +406,16 @@ def gaussian_mixture(np: Any, x: Any) -> Any:
     weights = x[:COMPONENTS]
     means = np.reshape(x[COMPONENTS : COMPONENTS + size], (COMPONENTS, -1))
     scales = np.reshape(x[COMPONENTS + size :], (COMPONENTS, -1))
-    distance = (CLOUD[:, None, :] - means) * np.exp(-scales)
+    distance = (np.asarray(CLOUD)[:, None, :] - means) * np.exp(-scales)
     terms = weights - 0.5 * np.sum(distance * distance, axis=2) - np.sum(scales, axis=1)
     return np.sum(_log_sum_exp(np, terms)) - len(CLOUD) * _log_sum_exp(np, weights)
 
 
 def clustering(np: Any, x: Any) -> Any:
     centres = np.reshape(x, (CENTRES, -1))
-    products = np.matmul(CROWD, centres.T)
-    squares = np.sum(CROWD * CROWD, axis=1)[:, None] + np.sum(centres * centres, axis=1)
+    crowd = np.asarray(CROWD)
+    products = np.matmul(crowd, centres.T)
+    squares = np.sum(crowd * crowd, axis=1)[:, None] + np.sum(centres * centres, axis=1)
     return np.sum(np.min(squares - 2.0 * products, axis=1))
 
 
@@ -386,7 +425,7 @@ def chain(np: Any, x: Any) -> Any:
     return np.sum(x * x)
 
 
-CHAIN_STEPS = 100
+CHAIN_STEPS = sized(100, 5)
 
 
 def chain_step(np: Any, x: Any) -> Any:
@@ -419,7 +458,12 @@ def _normal_point(size: int, scale: float = 1.0) -> Floats:
 ARRAYS = {
     problem.name: problem
     for problem in (
-        Problem("logistic regression 10000", large_regression, _normal_point(100, 0.1), False),
+        Problem(
+            "large logistic regression",
+            large_regression,
+            _normal_point(ROWS.shape[1], 0.1),
+            False,
+        ),
         Problem(
             "network of two layers",
             deep_network,
@@ -433,7 +477,7 @@ ARRAYS = {
             False,
         ),
         Problem("k-means", clustering, _normal_point(CENTRES * CROWD.shape[1]), False),
-        Problem("runge-kutta chain", chain, _normal_point(1000), False),
-        Problem("log-sum-exp", log_sum_exp, _normal_point(1_000_000), False),
+        Problem("runge-kutta chain", chain, _normal_point(sized(1000, 20)), False),
+        Problem("log-sum-exp", log_sum_exp, _normal_point(sized(1_000_000, 1000)), False),
     )
 }

@@ -1,13 +1,20 @@
-"""What recording costs: a little Python for each scalar operation, nothing for an element."""
+"""What a new function costs before its derivatives are cheap.
 
+For numtape that is recording: a little Python for each scalar operation, nothing for an
+element. Its rivals record too, or build graphs, or compile; what they do is timed here,
+from the function to its first derivative.
+"""
+
+import time
 from typing import Any
 
 import numpy as np
 
 import numtape
 
-from .measure import best_seconds
-from .problems import GRADIENTS, Problem
+from .measure import best_seconds, sized
+from .problems import ARRAYS, GRADIENTS, JACOBIANS, Problem
+from .rivals import RIVALS, prepare
 
 _LOOPS = [name for name, problem in GRADIENTS.items() if problem.scalar_code]
 
@@ -64,3 +71,37 @@ class ArrayExpression:
         return (recording - best_seconds(lambda: array_expression(self.point))) * 1e6
 
     track_microseconds_beyond_numpy.unit = "µs"
+
+
+_NEW = {
+    name: (GRADIENTS | JACOBIANS | ARRAYS)[name]
+    for name in ("rosenbrock loop 100", "heston path 50", "bundle adjustment", "gaussian mixture")
+}
+
+
+class FirstDerivative:
+    """Seconds from the function to its first derivative: recording, graphs and compilation.
+
+    What a library does once in a process (importing, compiling kernels of its own) has
+    been done before.
+    """
+
+    params = (
+        list(_NEW),
+        [rival for rival in RIVALS if rival not in ("numtape out=", "casadi buffer")],
+    )
+    param_names = ("problem", "rival")
+    timeout = 300
+
+    def setup(self, problem: str, rival: str) -> None:
+        prepare(rival, _NEW[problem])
+
+    def track_seconds(self, problem: str, rival: str) -> float:
+        best = float("inf")
+        for _ in range(sized(3, 1)):
+            start = time.perf_counter()
+            prepare(rival, _NEW[problem])
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    track_seconds.unit = "s"

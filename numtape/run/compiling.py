@@ -121,23 +121,20 @@ def may_go_on() -> bool:
     return not _background.ends
 
 
-_warned = False
-
-
 def try_to(job: Callable[[], None]) -> bool:
-    """Do something that needs LLVM; where that fails, say so once and go on without."""
-    global _warned
+    """Do something that needs LLVM; where that fails, warn and go on without.
+
+    Python shows one warning of the kind; whoever filters them sees them all.
+    """
     try:
         job()
     except (RuntimeError, MemoryError, OSError) as error:
-        if not _warned:
-            _warned = True
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            warnings.warn(
-                f"no machine code could be made for a tape ({reason[0]}): it is interpreted as "
-                "before, several times slower; NUMTAPE_NATIVE=off stops further attempts",
-                NativeCodeWarning,
-                stacklevel=2,
-            )
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        warnings.warn(
+            f"no machine code could be made for a tape ({reason[0]}): it is interpreted as "
+            "before, several times slower; NUMTAPE_NATIVE=off stops further attempts",
+            NativeCodeWarning,
+            stacklevel=2,
+        )
         return False
     return True

@@ -12,6 +12,7 @@ and when to do so is `compiling.py`'s.
 import ast
 import re
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -231,7 +232,7 @@ class _Source:
         return found
 
 
-class _Writer:
+class _Writer(ABC):
     """Writes the body of a function that runs scalar instructions."""
 
     def __init__(self, source: _Source, form: Form) -> None:
@@ -253,8 +254,9 @@ class _Writer:
                 self.names[slot] = self.load(slot)
         return self.names[slot]
 
+    @abstractmethod
     def load(self, slot: int) -> str:
-        raise NotImplementedError
+        """Write the loading of a slot's value; its name."""
 
     def add(self, lines: _Lines, slot: int, x: str, y: str) -> None:
         self.declarations.update(dict.fromkeys(lines.declarations))

@@ -17,6 +17,7 @@ further inputs, after its own.
 import re
 import struct
 import sys
+import weakref
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
@@ -111,6 +112,7 @@ class Recorder:
         "lines",
         "next_slot",
         "parent",
+        "rows",
         "vectors",
     )
 
@@ -129,6 +131,8 @@ class Recorder:
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
+        # Slots taken at places found during the run, where NumPy gives a view, and of what.
+        self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
         self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below

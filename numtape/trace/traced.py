@@ -568,6 +568,9 @@ def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, 
 
 def assign_out(name: str, out: Any, result: Any) -> Any:
     """Put a result into the array given as ``out=``, which must be able to hold traced values."""
+    if isinstance(out, np.ndarray) and out.dtype == object:  # NumPy's, of a list of them
+        out[...] = np.asarray(result)
+        return out
     if not isinstance(out, TracedArray):
         raise TraceError(
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "

@@ -27,9 +27,11 @@ class Found:
 def cases(draw, count: int, branchy: bool = False) -> tuple[Program, list[tuple], bool, int]:
     """A program, up to so many points, whether these are generic, and a way."""
     program = draw(programs(branchy=branchy))
-    kind = draw(st.sampled_from(POINT_KINDS if program.exact else POINT_KINDS[:2]))
+    may_be_special = program.exact and not program.sorts
+    kind = draw(st.sampled_from(POINT_KINDS if may_be_special else POINT_KINDS[:2]))
     seed = draw(st.integers(0, 2**20))
-    points = draw_points(kind, program.size, draw(st.sampled_from([count, 2])), seed)
+    several = draw(st.sampled_from([count, 2]))
+    points = draw_points(kind, program.size, several, seed, zeros=not program.sorts)
     return program, points, kind == "normal", draw(st.integers(0, 9))
 
 

@@ -27,7 +27,7 @@ from numtape.functions.api import (
     vjp,
 )
 from numtape.functions.recording import record
-from numtape.functions.tape import Tape
+from numtape.functions.tape import Tape, load
 from numtape.functions.vmap import vmap
 from numtape.testing import check_derivatives
 
@@ -52,6 +52,7 @@ __all__ = [
     "jacrev",
     "jvp",
     "linearize",
+    "load",
     "record",
     "stop_gradient",
     "value_and_grad",

@@ -6,7 +6,7 @@ code with the kernels, the workspaces or the transforms.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import CodeType
 
@@ -185,6 +185,8 @@ def _place(x: float, n: int) -> int:
 def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
     """The results of a function, end to end, by its ufuncs themselves."""
     function = function_of(instruction.opcode)
+    if function.finite and not np.isfinite(operands[0]).all():
+        return _finite_parts(instruction, operands)
     arguments = [*operands, *[None] * len(function.results)]
     for operand, result in function.starts:
         arguments[result] = operands[operand].copy()
@@ -202,9 +204,29 @@ def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
     return np.concatenate([p.view(float) if np.iscomplexobj(p) else p for p in parts])
 
 
+def _finite_parts(instruction: VectorInstruction, operands) -> np.ndarray:
+    """The same where matrices of a batch that are not finite have results of nan."""
+    rank = len(instruction.shape) - len(function_of(instruction.opcode).names)
+    results = [np.full(shape, np.nan) for shape in _result_shapes(instruction)]
+    for batch in np.ndindex(instruction.shape[:rank]):
+        if np.isfinite(operands[0][batch]).all():
+            one = replace(instruction, shape=instruction.shape[rank:])
+            parts = _function_value(one, [operand[batch] for operand in operands])
+            start = 0
+            for result in results:
+                size = result[batch].size
+                result[batch] = parts[start : start + size].reshape(result[batch].shape)
+                start += size
+    return np.concatenate([result.ravel() for result in results])
+
+
+def _result_shapes(instruction: VectorInstruction):
+    return function_of(instruction.opcode).shapes(instruction.shape)[1]
+
+
 def _transform(ufunc, given, types: str, instruction: VectorInstruction) -> np.ndarray:
     """A Fourier transform's ufunc: complex operands are pairs, and it wants to be given room."""
-    (shape,) = function_of(instruction.opcode).shapes(instruction.shape)[1]
+    (shape,) = _result_shapes(instruction)
     numbers, factor = given
     if types[0] == "D":
         numbers = np.ascontiguousarray(numbers).view(complex)[..., 0]

@@ -327,7 +327,7 @@ class BatchedTape:
 
 
 def _with_outputs(flat: Any, chosen: Any) -> Any:
-    return replace(flat, outputs=flat.outputs[chosen])
+    return flat.changed(outputs=flat.outputs[chosen])
 
 
 def _unit_seed(size: int, place: int) -> Points:

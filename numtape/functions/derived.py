@@ -5,7 +5,6 @@ of a tree, and a signature and result are found for them. Each function gives
 what a `Tape` is made of.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +51,7 @@ def _jacobian(
     outputs = np.concatenate([values, *(np.ravel(leaf) for leaf in leaves)])
     pair = Structure(tuple, (), (result.structure, structure))
     shapes = (*result.shapes, *(np.shape(leaf) for leaf in leaves))
-    return replace(derived, outputs=outputs.astype(np.int64)), signature, Result(pair, shapes)
+    return derived.changed(outputs=outputs.astype(np.int64)), signature, Result(pair, shapes)
 
 
 def product_by_columns(flat: FlatTape, signature: Signature, result: Result) -> Parts:

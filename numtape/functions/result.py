@@ -47,6 +47,11 @@ class Result:
         """How many outputs, not counting the auxiliary ones."""
         return sum(math.prod(shape) for shape in self.shapes)
 
+    @property
+    def aux_size(self) -> int:
+        """How many auxiliary outputs."""
+        return sum(math.prod(shape) for shape in self.aux_shapes)
+
     def build(self, outputs: Any) -> Any:
         """The tree with these outputs."""
         if self.structure.kind is None and self.aux is None:

@@ -12,7 +12,6 @@ hold, in which case the result means nothing.
 
 import threading
 from collections.abc import Callable, Hashable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -281,7 +280,7 @@ class Runner:
 
         def derive(tape: FlatTape) -> FlatTape:
             derived = by(tape, inputs)
-            return replace(derived, outputs=np.roll(derived.outputs, -rows))
+            return derived.changed(outputs=np.roll(derived.outputs, -rows))
 
         return self.derivative(key, derive, -rows)
 
@@ -304,6 +303,6 @@ class Runner:
 
 def _gradient(tape: FlatTape) -> FlatTape:
     """The tape of the gradient of the first output by all inputs."""
-    first = replace(tape, outputs=tape.outputs[:1])
+    first = tape.changed(outputs=tape.outputs[:1])
     both = jacobian_by_rows(first, np.arange(tape.inputs))
-    return remove_dead(replace(both, outputs=both.outputs[1:]))
+    return remove_dead(both.changed(outputs=both.outputs[1:]))

@@ -6,6 +6,7 @@ are inputs of the tape, and new values need no new recording. Everything else
 signature under which a recording is kept.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import index
@@ -18,7 +19,7 @@ from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "differentiated", "read_call"]
+__all__ = ["Call", "Signature", "differentiated", "read_call", "static_key"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,6 +49,11 @@ class Signature:
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
         """The shapes of the traced leaves."""
         return tuple(shape for shape in self.shapes if shape is not None)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the traced leaves hold."""
+        return sum(map(math.prod, self.traced_shapes))
 
     @property
     def is_flat(self) -> bool:
@@ -126,7 +132,7 @@ def read_call(
                     "derivatives. Convert it to float, or leave it out of argnums"
                 )
             statics.append(leaf)
-            keys.append(_static_key(leaf, number))
+            keys.append(static_key(leaf, number))
             shapes.append(None)
     signature = Signature(
         Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
@@ -172,7 +178,7 @@ def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
     return None
 
 
-def _static_key(leaf: Any, number: int) -> Any:
+def static_key(leaf: Any, number: int) -> Any:
     """What stands for a static leaf in a signature."""
     if isinstance(leaf, np.ndarray):
         return (leaf.dtype.str, leaf.shape, leaf.tobytes())

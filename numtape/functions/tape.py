@@ -5,15 +5,15 @@ was recorded from: the trees of arguments and results. It knows one path only,
 and raises `BranchError` where a point would take another.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import os
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import BranchError, InputError, OutputError
+from numtape.errors import BranchError, InputError, OutputError, TapeError
 from numtape.functions.batch import BatchedTape, Options
 from numtape.functions.derived import (
     derived_by_columns,
@@ -24,6 +24,7 @@ from numtape.functions.derived import (
 from numtape.functions.points import outputs_for, read_points, read_seeds
 from numtape.functions.result import Result
 from numtape.functions.runner import Runner
+from numtape.functions.saved import read, write
 from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature
 from numtape.functions.streams import are_streams, in_blocks
@@ -32,7 +33,7 @@ from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard, program, summary
 from numtape.transform.passes import optimize, remove_dead
 
-__all__ = ["Tape"]
+__all__ = ["Tape", "load"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,6 +64,13 @@ class Tape:
     """
 
     def __init__(self, flat: FlatTape, signature: Signature, result: Result) -> None:
+        # What an inner recording captures are further inputs.
+        if signature.size > flat.inputs or result.size + result.aux_size != len(flat.outputs):
+            raise TapeError(
+                f"a tape of {flat.inputs} inputs and {len(flat.outputs)} outputs was given trees "
+                f"of {signature.size} and {result.size + result.aux_size} numbers: they must "
+                "agree. Let numtape.record make it"
+            )
         self.flat = flat
         self.signature = signature
         self.result = result
@@ -70,7 +78,7 @@ class Tape:
         # Auxiliary outputs are evaluated, and not differentiated.
         self.derivatives = self.runner
         if result.aux is not None:
-            self.derivatives = Runner(replace(flat, outputs=flat.outputs[: result.size]))
+            self.derivatives = Runner(flat.changed(outputs=flat.outputs[: result.size]))
         self._is_scalar_function = result.shapes == ((),)
         self._selections: dict[Any, Selection] = {}
         self._derived: dict[Any, Tape] = {}
@@ -86,6 +94,45 @@ class Tape:
     def is_simple(self) -> bool:
         """Whether the only argument is one float array."""
         return len(self._shapes) == 1 and self._shapes[0] != ()
+
+    def __copy__(self) -> "Tape":
+        return Tape(self.flat, self.signature, self.result)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the tape to a file, which `numtape.load` reads.
+
+        Everything is kept but what was made from the tape to run it. Operations are kept
+        by name, so newer versions of numtape read the file.
+
+        Parameters
+        ----------
+        path : str or path
+            A file there is replaced at once when all is written; where writing fails, it
+            stays as it is.
+
+        Raises
+        ------
+        TapeError
+            Where a static argument cannot be saved, such as a function.
+        OSError
+            Where the file cannot be written.
+
+        Notes
+        -----
+        A file has 12 bytes an instruction and 8 a constant, input and output. Writing
+        costs about 30 ms for a million instructions, and what the disk takes.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, numtape as nt
+        >>> tape = nt.record(lambda x: np.sum(x * x), np.array([1.0, 2.0]))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     tape.save(f"{folder}/squares.tape")
+        ...     again = nt.load(f"{folder}/squares.tape")
+        >>> again.gradient(np.array([3.0, 4.0]))
+        array([6., 8.])
+        """
+        write(path, self.flat, self.signature, self.result)
 
     # running
 
@@ -498,7 +545,7 @@ class Tape:
 
     def without_guards(self) -> "Tape":
         """The same tape, taking the recorded path everywhere."""
-        return Tape(replace(self.flat, guards=()), self.signature, self.result)
+        return Tape(self.flat.changed(guards=()), self.signature, self.result)
 
     def _differentiated(self) -> FlatTape:
         return self.derivatives.tape
@@ -526,7 +573,7 @@ class Tape:
                 _, structure = tape.result.structure.children
                 result = Result(structure, tape.result.shapes[len(self.result.shapes) :])
                 outputs = tape.flat.outputs[self.result.size :]
-                flat = remove_dead(replace(tape.flat, outputs=outputs))
+                flat = remove_dead(tape.flat.changed(outputs=outputs))
                 tape = Tape(flat, tape.signature, result)
             tape = self._derived.setdefault(key, tape)
         return tape
@@ -736,6 +783,57 @@ class Tape:
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
                 "gradient is of a function that returns one number. Use jacobian, or return a sum"
             )
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    types: Iterable[type] = (),
+    memory_limit: float | None = None,
+) -> Tape:
+    """Read a tape that `Tape.save` has written.
+
+    A file may come from anyone: no code in it is run, and the tape is checked completely
+    before it can be. What it computes is of course up to who has written it.
+
+    Parameters
+    ----------
+    path : str or path
+    types : iterable of classes
+        The named tuples and dataclasses among the arguments and results of the function
+        that was recorded. Classes are found by name; numtape imports none by itself.
+    memory_limit : float, optional
+        How many bytes the tape may need to be run. By default NUMTAPE_MEMORY_LIMIT, else
+        half of the machine's memory.
+
+    Returns
+    -------
+    Tape
+
+    Raises
+    ------
+    TapeError
+        Where the file is no tape, is damaged, is of a newer version or holds an unknown
+        operation, where the tape in it is malformed or needs too much memory, or where
+        a class that it names is not among `types`.
+    OSError
+        Where the file cannot be read.
+
+    Notes
+    -----
+    Costs about 20 ns a scalar instruction and 20 µs a vector instruction beyond reading
+    the bytes, and as much memory as the file is long, twice.
+
+    Examples
+    --------
+    >>> import tempfile, numtape as nt
+    >>> tape = nt.record(lambda p: p["a"] * p["b"], {"a": 2.0, "b": 3.0})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tape.save(f"{folder}/product.tape")
+    ...     print(nt.load(f"{folder}/product.tape").gradient({"a": 2.0, "b": 3.0}))
+    {'a': 3.0, 'b': 2.0}
+    """
+    return Tape(*read(path, types, memory_limit))
 
 
 def _call_method(tape: Tape, method: str, choices: dict[str, Any], *arguments: Any) -> Any:

@@ -73,19 +73,23 @@ class Function:
     name : str
     signature : str
         The last axes of operands and results, as NumPy writes them for generalized
-        ufuncs. ``p`` is the smaller of m and n. A last axis of 2 is for complex
-        numbers: real and imaginary part.
+        ufuncs. ``p`` is the smaller of m and n, ``h`` one more than half of n. A last
+        axis of 2 is for complex numbers: real and imaginary part.
     calls : tuple of (ufunc, types, arguments)
         The loops to call, one after the other: where the ufunc lives, its types,
         and which of the operands and results are its arguments.
     starts : tuple of (operand, result)
         Results that are copies of operands at first; a call then changes them.
+    finite : bool
+        Whether the call is only made for a matrix of finite numbers; else all results
+        are nan.
     """
 
     name: str
     signature: str
     calls: tuple[tuple[str, str, tuple[int, ...]], ...]
     starts: tuple[tuple[int, int], ...] = ()
+    finite: bool = False
 
     @cached_property
     def operands(self) -> tuple[tuple[str, ...], ...]:
@@ -127,10 +131,10 @@ def _axes(arguments: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(re.findall(r"\w+", axes)) for axes in re.findall(r"\((.*?)\)", arguments))
 
 
-def _linalg(name: str, signature: str, types: str) -> Function:
+def _linalg(name: str, signature: str, types: str, finite: bool = False) -> Function:
     count = signature.count("(")
     call = (f"numpy.linalg._umath_linalg.{name}", types, tuple(range(count)))
-    return Function(name, signature, (call,))
+    return Function(name, signature, (call,), finite=finite)
 
 
 def _fourier(name: str, signature: str, types: str) -> Function:
@@ -151,11 +155,13 @@ FUNCTIONS: tuple[Function, ...] = (
     _linalg("eigh_up", "(m,m)->(m),(m,m)", "d->dd"),
     _linalg("eigvalsh_lo", "(m,m)->(m)", "d->d"),
     _linalg("eigvalsh_up", "(m,m)->(m)", "d->d"),
-    _linalg("eig", "(m,m)->(m,2),(m,m,2)", "d->DD"),
-    _linalg("eigvals", "(m,m)->(m,2)", "d->D"),
-    _linalg("svd_s", "(m,n)->(m,p),(p),(p,n)", "d->ddd"),
-    _linalg("svd_f", "(m,n)->(m,m),(p),(n,n)", "d->ddd"),
-    _linalg("svd", "(m,n)->(p)", "d->d"),
+    # Where LAPACK's dgeev meets a nan, it writes anywhere (NumPy refuses those before), and
+    # its dgesdd may go on for ever.
+    _linalg("eig", "(m,m)->(m,2),(m,m,2)", "d->DD", finite=True),
+    _linalg("eigvals", "(m,m)->(m,2)", "d->D", finite=True),
+    _linalg("svd_s", "(m,n)->(m,p),(p),(p,n)", "d->ddd", finite=True),
+    _linalg("svd_f", "(m,n)->(m,m),(p),(n,n)", "d->ddd", finite=True),
+    _linalg("svd", "(m,n)->(p)", "d->d", finite=True),
     Function(
         "qr",
         "(m,n)->(m,p),(m,n),(p)",

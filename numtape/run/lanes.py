@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
 from numtape.run.vector_maths import MULTIPLE, lane_loops
-from numtape.run.workspace import Plan, Workspace
+from numtape.run.workspace import Plan, Workspace, check_places
 from numtape.tape.flat import FlatTape
 
 __all__ = ["LanePlan", "LaneWorkspace"]
@@ -24,6 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _MOST_LANES = 512
+_MOST_PLACES = 1 << 22  # a table of loops twice as long leaves a bit less beside the opcode
 _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
@@ -93,6 +94,7 @@ class LanePlan(Plan):
             for opcode, loop in lane_loops(np.unique(opcodes[used]).tolist(), exact).items():
                 self.loops[half + opcode, :2] = loop, 0
         places = self.placed_code[:, 0] >> 8
+        check_places(places, _MOST_PLACES)
         self.placed_code[:, 0] = opcodes + second * is_free + 512 * places
 
 
@@ -107,7 +109,7 @@ def _shared_first(
     code[:, 1:] = slots[code[:, 1:]]
     guards = tuple(replace(guard, slot=int(slots[guard.slot])) for guard in tape.guards)
     point = tape.point[order] if len(tape.point) else tape.point
-    moved = replace(tape, code=code, outputs=slots[tape.outputs], guards=guards, point=point)
+    moved = tape.changed(code=code, outputs=slots[tape.outputs], guards=guards, point=point)
     return moved, shared[order]
 
 

@@ -748,43 +748,64 @@ def run_spread(h, words, at, r):
 
 
 @kernel
+def is_finite_matrix(v, base, m, n, down, across):
+    """Whether all elements of a matrix are finite."""
+    total = 0.0
+    for i in range(m):
+        for j in range(n):
+            total += 0.0 * v[base + i * down + j * across]
+    return total == 0.0
+
+
+@kernel
 def run_function(h, words, at, r):
     """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
 
     A matrix product is one: NumPy's own loop for it, and so BLAS.
 
-    Words: size of the result, batch rank, numbers of arguments, dimensions and steps;
-    the dimensions, the steps; for each argument its base and whether that is relative
-    to the result; the batch shape, and the batch strides of each argument.
+    Words: size of the result, batch rank, numbers of arguments, dimensions and steps,
+    whether the first argument must be a matrix of finite numbers; the dimensions, the
+    steps; for each argument its base, whether that is relative to the result, and its
+    size without the batch; the batch shape, and the batch strides of each argument.
     """
+    v = float64_array(h[VALUES], (h[SLOTS],))
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     opcode = words[at + 1]
     rank = words[at + 3]
     arguments = words[at + 4]
     dimensions = words[at + 5]
-    bases = at + 7 + dimensions + words[at + 6]
-    shape = bases + 2 * arguments
+    steps = at + 8 + dimensions
+    bases = steps + words[at + 6]
+    shape = bases + 3 * arguments
     batches = 1
     for axis in range(rank):
         batches *= words[shape + axis]
     frame[FRAME_MANY_COUNTS] = 1
     for k in range(dimensions):
-        frame[FRAME_MANY_COUNTS + 1 + k] = words[at + 7 + k]
+        frame[FRAME_MANY_COUNTS + 1 + k] = words[at + 8 + k]
     for k in range(arguments):
         frame[FRAME_MANY_STEPS + k] = 0
     for k in range(words[at + 6]):
-        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[at + 7 + dimensions + k]
+        frame[FRAME_MANY_STEPS + arguments + k] = 8 * words[steps + k]
     for batch in range(batches):
+        is_sound = True
         for argument in range(arguments):
-            position = words[bases + 2 * argument] + r * words[bases + 2 * argument + 1]
+            position = words[bases + 3 * argument] + r * words[bases + 3 * argument + 1]
             rest = batch
             for axis in range(rank - 1, -1, -1):
                 extent = words[shape + axis]
                 position += (rest % extent) * words[shape + (1 + argument) * rank + axis]
                 rest //= extent
             frame[FRAME_MANY + argument] = h[VALUES] + 8 * position
-        run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+            if words[at + 7] != 0 and argument == 0:
+                m = words[at + 8]
+                n = words[bases + 2] // m
+                is_sound = is_finite_matrix(v, position, m, n, words[steps], words[steps + 1])
+            elif not is_sound:
+                v[position : position + words[bases + 3 * argument + 2]] = np.nan
+        if is_sound:
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
 
 
 @kernel

@@ -6,6 +6,7 @@ run at a time needs, so each thread has its own. Both own the arrays whose
 addresses the kernels are given.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -36,7 +37,7 @@ from numtape.run.memory import addresses, unshared
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 
-__all__ = ["Plan", "Workspace"]
+__all__ = ["Plan", "Workspace", "check_places"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -48,6 +49,16 @@ _MAX_PLACES = 1 << 23
 # Operands that do not step evenly are read in place from rows of this length on: a call
 # for each row takes 12 ns, copying an element half a nanosecond.
 _ROW = 16
+
+
+def check_places(places: Ints, room: int) -> None:
+    """Raise where scalar results are at places that do not fit beside their opcode."""
+    most = int(np.max(places, initial=0))
+    if most >= room:
+        raise TapeError(
+            f"the tape keeps {most} scalar results alive at once, and a run has room for {room}: "
+            "record a smaller piece, for example one step of the loop"
+        )
 
 
 class Plan:
@@ -147,11 +158,7 @@ class Plan:
         scalars = code[:, 0] != VECTOR
         results = np.zeros(len(code), np.int64)
         results[scalars] = self.places[self.tape.results[:-1][scalars]]
-        if len(code) and results.max() >= _MAX_PLACES:
-            raise TapeError(
-                f"the tape keeps {results.max()} scalar results alive at once, and a run has room "
-                f"for {_MAX_PLACES}: record a smaller piece, for example one step of the loop"
-            )
+        check_places(results, _MAX_PLACES)
         placed = np.zeros(code.shape, np.int32)
         placed[scalars, 0] = code[scalars, 0] + 256 * results[scalars]
         placed[scalars, 1:] = self.places[code[scalars, 1:]]
@@ -290,9 +297,10 @@ class _Encoder:
                 steps += strides[rank : rank + len(axes)]
             encoded.append((0, len(self.words)))
             self.words += (_kernels.FUNCTION, FIRST_FUNCTION + place, instruction.size)
-            self.words += (rank, len(taken), len(extents), len(steps), *extents.values(), *steps)
-            for base, relative, _, _ in taken:
-                self.words += (base, relative)
+            self.words += (rank, len(taken), len(extents), len(steps), function.finite)
+            self.words += (*extents.values(), *steps)
+            for base, relative, shape, _ in taken:
+                self.words += (base, relative, math.prod(shape[rank:]))
             self.words += batch
             for _, _, _, strides in taken:
                 self.words += strides[:rank]
@@ -318,10 +326,10 @@ class _Encoder:
         whole = contiguous_strides((*batch, m, p))
         strides = (left.strides, right.strides, whole)
         self.words += (_kernels.FUNCTION, instruction.opcode, instruction.size)
-        self.words += (len(batch), 3, 3, 6, m, n, p)  # arguments, dimensions, steps
+        self.words += (len(batch), 3, 3, 6, False, m, n, p)  # arguments, dimensions, steps
         for each in strides:
             self.words += each[-2:]
-        self.words += (self._base(left), 0, self._base(right), 0, 0, 1)
+        self.words += (self._base(left), 0, m * n, self._base(right), 0, n * p, 0, 1, m * p)
         self.words += batch
         for each in strides:
             self.words += each[:-2]
@@ -372,8 +380,7 @@ def _core_axes(path: str) -> list[list[str]]:
 
 def _opcodes_reached(tape: FlatTape) -> Ints:
     """The opcodes on a tape, and those that their partials call."""
-    codes = {int(opcode) for opcode in np.unique(tape.code[:, 0])} - {VECTOR}
-    codes |= {instruction.opcode for instruction in tape.vectors}
+    codes = set(tape.opcodes) | {instruction.opcode for instruction in tape.vectors}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

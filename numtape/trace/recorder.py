@@ -325,6 +325,8 @@ class Recorder:
     def scatter(self, operand: Slots, targets: Slots, size: int) -> Slots:
         """Record sums by index: element i is added into place ``targets[i]`` of `size` places."""
         flat = operand.ravel()
+        if flat.size == 0:
+            return np.full(size, self.constant(0.0), np.int64)
         view = view_of(flat)
         if view.table is not None or (view.strides != (1,) and flat.size > 1):
             flat = self.copy(flat)
@@ -349,6 +351,8 @@ class Recorder:
 
     def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
         """Record how many of ascending numbers are below each point (or, to the right, equal)."""
+        if numbers.size == 0:
+            return np.full(points.shape, self.constant(0.0), np.int64)
         views = (self._affine_view(numbers), self._affine_view(points))
         slots = self._vector(
             VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
@@ -368,6 +372,8 @@ class Recorder:
 
     def spread(self, elements: Slots, places: Slots, size: int) -> Slots:
         """Record, for each row, `size` sums: of the elements at equal places. See `take`."""
+        if elements.size == 0:
+            return np.full((len(elements), size), self.constant(0.0), np.int64)
         shape = (*elements.shape, size)
         views = (self._affine_view(elements), self._affine_view(places))
         result = (shape[0], size)
@@ -393,6 +399,8 @@ class Recorder:
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size
+        if size == 0:  # nothing to compute, and kernels may rely on elements
+            return np.zeros(instruction.result, np.int64)
         start = self.next_slot
         self.code += (VECTOR, len(self.vectors), size)
         self.vectors.append(instruction)
@@ -438,7 +446,7 @@ class Recorder:
         code = np.array(self.code, np.int64).reshape(-1, 3)
         is_scalar = code[:, 0] != VECTOR
         code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
-        return FlatTape(
+        return FlatTape.unchecked(
             code=code.astype(np.int32),
             vectors=tuple(self._final_vector(instruction) for instruction in self.vectors),
             constants=np.concatenate([np.zeros(0), *self._constant_parts]),

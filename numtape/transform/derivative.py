@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, TAKE
+from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.trace.recorder import RESULTS, Slots, view_of
@@ -161,6 +161,8 @@ class _Derivation:
         instruction, operands = self.vectors[number], self.operands[number]
         moving = [column[places] for _, places in operands]
         seeds = tuple(slots if slots.any() else None for slots in moving)
+        if instruction.kind in (TAKE, SPREAD):
+            seeds = seeds[:1]  # places have no derivative, whatever they were made of
         if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
             return
         places, result = self._result(instruction, start)

@@ -5,7 +5,7 @@ constants) is the same at all points. `hoist` moves it to a tape of its own, who
 outputs become further shared inputs of the rest.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -61,11 +61,11 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
     wanted[: tape.first_result] = False
     carried = np.flatnonzero(wanted & is_uniform)
     head = remove_dead(
-        replace(tape, outputs=carried, guards=_chosen(tape.guards, guarded), lines=None)
+        tape.changed(outputs=carried, guards=_chosen(tape.guards, guarded), lines=None)
     )
     recorder = Recorder(tape.inputs + len(carried))
     inputs = 1 + np.arange(tape.inputs + len(carried))
-    varying = replace(tape, guards=_chosen(tape.guards, ~guarded), lines=None)
+    varying = tape.changed(guards=_chosen(tape.guards, ~guarded), lines=None)
     made = carried, inputs[tape.inputs :]
     slots = np.asarray(replay(varying, recorder, inputs[: tape.inputs], ~moved, made), np.int64)
     rest = remove_dead(recorder.finish(slots[tape.outputs], np.zeros(len(inputs))))

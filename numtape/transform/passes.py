@@ -59,8 +59,7 @@ def remove_dead(tape: FlatTape) -> FlatTape:
     is_kept[1 : tape.first_input] = used[1 : tape.first_input]
     new_slot = np.cumsum(is_kept) - 1
     code = np.column_stack([kept[:, 0], new_slot[kept[:, 1]], new_slot[kept[:, 2]]])
-    return replace(
-        tape,
+    return tape.changed(
         code=code.astype(np.int32).reshape(-1, 3),
         constants=tape.constants[is_kept[1 : tape.first_input]],
         outputs=new_slot[tape.outputs],

@@ -11,6 +11,7 @@ from checks import assert_replays, assert_same_bits, evaluate
 import numtape as nt
 from numtape.ops.structured import FUNCTION_OPCODE, FUNCTIONS, function_of
 from numtape.ops.table import load_ufunc
+from numtape.trace.recorder import Recorder
 from numtape.transform.derivative import adjoint, tangent
 
 
@@ -227,3 +228,27 @@ def test_many_points_at_once():
         nt.vmap(lambda x: scipy.special.betainc(1.5, 2.0, x))(x),
         scipy.special.betainc(1.5, 2.0, x),
     )
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 4), (4, 3)])
+@pytest.mark.parametrize("name", [f.name for f in FUNCTIONS if f.finite])
+def test_what_lapack_cannot_do_with_nan_is_not_asked_of_it(name, shape):
+    """General eigenvalues write anywhere then; the sound matrices of a batch are done."""
+    rows, columns = shape if name.startswith("svd") else (4, 4)
+    recorder = Recorder(3 * rows * columns)
+    slots = np.arange(1, 1 + 3 * rows * columns).reshape(3, rows, columns)
+    parts = recorder.function(name, (slots,))
+    matrices = np.stack([_spread(seed)[:rows, :columns] for seed in range(3)])
+    tape = recorder.finish(np.concatenate([part.ravel() for part in parts]), matrices.ravel())
+    for bad in (np.nan, np.inf, -np.inf):
+        x = matrices.copy()
+        x[1, 2, 0] = bad
+        found = evaluate(tape, x)
+        assert_same_bits(found, naive.run(tape, x.ravel()))
+        sound = evaluate(tape, matrices)
+        start = 0
+        for part in parts:
+            each, whole = (v[start : start + part.size].reshape(part.shape) for v in (found, sound))
+            assert np.isnan(each[1]).all()
+            assert_same_bits(each[::2], whole[::2])
+            start += part.size

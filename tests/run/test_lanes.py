@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from random_tapes import INPUTS, PLAIN, SCALAR_STEPS, STEPS, point, random_tape
 
+from numtape.errors import TapeError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import batch as batch_module
 from numtape.run import lanes as lanes_module
@@ -349,3 +350,11 @@ def test_an_error_in_one_thread_ends_all(monkeypatch):
     with pytest.raises(ZeroDivisionError, match="from progress"):
         run(_tape("scalar"), points_of("normal", 4000), num_threads=4, progress=fail)
     assert len(told) < 100
+
+
+def test_more_places_than_fit_beside_an_opcode(monkeypatch):
+    """In lanes an opcode takes a bit more, so there is room for half as many."""
+    tape = _tape("scalar")
+    monkeypatch.setattr(lanes_module, "_MOST_PLACES", int(LanePlan(tape, NO_SHARED).size) // 2)
+    with pytest.raises(TapeError, match="alive at once"):
+        LanePlan(tape, NO_SHARED)

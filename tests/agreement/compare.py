@@ -16,6 +16,7 @@ derivatives by rounding, and where a partial derivative is infinite or nan
 
 import copy
 import pickle
+import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ import numtape as nt
 from agreement.programs import Program
 from numtape.functions.paths import Recordings
 from numtape.functions.trees import flatten
-from numtape.tape.flat import FlatTape
+from numtape.tape.flat import FlatTape, VectorInstruction
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
 from numtape.transform.passes import fold_constants, optimize, remove_dead, share, simplify
 
@@ -334,8 +335,10 @@ class _Check:
         self.close("the naive interpreter", number, naive.run(flat, x), expected)
         for each in self.passes:
             self.equal(f"the pass {each.__name__}", number, _evaluate(each(flat), x), expected)
-        kept = pickle.loads(pickle.dumps(tape))
-        self.same("a copy by pickle", number, numbers(kept(*self.points[number])), expected)
+        for way, kept in _copies(tape):
+            if not same_recording(kept.flat, flat):
+                self.fail(way, number, _Text(kept), _Text(tape))
+            self.same(way, number, numbers(kept(*self.points[number])), expected)
 
     # derivatives
 
@@ -425,6 +428,14 @@ class _Check:
             self.fail("the second derivative", number, product, slope)
 
 
+def _copies(tape: nt.Tape) -> list[tuple[str, nt.Tape]]:
+    """What is written and read back; reading a file checks the tape completely."""
+    with tempfile.TemporaryDirectory() as folder:
+        tape.save(f"{folder}/program.tape")
+        saved = nt.load(f"{folder}/program.tape")
+    return [("a copy by pickle", pickle.loads(pickle.dumps(tape))), ("a saved copy", saved)]
+
+
 def same_recording(one: FlatTape, other: FlatTape) -> bool:
     """Whether two recordings are the same, but for the point."""
     return (
@@ -432,7 +443,17 @@ def same_recording(one: FlatTape, other: FlatTape) -> bool:
         and _same_bits(one.constants, other.constants)
         and np.array_equal(one.outputs, other.outputs)
         and [(g.slot, g.outcome) for g in one.guards] == [(g.slot, g.outcome) for g in other.guards]
-        and pickle.dumps(one.vectors) == pickle.dumps(other.vectors)
+        and len(one.vectors) == len(other.vectors)
+        and all(map(_same_vector, one.vectors, other.vectors))
+    )
+
+
+def _same_vector(one: VectorInstruction, other: VectorInstruction) -> bool:
+    parts = [(v.kind, v.opcode, v.shape, v.result, v.result_strides) for v in (one, other)]
+    return (
+        parts[0] == parts[1]
+        and all(map(np.array_equal, one.operand_slots(), other.operand_slots()))
+        and np.array_equal(one.targets, other.targets)
     )
 
 

@@ -445,7 +445,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = Non
         q, r = _tall_qr(a)
         return _solve(r, _transposed(q))
     q, r = _tall_qr(_transposed(a))
-    return _transposed(_solve(r, _transposed(q)))
+    return np.copy(_transposed(_solve(r, _transposed(q))), order="C")
 
 
 @_implements("matrix_rank")

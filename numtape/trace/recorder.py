@@ -18,6 +18,7 @@ import os
 import re
 import struct
 import sys
+import weakref
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
@@ -118,6 +119,7 @@ class Recorder:
         "lines",
         "next_slot",
         "parent",
+        "rows",
         "vectors",
     )
 
@@ -136,6 +138,8 @@ class Recorder:
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
+        # Slots taken at places found during the run, where NumPy gives a view, and of what.
+        self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
         self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below
@@ -224,11 +228,11 @@ class Recorder:
         if operand.size == 0:
             return np.full(result, self.constant(initial), np.int64)
         opcode = OPCODE[name]
-        view = view_of(operand)
+        # NumPy walks memory in order: the axis of the largest stride goes outermost. How
+        # `operand` lies in memory is how the array does, wherever its slots are.
+        order = sorted(range(operand.ndim), key=lambda axis: -abs(operand.strides[axis]))
         if _reduces_by_scalars(name, operand, axes):
-            # NumPy walks memory in order: the axis of the largest stride goes outermost.
-            if view.table is None:
-                axes = tuple(sorted(axes, key=lambda axis: -abs(view.strides[axis])))
+            axes = tuple(axis for axis in order if axis in axes)
             flat = operand.transpose(kept + axes).reshape(*result, -1)
             total = np.full(result, self.constant(initial), np.int64)
             if initial in (1.0, float("-inf"), float("inf")):  # combining with these is exact
@@ -242,9 +246,6 @@ class Recorder:
         for axis in reversed(kept):
             result_strides[axis] = stride
             stride *= operand.shape[axis]
-        # NumPy walks the operand's memory in order, so the axis of the smallest
-        # stride goes innermost.
-        order = sorted(range(operand.ndim), key=lambda axis: -abs(view.strides[axis]))
         shape, strides, into = _merge_axes(
             tuple(operand.shape[axis] for axis in order),
             tuple(view.strides[axis] for axis in order),

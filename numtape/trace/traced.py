@@ -35,6 +35,7 @@ __all__ = [
     "as_traced",
     "assign_out",
     "call_function",
+    "check_rows",
     "guarded",
     "has_places",
     "has_traced",
@@ -432,6 +433,8 @@ class TracedArray(Traced):
                 value = np.where(mask, value, self)
                 key = ...
             key = plain_key(key)
+        if self.recorder.rows:
+            check_rows(self)
         slots, values = lift(self.recorder, value)
         if self.primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
             converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
@@ -537,6 +540,8 @@ class _Flat:
         return wrap(array.recorder, array.slots.flat[key], array.primals.flat[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        if self._array.recorder.rows:
+            check_rows(self._array)
         slots, values = lift(self._array.recorder, value)
         self._array.slots.flat[key] = slots
         self._array.primals.flat[key] = values
@@ -570,6 +575,9 @@ def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, 
 
 def assign_out(name: str, out: Any, result: Any) -> Any:
     """Put a result into the array given as ``out=``, which must be able to hold traced values."""
+    if isinstance(out, np.ndarray) and out.dtype == object:  # NumPy's, of a list of them
+        out[...] = np.asarray(result)
+        return out
     if not isinstance(out, TracedArray):
         raise TraceError(
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
@@ -688,6 +696,25 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
         slots[index] = element_slots
         values[index] = element_value
     return slots, values
+
+
+def check_rows(array: TracedArray) -> None:
+    """Raise where writing to an array would be seen, or be lost, through a view that is none.
+
+    A part of an array at a traced integer is taken during the run; NumPy gives a view of it.
+    """
+    rows = [(row(), source) for row, source in array.recorder.rows]
+    for row, source in rows:
+        if row is not None and any(
+            np.may_share_memory(array.slots, each) for each in (row, source)
+        ):
+            raise TraceError(
+                f"an array is assigned to at {user_location()}, while a part of it that was taken "
+                "at a traced integer, as in row = x[np.argmax(y)], is in use: to NumPy that part "
+                "is a view, to numtape a copy, so the two would differ from here on. Write "
+                "row = x[np.argmax(y)].copy(), and x[np.argmax(y)] = row to put it back"
+            )
+    array.recorder.rows[:] = [each for each in array.recorder.rows if each[0]() is not None]
 
 
 def has_traced(*operands: Any) -> bool:

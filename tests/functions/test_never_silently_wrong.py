@@ -221,3 +221,122 @@ def test_a_guard_on_a_whole_array_says_so():
     tape = nt.record(lambda x: x * 2.0 if np.any(x > 1.0) else x, np.zeros(12))
     with pytest.raises(nt.BranchError, match=r"max\(.*\) is True, and it was False"):
         tape(np.full(12, 3.0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda y: np.sort(y, axis=0),
+        lambda y: np.sort(y.T),
+        lambda y: np.zeros_like(y.T),
+        lambda y: np.full_like(y.T, 2.0) * y[0, 0],
+        lambda y: np.take_along_axis(y, np.argsort(y, axis=0), axis=0),
+        lambda y: np.select([y.T > 0.5, y.T > -0.5], [y.T, y.T**2], -0.3),
+        lambda y: np.linalg.pinv(y),
+    ],
+)
+def test_results_lie_in_memory_as_numpys_do(make):
+    """Whether `ravel` is a view decides what an assignment does."""
+
+    def f(y):
+        z = make(y)
+        z.ravel()[1] = 50.0
+        return np.sum(z) + y[0, 0]
+
+    y = np.array([[0.3, -0.8, 0.9], [0.7, 0.4, -1.2]])
+    assert nt.record(f, y)(y) == pytest.approx(f(y.copy()), rel=1e-14)
+
+
+def test_a_diagonal_is_a_view():
+    def f(y):
+        d = np.diag(y)
+        y[0, 0] = 5.0
+        return np.sum(d)
+
+    assert nt.record(f, X)(X) == f(X.copy())
+
+
+@pytest.mark.parametrize("make", [np.select, np.choose])
+def test_what_select_and_choose_give_may_be_assigned_to(make):
+    def f(x):
+        a = (
+            np.select([x > 2.0, x > -9.0], [x, x[0]])
+            if make is np.select
+            else np.choose(np.argsort(x), [x[0], 2.0, x[1]])
+        )
+        a[0] *= 3.0
+        return np.sum(a)
+
+    x = np.array([1.0, 3.0, 2.0])
+    assert nt.record(f, x)(x) == f(x)
+
+
+def test_negative_zero_is_assigned_at_a_traced_integer():
+    def f(x, v):
+        x = x.copy()
+        x[np.argmax(x)] = v[0]
+        x[np.argsort(x)[:2]] = v
+        return x
+
+    x, v = np.array([1.0, 3.0, 2.0]), np.array([-0.0, -0.0])
+    found = nt.record(f, x, v)(x, v)
+    assert np.signbit(found).tolist() == np.signbit(f(x, v)).tolist() == [True, True, False]
+
+
+def _by_item(row, x):
+    row[0] = 5.0
+
+
+def _in_place(row, x):
+    row *= 2.0
+
+
+def _by_out(row, x):
+    np.sin(row, out=row)
+
+
+def _by_method(row, x):
+    row.sort()
+
+
+def _the_whole(row, x):
+    x[2] = 5.0
+
+
+def _by_flat(row, x):
+    x.flat[0] = 5.0
+
+
+def _by_function(row, x):
+    np.fill_diagonal(x, 2.0)
+
+
+@pytest.mark.parametrize(
+    "write", [_by_item, _in_place, _by_out, _by_method, _the_whole, _by_flat, _by_function]
+)
+def test_a_row_at_a_traced_integer_is_no_view_and_says_so(write):
+    """NumPy's row is a view: what is written to either would be seen in the other."""
+
+    def f(x):
+        row = x[np.argmax(x[:, 0])]
+        write(row, x)
+        return np.sum(x) + row[0]
+
+    with pytest.raises(nt.TraceError, match=r"\.copy\(\)"):
+        nt.record(f, X)
+
+    def g(x):
+        row = x[np.argmax(x[:, 0])].copy()
+        write(row, x)
+        return np.sum(x) + row[0]
+
+    assert nt.record(g, X)(X) == g(X.copy())
+
+
+def test_a_row_that_is_not_used_any_more_hinders_nothing():
+    def f(x):
+        for k in range(3):
+            x[k] *= np.sum(x[np.argmax(x[:, 0])])
+        return np.sum(x)
+
+    assert nt.record(f, X)(X) == f(X.copy())

@@ -35,6 +35,7 @@ LAYOUTS = {
     "reversed": lambda x: x[..., ::-1],
     "strided": lambda x: x[::2],
     "permuted": lambda x: np.moveaxis(x, 0, -1),
+    "copied transposed": lambda x: x.T.copy(),  # without gaps, and its slots are not
 }
 
 

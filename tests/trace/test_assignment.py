@@ -290,3 +290,14 @@ def test_a_number_where_a_mask_is_true_needs_no_guard():
     tape = assert_replays(function, *points)
     assert not tape.flat.guards
     nt.check_derivatives(function, *points[0])
+
+
+def test_in_place_operations_on_an_object_array_of_traced_scalars():
+    def f(x):
+        a = np.array([x[0], x[1]])
+        a += x[0]
+        a *= x
+        np.maximum(a, 0.3, out=a)
+        return a
+
+    assert_replays(f, (np.array([0.5, 2.0]),), (np.array([-0.5, 3.0]),))

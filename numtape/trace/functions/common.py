@@ -79,9 +79,11 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 def constants_of(recorder: Recorder, values: Any) -> Any:
-    """A traced array of constants that may be assigned to."""
+    """A traced array of constants that may be assigned to, laid out as `values` are."""
     floats = np.array(values, np.float64)
-    return wrap(recorder, recorder.constant_array(floats).copy(), floats)
+    slots = np.empty_like(floats, np.int64)
+    slots[...] = recorder.constant_array(floats)
+    return wrap(recorder, slots, floats)
 
 
 def integers_of(recorder: Recorder, values: Any) -> Any:

@@ -8,7 +8,15 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.trace.functions.common import constants_of, implements, no_dtype
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import LIKE_FUNCTIONS, Traced, as_traced, innermost, is_traced
+from numtape.trace.traced import (
+    LIKE_FUNCTIONS,
+    Traced,
+    as_traced,
+    innermost,
+    is_traced,
+    lift,
+    wrap,
+)
 
 __all__: list[str] = []
 
@@ -27,7 +35,7 @@ def _filled(name: str, value: float) -> None:
     def implementation(
         a: Traced, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
     ) -> Any:
-        values = np.full(np.shape(a) if shape is None else shape, value)
+        values = np.full_like(a.primals, value, np.float64, order, shape=shape)
         return values.astype(dtype) if _is_other(dtype) else _constants(a, values)
 
 
@@ -45,11 +53,16 @@ def _full_like(
     subok: bool = True,
     shape: Any = None,
 ) -> Any:
-    shape = np.shape(a) if shape is None else shape
+    plain = np.asarray(a.primals if isinstance(a, Traced) else a)
     if _is_other(dtype) and not is_traced(fill_value):
-        return np.full(shape, fill_value, dtype)
+        return np.full_like(plain, fill_value, dtype, order, shape=shape)
     no_dtype(dtype)
-    return np.copy(np.broadcast_to(as_traced(innermost(a, fill_value), fill_value), shape))
+    recorder = innermost(a, fill_value)
+    fill, value = lift(recorder, fill_value)
+    slots = np.empty_like(plain, np.int64, order, shape=shape)
+    values = np.empty_like(plain, np.asarray(value).dtype, order, shape=shape)
+    slots[...], values[...] = fill, value
+    return wrap(recorder, slots, values)
 
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:

@@ -5,6 +5,7 @@ one guard for the whole index; where it does not hold, the function is recorded
 afresh, and NumPy's rules apply there.
 """
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,8 @@ def take_along(array: Any, places: Any, axis: int, checked: bool = False) -> Any
         np.reshape(np.broadcast_to(each, (*rest, each.shape[-1])), (-1, each.shape[-1]))
         for each in (array, places)
     ]
-    taken = rows_at(*rows)
-    return np.moveaxis(np.reshape(taken, (*rest, places.shape[-1])), -1, axis)
+    taken = np.reshape(rows_at(*rows), (*rest, places.shape[-1]))
+    return np.copy(np.moveaxis(taken, -1, axis), order="C")
 
 
 def add_at(terms: Any, places: Any, size: int) -> Any:
@@ -145,6 +146,15 @@ def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
 
 def _get(array: TracedArray, key: Any) -> Any:
     """``array[key]`` for a key with traced integers."""
+    result = _taken(array, key)
+    parts = key if isinstance(key, tuple) else (key,)
+    if isinstance(result, TracedArray) and all(np.ndim(part) == 0 for part in parts):
+        slots = result.slots if result.slots.base is None else result.slots.base
+        array.recorder.rows.append((weakref.ref(slots), array.slots))
+    return result
+
+
+def _taken(array: TracedArray, key: Any) -> Any:
     if _is_place(key) and not (array.ndim == 1 and np.ndim(key) == 0):
         _check(key, array.shape[0], 0)
         rows = np.reshape(np.moveaxis(array, 0, -1), (-1, array.shape[0]))  # the others, as rows
@@ -169,7 +179,9 @@ def _set(array: TracedArray, key: Any, value: Any) -> bool:
     hits = add_at(np.ones(numbers.size), flat, size)
     if numbers.size > 1:
         recorder.guard(np.all(hits <= 1.0).slot, 1.0)
-    new = np.where(hits > 0.0, add_at(value, flat, size), np.ravel(array))
+        which = add_at(np.arange(float(numbers.size)), flat, size)
+        value = rows_at(value[None], which[None])[0]  # taken, because a sum has no -0.0
+    new = np.where(hits > 0.0, value, np.ravel(array))
     array[...] = np.reshape(new, array.shape)
     return True
 

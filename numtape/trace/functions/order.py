@@ -48,7 +48,9 @@ def _sort(
     axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
     if array.size == 0:
         return array
-    return take_along(array, argsort(array, axis, kind, stable=stable), axis, checked=True)
+    result = array.copy("K")  # laid out as NumPy does
+    result[...] = take_along(array, argsort(array, axis, kind, stable=stable), axis, checked=True)
+    return result
 
 
 @implements("partition")

@@ -15,6 +15,7 @@ from numtape.trace.functions.common import (
     no_options,
     traced,
 )
+from numtape.trace.recorder import Slots
 from numtape.trace.traced import as_integers, wrap
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
@@ -63,9 +64,44 @@ def reduced(
     else:
         kept = is_kept(keepdims)
         values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)
-        slots = array.recorder.reduce(name, array.slots, axes)
-        result = wrap(array.recorder, slots.reshape(np.shape(values)), values)
+        slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
+        walked = slots if is_kept(keepdims) else np.expand_dims(slots, axes)
+        operand, order, merged = _as_walked(array.slots, axes)
+        found = array.recorder.reduce(name, operand, merged)
+        walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
+        result = wrap(array.recorder, slots, values)
     return getattr(np, name)(initial, result) if is_given(initial) else result
+
+
+def _as_walked(
+    slots: Slots, axes: tuple[int, ...]
+) -> tuple[Slots, tuple[int, ...], tuple[int, ...]]:
+    """Slots in the order in which NumPy walks an array without gaps, neighbours joined.
+
+    Returns
+    -------
+    slots : int64 array
+        Transposed, with reduced axes that are neighbours in memory as one, because NumPy
+        adds them up as one run.
+    order : tuple of int
+        How it was transposed.
+    axes : tuple of int
+        The reduced axes of what is returned.
+    """
+    order = tuple(sorted(range(slots.ndim), key=lambda axis: -slots.strides[axis]))
+    walked = slots.transpose(order)
+    if not walked.flags.c_contiguous or walked.size == 0:
+        return slots, tuple(range(slots.ndim)), axes
+    shape: list[int] = []
+    merged: list[int] = []
+    for axis, extent in zip(order, walked.shape, strict=True):
+        if axis in axes and merged and merged[-1] == len(shape) - 1:
+            shape[-1] *= extent
+            continue
+        if axis in axes:
+            merged.append(len(shape))
+        shape.append(extent)
+    return walked.reshape(shape), order, tuple(merged)
 
 
 def _reduction(name: str, *functions: str) -> None:

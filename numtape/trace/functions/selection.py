@@ -12,11 +12,12 @@ import numpy as np
 from numtape.errors import InputError, TraceError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
-from numtape.trace.recorder import user_location
+from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     TracedArray,
     as_floats,
     as_traced,
+    check_rows,
     guarded,
     has_traced,
     innermost,
@@ -64,7 +65,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = np.where(condition, choice, result)
     shape = np.broadcast_shapes(*(np.shape(each) for each in (*condlist, *choicelist)))
-    return np.broadcast_to(result, shape)
+    return np.copy(np.broadcast_to(result, shape), order="C")
 
 
 @implements("piecewise")
@@ -97,24 +98,44 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options:
 
 
 def _is_elementwise(function: Callable[..., Any], x: Any, arguments: Any, options: Any) -> bool:
-    """Whether a function gives for some of several numbers what it gives for all of them."""
+    """Whether each element of what a function gives depends on the same element alone.
+
+    It is recorded on a tape of its own, for eight numbers and for four of them: what it
+    reads there does not depend on the numbers, so the answer holds at every point.
+    """
     values = np.asarray(x.primals, np.float64)
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if values.size else (0.0, 1.0)
     numbers = np.linspace(low, high if high > low else low + 0.01 * (1.0 + abs(low)), 8)
     some = [0, 2, 3, 6]
-    with np.errstate(all="ignore"):
-        of_all = traced_or_array(function(as_traced(x.recorder, numbers), *arguments, **options))
-        of_some = function(as_traced(x.recorder, numbers[some]), *arguments, **options)
-    if np.ndim(of_all) == np.ndim(of_some) == 0:
-        return np.array_equal(*(_plain(each) for each in (of_all, of_some)), equal_nan=True)
-    if np.shape(of_all) != numbers.shape or np.shape(of_some) != (len(some),):
+    every = _of_elements_alone(function, x.recorder, numbers, arguments, options)
+    of_some = _of_elements_alone(function, x.recorder, numbers[some], arguments, options)
+    if every is None or of_some is None:
         return False
-    return np.array_equal(_plain(of_all)[some], _plain(of_some), equal_nan=True)
+    return np.array_equal(every[some], of_some, equal_nan=True)
 
 
-def _plain(operand: Any) -> Any:
-    return np.asarray(getattr(operand, "primals", operand))
+def _of_elements_alone(
+    function: Callable[..., Any], outer: Recorder, numbers: Any, arguments: Any, options: Any
+) -> Any:
+    """What a function gives for numbers; None where it looks at more than each by itself."""
+    recorder = Recorder(len(numbers), parent=outer)
+    inputs = 1 + np.arange(len(numbers))
+    with np.errstate(all="ignore"):
+        result = function(wrap(recorder, inputs, numbers.copy()), *arguments, **options)
+    slots, values = lift(recorder, result)
+    if np.shape(values) not in ((), numbers.shape):
+        return None
+    point = np.concatenate([numbers, recorder.captured_values])
+    tape = recorder.finish(np.ravel(slots), point)
+    if tape.guards or not tape.is_scalar:
+        return None
+    for number, slot in enumerate(tape.outputs.tolist()):
+        read = {slot, *tape.code[tape.needed(np.array([slot])), 1:].ravel().tolist()}
+        own = {tape.first_input + number} if np.ndim(values) else set()
+        if read.intersection(range(tape.first_input, tape.first_input + len(numbers))) - own:
+            return None
+    return np.broadcast_to(values, numbers.shape)
 
 
 @implements("choose")
@@ -133,7 +154,7 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         result = choices[-1]
         for k in range(count - 2, -1, -1):
             result = np.where(a == k, choices[k], result)
-        return np.broadcast_to(result, np.broadcast_shapes(a.shape, np.shape(result)))
+        return np.copy(np.broadcast_to(result, np.broadcast_shapes(a.shape, np.shape(result))))
     return move(lambda *each: np.choose(a, each, mode=mode), *choices)
 
 
@@ -221,6 +242,8 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
             "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
             code="plain-array",
         )
+    if array.recorder.rows:
+        check_rows(array)
     lifted = [lift(array.recorder, value) for value in values]
     function(array.slots, *(slots for slots, _ in lifted))
     function(array.primals, *(np.asarray(value) for _, value in lifted))

@@ -124,6 +124,8 @@ def _with_zeros(name: str) -> None:
     @implements(name)
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
         array = traced(array)
+        if name == "diag" and array.ndim == 2:  # a view, as NumPy's
+            return move(lambda elements: function(elements, *arguments, **options), array)
         # The null slot would do, but it may not be assigned to a tape's own constant.
         zero = array.recorder.constant(0.0)
         slots = function(array.slots + 1, *arguments, **options) - 1

@@ -121,3 +121,19 @@ def test_where_numpy_gives_a_value(name):
             assert np.shape(one) == np.shape(other), shape
             assert np.asarray(one).dtype.kind == np.asarray(other).dtype.kind, shape
             np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
+def test_whether_a_function_of_piecewise_is_elementwise_is_no_matter_of_the_point():
+    """Its sum is read only above 5, where no number of the recording is."""
+
+    def f(x):
+        return np.piecewise(x, [x > 0.0], [lambda v: np.where(v > 5.0, v * np.sum(v), v), np.cos])
+
+    at = np.array([1.0, 2.0, 3.0, -1.0])
+    tape = nt.record(f, at)
+    np.testing.assert_array_equal(tape(at * 4.0), f(at * 4.0))
+
+
+def test_functions_of_piecewise_are_tried_on_a_tape_of_their_own():
+    tape = nt.record(lambda x: np.piecewise(x, [x > 0.0], [np.sin, 0.0]), np.arange(3.0))
+    assert tape.text().count("sin") == 3

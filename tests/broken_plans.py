@@ -47,7 +47,7 @@ KINDS = {
     "take": (lambda x: x[_places(x, 9)], _kernels.TAKE, (5, 8)),
     "scatter": (nt.grad(lambda x: np.sum(np.sin(x[TWICE]))), _kernels.SCATTER, (4,)),
     "spread": (nt.grad(lambda x: np.sum(np.sin(x[_places(x, 9)]))), _kernels.SPREAD, (5, 8)),
-    "function": (lambda x: x.reshape(4, 6) @ x.reshape(6, 4), _kernels.FUNCTION, (16, 18)),
+    "function": (lambda x: x.reshape(4, 6) @ x.reshape(6, 4), _kernels.FUNCTION, (17, 20)),
 }
 
 

@@ -19,3 +19,7 @@ if importlib.util.find_spec("numtape") is None:
 # variable comes from asv.conf.json, and with --python=same from the shell.
 for _library in ("OPENBLAS", "MKL", "OMP"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+# Tapes are interpreted unless a benchmark compiles them, and code is made anew each time.
+os.environ["NUMTAPE_NATIVE"] = "off"
+os.environ["NUMTAPE_CACHE_DIR"] = ""

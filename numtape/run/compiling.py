@@ -134,7 +134,7 @@ def try_to(job: Callable[[], None]) -> bool:
             f"no machine code could be made for a tape ({reason[0]}): it is interpreted as "
             "before, several times slower; NUMTAPE_NATIVE=off stops further attempts",
             NativeCodeWarning,
-            stacklevel=2,
+            stacklevel=1,  # one place, so Python shows it once
         )
         return False
     return True

@@ -5,11 +5,13 @@ a point follow one another in memory, a tile of 8 points by 8 elements is read, 
 written as 8 vectors, in a fifth of the time.
 """
 
+import threading
 from functools import cache
 from typing import Any
 
 from llvmlite import binding
 
+from numtape.locks import held_across_forks
 from numtape.run import emitter
 
 __all__ = ["turning_loop"]
@@ -121,6 +123,10 @@ ret void
 """
 
 
+_LOCK = threading.RLock()  # of two engines one would be freed, with the code that a thread has
+held_across_forks(_LOCK)
+
+
 @cache
 def _engine() -> Any:
     """Where the loop lives, for as long as the process does."""
@@ -137,4 +143,5 @@ def turning_loop() -> int:
     It takes the address of the first row and the bytes to the next, the same of where
     the columns go, the number of rows, and that of columns.
     """
-    return int(_engine().get_function_address("turn"))
+    with _LOCK:
+        return int(_engine().get_function_address("turn"))

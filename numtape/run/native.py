@@ -23,6 +23,7 @@ from llvmlite import binding, ir
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels, emitter
 from numtape.run.emitter import SINGLE, Form, emit, functions_called, has_vector_forms
+from numtape.run.fusion import fuse
 from numtape.tape.flat import VECTOR, FlatTape
 
 __all__ = ["Code", "lane_code", "point_code"]
@@ -232,13 +233,17 @@ class _Writer:
 # A point.
 
 
-def point_code(tape: FlatTape, places: Ints, segments: Ints) -> Code:
+def point_code(
+    tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None = None
+) -> Code:
     """Code that does what segments of a plan do at one point.
 
     Its functions return -1, or the number of the first guard that does not hold, or
-    `UNFINISHED`: the kernel then has to run the segment itself.
+    `UNFINISHED`: the kernel then has to run the segment itself. `free` says of each
+    instruction over arrays whether it may round unlike NumPy.
     """
-    modules, functions, source = [], {}, _Source(tape, places)
+    source, fused = _Source(tape, places), fuse(tape, places, segments, free)
+    modules, functions = list(fused.modules), dict(fused.functions)
     for number, (start, stop, _, words) in enumerate(segments.tolist()):
         if words < 0:
             name = functions[number] = f"segment{number}"

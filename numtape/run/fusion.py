@@ -1,0 +1,581 @@
+"""Which vector instructions run together, as one function with loops of its own.
+
+Run one by one, instructions over arrays pass everything through memory. Here those
+that go through the same rows are put into groups, and a group becomes one function
+(`nests.py` writes it). Neighbours on the tape need not be: the function runs where
+one of its members was, the others do nothing, and what stands in between is run
+before or after it, which has to come to the same.
+
+That is decided by *traffic*, the places that a segment reads and writes; places are
+used again, so it tells of more than slots do. Inside a group rows go through all
+members before the next ones do, so a member may read another's results of the same
+row alone, and may overwrite only what nobody reads later on.
+
+Members that have to round as NumPy does are elementwise and exact operations; a sum
+may come in another order where nothing but derivatives needs it. What does not fit
+in here is left to the kernels.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+
+from numtape.ops.structured import INITIAL, MAP, REDUCE
+from numtape.ops.table import ROWS
+from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, contiguous_strides
+
+__all__ = ["Fused", "fuse"]
+
+Ints = npt.NDArray[np.int64]
+Range = tuple[int, int]  # the first and the last
+
+# Elements of a tile, bytes of it that other nests read, and what may be kept aside at most.
+_TILE = 1024
+_CACHED = 16 << 10
+_ASIDE = 64 << 10
+
+# How large a group may grow, and how far ahead its next member may be.
+_MEMBERS = 48
+_AHEAD = 48
+
+_RANGES = 64  # traffic in more pieces than these is taken for one
+_PER_MODULE = 8  # groups
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The text of modules, and the names of functions by segment."""
+
+    modules: tuple[str, ...]
+    functions: dict[int, str]
+
+
+def fuse(tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None) -> Fused:
+    """Functions for those segments of a plan that can be run in groups.
+
+    `free` says of each instruction whether it may round unlike NumPy.
+    """
+    if not tape.vectors:
+        return Fused((), {})
+    program = _Program(tape, places, segments, free)
+    functions: dict[int, str] = {}
+    modules: list[str] = []
+    groups = _groups(program)
+    number = 0
+    while chosen := list(islice(groups, _PER_MODULE)):
+        module = ir.Module("groups")
+        for group in chosen:
+            name = f"group{number}"
+            write_group(module, name, group.finished(program))
+            functions.update(dict.fromkeys(group.segments, "nothing"))
+            functions[group.position] = name
+            number += 1
+        modules.append(str(module))
+    if functions:
+        modules.append("define i64 @nothing(ptr %v, ptr %a, ptr %b, i64 %c) {\nret i64 -1\n}")
+    return Fused(tuple(modules), functions)
+
+
+# What there is.
+
+
+@dataclass(frozen=True)
+class _Traffic:
+    """The places that are read and written, beyond those that are never written."""
+
+    reads: tuple[Range, ...]
+    writes: tuple[Range, ...]
+
+    def meets(self, other: "_Traffic") -> bool:
+        """Whether the order of the two matters."""
+        return (
+            _overlap(self.writes, other.reads)
+            or _overlap(self.reads, other.writes)
+            or _overlap(self.writes, other.writes)
+        )
+
+    def with_(self, other: "_Traffic") -> "_Traffic":
+        return _Traffic(self.reads + other.reads, self.writes + other.writes)
+
+
+_NONE = _Traffic((), ())
+
+
+def _overlap(left: tuple[Range, ...], right: tuple[Range, ...]) -> bool:
+    return any(a <= d and c <= b for a, b in left for c, d in right)
+
+
+class _Program:
+    """A plan's segments, with their traffic and with who reads what."""
+
+    def __init__(
+        self, tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None
+    ) -> None:
+        self.tape, self.places = tape, places
+        self.free = np.zeros(tape.instructions, bool) if free is None else free
+        self.results = tape.results.tolist()
+        self.numbers = [int(start) for start in segments[:, 0]]
+        # For each instruction the segments that read it; those of scalars and the end are -1.
+        self.readers: dict[int, set[int]] = {}
+        self.traffic: list[_Traffic] = []
+        for segment, (start, stop, _, words) in enumerate(segments.tolist()):
+            self.traffic.append(
+                self._of_scalars(start, stop)
+                if words < 0
+                else self._of_vector(segment, self.vector(segment))
+            )
+        explaining = [tape.producer(slot) for slot in tape.guard_slots.tolist()]
+        explained = [
+            tape.code[number, 1:]
+            for number in explaining
+            if number is not None and tape.code[number, 0] != VECTOR
+        ]
+        ends = np.concatenate([tape.outputs, tape.guard_slots, *explained]).astype(np.int64)
+        self._note(ends, -1)
+
+    def vector(self, segment: int) -> VectorInstruction:
+        return self.tape.vectors[int(self.tape.code[self.numbers[segment], 1])]
+
+    def is_vector(self, segment: int) -> bool:
+        return bool(self.tape.code[self.numbers[segment], 0] == VECTOR)
+
+    def _of_scalars(self, start: int, stop: int) -> _Traffic:
+        operands = self.tape.code[start:stop, 1:].astype(np.int64).ravel()
+        operands = operands[operands >= self.tape.first_result]
+        self._note(operands, -1)
+        results = np.arange(self.results[start], self.results[stop])
+        return _Traffic(_ranges(self.places[operands]), _ranges(self.places[results]))
+
+    def _of_vector(self, segment: int, vector: VectorInstruction) -> _Traffic:
+        first = self.tape.first_result
+        reads = []
+        for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
+            if view.table is not None:
+                slots = np.unique(view.table[view.table >= first])
+                self._note(slots, segment)
+                reads += _ranges(self.places[slots])
+                continue
+            low, high = _extent(view.base, shape, view.strides)
+            if high >= first:
+                low = max(low, first)
+                self._note_run(low, high, segment)
+                reads.append((int(self.places[low]), int(self.places[high])))
+        place = int(self.places[self.results[self.numbers[segment]]]) if vector.size else 0
+        writes = ((place, place + vector.size - 1),) if vector.size else ()
+        return _Traffic(tuple(reads), writes)
+
+    def _note(self, slots: Ints, segment: int) -> None:
+        slots = slots[slots >= self.tape.first_result]
+        found = np.searchsorted(self.results, np.unique(slots), side="right") - 1
+        for number in np.unique(found).tolist():
+            self.readers.setdefault(number, set()).add(segment)
+
+    def _note_run(self, low: int, high: int, segment: int) -> None:
+        first = bisect_right(self.results, low) - 1
+        for number in range(first, bisect_right(self.results, high)):
+            self.readers.setdefault(number, set()).add(segment)
+
+
+def _extent(base: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Range:
+    ends = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
+    return base + sum(min(end, 0) for end in ends), base + sum(max(end, 0) for end in ends)
+
+
+def _ranges(places: Ints) -> tuple[Range, ...]:
+    """Places as ranges, or as one range where they are scattered."""
+    if not len(places):
+        return ()
+    places = np.unique(places)
+    breaks = np.flatnonzero(np.diff(places) != 1)
+    if len(breaks) >= _RANGES:
+        return ((int(places[0]), int(places[-1])),)
+    starts = places[np.concatenate([[0], breaks + 1])]
+    ends = places[np.concatenate([breaks, [len(places) - 1]])]
+    return tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+
+
+# An instruction as one over rows.
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """An instruction whose first axis has been made the rows; operands are still slots."""
+
+    segment: int
+    first: int  # its first result's slot
+    member: Member
+    reads: tuple[Range, ...]  # the slots of each operand
+
+    @property
+    def width(self) -> int:
+        """How many elements it goes through in a row."""
+        return int(np.prod(self.member.extents[1:], dtype=np.int64))
+
+
+def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
+    """A segment's instruction with so many rows; None where that is not possible."""
+    if not program.is_vector(segment):
+        return None
+    vector, number = program.vector(segment), program.numbers[segment]
+    exact = not program.free[number]
+    if vector.kind not in (MAP, REDUCE) or (vector.kind == REDUCE and exact):
+        return None
+    if expression_of(vector.opcode, exact) is None:
+        return None
+    if vector.kind == REDUCE and ROWS[vector.opcode].name not in INITIAL:
+        return None
+    if not vector.size or 0 in vector.shape or any(v.table is not None for v in vector.operands):
+        return None
+    found = _by_rows(vector, rows)
+    if found is None:
+        return None
+    extents, (*operands, results) = found
+    width = _width(extents, results)
+    if width is None:
+        return None
+    first = program.results[number]
+    member = Member(
+        vector.opcode,
+        vector.kind == REDUCE,
+        exact,
+        extents,
+        tuple(
+            Operand(-1, view.base, strides)
+            for view, strides in zip(vector.operands, operands, strict=True)
+        ),
+        results,
+        width,
+        vector.size,
+        int(program.places[first]),
+    )
+    reads = tuple(_extent(each.base, extents, each.strides) for each in member.operands)
+    return _Candidate(segment, first, member, reads)
+
+
+def _walk(vector: VectorInstruction) -> list[tuple[int, tuple[int, ...]]]:
+    """Extents, with the strides of operands and result: longer steps first, joined where even."""
+    results = vector.result_strides if vector.kind == REDUCE else contiguous_strides(vector.shape)
+    views = [*(view.strides for view in vector.operands), results]
+    order = list(range(len(vector.shape)))
+    if vector.kind == REDUCE:  # NumPy's order of axes is for roundings
+        order.sort(key=lambda axis: -abs(views[0][axis]))
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    for axis in order:
+        extent, steps = vector.shape[axis], tuple(each[axis] for each in views)
+        if extent == 1:
+            continue
+        if axes and axes[-1][1] == tuple(step * extent for step in steps):
+            axes[-1] = (axes[-1][0] * extent, steps)
+        else:
+            axes.append((extent, steps))
+    return axes
+
+
+def _by_rows(
+    vector: VectorInstruction, rows: int
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]] | None:
+    """Extents that begin with the rows, and the strides of each operand and of the result."""
+    axes = _walk(vector)
+    if not axes or axes[0][0] % rows:
+        return None
+    (extent, steps), *rest = axes
+    each = extent // rows
+    axes = [(rows, tuple(step * each for step in steps))]
+    axes += [(each, steps), *rest] if each > 1 else rest
+    strides = list(zip(*(steps for _, steps in axes), strict=True))
+    return tuple(extent for extent, _ in axes), strides
+
+
+def _width(extents: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
+    """How many results a row has, 0 for sums over the rows; None for results out of order."""
+    width = 1
+    for extent, stride in zip(reversed(extents[1:]), reversed(strides[1:]), strict=True):
+        if stride:
+            if stride != width:
+                return None
+            width *= extent
+    if strides[0] == 0:
+        return 0
+    return width if strides[0] == width else None
+
+
+# Groups.
+
+
+@dataclass
+class _Growing:
+    """A group that is still growing.
+
+    Attributes
+    ----------
+    rows : int
+    candidates : list of _Candidate
+        The members so far, in the order of the tape.
+    members : list of Member
+        The same, with operands resolved.
+    nests : list
+        For each nest the extents within a row and its members.
+    nest_of : list of int
+    between : list of int
+        Segments that stand among them and are no members.
+    after, before : int
+        The group has to run after one segment and before another.
+    """
+
+    rows: int
+    candidates: list[_Candidate] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    nests: list[tuple[tuple[int, ...], list[int]]] = field(default_factory=list)
+    nest_of: list[int] = field(default_factory=list)
+    between: list[int] = field(default_factory=list)
+    after: int = -1
+    before: int = 1 << 62
+
+    @property
+    def segments(self) -> list[int]:
+        return [candidate.segment for candidate in self.candidates]
+
+    @property
+    def position(self) -> int:
+        """The segment in whose place it runs."""
+        return max(s for s in self.segments if self.after < s < self.before)
+
+    @property
+    def work(self) -> int:
+        """How many elements it goes through."""
+        return sum(candidate.width * self.rows for candidate in self.candidates)
+
+    def leave(self, program: _Program, segment: int) -> None:
+        """Go on without a segment."""
+        traffic = program.traffic[segment]
+        if traffic is _NONE:
+            return
+        self.between.append(segment)
+        if self.before > segment and any(program.traffic[s].meets(traffic) for s in self.segments):
+            self.before = segment
+
+    def take(self, program: _Program, candidate: _Candidate) -> bool:
+        """Make a candidate a member, if it can be one."""
+        segment = candidate.segment
+        traffic = program.traffic[segment]
+        after = max(
+            (q for q in self.between if program.traffic[q].meets(traffic)), default=self.after
+        )
+        after = max(after, self.after)
+        if not any(after < s < self.before for s in (*self.segments, segment)):
+            return False
+        operands = self._resolved(program, candidate)
+        earliest = self._clear_of(program, candidate, operands)
+        if operands is None or earliest is None:
+            return False
+        number = len(self.members)
+        member = replace(candidate.member, operands=operands)
+        nest = self._nest(member, max(earliest, self._earliest(member)))
+        if nest is None:
+            return False
+        self.after = after
+        self.candidates.append(candidate)
+        self.members.append(member)
+        self.nest_of.append(nest)
+        self.nests[nest][1].append(number)
+        return True
+
+    def _resolved(self, program: _Program, candidate: _Candidate) -> tuple[Operand, ...] | None:
+        """Operands by member or by place; None where one is not of the same row."""
+        found = []
+        for operand, (low, high) in zip(candidate.member.operands, candidate.reads, strict=True):
+            source = -1
+            for k, other in enumerate(self.candidates):
+                if low < other.first + other.member.size and other.first <= high:
+                    source = k
+            if source < 0:
+                found.append(replace(operand, base=int(program.places[operand.base])))
+                continue
+            other = self.candidates[source]
+            width, offset = other.member.width, operand.base - other.first
+            inner = _extent(offset, candidate.member.extents[1:], operand.strides[1:])
+            if not width or operand.strides[0] != width or inner[0] < 0 or inner[1] >= width:
+                return None
+            found.append(replace(operand, source=source, base=offset))
+        return tuple(found)
+
+    def _clear_of(
+        self, program: _Program, candidate: _Candidate, operands: tuple[Operand, ...] | None
+    ) -> int | None:
+        """The first nest from which on it overwrites nothing that is still to be read.
+
+        None where there is none, or where it might read what is overwritten by then.
+        """
+        if operands is None:
+            return None
+        member = candidate.member
+        written = (member.place, member.place + member.size - 1)
+        for operand in operands:
+            if operand.source < 0:
+                read = _extent(operand.base, member.extents, operand.strides)
+                if any(_overlap((read,), ((m.place, m.place + m.size - 1),)) for m in self.members):
+                    return None
+        if not member.width:
+            return 0  # written when all has been read
+        earliest = 0
+        reading = [*zip(self.members, self.nest_of, strict=True)]
+        reading.append((replace(member, operands=operands), 0))
+        for reader, nest in reading:
+            for operand in reader.operands:
+                read = _extent(operand.base, reader.extents, operand.strides)
+                if operand.source < 0 and _overlap((read,), (written,)):
+                    if member.reduces or not _is_same_walk(reader, operand, member):
+                        return None
+                    earliest = max(earliest, nest)
+        return earliest
+
+    def _earliest(self, member: Member) -> int:
+        """The first nest in which its operands are there."""
+        earliest = 0
+        for operand in member.operands:
+            if operand.source >= 0:
+                source = self.members[operand.source]
+                nest = self.nest_of[operand.source]
+                earliest = max(earliest, nest if _in_step(member, operand, source) else nest + 1)
+        return earliest
+
+    def _nest(self, member: Member, earliest: int) -> int | None:
+        """The nest for a member, from a certain one on; a new one if need be."""
+        inner = member.extents[1:]
+        for nest in range(earliest, len(self.nests)):
+            finer = _common(self.nests[nest][0], inner)
+            if finer is not None:
+                self.nests[nest] = (finer, self.nests[nest][1])
+                return nest
+        if self.nests and 8 * sum(m.width for m in (*self.members, member)) > _ASIDE:
+            return None
+        self.nests.append((inner, []))
+        return len(self.nests) - 1
+
+    def finished(self, program: _Program) -> Group:
+        """The group as it is written."""
+        inside = set(self.segments)
+        kept = frozenset(
+            k
+            for k, candidate in enumerate(self.candidates)
+            if program.readers.get(program.numbers[candidate.segment], set()) - inside
+        )
+        passed_on = frozenset(
+            operand.source
+            for k, member in enumerate(self.members)
+            for operand in member.operands
+            if operand.source >= 0 and self.nest_of[operand.source] != self.nest_of[k]
+        )
+        aside = 8 * sum(self.members[k].width for k in passed_on - kept)
+        return Group(
+            self.rows,
+            _tile(self.rows, max(candidate.width for candidate in self.candidates), aside),
+            tuple(self.members),
+            tuple(Nest(inner, tuple(members)) for inner, members in self.nests),
+            kept,
+            passed_on,
+        )
+
+
+def _is_same_walk(reader: Member, operand: Operand, member: Member) -> bool:
+    """Whether an operand is read just as a member's results are written."""
+    whole = contiguous_strides(reader.extents)
+    return (
+        operand.base == member.place
+        and operand.strides == whole
+        and (np.prod(reader.extents) == member.size)
+    )
+
+
+def _in_step(member: Member, operand: Operand, source: Member) -> bool:
+    """Whether an operand is, element by element, what another member makes."""
+    return (
+        not source.reduces
+        and operand.base == 0
+        and operand.strides == contiguous_strides(member.extents)
+        and np.prod(member.extents) == source.size
+    )
+
+
+def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The coarsest extents that both can be cut up into."""
+    sizes = []
+    for extents in (left, right):
+        products, size = set(), 1
+        for extent in reversed(extents):
+            size *= extent
+            products.add(size)
+        sizes.append((size, products))
+    if sizes[0][0] != sizes[1][0]:
+        return None
+    finer, before = [], 1
+    for size in sorted(sizes[0][1] | sizes[1][1]):
+        if size % before:
+            return None
+        finer.append(size // before)
+        before = size
+    return tuple(reversed(finer))
+
+
+def _tile(rows: int, width: int, aside: int) -> int:
+    """How many rows make a tile: a divisor of all rows, if one is near."""
+    most = max(1, min(rows, _TILE // max(width, 1), _CACHED // max(aside, 1)))
+    divisors = (tile for tile in range(most, most // 2, -1) if rows % tile == 0)
+    return next(divisors, most)
+
+
+def _groups(program: _Program) -> Iterator[_Growing]:
+    """Groups, from the start of the tape to its end."""
+    taken: set[int] = set()
+    for segment in range(len(program.numbers)):
+        if segment in taken or not program.is_vector(segment):
+            continue
+        grown = [_grown(program, segment, rows, taken) for rows in _rows(program, segment, taken)]
+        group = max((g for g in grown if g.members), key=lambda g: g.work, default=None)
+        if group is None:
+            continue
+        taken.update(group.segments)
+        # From now on all of it is done in one place.
+        traffic = _NONE
+        for member in group.segments:
+            traffic = traffic.with_(program.traffic[member])
+            program.traffic[member] = _NONE
+        program.traffic[group.position] = traffic
+        yield group
+
+
+def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
+    """What the rows of a group from a segment on might be."""
+    vector = program.vector(segment)
+    if vector.kind not in (MAP, REDUCE) or not (axes := _walk(vector)):
+        return []
+    found = {axes[0][0]: None}
+    for ahead in range(segment, min(segment + _AHEAD, len(program.numbers))):
+        if program.is_vector(ahead) and ahead not in taken:
+            extents = [extent for extent in program.vector(ahead).shape if extent > 1]
+            if extents and axes[0][0] % extents[0] == 0:
+                found[extents[0]] = None
+    return sorted(found, reverse=True)[:4]
+
+
+def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Growing:
+    """The group of so many rows that grows from a segment on."""
+    group = _Growing(rows)
+    last = segment
+    for ahead in range(segment, len(program.numbers)):
+        if ahead > last + _AHEAD or len(group.members) == _MEMBERS:
+            break
+        candidate = None if ahead in taken else _candidate(program, ahead, rows)
+        if candidate is not None and group.take(program, candidate):
+            last = ahead
+        elif ahead == segment:
+            break
+        else:
+            group.leave(program, ahead)
+    return group

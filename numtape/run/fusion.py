@@ -37,12 +37,13 @@ Range = tuple[int, int]  # the first and the last
 
 # Elements of a tile, bytes of it that other nests read, and what may be kept aside at most.
 _TILE = 1024
-_CACHED = 16 << 10
+_CACHED = 32 << 10
 _ASIDE = 64 << 10
 
-# How large a group may grow, and how far ahead its next member may be.
+# How large a group may grow, how far ahead its next member may be, and its last.
 _MEMBERS = 48
-_AHEAD = 48
+_AHEAD = 32
+_WINDOW = 128
 
 _RANGES = 64  # traffic in more pieces than these is taken for one
 _PER_MODULE = 8  # groups
@@ -100,9 +101,6 @@ class _Traffic:
             or _overlap(self.writes, other.writes)
         )
 
-    def with_(self, other: "_Traffic") -> "_Traffic":
-        return _Traffic(self.reads + other.reads, self.writes + other.writes)
-
 
 _NONE = _Traffic((), ())
 
@@ -141,6 +139,10 @@ class _Program:
 
     def vector(self, segment: int) -> VectorInstruction:
         return self.tape.vectors[int(self.tape.code[self.numbers[segment], 1])]
+
+    def readers_of(self, segment: int) -> set[int]:
+        """The segments that read a segment's result; -1 for scalars and for the end."""
+        return self.readers.get(self.numbers[segment], set())
 
     def is_vector(self, segment: int) -> bool:
         return bool(self.tape.code[self.numbers[segment], 0] == VECTOR)
@@ -282,7 +284,7 @@ def _by_rows(
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]] | None:
     """Extents that begin with the rows, and the strides of each operand and of the result."""
     axes = _walk(vector)
-    if not axes or axes[0][0] % rows:
+    if not axes or axes[0][0] % rows or not _are_rows(vector.shape, rows):
         return None
     (extent, steps), *rest = axes
     each = extent // rows
@@ -290,6 +292,19 @@ def _by_rows(
     axes += [(each, steps), *rest] if each > 1 else rest
     strides = list(zip(*(steps for _, steps in axes), strict=True))
     return tuple(extent for extent, _ in axes), strides
+
+
+def _are_rows(shape: tuple[int, ...], rows: int) -> bool:
+    """Whether some leading axes are the rows, or a part of the first one is."""
+    size = 1
+    for extent in shape:
+        if extent > 1:
+            if size == 1 and extent % rows == 0:
+                return True
+            size *= extent
+            if size >= rows:
+                break
+    return size == rows
 
 
 def _width(extents: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
@@ -315,10 +330,14 @@ class _Growing:
     Attributes
     ----------
     rows : int
+    passing : frozenset of int
+        Segments whose results are taken not to outlast the group: they touch no memory.
     candidates : list of _Candidate
         The members so far, in the order of the tape.
     members : list of Member
         The same, with operands resolved.
+    traffic : list of _Traffic
+        What each of them reads and writes beyond the group.
     nests : list
         For each nest the extents within a row and its members.
     nest_of : list of int
@@ -329,8 +348,10 @@ class _Growing:
     """
 
     rows: int
+    passing: frozenset[int] = frozenset()
     candidates: list[_Candidate] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
+    traffic: list[_Traffic] = field(default_factory=list)
     nests: list[tuple[tuple[int, ...], list[int]]] = field(default_factory=list)
     nest_of: list[int] = field(default_factory=list)
     between: list[int] = field(default_factory=list)
@@ -357,31 +378,31 @@ class _Growing:
         if traffic is _NONE:
             return
         self.between.append(segment)
-        if self.before > segment and any(program.traffic[s].meets(traffic) for s in self.segments):
+        if self.before > segment and any(each.meets(traffic) for each in self.traffic):
             self.before = segment
 
     def take(self, program: _Program, candidate: _Candidate) -> bool:
         """Make a candidate a member, if it can be one."""
-        segment = candidate.segment
-        traffic = program.traffic[segment]
-        after = max(
-            (q for q in self.between if program.traffic[q].meets(traffic)), default=self.after
-        )
-        after = max(after, self.after)
+        segment, number = candidate.segment, len(self.members)
+        operands = self._resolved(program, candidate)
+        if operands is None:
+            return False
+        member = replace(candidate.member, operands=operands)
+        traffic = self._traffic(program, member, segment in self.passing)
+        meeting = (q for q in self.between if program.traffic[q].meets(traffic))
+        after = max(self.after, *meeting, -1)
         if not any(after < s < self.before for s in (*self.segments, segment)):
             return False
-        operands = self._resolved(program, candidate)
-        earliest = self._clear_of(program, candidate, operands)
-        if operands is None or earliest is None:
+        earliest = self._clear_of(member, traffic)
+        if earliest is None:
             return False
-        number = len(self.members)
-        member = replace(candidate.member, operands=operands)
         nest = self._nest(member, max(earliest, self._earliest(member)))
         if nest is None:
             return False
         self.after = after
         self.candidates.append(candidate)
         self.members.append(member)
+        self.traffic.append(traffic)
         self.nest_of.append(nest)
         self.nests[nest][1].append(number)
         return True
@@ -405,31 +426,30 @@ class _Growing:
             found.append(replace(operand, source=source, base=offset))
         return tuple(found)
 
-    def _clear_of(
-        self, program: _Program, candidate: _Candidate, operands: tuple[Operand, ...] | None
-    ) -> int | None:
-        """The first nest from which on it overwrites nothing that is still to be read.
+    def _traffic(self, program: _Program, member: Member, passes: bool) -> _Traffic:
+        """What a member reads and writes beyond the group."""
+        reads = []
+        for operand in member.operands:
+            low, high = _extent(operand.base, member.extents, operand.strides)
+            if operand.source < 0 and high >= program.tape.first_result:
+                reads.append((low, high))
+        writes = () if passes else ((member.place, member.place + member.size - 1),)
+        return _Traffic(tuple(reads), writes)
+
+    def _clear_of(self, member: Member, traffic: _Traffic) -> int | None:
+        """The first nest from which on a member overwrites nothing that is still to be read.
 
         None where there is none, or where it might read what is overwritten by then.
         """
-        if operands is None:
+        if any(_overlap(traffic.reads, each.writes) for each in self.traffic):
             return None
-        member = candidate.member
-        written = (member.place, member.place + member.size - 1)
-        for operand in operands:
-            if operand.source < 0:
-                read = _extent(operand.base, member.extents, operand.strides)
-                if any(_overlap((read,), ((m.place, m.place + m.size - 1),)) for m in self.members):
-                    return None
-        if not member.width:
-            return 0  # written when all has been read
+        if not member.width or not traffic.writes:
+            return 0  # written when all has been read, or never
         earliest = 0
-        reading = [*zip(self.members, self.nest_of, strict=True)]
-        reading.append((replace(member, operands=operands), 0))
-        for reader, nest in reading:
+        for reader, nest in (*zip(self.members, self.nest_of, strict=True), (member, 0)):
             for operand in reader.operands:
                 read = _extent(operand.base, reader.extents, operand.strides)
-                if operand.source < 0 and _overlap((read,), (written,)):
+                if operand.source < 0 and _overlap((read,), traffic.writes):
                     if member.reduces or not _is_same_walk(reader, operand, member):
                         return None
                     earliest = max(earliest, nest)
@@ -458,14 +478,16 @@ class _Growing:
         self.nests.append((inner, []))
         return len(self.nests) - 1
 
+    def kept(self, program: _Program) -> frozenset[int]:
+        """The members whose results are read by others too, or in the end."""
+        inside = set(self.segments)
+        return frozenset(
+            k for k, segment in enumerate(self.segments) if program.readers_of(segment) - inside
+        )
+
     def finished(self, program: _Program) -> Group:
         """The group as it is written."""
-        inside = set(self.segments)
-        kept = frozenset(
-            k
-            for k, candidate in enumerate(self.candidates)
-            if program.readers.get(program.numbers[candidate.segment], set()) - inside
-        )
+        kept = self.kept(program)
         passed_on = frozenset(
             operand.source
             for k, member in enumerate(self.members)
@@ -542,12 +564,56 @@ def _groups(program: _Program) -> Iterator[_Growing]:
             continue
         taken.update(group.segments)
         # From now on all of it is done in one place.
-        traffic = _NONE
         for member in group.segments:
-            traffic = traffic.with_(program.traffic[member])
             program.traffic[member] = _NONE
-        program.traffic[group.position] = traffic
+        program.traffic[group.position] = _Traffic(
+            tuple(each for traffic in group.traffic for each in traffic.reads),
+            tuple(each for traffic in group.traffic for each in traffic.writes),
+        )
         yield group
+
+
+def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Growing:
+    """The group of so many rows that grows from a segment on.
+
+    What a member makes for others of the group alone never gets to memory; but that it
+    does is known only once the group is there. So that is taken for granted of all that
+    might, and where it turns out wrong the group grows again without it.
+    """
+    found = {
+        ahead: candidate
+        for ahead in range(segment, min(segment + _WINDOW, len(program.numbers)))
+        if ahead not in taken and (candidate := _candidate(program, ahead, rows))
+    }
+    passing = {ahead for ahead in found if program.readers_of(ahead) <= found.keys()}
+    while True:
+        group = _grown_once(program, segment, rows, found, passing)
+        kept = {group.segments[k] for k in group.kept(program)}
+        if passing.isdisjoint(kept):
+            return group
+        passing -= kept
+
+
+def _grown_once(
+    program: _Program,
+    segment: int,
+    rows: int,
+    candidates: dict[int, _Candidate],
+    passing: set[int],
+) -> _Growing:
+    """The same, where it is taken for known what passes."""
+    group = _Growing(rows, frozenset(passing))
+    last = segment
+    for ahead in range(segment, min(segment + _WINDOW, len(program.numbers))):
+        if ahead > last + _AHEAD or len(group.members) == _MEMBERS:
+            break
+        if ahead in candidates and group.take(program, candidates[ahead]):
+            last = ahead
+        elif ahead == segment:
+            break
+        else:
+            group.leave(program, ahead)
+    return group
 
 
 def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
@@ -562,20 +628,3 @@ def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
             if extents and axes[0][0] % extents[0] == 0:
                 found[extents[0]] = None
     return sorted(found, reverse=True)[:4]
-
-
-def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Growing:
-    """The group of so many rows that grows from a segment on."""
-    group = _Growing(rows)
-    last = segment
-    for ahead in range(segment, len(program.numbers)):
-        if ahead > last + _AHEAD or len(group.members) == _MEMBERS:
-            break
-        candidate = None if ahead in taken else _candidate(program, ahead, rows)
-        if candidate is not None and group.take(program, candidate):
-            last = ahead
-        elif ahead == segment:
-            break
-        else:
-            group.leave(program, ahead)
-    return group

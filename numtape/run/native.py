@@ -170,8 +170,12 @@ def _last_reads(tape: FlatTape) -> Ints:
         if number is not None and tape.code[number, 0] != VECTOR:
             last[tape.code[number, 1:]] = tape.instructions
     for vector in tape.vectors:
-        for slots in vector.operand_slots():
-            last[slots] = tape.instructions
+        for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
+            if view.table is None:
+                low, high = view.reach(shape)
+                last[low : high + 1] = tape.instructions
+            else:
+                last[view.table] = tape.instructions
     return last
 
 
@@ -186,10 +190,12 @@ class _Source:
     def __init__(self, tape: FlatTape, places: Ints) -> None:
         self.tape = tape
         self.code = tape.code
-        self.places = places.tolist()
+        # Lists are quick to read one by one, and slow to make where there are arrays.
+        self.places = places.tolist() if tape.is_scalar else places
         self.constants = [0.0, *tape.constants.tolist()]
         self.results = tape.results.tolist()
-        self.last = _last_reads(tape).tolist()
+        last = _last_reads(tape)
+        self.last = last.tolist() if tape.is_scalar else last
 
     def outputs_of(self, places: Ints) -> dict[int, list[int]]:
         """Where outputs go, for each slot that is one."""

@@ -16,6 +16,7 @@ may come in another order where nothing but derivatives needs it. What does not 
 in here is left to the kernels.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -43,7 +44,7 @@ _ASIDE = 64 << 10
 # How large a group may grow, how far ahead its next member may be, and its last.
 _MEMBERS = 48
 _AHEAD = 32
-_WINDOW = 128
+_WINDOW = 96
 
 _RANGES = 64  # traffic in more pieces than these is taken for one
 _PER_MODULE = 8  # groups
@@ -119,6 +120,7 @@ class _Program:
         self.free = np.zeros(tape.instructions, bool) if free is None else free
         self.results = tape.results.tolist()
         self.numbers = [int(start) for start in segments[:, 0]]
+        self.candidates: dict[tuple[int, int], _Candidate | None] = {}
         # For each instruction the segments that read it; those of scalars and the end are -1.
         self.readers: dict[int, set[int]] = {}
         self.traffic: list[_Traffic] = []
@@ -144,6 +146,13 @@ class _Program:
         """The segments that read a segment's result; -1 for scalars and for the end."""
         return self.readers.get(self.numbers[segment], set())
 
+    def candidate(self, segment: int, rows: int) -> "_Candidate | None":
+        """A segment's instruction with so many rows; None where that is not possible."""
+        key = segment, rows
+        if key not in self.candidates:
+            self.candidates[key] = _candidate(self, segment, rows)
+        return self.candidates[key]
+
     def is_vector(self, segment: int) -> bool:
         return bool(self.tape.code[self.numbers[segment], 0] == VECTOR)
 
@@ -159,7 +168,7 @@ class _Program:
         reads = []
         for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
             if view.table is not None:
-                slots = np.unique(view.table[view.table >= first])
+                slots = view.table[view.table >= first]
                 self._note(slots, segment)
                 reads += _ranges(self.places[slots])
                 continue
@@ -173,10 +182,8 @@ class _Program:
         return _Traffic(tuple(reads), writes)
 
     def _note(self, slots: Ints, segment: int) -> None:
-        slots = slots[slots >= self.tape.first_result]
-        found = np.searchsorted(self.results, np.unique(slots), side="right") - 1
-        for number in np.unique(found).tolist():
-            self.readers.setdefault(number, set()).add(segment)
+        for low, high in _runs(slots[slots >= self.tape.first_result]):
+            self._note_run(low, high, segment)
 
     def _note_run(self, low: int, high: int, segment: int) -> None:
         first = bisect_right(self.results, low) - 1
@@ -191,15 +198,22 @@ def _extent(base: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Rang
 
 def _ranges(places: Ints) -> tuple[Range, ...]:
     """Places as ranges, or as one range where they are scattered."""
-    if not len(places):
-        return ()
-    places = np.unique(places)
-    breaks = np.flatnonzero(np.diff(places) != 1)
-    if len(breaks) >= _RANGES:
-        return ((int(places[0]), int(places[-1])),)
-    starts = places[np.concatenate([[0], breaks + 1])]
-    ends = places[np.concatenate([breaks, [len(places) - 1]])]
-    return tuple(zip(starts.tolist(), ends.tolist(), strict=True))
+    runs = _runs(places)
+    return tuple(runs) if len(runs) <= _RANGES else ((runs[0][0], runs[-1][1]),)
+
+
+def _runs(numbers: Ints) -> list[Range]:
+    """Numbers as ranges."""
+    if not len(numbers):
+        return []
+    steps = np.diff(numbers)
+    if (steps < 0).any():
+        numbers = np.sort(numbers)
+        steps = np.diff(numbers)
+    breaks = np.flatnonzero(steps > 1)
+    starts = numbers[np.concatenate([[0], breaks + 1])]
+    ends = numbers[np.concatenate([breaks, [len(numbers) - 1]])]
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 # An instruction as one over rows.
@@ -217,11 +231,10 @@ class _Candidate:
     @property
     def width(self) -> int:
         """How many elements it goes through in a row."""
-        return int(np.prod(self.member.extents[1:], dtype=np.int64))
+        return math.prod(self.member.extents[1:])
 
 
 def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
-    """A segment's instruction with so many rows; None where that is not possible."""
     if not program.is_vector(segment):
         return None
     vector, number = program.vector(segment), program.numbers[segment]
@@ -511,7 +524,7 @@ def _is_same_walk(reader: Member, operand: Operand, member: Member) -> bool:
     return (
         operand.base == member.place
         and operand.strides == whole
-        and (np.prod(reader.extents) == member.size)
+        and (math.prod(reader.extents) == member.size)
     )
 
 
@@ -521,7 +534,7 @@ def _in_step(member: Member, operand: Operand, source: Member) -> bool:
         not source.reduces
         and operand.base == 0
         and operand.strides == contiguous_strides(member.extents)
-        and np.prod(member.extents) == source.size
+        and math.prod(member.extents) == source.size
     )
 
 
@@ -583,7 +596,7 @@ def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Grow
     found = {
         ahead: candidate
         for ahead in range(segment, min(segment + _WINDOW, len(program.numbers)))
-        if ahead not in taken and (candidate := _candidate(program, ahead, rows))
+        if ahead not in taken and (candidate := program.candidate(ahead, rows))
     }
     passing = {ahead for ahead in found if program.readers_of(ahead) <= found.keys()}
     while True:
@@ -627,4 +640,4 @@ def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
             extents = [extent for extent in program.vector(ahead).shape if extent > 1]
             if extents and axes[0][0] % extents[0] == 0:
                 found[extents[0]] = None
-    return sorted(found, reverse=True)[:4]
+    return sorted(found, reverse=True)[:3]

@@ -20,7 +20,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +27,7 @@ from llvmlite import ir
 
 from numtape.ops.structured import INITIAL, MAP, REDUCE
 from numtape.ops.table import ROWS
+from numtape.run.emitter import functions_called
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, contiguous_strides
 
@@ -45,6 +45,9 @@ _ASIDE = 64 << 10
 _MEMBERS = 48
 _AHEAD = 32
 _WINDOW = 96
+
+# From so many elements on it is quicker to compute a result again than to keep it.
+_LARGE = 1 << 15
 
 _RANGES = 64  # traffic in more pieces than these is taken for one
 _PER_MODULE = 8  # groups
@@ -68,16 +71,14 @@ def fuse(tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool
     program = _Program(tape, places, segments, free)
     functions: dict[int, str] = {}
     modules: list[str] = []
-    groups = _groups(program)
-    number = 0
-    while chosen := list(islice(groups, _PER_MODULE)):
+    groups = _chosen(program)
+    for start in range(0, len(groups), _PER_MODULE):
         module = ir.Module("groups")
-        for group in chosen:
+        for number, group in enumerate(groups[start : start + _PER_MODULE], start):
             name = f"group{number}"
             write_group(module, name, group.finished(program))
             functions.update(dict.fromkeys(group.segments, "nothing"))
             functions[group.position] = name
-            number += 1
         modules.append(str(module))
     if functions:
         modules.append("define i64 @nothing(ptr %v, ptr %a, ptr %b, i64 %c) {\nret i64 -1\n}")
@@ -153,6 +154,11 @@ class _Program:
             self.candidates[key] = _candidate(self, segment, rows)
         return self.candidates[key]
 
+    def producer(self, operand: Operand) -> int | None:
+        """The segment that makes what an operand, by its slot, begins with."""
+        number = self.tape.producer(operand.base)
+        return None if number is None else bisect_right(self.numbers, number) - 1
+
     def is_vector(self, segment: int) -> bool:
         return bool(self.tape.code[self.numbers[segment], 0] == VECTOR)
 
@@ -165,7 +171,7 @@ class _Program:
 
     def _of_vector(self, segment: int, vector: VectorInstruction) -> _Traffic:
         first = self.tape.first_result
-        reads = []
+        reads: list[Range] = []
         for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
             if view.table is not None:
                 slots = view.table[view.table >= first]
@@ -354,6 +360,10 @@ class _Growing:
     nests : list
         For each nest the extents within a row and its members.
     nest_of : list of int
+    again : list of (Member, int)
+        What others make and this group computes for itself, with the nest that it is for.
+    spared : set of int
+        Members whose results others compute for themselves.
     between : list of int
         Segments that stand among them and are no members.
     after, before : int
@@ -367,6 +377,8 @@ class _Growing:
     traffic: list[_Traffic] = field(default_factory=list)
     nests: list[tuple[tuple[int, ...], list[int]]] = field(default_factory=list)
     nest_of: list[int] = field(default_factory=list)
+    again: list[tuple[Member, int]] = field(default_factory=list)
+    spared: set[int] = field(default_factory=set)
     between: list[int] = field(default_factory=list)
     after: int = -1
     before: int = 1 << 62
@@ -491,11 +503,41 @@ class _Growing:
         self.nests.append((inner, []))
         return len(self.nests) - 1
 
+    def may_read(self, member: Member, nest: int) -> bool:
+        """Whether in a nest what another group's member reads has not been overwritten."""
+        for operand in member.operands:
+            read = _extent(operand.base, member.extents, operand.strides)
+            for writer, later, each in zip(self.members, self.nest_of, self.traffic, strict=True):
+                if _overlap((read,), each.writes) and (
+                    later < nest or writer.reduces or not _is_same_walk(member, operand, writer)
+                ):
+                    return False
+        return True
+
+    def compute(self, member: Member, readers: list[tuple[int, int]]) -> None:
+        """Compute again what some members, each with one of its operands, read in memory."""
+        for nest in {self.nest_of[k] for k, _ in readers}:
+            number = len(self.members) + len(self.again)
+            self.again.append((member, nest))
+            for k, place in readers:
+                if self.nest_of[k] == nest:
+                    operands = list(self.members[k].operands)
+                    operands[place] = replace(operands[place], source=number, base=0)
+                    self.members[k] = replace(self.members[k], operands=tuple(operands))
+
+    def _nests(self) -> Iterator[Nest]:
+        """The nests, each with what it computes again before all else."""
+        for number, (inner, members) in enumerate(self.nests):
+            again = [len(self.members) + k for k, (_, n) in enumerate(self.again) if n == number]
+            yield Nest(inner, (*again, *members))
+
     def kept(self, program: _Program) -> frozenset[int]:
         """The members whose results are read by others too, or in the end."""
         inside = set(self.segments)
         return frozenset(
-            k for k, segment in enumerate(self.segments) if program.readers_of(segment) - inside
+            k
+            for k, segment in enumerate(self.segments)
+            if k not in self.spared and program.readers_of(segment) - inside
         )
 
     def finished(self, program: _Program) -> Group:
@@ -505,14 +547,15 @@ class _Growing:
             operand.source
             for k, member in enumerate(self.members)
             for operand in member.operands
-            if operand.source >= 0 and self.nest_of[operand.source] != self.nest_of[k]
+            if 0 <= operand.source < len(self.members)
+            and self.nest_of[operand.source] != self.nest_of[k]
         )
         aside = 8 * sum(self.members[k].width for k in passed_on - kept)
         return Group(
             self.rows,
             _tile(self.rows, max(candidate.width for candidate in self.candidates), aside),
-            tuple(self.members),
-            tuple(Nest(inner, tuple(members)) for inner, members in self.nests),
+            (*self.members, *(member for member, _ in self.again)),
+            tuple(self._nests()),
             kept,
             passed_on,
         )
@@ -565,6 +608,13 @@ def _tile(rows: int, width: int, aside: int) -> int:
     return next(divisors, most)
 
 
+def _chosen(program: _Program) -> list[_Growing]:
+    """All groups of a program."""
+    groups = list(_groups(program))
+    _recompute(program, groups)
+    return groups
+
+
 def _groups(program: _Program) -> Iterator[_Growing]:
     """Groups, from the start of the tape to its end."""
     taken: set[int] = set()
@@ -584,6 +634,77 @@ def _groups(program: _Program) -> Iterator[_Growing]:
             tuple(each for traffic in group.traffic for each in traffic.writes),
         )
         yield group
+
+
+def _recompute(program: _Program, groups: list[_Growing]) -> None:
+    """Let groups compute for themselves what takes longer to read than to compute.
+
+    That is a cheap result of an earlier group, of one large operand that is still there.
+    """
+    owners = {segment: group for group in groups for segment in group.segments}
+    gone: set[int | None] = set()  # segments whose results are no longer in memory
+    needed: set[int | None] = set()  # and those whose results have to be
+    for source in groups:
+        for k, candidate in enumerate(source.candidates):
+            makers = {program.producer(operand) for operand in candidate.member.operands}
+            if candidate.segment in needed or makers & gone or not _is_cheap(source.members[k]):
+                continue
+            uses = _uses(program, source, k, owners)
+            if uses:
+                source.spared.add(k)
+                gone.add(candidate.segment)
+                needed |= makers - {None}
+                for group, places in uses:
+                    group.compute(source.members[k], places)
+
+
+def _is_cheap(member: Member) -> bool:
+    """Whether a result is quickly computed of one large operand in memory."""
+    expression = expression_of(member.opcode, member.exact)
+    assert expression is not None
+    return (
+        not member.reduces
+        and member.size >= _LARGE
+        and not functions_called(expression)
+        and all(operand.source < 0 for operand in member.operands)
+        and sum(any(operand.strides) for operand in member.operands) == 1
+    )
+
+
+def _uses(
+    program: _Program, source: _Growing, k: int, owners: dict[int, _Growing]
+) -> list[tuple[_Growing, list[tuple[int, int]]]]:
+    """The operands that are a member's results, by group: the member and which of its operands.
+
+    Nothing, where not all of them are those results element by element, in groups that
+    run later and while what they are computed of is still there.
+    """
+    candidate, traffic = source.candidates[k], source.traffic[k]
+    found: dict[int, tuple[_Growing, list[tuple[int, int]]]] = {}
+    for segment in program.readers_of(candidate.segment) - set(source.segments):
+        group = owners.get(segment)
+        if group is None or not source.position < group.position:
+            return []
+        between = program.traffic[source.position + 1 : group.position]
+        between += source.traffic[:k] + source.traffic[k + 1 :]  # its own result is not kept
+        if any(_overlap(traffic.reads, each.writes) for each in between):
+            return []
+        number = group.segments.index(segment)
+        if not group.may_read(source.members[k], group.nest_of[number]):
+            return []
+        reader = group.candidates[number]
+        whole = (candidate.first, candidate.first + candidate.member.size - 1)
+        for place, read in enumerate(reader.reads):
+            if _overlap((read,), (whole,)):
+                walk = reader.member.operands[place].strides
+                if (
+                    read != whole
+                    or reader.member.extents != candidate.member.extents
+                    or walk != contiguous_strides(reader.member.extents)
+                ):
+                    return []
+                found.setdefault(id(group), (group, []))[1].append((number, place))
+    return list(found.values())
 
 
 def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Growing:

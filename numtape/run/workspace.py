@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
+from numtape.locks import fresh_lock
 from numtape.ops.structured import (
     ACCUMULATE,
     FIRST_FUNCTION,
@@ -110,6 +111,7 @@ class Plan:
         self.native = np.zeros(2 + len(self.segments), np.int64)
         self.native[0] = NEVER
         self.machine_code: MachineCode | None = None
+        self._compiling = fresh_lock()
         if sweeps:
             self.places = np.zeros(0, np.int64)  # every slot is its own place
         common = tape.is_scalar and tape.is_common
@@ -129,13 +131,14 @@ class Plan:
 
     def compile(self, effort: int, may_go_on: Callable[[], bool] = lambda: True) -> None:
         """Make machine code, which every workspace then runs; see `machine_code`."""
-        if self.machine_code is None:
-            key = digest(*self._decisive())
-            self.machine_code = machine_code(key, self._native_code, effort, may_go_on)
-            if self.machine_code is not None:
-                for segment, address in self.machine_code.functions.items():
-                    self.native[1 + segment] = address
-                self.native[-1] = True  # for runs that begin from now on
+        with self._compiling:  # code must not be replaced while others run it
+            if self.machine_code is None:
+                key = digest(*self._decisive())
+                self.machine_code = machine_code(key, self._native_code, effort, may_go_on)
+                if self.machine_code is not None:
+                    for segment, address in self.machine_code.functions.items():
+                        self.native[1 + segment] = address
+                    self.native[-1] = True  # for runs that begin from now on
 
     def _native_code(self) -> Code:
         return point_code(self.tape, self.places, self.segments, self.free)

@@ -26,7 +26,12 @@ PROBLEMS = ["gaussian mixture", "log-sum-exp", "k-means", "network of two layers
 def groups(plan):
     """The groups of a plan, as they are written."""
     program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
-    return [group.finished(program) for group in fusion._groups(program)]
+    return [group.finished(program) for group in fusion._chosen(program)]
+
+
+def program_groups(plan):
+    """The groups of a plan, as they were chosen."""
+    return fusion._chosen(fusion._Program(plan.tape, plan.places, plan.segments, plan.free))
 
 
 def plan_of(tape, derivative="gradient"):
@@ -217,6 +222,25 @@ def test_an_exact_tape_has_exact_members_alone():
     assert found
     for group in found:
         assert all(member.exact and not member.reduces for member in group.members)
+
+
+def test_what_is_cheap_is_computed_again(monkeypatch):
+    monkeypatch.setattr(fusion, "_LARGE", 9)
+    x = np.sin(np.arange(3000.0))
+
+    def function(x):
+        largest = np.max(x)
+        return largest + np.log(np.sum(np.exp(x - largest)))
+
+    found = program_groups(plan_of(check(function, x, points=[x[::-1] * 3.0, np.zeros(3000)])))
+    assert sum(len(group.again) for group in found) >= 2
+
+
+@pytest.mark.parametrize("seed", range(100, 124))
+def test_random_programs_that_compute_again(seed, monkeypatch):
+    monkeypatch.setattr(fusion, "_LARGE", 9)
+    function, point = random_program(seed)
+    check(function, point, rtol=1e-10, points=[point * 0.7 + 0.01])
 
 
 def test_extents_are_cut_up():

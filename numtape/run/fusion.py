@@ -12,8 +12,9 @@ members before the next ones do, so a member may read another's results of the s
 row alone, and may overwrite only what nobody reads later on.
 
 Members that have to round as NumPy does are elementwise and exact operations; a sum
-may come in another order where nothing but derivatives needs it. What does not fit
-in here is left to the kernels.
+may come in another order where nothing but derivatives needs it. Neither is a narrow
+product of matrices then BLAS's (`products.py`). What does not fit in here is left to the
+kernels.
 """
 
 import math
@@ -25,10 +26,11 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from numtape.ops.structured import INITIAL, MAP, REDUCE
+from numtape.ops.structured import INITIAL, MAP, PRODUCT, REDUCE
 from numtape.ops.table import ROWS
 from numtape.run.emitter import functions_called
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
+from numtape.run.products import Product, is_narrow, write_product
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, contiguous_strides
 
 __all__ = ["Fused", "fuse"]
@@ -80,7 +82,14 @@ def fuse(tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool
             functions.update(dict.fromkeys(group.segments, "nothing"))
             functions[group.position] = name
         modules.append(str(module))
-    if functions:
+    products = list(_products(program))
+    for start in range(0, len(products), _PER_MODULE):
+        module = ir.Module("products")
+        for segment, product in products[start : start + _PER_MODULE]:
+            functions[segment] = f"product{segment}"
+            write_product(module, functions[segment], product)
+        modules.append(str(module))
+    if groups:
         modules.append("define i64 @nothing(ptr %v, ptr %a, ptr %b, i64 %c) {\nret i64 -1\n}")
     return Fused(tuple(modules), functions)
 
@@ -762,3 +771,23 @@ def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
             if extents and axes[0][0] % extents[0] == 0:
                 found[extents[0]] = None
     return sorted(found, reverse=True)[:3]
+
+
+def _products(program: _Program) -> Iterator[tuple[int, Product]]:
+    """The products of matrices that have code of their own, by segment."""
+    places = program.places
+    for segment, number in enumerate(program.numbers):
+        if program.is_vector(segment) and program.free[number]:
+            vector = program.vector(segment)
+            if vector.kind == PRODUCT and len(vector.shape) == 3:
+                left, right = vector.operands
+                product = Product(
+                    *vector.shape,
+                    int(places[left.base]),
+                    (left.strides[0], left.strides[1]),
+                    int(places[right.base]),
+                    (right.strides[0], right.strides[1]),
+                    int(places[program.results[number]]),
+                )
+                if left.table is right.table is None and is_narrow(product):
+                    yield segment, product

@@ -24,7 +24,16 @@ from numtape.ops.table import ROWS
 from numtape.run import emitter
 from numtape.run.emitter import SINGLE, emit, functions_called, has_vector_forms
 
-__all__ = ["Group", "Member", "Nest", "Operand", "expression_of", "split", "write_group"]
+__all__ = [
+    "FunctionWriter",
+    "Group",
+    "Member",
+    "Nest",
+    "Operand",
+    "expression_of",
+    "split",
+    "write_group",
+]
 
 _DOUBLE, _WORD, _BIT, _I32 = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(32)
 
@@ -164,51 +173,16 @@ def write_group(module: ir.Module, name: str, group: Group) -> None:
     _Writer(module, name, group).write()
 
 
-class _Writer:
-    def __init__(self, module: ir.Module, name: str, group: Group) -> None:
-        self.module, self.group, self.form = module, group, emitter.vector_form()
+class FunctionWriter:
+    """Writes a function that a kernel can call for a segment: memory, numbers and loops."""
+
+    def __init__(self, module: ir.Module, name: str) -> None:
+        self.module, self.form = module, emitter.vector_form()
         pointer = _DOUBLE.as_pointer()
         signature = ir.FunctionType(_WORD, [pointer, pointer, pointer, _WORD])
         self.function = ir.Function(module, signature, name)
         self.memory = self.function.args[0]
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.aside: dict[int, Value] = {}  # where members' results are, if not in memory
-
-    @property
-    def vector(self) -> Any:
-        return self.form.kind
-
-    def write(self) -> None:
-        group, builder = self.group, self.builder
-        sums = [k for k, member in enumerate(group.members) if not member.width]
-        for k, member in enumerate(group.members):
-            if not member.width:
-                self.aside[k] = self.room(member.size)
-            elif k not in group.kept and (k in group.passed_on or member.reduces):
-                self.aside[k] = self.room(member.width * group.tile)
-        for k in sums:
-            self.fill(self.aside[k], group.members[k].size, _initial(group.members[k]))
-        if group.tile >= group.rows:
-            self.tile(0, group.rows)
-        else:
-
-            def body(start: Value) -> None:
-                rows: Value = group.tile
-                if group.rows % group.tile:
-                    left = builder.sub(_WORD(group.rows), start)
-                    is_whole = builder.icmp_signed("<", _WORD(group.tile), left)
-                    rows = builder.select(is_whole, _WORD(group.tile), left)
-                self.tile(start, rows)
-
-            self.loop(0, group.rows, group.tile, body)
-        for k in sums:
-            member = group.members[k]
-            self.copy(self.aside[k], self.at(self.memory, member.place), member.size)
-        builder.ret(_WORD(-1))
-
-    def tile(self, start: Value, rows: Value) -> None:
-        for nest in self.group.nests:
-            _NestWriter(self, nest, start, rows).write()
 
     # Memory.
 
@@ -219,12 +193,16 @@ class _Writer:
         return found
 
     def fill(self, pointer: Value, size: Value, value: float) -> None:
+        """Write a number to so many elements."""
+
         def body(index: Value) -> None:
             self.builder.store(ir.Constant(_DOUBLE, value), self.at(pointer, index))
 
         self.loop(0, size, 1, body)
 
     def copy(self, source: Value, target: Value, size: int) -> None:
+        """Copy elements that follow one another."""
+
         def body(index: Value) -> None:
             self.builder.store(
                 self.builder.load(self.at(source, index)), self.at(target, index), align=8
@@ -233,25 +211,65 @@ class _Writer:
         self.loop(0, size, 1, body)
 
     def at(self, pointer: Value, index: Value) -> Value:
+        """The address of an element."""
         if isinstance(index, int):
             if index == 0:
                 return pointer
             index = _WORD(index)
         return self.builder.gep(pointer, [index])
 
+    # Vectors. A mask has the lanes that are meant, and is None for all of them.
+
+    def splat(self, number: Value, kind: Any = None) -> Value:
+        """A vector full of a number."""
+        kind = kind or self.form.kind
+        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.form.width), [0] * self.form.width)
+        return self.builder.shuffle_vector(one, one, zeros)
+
+    def load(self, pointer: Value, mask: Value) -> Value:
+        """A vector from memory; lanes that are not meant hold 1."""
+        kind = self.form.kind
+        pointer = self.builder.bitcast(pointer, kind.as_pointer())
+        if mask is None:
+            return self.builder.load(pointer, align=8)
+        ones = ir.Constant(kind, [1.0] * self.form.width)
+        kinds = [pointer.type, _I32, mask.type, kind]
+        function = self._masked("load", kind, kinds)
+        return self.builder.call(function, [pointer, _I32(8), mask, ones])
+
+    def store(self, value: Value, pointer: Value, mask: Value) -> None:
+        """Write a vector to memory."""
+        pointer = self.builder.bitcast(pointer, self.form.kind.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=8)
+            return
+        kinds = [value.type, pointer.type, _I32, mask.type]
+        function = self._masked("store", ir.VoidType(), kinds)
+        self.builder.call(function, [value, pointer, _I32(8), mask])
+
+    def _masked(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+        symbol = f"llvm.masked.{name}.v{self.form.width}f64.p0"
+        if symbol not in self.module.globals:
+            ir.Function(self.module, ir.FunctionType(result, kinds), symbol)
+        return self.module.globals[symbol]
+
     # Numbers, as far as they are known here.
 
     def add(self, x: Value, y: Value) -> Value:
+        """The sum of two words."""
         if isinstance(x, int) and isinstance(y, int):
             return x + y
         return self.builder.add(self.word(x), self.word(y))
 
     def times(self, x: Value, y: int) -> Value:
+        """The product of a word and a number that is known."""
         if isinstance(x, int) or y == 0:
             return 0 if y == 0 else x * y
         return x if y == 1 else self.builder.mul(x, _WORD(y))
 
     def word(self, x: Value) -> Value:
+        """A number as LLVM has it."""
         return _WORD(x) if isinstance(x, int) else x
 
     # Control.
@@ -289,6 +307,47 @@ class _Writer:
         builder.branch(test)
         builder.position_at_end(after)
         return index, phis
+
+
+class _Writer(FunctionWriter):
+    """Writes the function of a group."""
+
+    def __init__(self, module: ir.Module, name: str, group: Group) -> None:
+        super().__init__(module, name)
+        self.group = group
+        self.aside: dict[int, Value] = {}  # where members' results are, if not in memory
+
+    def write(self) -> None:
+        group, builder = self.group, self.builder
+        sums = [k for k, member in enumerate(group.members) if not member.width]
+        for k, member in enumerate(group.members):
+            if not member.width:
+                self.aside[k] = self.room(member.size)
+            elif k not in group.kept and (k in group.passed_on or member.reduces):
+                self.aside[k] = self.room(member.width * group.tile)
+        for k in sums:
+            self.fill(self.aside[k], group.members[k].size, _initial(group.members[k]))
+        if group.tile >= group.rows:
+            self.tile(0, group.rows)
+        else:
+
+            def body(start: Value) -> None:
+                rows: Value = group.tile
+                if group.rows % group.tile:
+                    left = builder.sub(_WORD(group.rows), start)
+                    is_whole = builder.icmp_signed("<", _WORD(group.tile), left)
+                    rows = builder.select(is_whole, _WORD(group.tile), left)
+                self.tile(start, rows)
+
+            self.loop(0, group.rows, group.tile, body)
+        for k in sums:
+            member = group.members[k]
+            self.copy(self.aside[k], self.at(self.memory, member.place), member.size)
+        builder.ret(_WORD(-1))
+
+    def tile(self, start: Value, rows: Value) -> None:
+        for nest in self.group.nests:
+            _NestWriter(self, nest, start, rows).write()
 
 
 def _initial(member: Member) -> float:
@@ -415,7 +474,9 @@ class _Innermost:
         width = self.form.width
         for key in set(self.nest.operands.values()):
             if self.step[key] == 0:
-                self.broadcast[key] = self.splat(self.builder.load(self.pointers[key], align=8))
+                self.broadcast[key] = self.writer.splat(
+                    self.builder.load(self.pointers[key], align=8)
+                )
         sums = [self.constant(_initial(self.nest.members[k])) for k in self.sums]
         if isinstance(self.count, int) and self.count <= width * _WRITTEN_OUT:
             parts = [sums] * min(self.unrolled, -(-self.count // width))
@@ -520,12 +581,6 @@ class _Innermost:
     def constant(self, value: float) -> Value:
         return ir.Constant(self.vector, [value] * self.form.width)
 
-    def splat(self, number: Value, kind: Any = None) -> Value:
-        kind = kind or self.vector
-        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, _I32(0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.form.width), [0] * self.form.width)
-        return self.builder.shuffle_vector(one, one, zeros)
-
     def known_mask(self, index: int) -> Value:
         width = self.form.width
         if index + width <= self.count:
@@ -537,30 +592,17 @@ class _Innermost:
         words = ir.VectorType(_WORD, self.form.width)
         lanes = ir.Constant(words, list(range(self.form.width)))
         left = self.builder.sub(self.writer.word(self.count), index)
-        return self.builder.icmp_signed("<", lanes, self.splat(left, words))
+        return self.builder.icmp_signed("<", lanes, self.writer.splat(left, words))
 
     def load(self, key: Any, index: Value, mask: Value) -> Value:
         if key in self.broadcast:
             return self.broadcast[key]
         if self.step[key] != 1:
             return self.gather(key, index, mask)
-        pointer = self.writer.at(self.pointers[key], index)
-        pointer = self.builder.bitcast(pointer, self.vector.as_pointer())
-        if mask is None:
-            return self.builder.load(pointer, align=8)
-        arguments = [pointer, _I32(8), mask, self.constant(1.0)]
-        kinds = [pointer.type, _I32, mask.type, self.vector]
-        return self.builder.call(self.intrinsic("load", self.vector, kinds), arguments)
+        return self.writer.load(self.writer.at(self.pointers[key], index), mask)
 
     def store(self, key: Any, index: Value, mask: Value, value: Value) -> None:
-        pointer = self.writer.at(self.pointers[key], index)
-        pointer = self.builder.bitcast(pointer, self.vector.as_pointer())
-        if mask is None:
-            self.builder.store(value, pointer, align=8)
-            return
-        kinds = [self.vector, pointer.type, _I32, mask.type]
-        function = self.intrinsic("store", ir.VoidType(), kinds)
-        self.builder.call(function, [value, pointer, _I32(8), mask])
+        self.writer.store(value, self.writer.at(self.pointers[key], index), mask)
 
     def gather(self, key: Any, index: Value, mask: Value) -> Value:
         """Elements apart from each other; beyond the last one that is repeated."""
@@ -580,11 +622,3 @@ class _Innermost:
         last = self.writer.word(self.writer.add(self.count, -1))
         place = self.writer.word(place)
         return self.builder.select(self.builder.icmp_signed("<", place, last), place, last)
-
-    def intrinsic(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
-        """LLVM's loads and stores of some lanes alone."""
-        symbol = f"llvm.masked.{name}.v{self.form.width}f64.p0"
-        module = self.writer.module
-        if symbol not in module.globals:
-            ir.Function(module, ir.FunctionType(result, kinds), symbol)
-        return module.globals[symbol]

@@ -38,7 +38,8 @@ __all__ = ["Fused", "fuse"]
 Ints = npt.NDArray[np.int64]
 Range = tuple[int, int]  # the first and the last
 
-# Elements of a tile, bytes of it that other nests read, and what may be kept aside at most.
+# Elements of a tile; bytes of it that other nests read; bytes that may be kept aside at most,
+# for rows and for sums over the rows.
 _TILE = 1024
 _CACHED = 32 << 10
 _ASIDE = 64 << 10
@@ -187,7 +188,7 @@ class _Program:
                 self._note(slots, segment)
                 reads += _ranges(self.places[slots])
                 continue
-            low, high = _extent(view.base, shape, view.strides)
+            low, high = view.reach(shape)
             if high >= first:
                 low = max(low, first)
                 self._note_run(low, high, segment)
@@ -419,7 +420,7 @@ class _Growing:
         """Make a candidate a member, if it can be one."""
         segment, number = candidate.segment, len(self.members)
         operands = self._resolved(program, candidate)
-        if operands is None:
+        if operands is None or not self._has_room(candidate.member):
             return False
         member = replace(candidate.member, operands=operands)
         traffic = self._traffic(program, member, segment in self.passing)
@@ -440,6 +441,11 @@ class _Growing:
         self.nest_of.append(nest)
         self.nests[nest][1].append(number)
         return True
+
+    def _has_room(self, member: Member) -> bool:
+        """Whether sums over the rows can be kept aside, if it makes some."""
+        sizes = (each.size for each in (*self.members, member) if not each.width)
+        return member.width > 0 or 8 * sum(sizes) <= _ASIDE
 
     def _resolved(self, program: _Program, candidate: _Candidate) -> tuple[Operand, ...] | None:
         """Operands by member or by place; None where one is not of the same row."""
@@ -762,7 +768,7 @@ def _grown_once(
 def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
     """What the rows of a group from a segment on might be."""
     vector = program.vector(segment)
-    if vector.kind not in (MAP, REDUCE) or not (axes := _walk(vector)):
+    if vector.kind not in (MAP, REDUCE) or 0 in vector.shape or not (axes := _walk(vector)):
         return []
     found = {axes[0][0]: None}
     for ahead in range(segment, min(segment + _AHEAD, len(program.numbers))):

@@ -362,7 +362,7 @@ class _NestWriter:
         self.nest, self.start, self.rows = nest, start, rows
         self.members = {k: writer.group.members[k] for k in nest.members}
         self.operands: dict[tuple[int, int], Any] = {}  # of which access each operand is
-        self.results: dict[int, Any] = {}
+        self.stored: set[int] = set()  # members whose results are in memory, here or aside
         accesses: dict[Any, tuple[Value, tuple[int, ...]]] = {}
         for k, member in self.members.items():
             for place, operand in enumerate(member.operands):
@@ -373,7 +373,7 @@ class _NestWriter:
                         accesses[key] = self.origin(operand), steps
                     self.operands[k, place] = key
             if member.reduces or k in writer.group.kept or k in writer.aside:
-                self.results[k] = k
+                self.stored.add(k)
                 accesses[k] = self.home(k, 0), self.steps(member, member.strides)
         self.counts, joined = _joined(nest.inner, [steps for _, steps in accesses.values()])
         self.accesses = {
@@ -544,7 +544,7 @@ class _Innermost:
                 self.store(k, index, mask, self.apply(member, [so_far, *operands]))
             else:
                 values[k] = self.apply(member, operands)
-                if k in self.nest.results:
+                if k in self.nest.stored:
                     self.store(k, index, mask, values[k])
         return [found[k] for k in self.sums]
 

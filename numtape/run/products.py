@@ -74,7 +74,7 @@ class _Writer(FunctionWriter):
             self.copy_by_rows()
         vectors = -(-product.p // width)
         panels = -(-vectors // _PANEL)
-        registers = 16 if width == 4 else 32
+        registers = 32 if self.form.mark in ("e", "n") else 16
         for panel in range(panels):
             first = vectors * panel // panels
             columns = range(first * width, vectors * (panel + 1) // panels * width, width)

@@ -70,7 +70,7 @@ LANES = 27  # how many points are run at once
 UNIFORMS = 28  # places below this hold one value for all lanes
 LANE_VALUES = 29  # float64[slots - uniforms, lanes]: the places from there on
 OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
-NATIVE = 31  # int64[1 + segments]: runs until NOTICE, then for each segment its machine code or 0
+NATIVE = 31  # int64[3 + segments]: runs until NOTICE, codes of segments or 0, 0, if complete
 RUNS = 32  # how many there were
 TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
 HANDLE_SIZE = 34
@@ -1614,14 +1614,19 @@ def evaluate(handle, x, y):
 
 @kernel
 def run_segments(handle):
-    """Run all segments, those that have machine code by that."""
+    """Run all segments, those that have machine code by that.
+
+    The code of one segment may do others' work, so it is used from the start or not at all:
+    another thread may be putting it in place.
+    """
     h = int64_array(handle, (HANDLE_SIZE,))
     segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
-    native = int64_array(h[NATIVE], (1 + h[SEGMENTS],))
+    native = int64_array(h[NATIVE], (3 + h[SEGMENTS],))
+    is_complete = native[2 + h[SEGMENTS]] != 0
     for s in range(h[SEGMENTS]):
         code = native[1 + s]
         status = np.int64(UNFINISHED)
-        if code != 0:
+        if is_complete and code != 0:
             status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
         if status != UNFINISHED:
             continue

@@ -100,7 +100,10 @@ def _surroundings() -> bytes:
     versions = llvmlite.__version__, binding.llvm_version_info, np.__version__
     library = emitter.vector_library() is not None, emitter.vector_form()
     told = binding.get_host_cpu_name(), features, versions, library
-    sources = [Path(__file__).with_name(f"{name}.py") for name in ("native", "emitter", "fusion")]
+    sources = [
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("native", "emitter", "fusion", "nests", "products")
+    ]
     parts = [repr((ROWS, FUNCTIONS, told)).encode()]
     parts += [source.read_bytes() for source in sources if source.exists()]
     return hashlib.sha256(b"\0".join(parts)).digest()

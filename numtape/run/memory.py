@@ -192,6 +192,16 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
         is_result = operands >= first
         np.maximum.at(last, block_of[operands[is_result] - first], numbers[scalars][is_result])
     np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
+    # A number that arrays are combined with is kept: that takes 8 bytes, and with it machine
+    # code can compute an array again instead of keeping that (see `fusion.py`).
+    uniform = [
+        view.base
+        for instruction in tape.vectors
+        for view in instruction.operands
+        if view.table is None and view.base >= first and not any(view.strides)
+    ]
+    alone = block_of[np.array(uniform, np.int64) - first]
+    last[alone[np.bincount(block_of, minlength=blocks)[alone] == 1]] = count
     # Outputs and guards are read at the end, and with a guard the operands that explain it.
     guarded = tape.guard_slots
     producers = np.searchsorted(results, guarded[guarded >= first], side="right") - 1

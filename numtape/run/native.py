@@ -23,6 +23,7 @@ from llvmlite import binding, ir
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels, emitter
 from numtape.run.emitter import SINGLE, Form, emit, functions_called, has_vector_forms
+from numtape.run.fusion import fuse
 from numtape.tape.flat import VECTOR, FlatTape
 
 __all__ = ["Code", "lane_code", "point_code"]
@@ -191,8 +192,12 @@ def _last_reads(tape: FlatTape) -> Ints:
         if number is not None and tape.code[number, 0] != VECTOR:
             last[tape.code[number, 1:]] = tape.instructions
     for vector in tape.vectors:
-        for slots in vector.operand_slots():
-            last[slots] = tape.instructions
+        for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
+            if view.table is None:
+                low, high = view.reach(shape)
+                last[low : high + 1] = tape.instructions
+            else:
+                last[view.table] = tape.instructions
     return last
 
 
@@ -218,10 +223,12 @@ class _Source:
     def __init__(self, tape: FlatTape, places: Ints) -> None:
         self.tape = tape
         self.code = tape.code
-        self.places = places.tolist()
+        # Lists are quick to read one by one, and slow to make where there are arrays.
+        self.places = places.tolist() if tape.is_scalar else places
         self.constants = [0.0, *tape.constants.tolist()]
         self.results = tape.results.tolist()
-        self.last = _last_reads(tape).tolist()
+        last = _last_reads(tape)
+        self.last = last.tolist() if tape.is_scalar else last
         self.guards = _guards_to_check(tape) if tape.is_scalar else {}
 
     def outputs_of(self, places: Ints) -> dict[int, list[int]]:
@@ -267,13 +274,17 @@ class _Writer(ABC):
 # A point.
 
 
-def point_code(tape: FlatTape, places: Ints, segments: Ints) -> Code:
+def point_code(
+    tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None = None
+) -> Code:
     """Code that does what segments of a plan do at one point.
 
     Its functions return -1, or the number of the first guard that does not hold, or
-    `UNFINISHED`: the kernel then has to run the segment itself.
+    `UNFINISHED`: the kernel then has to run the segment itself. `free` says of each
+    instruction over arrays whether it may round unlike NumPy.
     """
-    modules, functions, source = [], {}, _Source(tape, places)
+    source, fused = _Source(tape, places), fuse(tape, places, segments, free)
+    modules, functions = list(fused.modules), dict(fused.functions)
     for number, (start, stop, _, words) in enumerate(segments.tolist()):
         if words < 0:
             name = functions[number] = f"segment{number}"

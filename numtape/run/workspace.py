@@ -79,8 +79,8 @@ class Plan:
     apart : bool
         Whether results are kept away from the operands of their own instruction.
     vector_maths : bool array, optional
-        For each instruction, whether it may be run by vector maths if it is an
-        elementwise one over arrays; else all round as NumPy does.
+        For each instruction, whether it may round unlike NumPy if it is one over
+        arrays: by vector maths, or adding up in another order. None for none.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Plan:
         self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
         self.loops = loop_table(_opcodes_reached(tape))
         self._make_missing_loops()
+        self.free = vector_maths
         renamed = self._vector_maths(vector_maths)
         encoder = _Encoder(self.places)
         segments = []
@@ -115,8 +116,9 @@ class Plan:
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
-        # Runs until somebody wants to know, then the code of each segment; see `compile`.
-        self.native = np.zeros(2 + len(self.segments), np.int64)
+        # Runs until somebody wants to know, the code of each segment (of the first one, also
+        # where there is none), and in the end whether that is complete; see `compile`.
+        self.native = np.zeros(3 + len(self.segments), np.int64)
         self.native[0] = NEVER
         self.machine_code: MachineCode | None = None
         self._compiling = fresh_lock()
@@ -146,16 +148,18 @@ class Plan:
                 if self.machine_code is not None:
                     for segment, address in self.machine_code.functions.items():
                         self.native[1 + segment] = address
+                    self.native[-1] = True  # for runs that begin from now on
 
     def _native_code(self) -> Code:
-        return point_code(self.tape, self.places, self.segments)
+        return point_code(self.tape, self.places, self.segments, self.free)
 
     def _decisive(self) -> list[Any]:
         """All that decides the machine code."""
         tape = self.tape
         outcomes = np.array([guard.outcome for guard in tape.guards])
         parts = [b"point", tape.code, tape.constants, tape.outputs, tape.guard_slots, outcomes]
-        return [*parts, self.places, self.segments, self.words, self.gathers]
+        free = b"" if self.free is None else self.free
+        return [*parts, self.places, self.segments, self.words, self.gathers, free]
 
     def _make_missing_loops(self) -> None:
         """Loops for elementwise instructions over arrays whose row has no ufunc's."""

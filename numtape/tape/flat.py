@@ -65,6 +65,14 @@ class View:
     strides: tuple[int, ...]
     table: Slots | None = None
 
+    def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The lowest and the highest position read, of a shape that is not empty."""
+        ends = [(extent - 1) * step for extent, step in zip(shape, self.strides, strict=True)]
+        return (
+            self.base + sum(min(end, 0) for end in ends),
+            self.base + sum(max(end, 0) for end in ends),
+        )
+
     def slots(self, shape: tuple[int, ...]) -> Slots:
         """The slots read, as an array of that shape."""
         positions = np.full(shape, self.base, np.int64)

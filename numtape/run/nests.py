@@ -1,0 +1,624 @@
+"""Nests of loops over arrays: the machine code of a group of vector instructions.
+
+A group goes through its rows (the axis that all its instructions share) by tiles,
+small enough that what a tile makes on the way stays in the first-level cache. In a
+tile each nest of loops runs once: it does several instructions element by element,
+on as many elements at a time as the processor takes, and what one of them makes
+another has in a register. Sums along the rows end in a place of the same tile, for
+the nests after it; sums over the rows are kept aside until the last tile.
+
+Which instructions make a group, and which a nest, is decided in `fusion.py`. Here
+they are written down, with what their rows say (`emitter.py`).
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+
+from numtape.ops.structured import INITIAL
+from numtape.ops.table import ROWS
+from numtape.run import emitter
+from numtape.run.emitter import SINGLE, emit, functions_called, has_vector_forms
+
+__all__ = [
+    "FunctionWriter",
+    "Group",
+    "Member",
+    "Nest",
+    "Operand",
+    "expression_of",
+    "split",
+    "write_group",
+]
+
+_DOUBLE, _WORD, _BIT, _I32 = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(32)
+
+# So many vectors are written out, without a loop, and so many go through a loop at a time.
+_WRITTEN_OUT = 8
+_UNROLLED = 4
+_MUCH = 12  # instructions in a nest from which on one vector at a time is enough
+
+
+@dataclass(frozen=True)
+class Operand:
+    """What a member reads.
+
+    Attributes
+    ----------
+    source : int
+        The member whose result it is, by its number in the group; -1 for memory.
+    base : int
+        The place of the first element, or where in a row of the source's result it is.
+    strides : tuple of int
+        Over the member's extents.
+    """
+
+    source: int
+    base: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Member:
+    """An instruction of a group.
+
+    Attributes
+    ----------
+    opcode : int
+        The row that it applies, or reduces by.
+    reduces : bool
+    exact : bool
+        Whether it rounds as NumPy does.
+    extents : tuple of int
+        What it iterates over; the rows come first.
+    operands : tuple of Operand
+    strides : tuple of int
+        Where its results are, over the extents; 0 where it reduces.
+    width : int
+        How many results a row has; 0 where there is one set of results for all rows.
+    size : int
+        How many results there are.
+    place : int
+        Where they are kept, if they are.
+    """
+
+    opcode: int
+    reduces: bool
+    exact: bool
+    extents: tuple[int, ...]
+    operands: tuple[Operand, ...]
+    strides: tuple[int, ...]
+    width: int
+    size: int
+    place: int
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Members, by number, that go through the same elements: `inner` are a row's extents."""
+
+    inner: tuple[int, ...]
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one function does.
+
+    Attributes
+    ----------
+    rows, tile : int
+        How many rows there are, and how many make a tile.
+    members : tuple of Member
+    nests : tuple of Nest
+        In the order in which they run.
+    kept : frozenset of int
+        The members whose results are to be in memory in the end.
+    passed_on : frozenset of int
+        Those whose results other nests read.
+    """
+
+    rows: int
+    tile: int
+    members: tuple[Member, ...]
+    nests: tuple[Nest, ...]
+    kept: frozenset[int]
+    passed_on: frozenset[int]
+
+
+@cache
+def expression_of(opcode: int, exact: bool) -> ast.expr | None:
+    """What a row is in a nest; None where only its ufunc's loop can run it."""
+    row = ROWS[opcode]
+    text = row.primal if exact else row.vector or row.primal
+    expression = None if text is None else ast.parse(text, mode="eval").body
+    if expression is None or not functions_called(expression):
+        return expression
+    return None if exact or not has_vector_forms(expression) else expression
+
+
+def split(
+    extents: Sequence[int], strides: Sequence[int], inner: Sequence[int]
+) -> tuple[int, ...] | None:
+    """Strides over finer extents, which are those given cut up; None where they are not."""
+    found: list[int] = []
+    rest = list(inner)
+    for extent, stride in zip(reversed(extents), reversed(strides), strict=True):
+        done = 1
+        while done < extent:
+            if not rest or extent % (done * rest[-1]):
+                return None
+            found.append(stride * done)
+            done *= rest.pop()
+    return None if rest else tuple(reversed(found))
+
+
+Value = Any  # of LLVM's, or a number that is known here
+
+
+@dataclass(frozen=True)
+class _Access:
+    """A walk through memory: where the tile's first element is, and steps over a nest's axes."""
+
+    pointer: Value
+    steps: tuple[int, ...]
+
+
+def write_group(module: ir.Module, name: str, group: Group) -> None:
+    """Write the function of a group into a module."""
+    _Writer(module, name, group).write()
+
+
+class FunctionWriter:
+    """Writes a function that a kernel can call for a segment: memory, numbers and loops."""
+
+    def __init__(self, module: ir.Module, name: str) -> None:
+        self.module, self.form = module, emitter.vector_form()
+        pointer = _DOUBLE.as_pointer()
+        signature = ir.FunctionType(_WORD, [pointer, pointer, pointer, _WORD])
+        self.function = ir.Function(module, signature, name)
+        self.memory = self.function.args[0]
+        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+
+    # Memory.
+
+    def room(self, size: int) -> Value:
+        """Memory of the function's own."""
+        found = self.builder.alloca(_DOUBLE, size=_WORD(size))
+        found.align = 64
+        return found
+
+    def fill(self, pointer: Value, size: Value, value: float) -> None:
+        """Write a number to so many elements."""
+
+        def body(index: Value) -> None:
+            self.builder.store(ir.Constant(_DOUBLE, value), self.at(pointer, index))
+
+        self.loop(0, size, 1, body)
+
+    def copy(self, source: Value, target: Value, size: int) -> None:
+        """Copy elements that follow one another."""
+
+        def body(index: Value) -> None:
+            self.builder.store(
+                self.builder.load(self.at(source, index)), self.at(target, index), align=8
+            )
+
+        self.loop(0, size, 1, body)
+
+    def at(self, pointer: Value, index: Value) -> Value:
+        """The address of an element."""
+        if isinstance(index, int):
+            if index == 0:
+                return pointer
+            index = _WORD(index)
+        return self.builder.gep(pointer, [index])
+
+    # Vectors. A mask has the lanes that are meant, and is None for all of them.
+
+    def splat(self, number: Value, kind: Any = None) -> Value:
+        """A vector full of a number."""
+        kind = kind or self.form.kind
+        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, _I32(0))
+        zeros = ir.Constant(ir.VectorType(_I32, self.form.width), [0] * self.form.width)
+        return self.builder.shuffle_vector(one, one, zeros)
+
+    def load(self, pointer: Value, mask: Value) -> Value:
+        """A vector from memory; lanes that are not meant hold 1."""
+        kind = self.form.kind
+        pointer = self.builder.bitcast(pointer, kind.as_pointer())
+        if mask is None:
+            return self.builder.load(pointer, align=8)
+        ones = ir.Constant(kind, [1.0] * self.form.width)
+        kinds = [pointer.type, _I32, mask.type, kind]
+        function = self._masked("load", kind, kinds)
+        return self.builder.call(function, [pointer, _I32(8), mask, ones])
+
+    def store(self, value: Value, pointer: Value, mask: Value) -> None:
+        """Write a vector to memory."""
+        pointer = self.builder.bitcast(pointer, self.form.kind.as_pointer())
+        if mask is None:
+            self.builder.store(value, pointer, align=8)
+            return
+        kinds = [value.type, pointer.type, _I32, mask.type]
+        function = self._masked("store", ir.VoidType(), kinds)
+        self.builder.call(function, [value, pointer, _I32(8), mask])
+
+    def _masked(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
+        symbol = f"llvm.masked.{name}.v{self.form.width}f64.p0"
+        if symbol not in self.module.globals:
+            ir.Function(self.module, ir.FunctionType(result, kinds), symbol)
+        return self.module.globals[symbol]
+
+    # Numbers, as far as they are known here.
+
+    def add(self, x: Value, y: Value) -> Value:
+        """The sum of two words."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x + y
+        return self.builder.add(self.word(x), self.word(y))
+
+    def times(self, x: Value, y: int) -> Value:
+        """The product of a word and a number that is known."""
+        if isinstance(x, int) or y == 0:
+            return 0 if y == 0 else x * y
+        return x if y == 1 else self.builder.mul(x, _WORD(y))
+
+    def word(self, x: Value) -> Value:
+        """A number as LLVM has it."""
+        return _WORD(x) if isinstance(x, int) else x
+
+    # Control.
+
+    def loop(
+        self,
+        start: Value,
+        stop: Value,
+        step: int,
+        body: Callable[..., Sequence[Value] | None],
+        carried: Sequence[Value] = (),
+    ) -> tuple[Value, list[Value]]:
+        """Run `body` of the index and what is carried along; both as they are after it."""
+        builder = self.builder
+        if isinstance(start, int) and isinstance(stop, int):
+            turns = max(0, -(-(stop - start) // step))
+            if turns < 2:
+                found = body(start, *carried) if turns else carried
+                return start + turns * step, list(found or ())
+        before = builder.block
+        test, inside, after = (self.function.append_basic_block() for _ in range(3))
+        builder.branch(test)
+        builder.position_at_end(test)
+        index = builder.phi(_WORD)
+        phis = [builder.phi(value.type) for value in carried]
+        builder.cbranch(builder.icmp_signed("<", index, self.word(stop)), inside, after)
+        builder.position_at_end(inside)
+        found = body(index, *phis) or ()
+        following = builder.add(index, _WORD(step))
+        index.add_incoming(self.word(start), before)
+        index.add_incoming(following, builder.block)
+        for phi, first, value in zip(phis, carried, found, strict=True):
+            phi.add_incoming(first, before)
+            phi.add_incoming(value, builder.block)
+        builder.branch(test)
+        builder.position_at_end(after)
+        return index, phis
+
+
+class _Writer(FunctionWriter):
+    """Writes the function of a group."""
+
+    def __init__(self, module: ir.Module, name: str, group: Group) -> None:
+        super().__init__(module, name)
+        self.group = group
+        self.aside: dict[int, Value] = {}  # where members' results are, if not in memory
+
+    def write(self) -> None:
+        group, builder = self.group, self.builder
+        sums = [k for k, member in enumerate(group.members) if not member.width]
+        for k, member in enumerate(group.members):
+            if not member.width:
+                self.aside[k] = self.room(member.size)
+            elif k not in group.kept and (k in group.passed_on or member.reduces):
+                self.aside[k] = self.room(member.width * group.tile)
+        for k in sums:
+            self.fill(self.aside[k], group.members[k].size, _initial(group.members[k]))
+        if group.tile >= group.rows:
+            self.tile(0, group.rows)
+        else:
+
+            def body(start: Value) -> None:
+                rows: Value = group.tile
+                if group.rows % group.tile:
+                    left = builder.sub(_WORD(group.rows), start)
+                    is_whole = builder.icmp_signed("<", _WORD(group.tile), left)
+                    rows = builder.select(is_whole, _WORD(group.tile), left)
+                self.tile(start, rows)
+
+            self.loop(0, group.rows, group.tile, body)
+        for k in sums:
+            member = group.members[k]
+            self.copy(self.aside[k], self.at(self.memory, member.place), member.size)
+        builder.ret(_WORD(-1))
+
+    def tile(self, start: Value, rows: Value) -> None:
+        for nest in self.group.nests:
+            _NestWriter(self, nest, start, rows).write()
+
+
+def _initial(member: Member) -> float:
+    return INITIAL[ROWS[member.opcode].name]
+
+
+class _NestWriter:
+    """Writes one nest, for a tile that begins at the row `start`."""
+
+    def __init__(self, writer: _Writer, nest: Nest, start: Value, rows: Value) -> None:
+        self.writer, self.builder, self.form = writer, writer.builder, writer.form
+        self.nest, self.start, self.rows = nest, start, rows
+        self.members = {k: writer.group.members[k] for k in nest.members}
+        self.operands: dict[tuple[int, int], Any] = {}  # of which access each operand is
+        self.stored: set[int] = set()  # members whose results are in memory, here or aside
+        accesses: dict[Any, tuple[Value, tuple[int, ...]]] = {}
+        for k, member in self.members.items():
+            for place, operand in enumerate(member.operands):
+                if operand.source not in self.members:
+                    steps = self.steps(member, operand.strides)
+                    key = operand.source, operand.base, steps
+                    if key not in accesses:
+                        accesses[key] = self.origin(operand), steps
+                    self.operands[k, place] = key
+            if member.reduces or k in writer.group.kept or k in writer.aside:
+                self.stored.add(k)
+                accesses[k] = self.home(k, 0), self.steps(member, member.strides)
+        self.counts, joined = _joined(nest.inner, [steps for _, steps in accesses.values()])
+        self.accesses = {
+            key: _Access(pointer, steps)
+            for (key, (pointer, _)), steps in zip(accesses.items(), joined, strict=True)
+        }
+
+    def steps(self, member: Member, strides: tuple[int, ...]) -> tuple[int, ...]:
+        finer = split(member.extents[1:], strides[1:], self.nest.inner)
+        assert finer is not None
+        return (strides[0], *finer)
+
+    def origin(self, operand: Operand) -> Value:
+        """Where an operand begins in this tile."""
+        if operand.source >= 0:
+            return self.home(operand.source, operand.base)
+        first = self.writer.times(self.start, operand.strides[0])
+        return self.writer.at(self.writer.memory, self.writer.add(first, operand.base))
+
+    def home(self, k: int, offset: int) -> Value:
+        """Where a member's results of this tile are, in memory or aside."""
+        if k in self.writer.aside:
+            return self.writer.at(self.writer.aside[k], offset)
+        member = self.writer.group.members[k]
+        first = self.writer.times(self.start, member.width)
+        place = self.writer.add(first, member.place + offset)
+        return self.writer.at(self.writer.memory, place)
+
+    def write(self) -> None:
+        for k, member in self.members.items():
+            if member.reduces and member.width and not self.is_whole(k):
+                size = self.writer.times(self.rows, member.width)
+                self.writer.fill(self.accesses[k].pointer, size, _initial(member))
+        self.walk(0, {key: access.pointer for key, access in self.accesses.items()})
+
+    def is_whole(self, k: int) -> bool:
+        """Whether the innermost loop makes a result of a reduction from beginning to end."""
+        *outer, innermost = self.accesses[k].steps
+        return self.members[k].width > 0 and innermost == 0 and 0 not in outer
+
+    def count(self, axis: int) -> Value:
+        extent = self.counts[axis]
+        return extent if axis else self.writer.times(self.rows, extent)
+
+    def walk(self, axis: int, pointers: dict[Any, Value]) -> None:
+        """The loops from an axis on."""
+        if axis == len(self.counts) - 1:
+            _Innermost(self, pointers, self.count(axis)).write()
+            return
+
+        def body(index: Value) -> None:
+            moved = {
+                key: self.writer.at(
+                    pointer, self.writer.times(index, self.accesses[key].steps[axis])
+                )
+                for key, pointer in pointers.items()
+            }
+            self.walk(axis + 1, moved)
+
+        self.writer.loop(0, self.count(axis), 1, body)
+
+
+def _joined(
+    inner: Sequence[int], strides: Sequence[tuple[int, ...]]
+) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Extents and strides with neighbouring axes that step as one joined to one.
+
+    The first extent is a factor of the number of rows, which only the run knows.
+    """
+    axes: list[tuple[int, tuple[int, ...]]] = [(1, tuple(steps[0] for steps in strides))]
+    for axis, extent in enumerate(inner):
+        steps = tuple(each[1 + axis] for each in strides)
+        if axes[-1][1] == tuple(step * extent for step in steps):
+            axes[-1] = (axes[-1][0] * extent, steps)
+        else:
+            axes.append((extent, steps))
+    return [extent for extent, _ in axes], list(zip(*(steps for _, steps in axes), strict=True))
+
+
+class _Innermost:
+    """Writes the innermost loop of a nest."""
+
+    def __init__(self, nest: _NestWriter, pointers: dict[Any, Value], count: Value) -> None:
+        self.nest, self.writer, self.builder = nest, nest.writer, nest.builder
+        self.form, self.vector = nest.form, nest.form.kind
+        self.pointers, self.count = pointers, count
+        self.step = {key: access.steps[-1] for key, access in nest.accesses.items()}
+        self.broadcast: dict[Any, Value] = {}
+        self.sums = [k for k, member in nest.members.items() if member.reduces and not self.step[k]]
+        much = len(nest.members) > _MUCH or any(
+            functions_called(expression)
+            for member in nest.members.values()
+            if (expression := expression_of(member.opcode, member.exact)) is not None
+        )
+        self.unrolled = 1 if much else _UNROLLED
+
+    def write(self) -> None:
+        width = self.form.width
+        for key in set(self.nest.operands.values()):
+            if self.step[key] == 0:
+                self.broadcast[key] = self.writer.splat(
+                    self.builder.load(self.pointers[key], align=8)
+                )
+        sums = [self.constant(_initial(self.nest.members[k])) for k in self.sums]
+        if isinstance(self.count, int) and self.count <= width * _WRITTEN_OUT:
+            parts = [sums] * min(self.unrolled, -(-self.count // width))
+            for number, index in enumerate(range(0, self.count, width)):
+                part = number % len(parts)
+                parts[part] = self.elements(index, self.known_mask(index), parts[part])
+        else:
+            parts = self.loops(sums)
+        for number, k in enumerate(self.sums):
+            self.finish(k, [part[number] for part in parts])
+
+    def loops(self, sums: list[Value]) -> list[list[Value]]:
+        """Most elements several vectors at a time, then one, then what is left."""
+        width, many, each = self.form.width, self.unrolled, len(sums)
+
+        def several(index: Value, *carried: Value) -> list[Value]:
+            found: list[Value] = []
+            for k in range(many):
+                part = list(carried[k * each : (k + 1) * each])
+                found += self.elements(self.writer.add(index, k * width), None, part)
+            return found
+
+        def single(index: Value, *carried: Value) -> list[Value]:
+            return [*self.elements(index, None, list(carried[:each])), *carried[each:]]
+
+        def rest(index: Value, *carried: Value) -> list[Value]:
+            known = isinstance(index, int)
+            mask = self.known_mask(index) if known else self.mask(index)
+            return [*self.elements(index, mask, list(carried[:each])), *carried[each:]]
+
+        index: Value = 0
+        carried = sums * many
+        for body, step in ((several, many * width), (single, width))[many == 1 :]:
+            stop = self.writer.add(self.count, 1 - step)
+            index, carried = self.writer.loop(index, stop, step, body, carried)
+        if not isinstance(self.count, int):
+            _, carried = self.writer.loop(index, self.count, width, rest, carried)
+        elif self.count % width:
+            carried = rest(self.count // width * width, *carried)
+        return [carried[k * each : (k + 1) * each] for k in range(many)]
+
+    def elements(self, index: Value, mask: Value, sums: list[Value]) -> list[Value]:
+        """A vector of elements from an index on; the sums with them.
+
+        A mask has the lanes that there are elements for, and is None where that is all.
+        """
+        values: dict[int, Value] = {}
+        loaded: dict[Any, Value] = {}
+        found = dict(zip(self.sums, sums, strict=True))
+        for k, member in self.nest.members.items():
+            operands = []
+            for place, operand in enumerate(member.operands):
+                if operand.source in self.nest.members:
+                    operands.append(values[operand.source])
+                else:
+                    key = self.nest.operands[k, place]
+                    if key not in loaded:
+                        loaded[key] = self.load(key, index, mask)
+                    operands.append(loaded[key])
+            if k in found:
+                more = self.apply(member, [found[k], *operands])
+                found[k] = more if mask is None else self.builder.select(mask, more, found[k])
+            elif member.reduces:
+                so_far = self.load(k, index, mask)
+                self.store(k, index, mask, self.apply(member, [so_far, *operands]))
+            else:
+                values[k] = self.apply(member, operands)
+                if k in self.nest.stored:
+                    self.store(k, index, mask, values[k])
+        return [found[k] for k in self.sums]
+
+    def apply(self, member: Member, operands: list[Value]) -> Value:
+        expression = expression_of(member.opcode, member.exact)
+        assert expression is not None
+        return emit(self.builder, self.form, expression, operands)
+
+    def finish(self, k: int, parts: list[Value]) -> None:
+        """Add up what a reduction has in its lanes, to what its result is so far."""
+        member, builder, width = self.nest.members[k], self.builder, self.form.width
+        while len(parts) > 1:
+            parts = [
+                self.apply(member, parts[j : j + 2]) if j + 1 < len(parts) else parts[j]
+                for j in range(0, len(parts), 2)
+            ]
+        (total,) = parts
+        distance = width // 2
+        while distance:
+            turned = [(lane + distance) % width for lane in range(width)]
+            order = ir.Constant(ir.VectorType(_I32, width), turned)
+            total = self.apply(member, [total, builder.shuffle_vector(total, total, order)])
+            distance //= 2
+        number = builder.extract_element(total, _I32(0))
+        if not self.nest.is_whole(k):
+            so_far = builder.load(self.pointers[k], align=8)
+            expression = expression_of(member.opcode, member.exact)
+            assert expression is not None
+            number = emit(builder, SINGLE, expression, [so_far, number])
+        builder.store(number, self.pointers[k], align=8)
+
+    # Vectors.
+
+    def constant(self, value: float) -> Value:
+        return ir.Constant(self.vector, [value] * self.form.width)
+
+    def known_mask(self, index: int) -> Value:
+        width = self.form.width
+        if index + width <= self.count:
+            return None
+        inside = [int(index + lane < self.count) for lane in range(width)]
+        return ir.Constant(ir.VectorType(_BIT, width), inside)
+
+    def mask(self, index: Value) -> Value:
+        words = ir.VectorType(_WORD, self.form.width)
+        lanes = ir.Constant(words, list(range(self.form.width)))
+        left = self.builder.sub(self.writer.word(self.count), index)
+        return self.builder.icmp_signed("<", lanes, self.writer.splat(left, words))
+
+    def load(self, key: Any, index: Value, mask: Value) -> Value:
+        if key in self.broadcast:
+            return self.broadcast[key]
+        if self.step[key] != 1:
+            return self.gather(key, index, mask)
+        return self.writer.load(self.writer.at(self.pointers[key], index), mask)
+
+    def store(self, key: Any, index: Value, mask: Value, value: Value) -> None:
+        self.writer.store(value, self.writer.at(self.pointers[key], index), mask)
+
+    def gather(self, key: Any, index: Value, mask: Value) -> Value:
+        """Elements apart from each other; beyond the last one that is repeated."""
+        found = ir.Constant(self.vector, ir.Undefined)
+        for lane in range(self.form.width):
+            place = self.writer.add(index, lane)
+            if mask is not None:
+                place = self.at_most_last(place)
+            pointer = self.writer.at(self.pointers[key], self.writer.times(place, self.step[key]))
+            number = self.builder.load(pointer, align=8)
+            found = self.builder.insert_element(found, number, _I32(lane))
+        return found
+
+    def at_most_last(self, place: Value) -> Value:
+        if isinstance(place, int) and isinstance(self.count, int):
+            return min(place, self.count - 1)
+        last = self.writer.word(self.writer.add(self.count, -1))
+        place = self.writer.word(place)
+        return self.builder.select(self.builder.icmp_signed("<", place, last), place, last)

@@ -136,8 +136,8 @@ class Runner:
         self._effort = effort
         self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
         with self._lock:
-            for plan in self._plans.values():
-                plan.notice_after(0)
+            for sweeps, plan in self._plans.items():
+                plan.notice_after(0 if sweeps else NEVER)
         done = try_to(lambda: self._plan(False).compile(effort))
         for runner in self._derived.values():
             runner.compile(effort)
@@ -151,10 +151,9 @@ class Runner:
     def _take_from_sweeps(self, key: Hashable, make: Callable[[], "Runner"]) -> None:
         """In the background make and compile the tape of a derivative that sweeps give so far."""
         plan = self._plan(True)
-        if key in self._by_tape:
-            plan.notice_after(NEVER)
-            return
         plan.notice_after(NEVER)
+        if key in self._by_tape or not self.sweeps:
+            return
 
         def prepare() -> None:
             made = make()._plan(False)

@@ -1542,7 +1542,7 @@ def store_lanes(h, outputs, targets, start, count):
     next point; `targets` is like `sources` of `load_lanes`.
     """
     v = float64_array(h[VALUES], (h[SLOTS],))
-    if targets.size == 0 and outputs[0, 0] >= h[UNIFORMS] and are_rows(outputs):
+    if targets.size == 0 and are_rows(outputs) and outputs[0, 0] >= h[UNIFORMS]:
         first = outputs[0, 1] + start * outputs[0, 2]
         lane = lane_address(h, outputs[0, 0])
         turn_rows(h[TURN], lane, 8 * h[LANES], first, outputs[0, 2], outputs.shape[0], count)

@@ -12,6 +12,7 @@ import atexit
 import functools
 import os
 import queue
+import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -76,6 +77,8 @@ class _Background:
             try:
                 if not self.ends:
                     job()
+            except Exception:  # is told of, and the next job is done all the same
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self.thread)))
             finally:
                 del job  # with it what it would keep alive
                 with self.lock:

@@ -26,6 +26,8 @@ def soon(monkeypatch):
     monkeypatch.setattr(runner_module, "_OFTEN", 5)  # when Jacobians leave the sweeps
     monkeypatch.setattr(batch_module, "MANY_POINTS", 100)
     monkeypatch.setenv("NUMTAPE_CACHE_DIR", "")
+    yield
+    settle()  # before LLVM is itself again
 
 
 def function(x):
@@ -166,6 +168,7 @@ def test_where_llvm_refuses_the_interpreter_goes_on(monkeypatch, error):
         raise error
 
     monkeypatch.setattr("numtape.run.machine_code.binding.parse_assembly", refuse)
+    monkeypatch.setenv("NUMTAPE_NATIVE", "off")  # but for what is asked for
     tape = nt.record(function, X)
     expected = tape(X), tape.gradient(X), tape.gradient(MANY)
     with pytest.warns(nt.NativeCodeWarning, match="interpreted as before"):

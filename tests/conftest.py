@@ -14,3 +14,9 @@ def machine_code_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMTAPE_CACHE_DIR", str(tmp_path_factory.mktemp("code")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def tapes_may_be_compiled(monkeypatch):
+    """Benchmarks keep their tapes interpreted, for the whole process, when they are imported."""
+    monkeypatch.delenv("NUMTAPE_NATIVE", raising=False)

@@ -52,6 +52,10 @@ _WINDOW = 96
 # From so many elements on it is quicker to compute a result again than to keep it.
 _LARGE = 1 << 15
 
+# A group begins with an instruction over so many elements: what is smaller stays in the
+# first-level cache in between, and compiling would cost much and gain nothing.
+_WORTH = 1 << 12
+
 _RANGES = 64  # traffic in more pieces than these is taken for one
 _PER_MODULE = 8  # groups
 
@@ -635,6 +639,8 @@ def _groups(program: _Program) -> Iterator[_Growing]:
     taken: set[int] = set()
     for segment in range(len(program.numbers)):
         if segment in taken or not program.is_vector(segment):
+            continue
+        if math.prod(program.vector(segment).shape) < _WORTH:
             continue
         grown = [_grown(program, segment, rows, taken) for rows in _rows(program, segment, taken)]
         group = max((g for g in grown if g.members), key=lambda g: g.work, default=None)

@@ -26,8 +26,16 @@ PROBLEMS = ["gaussian mixture", "log-sum-exp", "k-means", "network of two layers
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_kept_on_disk(monkeypatch):
+def _small_groups_too(monkeypatch):
+    """Arrays of the tests are small; and nothing is kept on disk."""
+    monkeypatch.setattr(fusion, "_WORTH", 0)
     monkeypatch.setenv("NUMTAPE_CACHE_DIR", "")
+
+
+def test_small_arrays_make_no_groups(monkeypatch):
+    monkeypatch.undo()
+    tape = nt.record(lambda x: np.sum(np.exp(x) * x), np.ones(1000)).compile()
+    assert groups(tape.runner._plan(False)) == []
 
 
 def groups(plan):

@@ -54,7 +54,13 @@ numpydoc_validation_checks = {  # of every docstring in the reference
 }
 # Not made by users, so that their parameters are of no interest; that they have examples
 # is tested by tests/test_public_names.py.
-numpydoc_validation_exclude = {r"Error$", r"\.Tape$", r"FlatTape", r"DerivativeCheck$", r"\.show\."}
+numpydoc_validation_exclude = {
+    r"(Error|Warning)$",
+    r"\.Tape$",
+    r"FlatTape",
+    r"DerivativeCheck$",
+    r"\.show\.",
+}
 
 # What it looks like
 html_theme = "furo"

@@ -59,11 +59,10 @@ class NumtapeError(_Catalogued, Exception):
     code : str, optional
         The heading in the catalogue of errors; by default that of the class.
 
-    Attributes
-    ----------
-    code : str
-    anchor : str
-        Where the documentation explains the error, from the root of the docs.
+    Notes
+    -----
+    ``error.code`` is that heading, and ``error.anchor`` where the documentation explains
+    the error, from the root of the docs.
 
     Examples
     --------
@@ -204,7 +203,7 @@ class BranchError(NumtapeError, RuntimeError):
 class NumtapeWarning(_Catalogued, UserWarning):
     """Base of every warning given by numtape.
 
-    Has a `code` and an `anchor`, as errors have.
+    Has a ``code`` and an ``anchor``, as errors have.
 
     Examples
     --------

@@ -1083,7 +1083,7 @@ def load(
     TapeError
         Where the file is no tape, is damaged, is of a newer version or holds an unknown
         operation, where the tape in it is malformed or needs too much memory, or where
-        a class that it names is not among `types`.
+        a class that it names is not among ``types``.
     OSError
         Where the file cannot be read.
 

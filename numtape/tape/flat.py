@@ -179,7 +179,7 @@ class FlatTape:
 
     Making one checks it completely (see `validate.py`) and copies its arrays, which
     cannot be written to: every `FlatTape` can be run. What numtape's own recorder and
-    transforms make is right by construction, and is made by `unchecked`. A tape is
+    transforms make is right by construction, and is made by ``unchecked``. A tape is
     pickled by the names of its operations, and checked when it is read.
 
     Attributes

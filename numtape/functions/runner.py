@@ -113,6 +113,9 @@ class Runner:
             if sweeps not in self._plans:
                 plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
                 plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
+                effort = self._effort
+                if effort is not None and not sweeps:
+                    try_to(lambda: plan.compile(effort))
                 self._plans[sweeps] = plan
             return self._plans[sweeps]
 
@@ -128,16 +131,20 @@ class Runner:
 
     # machine code
 
-    def compile(self, effort: int) -> bool:
-        """Make machine code of this tape, and of what is derived from it when that is made.
-
-        Returns whether that was possible.
-        """
+    def prepare(self, effort: int) -> None:
+        """Have machine code made of what is run from now on, when it is first run."""
         self._effort = effort
         self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
         with self._lock:
             for sweeps, plan in self._plans.items():
                 plan.notice_after(0 if sweeps else NEVER)
+
+    def compile(self, effort: int) -> bool:
+        """Make machine code of this tape, and of what is derived from it when that is made.
+
+        Returns whether that was possible.
+        """
+        self.prepare(effort)
         done = try_to(lambda: self._plan(False).compile(effort))
         for runner in self._derived.values():
             runner.compile(effort)
@@ -415,7 +422,7 @@ class Runner:
     def _pass_on(self, runner: "Runner") -> None:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
-            runner.compile(self._effort)
+            runner.prepare(self._effort)
 
 
 def _gradient(tape: FlatTape) -> FlatTape:

@@ -85,6 +85,7 @@ class Tape(Readable):
         self._is_scalar_function = result.shapes == ((),)
         self._selections: Recent[Selection] = Recent()
         self._derived: Recent[Tape] = Recent()
+        self._effort: int | None = None  # how hard to try to make machine code of those
         self._modes: Recent[str] = Recent()
         # Calls of floats and arrays alone need no sorting of arguments.
         self._shapes = signature.traced_shapes if signature.is_flat else ()
@@ -736,11 +737,28 @@ class Tape(Readable):
         >>> tape.gradient(np.array([3.0, 4.0]))
         array([6., 8.])
         """
-        effort = QUICK if quick else THOROUGH
+        self._compile(QUICK if quick else THOROUGH)
+        return self
+
+    def _compile(self, effort: int) -> None:
+        self._prepare(effort)
         self.runner.compile(effort)
         if self.derivatives is not self.runner:
             self.derivatives.compile(effort)
-        return self
+        for tape in self._derived.values():
+            tape._compile(effort)
+
+    def _prepare(self, effort: int) -> None:
+        """Have machine code made of whatever is run from now on."""
+        self._effort = effort
+        self.runner.prepare(effort)
+        self.derivatives.prepare(effort)
+
+    def _keep(self, key: Any, tape: "Tape") -> "Tape":
+        """Keep a derivative tape under a key; it is compiled if this one was to be."""
+        if self._effort is not None:
+            tape._prepare(self._effort)
+        return self._derived.keep(key, tape)
 
     def without_guards(self) -> "Tape":
         """The same tape, taking the recorded path everywhere.
@@ -802,7 +820,7 @@ class Tape(Readable):
             shapes = jacobian.result.shapes
             structure = flatten(self.select(argnums).trees([0] * len(shapes)))[1]
             tape = Tape(jacobian.flat, self.signature, Result(structure, shapes))
-            tape = self._derived.keep(key, tape)
+            tape = self._keep(key, tape)
         return tape
 
     def jacobian_tape(self, argnums: int | Sequence[int], mode: str, with_value: bool) -> "Tape":
@@ -841,7 +859,7 @@ class Tape(Readable):
                 outputs = tape.flat.outputs[self.result.size :]
                 flat = remove_dead(tape.flat.changed(outputs=outputs))
                 tape = Tape(flat, tape.signature, result)
-            tape = self._derived.keep(key, tape)
+            tape = self._keep(key, tape)
         return tape
 
     def hessian(

@@ -113,9 +113,8 @@ class Runner:
             if sweeps not in self._plans:
                 plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
                 plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
-                effort = self._effort
-                if effort is not None and not sweeps:
-                    try_to(lambda: plan.compile(effort))
+                if not sweeps:
+                    self._compile_now(plan)
                 self._plans[sweeps] = plan
             return self._plans[sweeps]
 
@@ -124,9 +123,7 @@ class Runner:
         workspace = self.workspace()
         status = workspace.plan.evaluate(workspace.handle, x, y)
         if status == _kernels.NOTICE:
-            plan = workspace.plan
-            plan.notice_after(NEVER)
-            in_background(lambda: plan.compile(THOROUGH, may_go_on))
+            _compile_later(workspace.plan)
         return status
 
     # machine code
@@ -139,21 +136,22 @@ class Runner:
             for sweeps, plan in self._plans.items():
                 plan.notice_after(0 if sweeps else NEVER)
 
-    def compile(self, effort: int) -> bool:
-        """Make machine code of this tape, and of what is derived from it when that is made.
-
-        Returns whether that was possible.
-        """
+    def compile(self, effort: int) -> None:
+        """Make machine code of this tape, and of what is derived from it when that is made."""
         self.prepare(effort)
-        done = try_to(lambda: self._plan(False).compile(effort))
+        self._compile_now(self._plan(False))
         for runner in self._derived.values():
             runner.compile(effort)
         for parts in self._hoisted.values():
             for runner in parts[1:]:
                 runner.compile(effort)
         for batch in self._batches.values():
-            done &= try_to(functools.partial(batch.compile, effort))
-        return done
+            self._compile_now(batch)
+
+    def _compile_now(self, runs: Plan | Batch) -> None:
+        """Make machine code of what is about to be run, if it was asked for."""
+        if self._effort is not None:
+            try_to(functools.partial(runs.compile, self._effort))
 
     def _take_from_sweeps(self, key: Hashable, make: Callable[[], "Runner"]) -> None:
         """In the background make and compile the tape of a derivative that sweeps give so far."""
@@ -178,9 +176,7 @@ class Runner:
             found = self._batches.get(key)
             if found is None:
                 made = Batch(self.tape, shared)
-                effort = self._effort
-                if effort is not None:
-                    try_to(lambda: made.compile(effort))
+                self._compile_now(made)
                 found = self._batches.keep(key, made)
             return found
 
@@ -230,8 +226,7 @@ class Runner:
                 self._take_from_sweeps("gradient", lambda: self._derive("gradient", _gradient, 0))
                 local.gradient = None  # chosen again at the next call
             else:
-                plan.notice_after(NEVER)
-                in_background(lambda: plan.compile(THOROUGH, may_go_on))
+                _compile_later(plan)
         return status
 
     def sweeps_gradient(self, inputs: Ints) -> bool:
@@ -423,6 +418,12 @@ class Runner:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
             runner.prepare(self._effort)
+
+
+def _compile_later(plan: Plan) -> None:
+    """Make machine code in the background of a plan that was run often."""
+    plan.notice_after(NEVER)
+    in_background(lambda: plan.compile(THOROUGH, may_go_on))
 
 
 def _gradient(tape: FlatTape) -> FlatTape:

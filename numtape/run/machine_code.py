@@ -105,7 +105,7 @@ def _surroundings() -> bytes:
         for name in ("native", "emitter", "fusion", "nests", "products")
     ]
     parts = [repr((ROWS, FUNCTIONS, told)).encode()]
-    parts += [source.read_bytes() for source in sources if source.exists()]
+    parts += [source.read_bytes() for source in sources]
     return hashlib.sha256(b"\0".join(parts)).digest()
 
 
@@ -187,8 +187,9 @@ def _write(file: Path | None, names: dict[int, str], objects: Sequence[bytes]) -
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(_MAGIC + content + hashlib.sha256(content).digest())
             os.replace(name, file)
-        except OSError:
+        except BaseException:
             os.unlink(name)
+            raise
         _make_room()
 
 

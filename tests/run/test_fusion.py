@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from checks import assert_same_bits
 
 import numtape as nt
 from numtape.run import fusion
@@ -53,26 +54,18 @@ def plan_of(tape, derivative="gradient"):
     return tape.derivatives._derived.get(derivative)._plan(False)
 
 
-def same_bits(left, right):
-    left, right = np.asarray(left), np.asarray(right)
-    nans = np.isnan(left) & np.isnan(right)
-    return left.shape == right.shape and bool(
-        np.all(nans | (left.view(np.int64) == right.view(np.int64)))
-    )
-
-
 def check(function, point, rtol=1e-12, points=()):
     """Compiled and interpreted agree at some points, in values and in gradients."""
     plain, compiled = nt.record(function, point), nt.record(function, point)
     compiled.compile()
     for each in (point, *points):
-        assert same_bits(plain(each), compiled(each))
+        assert_same_bits(plain(each), compiled(each))
         with np.errstate(all="ignore"):
             expected, found = plain.gradient(each), compiled.gradient(each)
         scale = np.max(np.abs(expected), where=np.isfinite(expected), initial=1e-300)
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
         # The value beside a derivative is still NumPy's.
-        assert same_bits(compiled.value_and_gradient(each)[0], plain(each))
+        assert_same_bits(compiled.value_and_gradient(each)[0], plain(each))
     return compiled
 
 
@@ -193,7 +186,7 @@ def test_zero_times_infinite_is_zero_in_a_group():
 
     point = np.array([0.0, 1.0, -1.0, 4.0] * 5)
     found = nt.record(function, point).compile().gradient(point)
-    assert same_bits(found, nt.record(function, point).gradient(point))
+    assert_same_bits(found, nt.record(function, point).gradient(point))
     assert np.isfinite(found).all()
 
 

@@ -1,5 +1,6 @@
 """Shared set-up: test modules import the helpers `naive` and `checks` from this folder."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,14 @@ def machine_code_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUMTAPE_CACHE_DIR", str(tmp_path_factory.mktemp("code")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptions_arrive():
+    """A shell has what it starts in the background ignore them, and Python keeps to that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from agreement import compare, regressions
 from agreement.compare import Disagreement, check, check_branches, check_quickly
 from agreement.programs import Program, draw_points
 from agreement.search import cases
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 _MANY = {
     "deadline": None,
@@ -17,6 +17,7 @@ _MANY = {
     "database": None,
     "print_blob": True,
     "suppress_health_check": list(HealthCheck),
+    "phases": [Phase.generate, Phase.shrink],  # explaining a failure can take hours
 }
 
 

@@ -24,7 +24,7 @@ def test_installed_rivals_agree():
         "PYTHONPATH": str(FOLDER.parent),
     }
     script = [sys.executable, FOLDER / "side_by_side.py", "--check"]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True)
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     rivals = {}
     for line in done.stdout.splitlines():

@@ -19,7 +19,7 @@ from numtape.functions.points import Points, outputs_for, read_points, read_seed
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
 from numtape.functions.trees import Structure, flatten
-from numtape.run.batch import Failures, Progress, thread_count
+from numtape.run.batch import Failures, Progress, thread_count, untold
 from numtape.transform.derivative import adjoint, tangent
 from numtape.transform.passes import remove_dead
 
@@ -42,7 +42,8 @@ class Options:
     num_threads : int or None
         None for NUMTAPE_NUM_THREADS, or as many as there are cores.
     progress : bool or callable
-        True shows a bar; a callable is told how many points are done, and of how many.
+        True shows a bar; a callable is told how many points are done, and of how many, in the
+        thread that called.
     """
 
     out: Any = None
@@ -50,7 +51,7 @@ class Options:
     progress: bool | Callable[[int, int], None] = False
 
     @contextmanager
-    def reporting(self, total: int) -> Iterator[Progress | None]:
+    def reporting(self, total: int) -> Iterator[Progress]:
         """What a batch of so many points is to tell its progress to."""
         if self.progress is True:
             with _bar(total) as report:
@@ -65,7 +66,7 @@ class Options:
 
             yield report_sum
         elif self.progress is False:
-            yield None
+            yield untold
         else:
             raise InputError(
                 f"progress={self.progress!r} was given: it must be True for a bar, or a function "
@@ -94,7 +95,7 @@ def evaluate_many(
     points: Points,
     outputs: Sequence[Floats],
     options: Options,
-    progress: Progress | None,
+    progress: Progress,
     numbers: npt.NDArray[np.int64] | None = None,
     guarded: bool = True,
 ) -> Failures:
@@ -231,7 +232,7 @@ class BatchedTape:
         runner: Runner,
         points: Points,
         outputs: Sequence[Floats],
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         failures = evaluate_many(runner, points, outputs, self._options, progress)
         if not len(failures.points):
@@ -241,7 +242,7 @@ class BatchedTape:
             self._tape.check_branch(arguments.at(number), number)
         # A loop over many rounded a guarded value otherwise than one of a single point
         # does (NumPy's power may), which says that all these points take this path.
-        evaluate_many(runner, points, outputs, self._options, None, failures.points, False)
+        evaluate_many(runner, points, outputs, self._options, untold, failures.points, False)
 
     def _jacobian(
         self,
@@ -297,7 +298,7 @@ class BatchedTape:
         points: Points,
         selection: Selection,
         matrices: Sequence[Floats],
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         tape, runner = self._tape, self._tangent_alone()
         width = len(selection.shapes)
@@ -312,7 +313,7 @@ class BatchedTape:
         points: Points,
         selection: Selection,
         matrices: Sequence[Floats],
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         tape, rows = self._tape, self._tape.result.size
         runner = tape.derivatives.derivative(

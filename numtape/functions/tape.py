@@ -162,7 +162,8 @@ class Tape(Readable):
         num_threads : int, optional
             For many points; by default NUMTAPE_NUM_THREADS, else as many as cores.
         progress : bool or callable
-            For many points: True shows a bar, a callable is told ``(done, total)``.
+            For many points: True shows a bar, a callable is told ``(done, total)``, in the
+            thread that calls.
 
         Returns
         -------

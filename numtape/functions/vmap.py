@@ -24,7 +24,7 @@ from numtape.functions.signature import Call
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.tape import Tape
 from numtape.functions.trees import Structure, flatten, map_leaves
-from numtape.run.batch import Failures
+from numtape.run.batch import Failures, untold
 from numtape.trace.record import active_recorder
 from numtape.trace.traced import is_traced
 
@@ -56,7 +56,7 @@ def vmap(
     num_threads : int, optional
         By default NUMTAPE_NUM_THREADS, else as many as there are cores.
     progress : bool or callable
-        True shows a bar, a callable is told ``(done, total)``.
+        True shows a bar, a callable is told ``(done, total)``, in the thread that calls.
 
     Returns
     -------
@@ -177,7 +177,7 @@ class Vectorized:
             while pending:
                 tape, numbers = pending.pop()
                 failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
-                progress = None  # the points that take other paths have been counted
+                progress = untold  # the points that take other paths have been counted
                 for group, guard, outcome in _groups(failures):
                     for place, number in enumerate(group.tolist()):
                         single = None
@@ -191,7 +191,7 @@ class Vectorized:
                         # which decides.
                         assert single is not None
                         where = np.array([number])
-                        evaluate_many(single.runner, points, outputs, options, None, where, False)
+                        evaluate_many(single.runner, points, outputs, options, untold, where, False)
                         if single is not tape and single.flat.guards:
                             # Its tape was forgotten meanwhile; the others may take this path.
                             pending.append((single, group[place + 1 :]))

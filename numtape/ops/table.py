@@ -116,8 +116,9 @@ _BASE_AND_EXPONENT = ((0.05, 4.0), (-3.0, 3.0))
 _INSIDE_ONE = ((-0.95, 0.95),)
 _ORDER = ((0.0, 3.0), (0.2, 4.0))
 
-# d(x**y)/dx; x**0 is flat even at 0, where the general formula is 0 * inf.
-_POWER_SLOPE = "where(equal(y, 0.0), 0.0, y * {name}(x, y - 1.0))"
+# d(x**y)/dx; x**0 is flat even at 0, where the general formula is 0 * inf. `scale` says so
+# and no more: the slope changes with y also where y is 0, which a constant there would hide.
+_POWER_SLOPE = "scale(y, {name}(x, y - 1.0))"
 _POWER_LOG = "where(equal(x, 0.0), 0.0, f * log(x))"
 
 

@@ -8,6 +8,7 @@ of inputs, outputs and a workspace a thread, whatever the number of points.
 import math
 import os
 import threading
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
@@ -24,7 +25,7 @@ from numtape.run.compiling import MANY_POINTS, THOROUGH, in_background, is_autom
 from numtape.run.lanes import LanePlan, LaneWorkspace
 from numtape.tape.flat import FlatTape, View
 
-__all__ = ["Batch", "Failures", "Progress", "thread_count"]
+__all__ = ["Batch", "Failures", "Progress", "thread_count", "untold"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -34,6 +35,10 @@ Progress = Callable[[int], None]
 # fifth of that is not worth a thread more.
 _CHUNK = 1 << 22
 _WORTH_A_THREAD = 1 << 20
+
+
+def untold(more: int) -> None:
+    """Progress that nobody asked for."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class Batch:
         points: Ints | None = None,
         guarded: bool = True,
         num_threads: int = 1,
-        progress: Progress | None = None,
+        progress: Progress = untold,
     ) -> Failures:
         """Evaluate the tape at `count` points.
 
@@ -147,7 +152,7 @@ class Batch:
             Whether to look at the guards.
         num_threads : int
         progress : callable, optional
-            Told, from time to time, how many more points are done.
+            Told, from time to time and in the thread that calls, how many more points are done.
         """
         self._count(count)
         plan, idle = self._ready
@@ -173,7 +178,7 @@ class Batch:
                 take,
                 lambda workspace, start: job.run(workspace, start, min(start + chunk, count)),
                 idle.append,
-                None if progress is None else lambda start: progress(min(chunk, count - start)),
+                lambda start: progress(min(chunk, count - start)),
             )
         return job.failures()
 
@@ -258,18 +263,23 @@ def _in_threads(
     take: Callable[[], Any],
     work: Callable[[Any, Any], None],
     give: Callable[[Any], None],
-    progress: Callable[[Any], None] | None,
+    progress: Callable[[Any], None],
 ) -> None:
     """Do all tasks in `count` threads, this one among them; the first error ends them all.
 
-    The threads are new ones: nothing is left over that a fork could break. An
+    This one is told of progress, so that whoever draws a bar need not know of threads.
+    The others are new ones: nothing is left over that a fork could break. An
     interruption from the keyboard reaches this thread, and the others stop after
-    the chunk that they are at.
+    the chunk that they are at. It may come between any two steps, and within
+    `threading.Thread.start` and `join` it may leave a lock shut for ever: hence threads
+    that are begun in one step, and a lock for each that is shut until it has ended.
     """
     errors: list[BaseException] = []
     lock = threading.Lock()
+    running: list[Any] = []
+    done: deque[Any] = deque()
 
-    def serve() -> None:
+    def serve(tell: Callable[[], None]) -> None:
         tool = None
         try:
             tool = take()
@@ -279,30 +289,45 @@ def _in_threads(
                 if task is None:
                     break
                 work(tool, task)
-                if progress is not None:
-                    with lock:
-                        progress(task)
+                done.append(task)
+                tell()
         except BaseException as error:
             errors.append(error)
         finally:
             if tool is not None:
                 give(tool)
 
-    others = [threading.Thread(target=serve, daemon=True) for _ in range(count - 1)]
+    def begin(ended: Any) -> None:
+        # Should the other thread have been interrupted before it made a note of this one,
+        # it finds it here, or else this one finds the error, and does nothing.
+        running.append(ended)
+        try:
+            serve(lambda: None)
+        finally:
+            ended.release()
+
+    def tell() -> None:
+        while done:
+            progress(done.popleft())
+
     try:
-        for thread in others:
-            thread.start()
-        serve()
+        for _ in range(count - 1):
+            ended = threading.Lock()
+            ended.acquire()
+            start_new_thread(begin, (ended,))
+            running.append(ended)
+        serve(tell)
     except BaseException as error:
         errors.append(error)
-    ended = False
-    while not ended:
+    waiting = True
+    while waiting:
         try:
-            for thread in others:
-                if thread.ident is not None:  # it was started
-                    thread.join()
-            ended = True
+            for ended in running:
+                with ended:  # which can be waited for again after an interruption
+                    pass
+            waiting = False
         except BaseException as error:  # an interruption: they stop soon
             errors.append(error)
     if errors:
         raise errors[0]
+    tell()

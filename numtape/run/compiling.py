@@ -15,6 +15,7 @@ import queue
 import sys
 import threading
 import warnings
+from _thread import start_new_thread
 from collections.abc import Callable
 
 from numtape.errors import NativeCodeWarning
@@ -51,43 +52,53 @@ def is_automatic(instructions: int) -> bool:
 
 
 class _Background:
-    """The thread and its jobs; a process that was forked off begins with new ones."""
+    """The thread and its jobs; a process that was forked off begins with new ones.
+
+    An interruption from the keyboard may come between any two steps of a caller, or another
+    thread. So nothing is counted, no lock is taken, and the thread is noted only once it has
+    begun: at worst there are two, which take turns.
+    """
 
     def __init__(self) -> None:
         self.jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
-        self.lock = threading.Lock()
-        self.thread: threading.Thread | None = None
-        self.waiting = 0
-        self.idle = threading.Condition(self.lock)
+        self.at_work = threading.Lock()
+        self.has_begun = False
         self.ends = False
 
     def later(self, job: Callable[[], object]) -> None:
-        with self.lock:
-            if self.ends:
-                return
-            self.waiting += 1
-            self.jobs.put(job)
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._work, name="numtape", daemon=True)
-                self.thread.start()
+        self.jobs.put(job)
+        if not self.has_begun:
+            thread = threading.Thread(target=self._work, name="numtape", daemon=True)
+            # Within `start` an interruption would leave a lock shut that the thread needs.
+            # It only reaches the main thread, so another one calls it.
+            start_new_thread(thread.start, ())
+            self.has_begun = True
 
     def _work(self) -> None:
         while True:
             job = self.jobs.get()
-            try:
-                if not self.ends:
-                    job()
-            except Exception:  # is told of, and the next job is done all the same
-                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), self.thread)))
-            finally:
-                del job  # with it what it would keep alive
-                with self.lock:
-                    self.waiting -= 1
-                    self.idle.notify_all()
+            with self.at_work:
+                try:
+                    if not self.ends:
+                        job()
+                except Exception:  # is told of, and the next job is done all the same
+                    what = threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                    threading.excepthook(what)
+                finally:
+                    del job  # with it what it would keep alive
 
     def settle(self) -> None:
-        with self.lock:
-            self.idle.wait_for(lambda: self.waiting == 0)
+        if self.has_begun and not self.ends:
+            done = threading.Lock()
+            done.acquire()
+            self.later(done.release)
+            with done:
+                pass
+
+    def end(self) -> None:
+        self.ends = True
+        with self.at_work:
+            pass
 
 
 _background = _Background()
@@ -100,8 +111,7 @@ def _begin_anew() -> None:
 
 def _end() -> None:
     """At the end of the process LLVM must not be at work any more."""
-    _background.ends = True
-    _background.settle()
+    _background.end()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,5 +1,6 @@
 """When tapes are compiled: by themselves, in the background, and what if that fails."""
 
+import itertools
 import multiprocessing
 import sys
 import threading
@@ -12,7 +13,7 @@ from checks import assert_same_bits
 import numtape as nt
 from numtape.functions import runner as runner_module
 from numtape.run import batch as batch_module
-from numtape.run import machine_code
+from numtape.run import compiling, machine_code
 from numtape.run.compiling import settle
 
 X = np.array([0.3, 0.7, 1.1])
@@ -147,7 +148,7 @@ def test_calls_do_not_wait(monkeypatch):
 
     def slow(*arguments):
         entered.set()
-        leave.wait()
+        assert leave.wait(60)
         return make(*arguments)
 
     monkeypatch.setattr("numtape.run.workspace.machine_code", slow)
@@ -155,7 +156,7 @@ def test_calls_do_not_wait(monkeypatch):
     expected = tape.gradient(X)
     for _ in range(30):
         tape.gradient(X)
-    entered.wait()
+    assert entered.wait(60)
     for _ in range(30):
         assert_same_bits(tape.gradient(X), expected)
         np.testing.assert_allclose(tape.value_and_gradient(X)[1], expected, rtol=1e-15)
@@ -201,6 +202,32 @@ def test_a_refusal_in_the_background(monkeypatch):
             assert_same_bits(tape.gradient(X), expected)
 
 
+@pytest.mark.parametrize("step", range(12))
+def test_an_interruption_while_a_job_is_left_for_later(step):
+    """After each step of leaving it: whatever was left then is done, and the process can end."""
+    background, done, steps = compiling._Background(), [], itertools.count()
+
+    def interrupt(frame, event, argument):
+        if frame.f_code.co_name == "later" and event == "line" and next(steps) == step:
+            raise KeyboardInterrupt
+        return interrupt
+
+    before = sys.gettrace()
+    sys.settrace(interrupt)
+    try:
+        background.later(lambda: done.append("first"))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    background.later(lambda: done.append("second"))
+    ends = threading.Thread(target=lambda: [background.settle(), background.end()], daemon=True)
+    ends.start()
+    ends.join(60)
+    assert not ends.is_alive()
+    assert sorted(done) == (["second"] if step == 0 else ["first", "second"])
+
+
 def _in_child(queue, tape) -> None:
     for _ in range(50):
         found = tape.gradient(X)
@@ -221,8 +248,8 @@ def test_after_a_fork():
         queue = context.Queue()
         process = context.Process(target=_in_child, args=(queue, each))
         process.start()
-        found, count, value = queue.get()
-        process.join()
+        found, count, value = queue.get(timeout=60)
+        process.join(60)
         np.testing.assert_allclose(found, expected, rtol=1e-15)
         assert count >= 1
         assert value == function(X)

@@ -40,6 +40,7 @@ __all__ = [
     "has_places",
     "has_traced",
     "innermost",
+    "is_object_array",
     "is_traced",
     "lift",
     "plain_key",
@@ -575,7 +576,7 @@ def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, 
 
 def assign_out(name: str, out: Any, result: Any) -> Any:
     """Put a result into the array given as ``out=``, which must be able to hold traced values."""
-    if isinstance(out, np.ndarray) and out.dtype == object:  # NumPy's, of a list of them
+    if is_object_array(out):
         out[...] = np.asarray(result)
         return out
     if not isinstance(out, TracedArray):
@@ -653,6 +654,11 @@ def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
     return recorder.capture(np.asarray(slots), np.asarray(values, np.float64)), values
 
 
+def is_object_array(operand: Any) -> bool:
+    """Whether an operand is an array as NumPy makes of a list of traced scalars."""
+    return isinstance(operand, np.ndarray) and operand.dtype == object
+
+
 def innermost(*operands: Any) -> Recorder:
     """The recorder to write an operation to: of several nested ones the innermost.
 
@@ -662,9 +668,7 @@ def innermost(*operands: Any) -> Recorder:
     for operand in operands:
         if isinstance(operand, Traced):
             recorder = operand.recorder
-        elif isinstance(operand, list | tuple) or (
-            isinstance(operand, np.ndarray) and operand.dtype == object
-        ):
+        elif isinstance(operand, list | tuple) or is_object_array(operand):
             try:
                 recorder = innermost(
                     *(operand.flat if isinstance(operand, np.ndarray) else operand)

@@ -301,3 +301,29 @@ def test_in_place_operations_on_an_object_array_of_traced_scalars():
         return a
 
     assert_replays(f, (np.array([0.5, 2.0]),), (np.array([-0.5, 3.0]),))
+
+
+@pytest.mark.parametrize(
+    "assign",
+    [
+        lambda a, x: np.put(a, [0, -1], x[1]),
+        lambda a, x: np.put(a, [3, 1, 0], x * x),
+        lambda a, x: np.place(a, [[True, False], [False, True]], x[:2]),
+        lambda a, x: np.putmask(a, [[True, False], [False, True]], x[0]),
+        lambda a, x: np.putmask(a, np.array([[True, False], [True, True]]), x),
+        lambda a, x: np.copyto(a, x[:2]),
+        lambda a, x: np.fill_diagonal(a, x[2]),
+        lambda a, x: np.put_along_axis(a, np.array([[1], [0]]), x[1], 1),
+        lambda a, x: np.add.at(a, ([0, 0, 1], [1, 1, 0]), x),
+        lambda a, x: np.multiply.at(a, 1, x[0]),
+        lambda a, x: np.exp.at(a, (0, [0, 1])),
+    ],
+)
+def test_assigning_into_an_object_array_of_traced_scalars(assign):
+    def f(x):
+        a = np.array([[x[0], x[1]], [x[2], x[0] * x[1]]])
+        assign(a, x)
+        return a * x[2]
+
+    assert_replays(f, (np.array([0.5, 2.0, 0.7]),), (np.array([-0.5, 3.0, 0.2]),))
+    nt.check_derivatives(f, np.array([0.5, 2.0, 0.7]))

@@ -21,6 +21,7 @@ from numtape.trace.traced import (
     guarded,
     has_traced,
     innermost,
+    is_object_array,
     lift,
     plain_key,
     wrap,
@@ -236,6 +237,9 @@ def _extract(condition: Any, arr: Any) -> Any:
 
 def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
     """Apply a function that assigns `values` into an array, to slots and to values."""
+    if is_object_array(array):
+        function(array, *(np.asarray(value, object) for value in values))
+        return
     if not isinstance(array, TracedArray):
         raise TraceError(
             f"traced values were assigned into a plain array at {user_location()}, which cannot "
@@ -272,7 +276,7 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
 
 @implements("copyto")
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
-    if isinstance(dst, np.ndarray) and dst.dtype == object:  # np.full(n, x) makes one
+    if is_object_array(dst):  # np.full(n, x) makes one
         every = np.broadcast_to(np.asarray(src, object), dst.shape)
         dst[...] = np.where(where, every, dst)
     elif not isinstance(dst, TracedArray):

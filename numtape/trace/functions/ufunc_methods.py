@@ -17,6 +17,7 @@ from numtape.trace.traced import (
     TracedArray,
     as_traced,
     has_places,
+    is_object_array,
     plain_key,
     wrap,
 )
@@ -53,6 +54,9 @@ def _outer(ufunc: Any, a: Any, b: Any, **options: Any) -> Any:
 
 def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
     """Apply to chosen elements in place; to one that is chosen twice, twice."""
+    if is_object_array(a):
+        ufunc.at(a, plain_key(indices), *(np.asarray(each, object) for each in operands))
+        return
     if not isinstance(a, TracedArray):
         raise TraceError(
             f"{ufunc.__name__}.at(y, ...) at {user_location()}: y is a plain array, which cannot "

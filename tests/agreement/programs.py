@@ -148,7 +148,7 @@ np.concatenate([{m}, {m}[:, :1]], axis=1)
 np.stack([{v}, np.cos({v})])
 np.stack([{s}, {s2}, {c}])
 np.hstack([{v}, {s}])
-np.array([{s}, {s2}, {s3}])
+~np.array([{s}, {s2}, {s3}])
 np.append({v}, {s})
 np.roll({r}, 1)
 np.roll({m}, -1, axis=0)
@@ -640,11 +640,13 @@ class _Writer:
                 f"    if e > {self._pick(NUMBERS)}:",
                 f"        {s} = {s} + 0.25 * e",
             ]
-        name, m, c = self._new("a"), self._filled("{m}"), self._filled("{c}")
+        name, m = self._new("a"), self._filled("{m}")
+        # Where a product of few columns were singular its last digit would decide.
+        shift = float(self._filled("{c}")) + 1e-3
         self.exact = False
         return [
             "try:",
-            f"    {name} = np.linalg.cholesky({m} @ {m}.T - {c} * np.eye(len({m})))[0, 0]",
+            f"    {name} = np.linalg.cholesky({m} @ {m}.T - {shift!r} * np.eye(len({m})))[0, 0]",
             "except np.linalg.LinAlgError:",
             f"    {name} = {m}[0, 0] * 1.0",
         ]

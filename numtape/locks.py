@@ -14,6 +14,9 @@ import threading
 from typing import Any
 from weakref import WeakSet
 
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
+
 __all__ = ["fresh_lock", "held_across_forks"]
 
 _FRESH: WeakSet[Any] = WeakSet()
@@ -43,3 +46,11 @@ def _open_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_open_all)
+
+# LLVM may be at work in one thread while another forks: within one of its calls llvmlite's lock
+# is shut, which has no public name, and between them Numba's may be. Forks take locks in
+# reverse order, so these first: whoever compiles takes LLVM's last.
+_LLVM: Any = getattr(ffi.lib, "_lock", None)
+if hasattr(_LLVM, "_lock"):
+    held_across_forks(_LLVM._lock)
+held_across_forks(global_compiler_lock)

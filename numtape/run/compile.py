@@ -10,14 +10,8 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba.core.compiler_lock import global_compiler_lock
-
-from numtape.locks import held_across_forks
 
 __all__ = ["kernel"]
-
-# A kernel may be compiling in one thread while another forks.
-held_across_forks(global_compiler_lock)
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -13,11 +13,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import scipy.special
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
 
 import numtape as nt
 from numtape.functions import api
 from numtape.run import blas, vector_maths
-from numtape.run.compile import global_compiler_lock
 from numtape.trace.record import active_recorder
 from numtape.trace.substitutes import BINDINGS
 
@@ -101,6 +102,7 @@ def forks():
     for name, lock in (
         ("vector loops'", vector_maths._LOCK),
         ("the compiler's", global_compiler_lock),
+        ("LLVM's", ffi.lib._lock._lock),
     ):
         over.clear()
         taken = threading.Event()

@@ -18,5 +18,5 @@ def test_processes(method):
     lines = ran.stdout.splitlines()
     assert ran.returncode == 0, ran.stderr
     assert lines[-1] == "end", ran.stderr
-    assert len(lines) == (16 if method == "fork" else 6)
+    assert len(lines) == (17 if method == "fork" else 6)
     assert [line for line in lines[:-1] if not line.startswith("right ")] == []

@@ -17,7 +17,7 @@ from weakref import WeakSet
 from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
 
-__all__ = ["fresh_lock", "held_across_forks"]
+__all__ = ["fresh_lock", "held_across_forks", "mend"]
 
 _FRESH: WeakSet[Any] = WeakSet()
 
@@ -49,8 +49,21 @@ if hasattr(os, "register_at_fork"):
 
 # LLVM may be at work in one thread while another forks: within one of its calls llvmlite's lock
 # is shut, which has no public name, and between them Numba's may be. Forks take locks in
-# reverse order, so these first: whoever compiles takes LLVM's last.
+# reverse order, so these come first: whoever compiles takes LLVM's last.
 _LLVM: Any = getattr(ffi.lib, "_lock", None)
-if hasattr(_LLVM, "_lock"):
-    held_across_forks(_LLVM._lock)
-held_across_forks(global_compiler_lock)
+_COMPILERS: list[Any] = [
+    lock._lock for lock in (_LLVM, global_compiler_lock) if hasattr(lock, "_lock")
+]
+for _lock in _COMPILERS:
+    held_across_forks(_lock)
+
+
+def mend() -> None:
+    """Open compilers' locks that an interruption from the keyboard left shut in this thread.
+
+    Python enters their `with` by a function of Python's, and an interruption may come at its
+    end: other threads would wait for ever. To be called where this thread does not compile.
+    """
+    for lock in _COMPILERS:
+        while lock._is_owned():
+            lock.release()

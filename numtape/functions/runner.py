@@ -30,6 +30,7 @@ from numtape.run.compiling import (
     is_automatic,
     may_go_on,
     try_to,
+    uninterrupted,
 )
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
@@ -151,7 +152,8 @@ class Runner:
     def _compile_now(self, runs: Plan | Batch) -> None:
         """Make machine code of what is about to be run, if it was asked for."""
         if self._effort is not None:
-            try_to(functools.partial(runs.compile, self._effort))
+            compile_now = functools.partial(runs.compile, self._effort)
+            try_to(lambda: uninterrupted(compile_now))
 
     def _take_from_sweeps(self, key: Hashable, make: Callable[[], "Runner"]) -> None:
         """In the background make and compile the tape of a derivative that sweeps give so far."""

@@ -1,11 +1,11 @@
 """When tapes are compiled: on request, or behind the scenes once they have run often.
 
 One thread, started when there is something to do, compiles in the background, so
-that no call waits for it. Compiling costs about 45 µs an instruction, once, and saves 2 ns
-an instruction of a run at one point, 0.03 to 0.2 ns of a point in a batch: it pays after
-about 20,000 runs, or a million points, and begins at half of that. With
-``NUMTAPE_NATIVE=off`` in the environment tapes are not compiled unless they are asked
-to be; nothing else is different then.
+that no call waits for it; another does what the main thread waits for. Compiling costs
+about 45 µs an instruction, once, and saves 2 ns an instruction of a run at one point, 0.03
+to 0.2 ns of a point in a batch: it pays after about 20,000 runs, or a million points, and
+begins at half of that. With ``NUMTAPE_NATIVE=off`` in the environment tapes are not
+compiled unless they are asked to be; nothing else is different then.
 """
 
 import atexit
@@ -17,8 +17,12 @@ import threading
 import warnings
 from _thread import start_new_thread
 from collections.abc import Callable
+from typing import TypeVar
 
 from numtape.errors import NativeCodeWarning
+from numtape.locks import mend
+
+T = TypeVar("T")
 
 __all__ = [
     "MANY_POINTS",
@@ -31,6 +35,7 @@ __all__ = [
     "may_go_on",
     "settle",
     "try_to",
+    "uninterrupted",
 ]
 
 # So many runs at single points, or points in batches, and compiling pays.
@@ -42,6 +47,8 @@ NEVER = 1 << 62
 # Beyond these its time is no longer in proportion to a tape's length, and nothing is gained.
 QUICK, THOROUGH = 0, 1
 
+_LONGEST_WAIT = 10.0  # seconds, at the end of the process
+
 # Longer tapes are compiled on request alone: it would take the background a minute.
 _LONGEST = 1 << 20
 
@@ -51,8 +58,8 @@ def is_automatic(instructions: int) -> bool:
     return instructions <= _LONGEST and os.environ.get("NUMTAPE_NATIVE", "").lower() != "off"
 
 
-class _Background:
-    """The thread and its jobs; a process that was forked off begins with new ones.
+class _Worker:
+    """A thread and its jobs; a process that was forked off begins with a new one.
 
     An interruption from the keyboard may come between any two steps of a caller, or another
     thread. So nothing is counted, no lock is taken, and the thread is noted only once it has
@@ -66,12 +73,10 @@ class _Background:
         self.ends = False
 
     def later(self, job: Callable[[], object]) -> None:
+        mend()  # or it would wait for this thread
         self.jobs.put(job)
         if not self.has_begun:
-            thread = threading.Thread(target=self._work, name="numtape", daemon=True)
-            # Within `start` an interruption would leave a lock shut that the thread needs.
-            # It only reaches the main thread, so another one calls it.
-            start_new_thread(thread.start, ())
+            start_new_thread(self._work, ())  # in one step, as `threading.Thread` does not
             self.has_begun = True
 
     def _work(self) -> None:
@@ -82,8 +87,7 @@ class _Background:
                     if not self.ends:
                         job()
                 except Exception:  # is told of, and the next job is done all the same
-                    what = threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
-                    threading.excepthook(what)
+                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
                 finally:
                     del job  # with it what it would keep alive
 
@@ -97,21 +101,24 @@ class _Background:
 
     def end(self) -> None:
         self.ends = True
-        with self.at_work:
-            pass
+        mend()
+        if self.at_work.acquire(timeout=_LONGEST_WAIT):  # it is a matter of milliseconds
+            self.at_work.release()
 
 
-_background = _Background()
+# What nobody waits for; and what the main thread does.
+_background, _foreground = _Worker(), _Worker()
 
 
 def _begin_anew() -> None:
-    global _background
-    _background = _Background()
+    global _background, _foreground
+    _background, _foreground = _Worker(), _Worker()
 
 
 def _end() -> None:
     """At the end of the process LLVM must not be at work any more."""
     _background.end()
+    _foreground.end()
 
 
 if hasattr(os, "register_at_fork"):
@@ -124,13 +131,43 @@ def in_background(job: Callable[[], None]) -> None:
     _background.later(functools.partial(try_to, job))
 
 
+def uninterrupted(job: Callable[[Callable[[], bool]], T]) -> T:
+    """What a job gives that needs LLVM; an interruption reaches the caller, and not the job.
+
+    Objects of llvmlite that are left half made are freed twice. Only the main thread is
+    interrupted, so for that one the job is done in another. It is given a function
+    that says whether it may go on.
+    """
+    if threading.get_ident() != threading.main_thread().ident or _foreground.ends:
+        return job(may_go_on)
+    results: list[T] = []
+    errors: list[BaseException] = []
+    stopped: list[bool] = []
+
+    def work() -> None:
+        try:
+            results.append(job(lambda: not stopped and may_go_on()))
+        except BaseException as error:
+            errors.append(error)
+
+    try:
+        _foreground.later(work)
+        _foreground.settle()
+    except BaseException:
+        stopped.append(True)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
 def settle() -> None:
     """Wait until everything is done that was left for later."""
     _background.settle()
 
 
 def may_go_on() -> bool:
-    """Whether work in the background may: not when the process is about to end."""
+    """Whether work may: not when the process is about to end."""
     return not _background.ends
 
 

@@ -13,6 +13,7 @@ from llvmlite import binding
 
 from numtape.locks import held_across_forks
 from numtape.run import emitter
+from numtape.run.compiling import uninterrupted
 
 __all__ = ["turning_loop"]
 
@@ -137,11 +138,16 @@ def _engine() -> Any:
     return engine
 
 
+@cache
 def turning_loop() -> int:
     """The address of a function that writes the columns of some rows one after the other.
 
     It takes the address of the first row and the bytes to the next, the same of where
     the columns go, the number of rows, and that of columns.
     """
+    return uninterrupted(lambda _: _address())
+
+
+def _address() -> int:
     with _LOCK:
         return int(_engine().get_function_address("turn"))

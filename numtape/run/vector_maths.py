@@ -24,6 +24,7 @@ from llvmlite import binding, ir
 from numtape.locks import held_across_forks
 from numtape.ops.table import ROWS
 from numtape.run import emitter
+from numtape.run.compiling import uninterrupted
 from numtape.run.emitter import Form, emit, functions_called, has_vector_forms
 from numtape.run.loops import has_double_loop
 
@@ -74,17 +75,25 @@ def array_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
 
 
 def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:
+    keys = {opcode: (opcode, exact, any_step) for opcode in opcodes}
+    if not _LOOPS.keys() >= set(keys.values()):
+        uninterrupted(lambda _: _make(set(keys.values())))
+    return {opcode: _LOOPS[key] for opcode, key in keys.items() if _LOOPS[key]}
+
+
+def _make(keys: set[tuple[int, bool, bool]]) -> None:
     with _LOCK:
-        wanted = sorted({(opcode, exact, any_step) for opcode in opcodes} - set(_LOOPS))
+        wanted = sorted(keys - set(_LOOPS))
         module, names = ir.Module("loops"), {}
         for key in wanted:
-            row = ROWS[key[0]]
+            opcode, exact, any_step = key
+            row = ROWS[opcode]
             text = row.primal if exact else row.vector or row.primal
             if text is None:
                 continue
             expression = ast.parse(text, mode="eval").body
             vectors = not exact and has_vector_forms(expression)
-            if vectors or not functions_called(expression) or not has_double_loop(key[0]):
+            if vectors or not functions_called(expression) or not has_double_loop(opcode):
                 names[key] = f"{row.name}.{next(_NUMBERS)}"
                 form = emitter.vector_form() if vectors else emitter.vector_form()._replace(mark="")
                 _loop(module, names[key], expression, row.arity, form, any_step)
@@ -94,8 +103,6 @@ def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:
             engine.finalize_object()
         for key in wanted:
             _LOOPS[key] = engine.get_function_address(names[key]) if key in names else 0
-        found = {opcode: _LOOPS[opcode, exact, any_step] for opcode in opcodes}
-        return {opcode: loop for opcode, loop in found.items() if loop}
 
 
 def _loop(

@@ -225,15 +225,15 @@ class _Check:
     def close(self, way: str, number: int, found, expected, rtol: float = 1e-10) -> None:
         """Equal to rounding, relative to the largest number beside it.
 
-        At singular points half of the digits are enough: the root of a difference that
-        rounds to 0 in one way and to 1e-17 in another is 0 or 3e-9.
+        Where a partial derivative is large, so is what it makes of rounding: the root of a
+        difference that rounds to 0 in one way and to 1e-17 in another is 0 or 3e-9.
         """
         found, expected = np.asarray(found), np.asarray(expected)
         if found.shape != expected.shape:
             self.fail(way, number, found.shape, expected.shape)
         if _is_close(found, expected, rtol):
             return
-        if not (_is_close(found, expected, 1e-7) and self._is_singular(number)):
+        if not _is_close(found, expected, rtol * self._steepest(number)):
             self.fail(way, number, found, expected)
 
     # values
@@ -355,11 +355,15 @@ class _Check:
 
     def _is_singular(self, number: int) -> bool:
         """Whether some partial derivative at a point is infinite or nan, or nearly so."""
+        return self._steepest(number) >= 1e6
+
+    def _steepest(self, number: int) -> float:
+        """The size of the largest value and partial derivative at a point; inf for nan."""
         flat = nt.record(self.program.function, *self._arguments(number)).flat
         values = naive.evaluate(flat, _packed(self.points[number]))
         partials = [part for row in naive.linearize(flat, values) for part in row]
-        every = [values, *partials]
-        return any(not np.all(np.abs(part) < 1e6) for part in every)
+        every = np.concatenate([np.abs(np.ravel(part)) for part in [values, *partials]])
+        return np.inf if np.isnan(every).any() else float(np.max(every, initial=1.0))
 
     def _derivatives(self, tape: nt.Tape, number: int) -> None:
         """Products and derivative tapes, of this tape and of simplified ones, and naive sweeps."""

@@ -15,6 +15,7 @@ import numtape as nt
 from numtape.functions import runner as runner_module
 from numtape.functions.trees import flatten
 from numtape.run import batch as batch_module
+from numtape.run.compiling import in_background, settle, uninterrupted
 
 N = 3
 
@@ -541,17 +542,20 @@ def test_number_of_threads(monkeypatch):
 
 
 def number_running():
-    """Threads that run, but for the one that compiles in the background."""
-    return _thread._count() - any(thread.name == "numtape" for thread in threading.enumerate())
+    """Threads that run, with those that make machine code, which stay."""
+    in_background(lambda: None)
+    settle()
+    uninterrupted(lambda _: None)
+    return _thread._count()
 
 
 def assert_ended(before):
     """No thread is left running; one that has nothing more to do may not be gone yet."""
     for _ in range(10_000):
-        if number_running() <= before:
+        if _thread._count() <= before:
             return
         time.sleep(0.001)
-    raise AssertionError(f"left running: {number_running() - before}")
+    raise AssertionError(f"left running: {_thread._count() - before}")
 
 
 @pytest.mark.usefixtures("many_chunks")

@@ -6,8 +6,10 @@ in Python or C), for many n: these are the places at which it looks for signals.
 
 import gc
 import signal
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -313,3 +315,10 @@ if __name__ == "__main__":
         places = range(1, most, int(sys.argv[1]))
         ended = sum(end_at(every, place, KeyboardInterrupt) for place in places)
         print(f"{every.__name__}: ended at {ended} of {len(places)} places", flush=True)
+
+
+def test_wherever_an_interruption_comes():
+    script = Path(__file__).with_name("interrupted.py")
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600)
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-5000:]
+    assert int(ran.stdout) > 250

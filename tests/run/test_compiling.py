@@ -205,7 +205,7 @@ def test_a_refusal_in_the_background(monkeypatch):
 @pytest.mark.parametrize("step", range(12))
 def test_an_interruption_while_a_job_is_left_for_later(step):
     """After each step of leaving it: whatever was left then is done, and the process can end."""
-    background, done, steps = compiling._Background(), [], itertools.count()
+    background, done, steps = compiling._Worker(), [], itertools.count()
 
     def interrupt(frame, event, argument):
         if frame.f_code.co_name == "later" and event == "line" and next(steps) == step:

@@ -117,17 +117,21 @@ _INSIDE_ONE = ((-0.95, 0.95),)
 _ORDER = ((0.0, 3.0), (0.2, 4.0))
 
 # d(x**y)/dx; x**0 is flat even at 0, where the general formula is 0 * inf. `scale` says so
-# and no more: the slope changes with y also where y is 0, which a constant there would hide.
+# and no more: where y is 0 the slope changes with y, which a constant there would hide.
 _POWER_SLOPE = "scale(y, {name}(x, y - 1.0))"
+_CONSTANT_POWER_SLOPE = (
+    "where(equal(y, 2.0), 2.0 * x, where(equal(y, 0.0), 0.0, y * {name}(x, y - 1.0)))"
+)
 _POWER_LOG = "where(equal(x, 0.0), 0.0, f * log(x))"
 
 
 def _power(name: str, **fields: Any) -> Row:
     synopsis = "x to the power y"
-    slope, log = _POWER_SLOPE.format(name=name), _POWER_LOG
+    slope, log = _POWER_SLOPE, _POWER_LOG
     if name.endswith("constant"):  # mostly a square, whose slope needs no power
         synopsis += ", y held constant"
-        slope, log = f"where(equal(y, 2.0), 2.0 * x, {slope})", "0"
+        slope, log = _CONSTANT_POWER_SLOPE, "0"
+    slope = slope.format(name=name)
     domain, vector = _BASE_AND_EXPONENT, "pow(x, y)"
     return _binary(name, slope, log, synopsis, domain=domain, vector=vector, **fields)
 

@@ -447,11 +447,12 @@ def linearize_scalars(handle):
             dx = -f * f
         elif opcode == 8:  # pow
             f = libm_pow(h, x, y)
-            dx = y * libm_pow(h, x, y - 1.0) if y != 0.0 and libm_pow(h, x, y - 1.0) != 0.0 else 0.0
+            t0 = libm_pow(h, x, y - 1.0)
+            dx = y * t0 if y != 0.0 and t0 != 0.0 else 0.0
             dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
         elif opcode == 9:  # pow_constant
             f = libm_pow(h, x, y)
-            dx = 2.0 * x if y == 2.0 else y * libm_pow(h, x, y - 1.0) if y != 0.0 and libm_pow(h, x, y - 1.0) != 0.0 else 0.0
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
         elif opcode == 10:  # absolute
             f = abs(x)
             dx = 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x
@@ -529,8 +530,7 @@ def linearize_scalars(handle):
             dx = y * t0 if y != 0.0 and t0 != 0.0 else 0.0
             dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
         elif opcode == 38:  # power_constant
-            t0 = loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
-            dx = 2.0 * x if y == 2.0 else y * t0 if y != 0.0 and t0 != 0.0 else 0.0
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
         elif opcode == 39:  # copysign
             dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 39, 1.0, y)
         elif opcode == 40:  # cbrt
@@ -796,7 +796,7 @@ def linearize_scalars_common(handle):
             dx = 2.0 * x
         elif opcode == 9:  # pow_constant
             f = libm_pow(h, x, y)
-            dx = 2.0 * x if y == 2.0 else y * libm_pow(h, x, y - 1.0) if y != 0.0 and libm_pow(h, x, y - 1.0) != 0.0 else 0.0
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
         elif opcode == 10:  # absolute
             f = abs(x)
             dx = 1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x

@@ -11,6 +11,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from numtape.run.compiling import uninterrupted
+
 __all__ = ["kernel"]
 
 
@@ -19,4 +21,11 @@ def kernel(function: Callable[..., Any]) -> Any:
     settings: Any = numba.config
     if settings.DISABLE_JIT:
         return np.errstate(all="ignore")(function)  # kernels warn of nothing
-    return numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    dispatcher: Any = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    # What Numba calls where no machine code fits. Interrupted there, it was found to know no
+    # attributes of arrays any more, for as long as the process lives.
+    compile_for = dispatcher._compile_for_args
+    dispatcher._compile_for_args = lambda *arguments, **named: uninterrupted(
+        lambda _: compile_for(*arguments, **named)
+    )
+    return dispatcher

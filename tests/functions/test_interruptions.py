@@ -8,14 +8,17 @@ import gc
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.special
+from numba.core import event
 
 import numtape as nt
+from numtape.run.compile import kernel
 from numtape.trace.record import active_recorder
 from numtape.trace.substitutes import BINDINGS
 
@@ -322,3 +325,30 @@ def test_wherever_an_interruption_comes():
     ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=600)
     assert ran.returncode == 0, ran.stdout + ran.stderr[-5000:]
     assert int(ran.stdout) > 250
+
+
+def twice(x):
+    return 2.0 * x
+
+
+class WhereCompiled(event.Listener):
+    """Notes the threads in which Numba compiles."""
+
+    def __init__(self):
+        self.threads = set()
+
+    def on_start(self, event):
+        self.threads.add(threading.get_ident())
+
+    def on_end(self, event):
+        pass
+
+
+def test_kernels_are_compiled_where_no_interruption_comes(tmp_path, monkeypatch):
+    """Interrupted while it compiles, Numba may be of no more use to this process."""
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", str(tmp_path))
+    doubled, noted = kernel(twice), WhereCompiled()
+    with event.install_listener("numba:compile", noted):
+        assert doubled(1.5) == 3.0
+    assert len(noted.threads) == 1
+    assert threading.get_ident() not in noted.threads

@@ -76,8 +76,15 @@ class _Worker:
         mend()  # or it would wait for this thread
         self.jobs.put(job)
         if not self.has_begun:
-            start_new_thread(self._work, ())  # in one step, as `threading.Thread` does not
+            start_new_thread(self._begin, ())  # in one step, as `threading.Thread` does not
             self.has_begun = True
+
+    def _begin(self) -> None:
+        try:
+            # This one has a name, and what traces threads sees it.
+            threading.Thread(target=self._work, name="numtape", daemon=True).start()
+        except RuntimeError:  # there can be no more threads
+            self._work()
 
     def _work(self) -> None:
         while True:
@@ -87,7 +94,8 @@ class _Worker:
                     if not self.ends:
                         job()
                 except Exception:  # is told of, and the next job is done all the same
-                    threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))
+                    what = threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread()))
+                    threading.excepthook(what)
                 finally:
                     del job  # with it what it would keep alive
 
@@ -143,16 +151,21 @@ def uninterrupted(job: Callable[[Callable[[], bool]], T]) -> T:
     results: list[T] = []
     errors: list[BaseException] = []
     stopped: list[bool] = []
+    ended = threading.Lock()
+    ended.acquire()
 
     def work() -> None:
         try:
             results.append(job(lambda: not stopped and may_go_on()))
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.release()
 
     try:
         _foreground.later(work)
-        _foreground.settle()
+        with ended:
+            pass
     except BaseException:
         stopped.append(True)
         raise

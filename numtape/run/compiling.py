@@ -99,13 +99,23 @@ class _Worker:
                 finally:
                     del job  # with it what it would keep alive
 
+    def now(self, job: Callable[[], object]) -> None:
+        done = threading.Lock()
+        done.acquire()
+
+        def tell() -> None:
+            try:
+                job()
+            finally:
+                done.release()
+
+        self.later(tell)
+        with done:
+            pass
+
     def settle(self) -> None:
         if self.has_begun and not self.ends:
-            done = threading.Lock()
-            done.acquire()
-            self.later(done.release)
-            with done:
-                pass
+            self.now(lambda: None)
 
     def end(self) -> None:
         self.ends = True
@@ -151,21 +161,15 @@ def uninterrupted(job: Callable[[Callable[[], bool]], T]) -> T:
     results: list[T] = []
     errors: list[BaseException] = []
     stopped: list[bool] = []
-    ended = threading.Lock()
-    ended.acquire()
 
     def work() -> None:
         try:
             results.append(job(lambda: not stopped and may_go_on()))
         except BaseException as error:
             errors.append(error)
-        finally:
-            ended.release()
 
     try:
-        _foreground.later(work)
-        with ended:
-            pass
+        _foreground.now(work)
     except BaseException:
         stopped.append(True)
         raise

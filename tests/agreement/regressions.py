@@ -25,8 +25,8 @@ def write(program: Program, points: list[tuple], generic: bool, error: Exception
         shown = "\n".join(f"    {point!r}," for point in points)
     path.write_text(
         f'"""{type(error).__name__}: {first}"""\n\n'
-        "import numpy as np\nimport scipy.special  # noqa: F401\n"
-        "from numpy import array, inf, nan  # noqa: F401\n\n"
+        "import numpy as np\nimport scipy.special\n"
+        "from numpy import array, inf, nan\n\n"
         f"SIZE, EXACT, GENERIC = {program.size}, {program.exact}, {generic}\n\n"
         f"POINTS = [\n{shown}\n]\n\n\n{program.source}"
     )

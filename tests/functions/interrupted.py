@@ -8,6 +8,7 @@ is ended by `faulthandler`. Prints how often it was interrupted, or else what we
 import faulthandler
 import random
 import sys
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -66,17 +67,19 @@ class Interruption:
         if event in ("call", "return"):
             self.steps += 1
             if self.steps == self.at:
+                time.sleep(1e-3)  # other threads go on
                 raise KeyboardInterrupt
         return self
 
     def during(self, call: Callable[[], object]) -> None:
+        before = sys.gettrace()
         sys.settrace(self)
         try:
             call()
         except KeyboardInterrupt:
             pass
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
 
 
 def main() -> None:

@@ -3,13 +3,13 @@
 import _thread
 import itertools
 import signal
-import sys
 import threading
 import time
 
 import numpy as np
 import pytest
 from checks import assert_same_bits
+from functions.interrupted import Interruption
 
 import numtape as nt
 from numtape.functions import runner as runner_module
@@ -618,26 +618,11 @@ def test_an_interruption_wherever_a_function_begins_or_ends():
     """Those of the standard library among them: `threading.Thread` does not bear it."""
     point = arguments((600,))
     expected, before = SCALAR(*point, num_threads=1), number_running()
-    tracing = sys.gettrace()
-    for step in itertools.count():
-        steps, struck = itertools.count(), []
-
-        def strike(frame, event, argument, step=step, steps=steps, struck=struck):
-            if event in ("call", "return") and next(steps) == step:
-                time.sleep(1e-3)  # others go on
-                struck.append(frame)
-                raise KeyboardInterrupt
-            return strike
-
-        sys.settrace(strike)
-        try:
-            SCALAR(*point, num_threads=4)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            sys.settrace(tracing)
+    for step in itertools.count(1):
+        interruption = Interruption(step)
+        interruption.during(lambda: SCALAR(*point, num_threads=4))
         assert_ended(before)
-        if not struck:
+        if interruption.steps < step:
             break
     assert step > 100
     assert_same_bits(SCALAR(*point, num_threads=4), expected)

@@ -1,8 +1,8 @@
 """Disagreement: constants of the recording point stood on the tape"""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 13, True, False
 

@@ -1,8 +1,8 @@
 """Disagreement: a sum walked the array by its slots"""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 2, True, False
 

@@ -1,8 +1,8 @@
 """TraceError: an object array refused to be changed in place"""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 1, True, False
 

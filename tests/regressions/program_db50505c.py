@@ -1,8 +1,8 @@
 """Disagreement: -0.0 became 0.0"""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 3, True, False
 

@@ -1,8 +1,8 @@
 """ValueError: what np.select gives was read-only"""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 4, True, False
 

@@ -1,8 +1,8 @@
 """Disagreement: vmap of a Hessian times ones gave array([0.13196767, 0.13196767, 0.        , 0."""
 
 import numpy as np
-import scipy.special  # noqa: F401
-from numpy import array, inf, nan  # noqa: F401
+import scipy.special
+from numpy import array, inf, nan
 
 SIZE, EXACT, GENERIC = 2, False, False
 

@@ -12,7 +12,7 @@ from types import CodeType
 
 import numpy as np
 
-from numtape.ops.structured import INITIAL, ORDER_OPCODES, function_of
+from numtape.ops.structured import INITIAL, ORDER_OPCODES, SAFE_PRODUCT_OPCODE, function_of
 from numtape.ops.table import ROWS, Row, load_ufunc
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -133,7 +133,10 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
         columns = [operand.ravel().tolist() for operand in operands]
         return np.array([row_value(row, *point) for point in zip(*columns)])
     if instruction.kind == "product":
-        return np.matmul(*operands).ravel()
+        left, right = operands
+        if instruction.opcode == SAFE_PRODUCT_OPCODE:
+            return _products(left[..., None], right[..., None, :, :]).sum(axis=-2).ravel()
+        return np.matmul(left, right).ravel()
     if instruction.kind == "function":
         return _function_value(instruction, operands)
     if instruction.kind in ("take", "spread"):
@@ -307,7 +310,7 @@ def _tangents(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
             continue
         for k, operand in enumerate(slots):
             matrix = _structured_jacobian(instruction, [values[s] for s in slots], k)
-            moving[result : result + b] += matrix @ moving[operand].ravel()
+            moving[result : result + b] += _products(matrix, moving[operand].ravel()).sum(axis=1)
     return moving[tape.outputs]
 
 
@@ -338,7 +341,7 @@ def _adjoints(tape: FlatTape, values: np.ndarray, seeds) -> np.ndarray:
                 contribution = _products(partials[number][k].ravel(), own)
             else:
                 matrix = _structured_jacobian(instruction, [values[s] for s in slots], k)
-                contribution = own @ matrix
+                contribution = _products(own[:, None], matrix).sum(axis=0)
             for slot, part in zip(operand.ravel().tolist(), contribution.tolist()):
                 weights[slot] += part
     return weights[tape.first_input : tape.first_result]

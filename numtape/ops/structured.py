@@ -33,6 +33,7 @@ __all__ = [
     "PRODUCT",
     "PRODUCT_OPCODE",
     "REDUCE",
+    "SAFE_PRODUCT_OPCODE",
     "SCATTER",
     "SEARCH",
     "SPREAD",
@@ -48,10 +49,12 @@ ORDER, SEARCH, TAKE, SPREAD, FUNCTION = "order", "search", "take", "spread", "fu
 FLAT_KINDS = (ORDER, SEARCH)
 
 # A matrix product has no row; its place in the table of loops is after the rows. Then come
-# NumPy's ways to sort, the quick one and the one that keeps ties in order; then the functions.
+# NumPy's ways to sort, the quick one and the one that keeps ties in order; the product of
+# derivatives, in which 0 times anything is 0 (see `scale`); then the functions.
 PRODUCT_OPCODE = len(ROWS)
 ORDER_OPCODES = {"quicksort": PRODUCT_OPCODE + 1, "stable": PRODUCT_OPCODE + 2}
-FIRST_FUNCTION = PRODUCT_OPCODE + 3
+SAFE_PRODUCT_OPCODE = PRODUCT_OPCODE + 3
+FIRST_FUNCTION = PRODUCT_OPCODE + 4
 
 # What a reduction starts from, for each row that may reduce.
 INITIAL = {

@@ -789,6 +789,8 @@ def _products(program: _Program) -> Iterator[tuple[int, Product]]:
     """The products of matrices that have code of their own, by segment."""
     places = program.places
     for segment, number in enumerate(program.numbers):
+        if segment and program.numbers[segment - 1] == number:
+            continue  # what makes it zero-safe afterwards
         if program.is_vector(segment) and program.free[number]:
             vector = program.vector(segment)
             if vector.kind == PRODUCT and len(vector.shape) == 3:

@@ -17,7 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import CompatibilityError
-from numtape.ops.structured import FIRST_FUNCTION, FUNCTIONS, ORDER_OPCODES, PRODUCT_OPCODE
+from numtape.ops.structured import (
+    FIRST_FUNCTION,
+    FUNCTIONS,
+    ORDER_OPCODES,
+    PRODUCT_OPCODE,
+    SAFE_PRODUCT_OPCODE,
+)
 from numtape.ops.table import ROWS, load_ufunc
 
 __all__ = ["CALLS", "double_loop", "has_double_loop", "loop_of_types", "loop_table"]
@@ -93,7 +99,7 @@ def _numpy_loops() -> npt.NDArray[np.int64]:
         table[opcode, 2] = row.arity
         if row.ufunc is not None and row.ufunc.startswith("numpy."):
             table[opcode, :2] = double_loop(load_ufunc(row.ufunc))
-    table[PRODUCT_OPCODE, :2] = double_loop(np.matmul)
+    table[[PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE], :2] = double_loop(np.matmul)
     for opcode, address in zip(ORDER_OPCODES.values(), _argsorts(), strict=True):
         table[opcode, 0] = address
     return table

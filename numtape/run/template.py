@@ -91,6 +91,7 @@ TAKE = 7
 SPREAD = 8
 MAP_ROWS = 9
 FUNCTION = 10
+REPAIR = 11
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 0  # <first loop>
@@ -905,6 +906,42 @@ def run_function(h, words, at, r):
 
 
 @kernel
+def run_repair(h, words, at, r):
+    """Make a matrix product zero-safe: its elements that came out as nan, term by term.
+
+    A product of 0 and an infinity or nan makes its whole sum nan, so no other needs it.
+    The words are those of the product; see `run_function`.
+    """
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    rank = words[at + 3]
+    m = words[at + 8]
+    n = words[at + 9]
+    p = words[at + 10]
+    steps = at + 11
+    bases = steps + 6
+    shape = bases + 9
+    for element in range(words[at + 2]):
+        if v[r + element] == v[r + element]:
+            continue
+        batch = element // (m * p)
+        row = element // p % m
+        x = words[bases] + row * words[steps]
+        y = words[bases + 3] + element % p * words[steps + 3]
+        for axis in range(rank - 1, -1, -1):
+            extent = words[shape + axis]
+            x += (batch % extent) * words[shape + rank + axis]
+            y += (batch % extent) * words[shape + 2 * rank + axis]
+            batch //= extent
+        total = 0.0
+        for _ in range(n):
+            if v[x] != 0.0 and v[y] != 0.0:
+                total += v[x] * v[y]
+            x += words[steps + 1]
+            y += words[steps + 2]
+        v[r + element] = total
+
+
+@kernel
 def run_vector(h, at, r):
     """Run the vector instruction whose words start at `at`."""
     words = int64_array(h[WORD_TABLE], (h[WORDS],))
@@ -919,6 +956,8 @@ def run_vector(h, at, r):
         run_accumulate(h, words, at, r)
     elif kind == FUNCTION:
         run_function(h, words, at, r)
+    elif kind == REPAIR:
+        run_repair(h, words, at, r)
     elif kind == SCATTER:
         run_scatter(h, words, at, r)
     elif kind == ORDER:

@@ -26,6 +26,7 @@ from numtape.ops.structured import (
     ORDER,
     PRODUCT,
     REDUCE,
+    SAFE_PRODUCT_OPCODE,
     SCATTER,
     SEARCH,
     TAKE,
@@ -287,6 +288,10 @@ class _Encoder:
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == PRODUCT:
             self._product(instruction)
+            if opcode == SAFE_PRODUCT_OPCODE:
+                repair = len(self.words)
+                self.words += (_kernels.REPAIR, *self.words[at + 1 :])
+                return [(0, at), (0, repair)]
         elif kind == ORDER:
             (view,) = instruction.operands
             self.words += (_kernels.ORDER, opcode, *shape, self._base(view), view.strides[0])

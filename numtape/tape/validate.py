@@ -36,6 +36,7 @@ from numtape.ops.structured import (
     PRODUCT,
     PRODUCT_OPCODE,
     REDUCE,
+    SAFE_PRODUCT_OPCODE,
     SCATTER,
     SEARCH,
     SPREAD,
@@ -503,8 +504,11 @@ def _walk_problems(instruction: VectorInstruction) -> Iterator[Problem]:
 def _product_problems(instruction: VectorInstruction) -> Iterator[Problem]:
     if len(instruction.shape) < 3:
         yield f"has the shape {instruction.shape}", "it is (*batch, m, n, p)"
-    if instruction.opcode != PRODUCT_OPCODE:
-        yield f"has the opcode {instruction.opcode}", f"a product has {PRODUCT_OPCODE}"
+    if instruction.opcode not in (PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE):
+        yield (
+            f"has the opcode {instruction.opcode}",
+            f"a product has {PRODUCT_OPCODE} or {SAFE_PRODUCT_OPCODE}",
+        )
     *batch, m, _, p = instruction.shape
     if instruction.result != (*batch, m, p):
         yield f"has a result of shape {instruction.result}", f"it is {(*batch, m, p)}"

@@ -40,6 +40,7 @@ from numtape.ops.structured import (
     PRODUCT,
     PRODUCT_OPCODE,
     REDUCE,
+    SAFE_PRODUCT_OPCODE,
     SCATTER,
     SEARCH,
     SPREAD,
@@ -278,16 +279,20 @@ class Recorder:
         )
         return self._vector(instruction)
 
-    def product(self, left: Slots, right: Slots) -> Slots:
-        """Record ``left @ right`` for operands of rank 2 or more, batches broadcast."""
+    def product(self, left: Slots, right: Slots, safe: bool = False) -> Slots:
+        """Record ``left @ right`` for operands of rank 2 or more, batches broadcast.
+
+        In a safe one, for derivatives, 0 times anything is 0.
+        """
         batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
         (m, n), p = left.shape[-2:], right.shape[-1]
         result = (*batch, m, p)
         if 0 in (*batch, m, n, p):
             return np.full(result, self.constant(0.0), np.int64)
         views = tuple(self._batch_view(operand, len(batch) + 2, 2) for operand in (left, right))
+        opcode = SAFE_PRODUCT_OPCODE if safe else PRODUCT_OPCODE
         return self._vector(
-            VectorInstruction(PRODUCT, PRODUCT_OPCODE, (*batch, m, n, p), views, result)
+            VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result)
         )
 
     def function(self, name: str, operands: Sequence[Slots], **chosen: int) -> tuple[Slots, ...]:

@@ -11,6 +11,7 @@ while it is made.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from numtape.ops.structured import (
     ORDER_OPCODES,
     PRODUCT,
     REDUCE,
+    SAFE_PRODUCT_OPCODE,
     SEARCH,
     SPREAD,
     TAKE,
@@ -170,6 +172,10 @@ class Builder(Recorder):
             if negated is not None and _is_whole(other) and constant is not None:
                 turned = np.array(self.constant(-constant))  # the same, bit for bit
                 return super().elementwise(opcode, (turned, negated.reshape(other.shape)))
+        if name == "scale" and 0.0 in (x, y):
+            return np.array(self.constant(0.0))
+        if name == "scale" and any(each is not None and isfinite(each) for each in (x, y)):
+            return self.elementwise(_MULTIPLY, operands)
         if name in ("divide", "pow", "pow_constant", "power", "power_constant") and y == 1.0:
             return _as_new(left)
         if name in ("keep", "drop") and x is not None:
@@ -272,6 +278,10 @@ def _multiply_by(opcode: int) -> Callable[[Builder, int, int], int | None]:
             return builder.scalar(_NEGATIVE, other, 0)
         if other in builder._negated:
             return builder.scalar(opcode, builder.constant(-value), builder._negated[other])
+        if opcode == _SCALE and value == 0.0:
+            return builder.constant(0.0)
+        if opcode == _SCALE and isfinite(value):
+            return builder.scalar(_MULTIPLY, slot, other)
         return None
 
     return multiply
@@ -432,7 +442,7 @@ def _replay_vector(
         if left.flat[0] == right.flat[0] and before.flat[0] != after.flat[0]:
             # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
             left = recorder.copy(left)
-        return recorder.product(left, right)
+        return recorder.product(left, right, instruction.opcode == SAFE_PRODUCT_OPCODE)
     if instruction.kind == FUNCTION:
         function = function_of(instruction.opcode)
         extents = instruction.shape[len(instruction.shape) - len(function.names) :]

@@ -87,6 +87,10 @@ class _Derivation:
     by *place*: inputs from 1, then results in order; place 0 is for the null
     slot and for constants, and stays zero. They are lists for tapes of scalar
     instructions, where Python integers are quicker, and arrays for others.
+
+    A place is *risky* where its tangent or adjoint may be infinite, because a slope on
+    the way was, or 0 where operands are infinite or nan, because an arm is not taken.
+    From there on every product is zero-safe: 0 times anything is 0.
     """
 
     def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
@@ -135,12 +139,13 @@ class _Derivation:
         for column, seed in zip(columns, seeds.T, strict=True):
             for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
                 column[place] = slot
+        risky: Any = self._column()
         scalar, one = self.builder.scalar, self.builder.constant(1.0)
         for number, (opcode, vector, _) in enumerate(self.code):
             result = self.results[number]
             if opcode == VECTOR:
                 for column in columns:
-                    self._forward_vector(vector, result, column)
+                    self._forward_vector(vector, result, column, risky)
                 continue
             if _FLAT[opcode]:
                 continue
@@ -149,7 +154,10 @@ class _Derivation:
                 partial = self._partial(number, k) if moving else None
                 if partial is None:
                     continue
-                slot, times, _ = partial
+                slot, is_singular = partial
+                times = _SCALE if is_singular or risky[place] or self.is_seeded else _MULTIPLY
+                if is_singular or risky[place]:
+                    risky[result] = 1
                 for column in moving:
                     seed = int(column[place])
                     part = seed if slot == one else scalar(times, slot, seed)
@@ -157,7 +165,7 @@ class _Derivation:
                     column[result] = scalar(_ADD, present, part) if present else part
         return _collected(columns, self._places(self.outputs))
 
-    def _forward_vector(self, number: int, start: int, column: Slots) -> None:
+    def _forward_vector(self, number: int, start: int, column: Slots, risky: Any) -> None:
         instruction, operands = self.vectors[number], self.operands[number]
         moving = [column[places] for _, places in operands]
         seeds = tuple(slots if slots.any() else None for slots in moving)
@@ -166,15 +174,26 @@ class _Derivation:
         if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
             return
         places, result = self._result(instruction, start)
+        is_risky = any(
+            seed is not None and bool(risky[at].any())
+            for seed, (_, at) in zip(seeds, operands, strict=False)
+        )
+        if is_risky:
+            risky[places] = 1
         if instruction.kind != MAP:
             slots = tuple(slots for slots, _ in operands)
-            column[places] = tangent_rule(self.builder, instruction, slots, seeds, result)
+            safe = is_risky or self.is_seeded
+            column[places] = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
             return
         total: Slots | None = None
         for k, seed in enumerate(seeds):
             if seed is None:
                 continue
-            part, _ = self._array_product(instruction, operands, result, k, seed, False)
+            part, is_singular = self._array_product(
+                instruction, operands, result, k, seed, is_risky
+            )
+            if is_singular:
+                risky[places] = 1
             if part is not None:
                 total = part if total is None else self._sum(total, part)
         if total is not None:
@@ -200,8 +219,7 @@ class _Derivation:
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
         active = self._active(inputs)
-        # Places whose adjoints may have been masked to 0 where operands are infinite or nan.
-        masked: Any = self._column()
+        risky: Any = self._column()
         columns = [self._column() for _ in range(seeds.shape[1])]
         outputs = self._places(self.outputs).tolist()
         for column, seed in zip(columns, seeds.T, strict=True):
@@ -214,7 +232,7 @@ class _Derivation:
             result = self.results[number]
             if opcode == VECTOR:
                 for column in columns:
-                    self._backward_vector(vector, result, column, active, masked)
+                    self._backward_vector(vector, result, column, active, risky)
                 continue
             live = [column for column in columns if column[result]]
             if not live or not active[result]:
@@ -223,11 +241,10 @@ class _Derivation:
                 partial = self._partial(number, k) if active[place] else None
                 if partial is None:
                     continue
-                slot, times, masks = partial
-                if masked[result]:
-                    times = _SCALE
-                if masks or masked[result]:
-                    masked[place] = 1
+                slot, is_singular = partial
+                times = _SCALE if is_singular or risky[result] or self.is_seeded else _MULTIPLY
+                if is_singular or risky[result]:
+                    risky[place] = 1
                 for column in live:
                     weight = int(column[result])
                     part = weight if slot == one else scalar(times, slot, weight)
@@ -261,7 +278,7 @@ class _Derivation:
         column[place] = self.builder.scalar(_ADD, present, slot) if present else slot
 
     def _backward_vector(
-        self, number: int, start: int, column: Slots, active: Any, masked: Any
+        self, number: int, start: int, column: Slots, active: Any, risky: Any
     ) -> None:
         instruction, operands = self.vectors[number], self.operands[number]
         places, result = self._result(instruction, start)
@@ -269,28 +286,28 @@ class _Derivation:
         if not weights.any() or not active[places].any():
             return
         wanted = tuple(bool(active[places].any()) for _, places in operands)
-        is_masked = bool(masked[places].any())
+        is_risky = bool(risky[places].any())
         if instruction.kind == MAP:
             for k, (_, targets) in enumerate(operands):
                 if wanted[k]:
                     rule = partial_of(instruction.opcode, k)
                     if isinstance(rule, float) and weights.all():
                         # A constant factor goes on the sum over a broadcast operand's uses.
-                        if is_masked:
-                            masked[targets] = 1
+                        if is_risky:
+                            risky[targets] = 1
                         self._accumulate(column, targets, weights, active, rule)
                         continue
-                    part, masks = self._array_product(
-                        instruction, operands, result, k, weights, is_masked
+                    part, is_singular = self._array_product(
+                        instruction, operands, result, k, weights, is_risky
                     )
-                    if masks or is_masked:
-                        masked[targets] = 1
+                    if is_singular or is_risky:
+                        risky[targets] = 1
                     self._accumulate(column, targets, part, active)
             return
         chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
-        if is_masked or chooses or instruction.kind == TAKE:
+        if is_risky or chooses or instruction.kind == TAKE:
             for _, targets in operands:
-                masked[targets] = 1
+                risky[targets] = 1
         for targets, part in adjoint_rule(
             self.builder,
             instruction,
@@ -299,7 +316,7 @@ class _Derivation:
             wanted,
             result,
             weights,
-            is_masked,
+            is_risky or self.is_seeded,
         ):
             self._accumulate(column, targets, part, active)
 
@@ -345,14 +362,13 @@ class _Derivation:
 
     # partials times seeds
 
-    def _partial(self, number: int, k: int) -> tuple[int, int, bool] | None:
+    def _partial(self, number: int, k: int) -> tuple[int, bool] | None:
         """The k-th partial of a scalar instruction, recorded; None where it is 0.
 
         Returns
         -------
-        slot, opcode, masks
-            Of the partial, of the operation to multiply it with a seed, and
-            whether the partial is a mask.
+        slot, is_singular
+            Of the partial, and whether it may be infinite or a mask.
         """
         opcode, a, b = self.code[number]
         builder = self.builder
@@ -367,7 +383,7 @@ class _Derivation:
         slot = _slot(builder, rule.result, slots, made)
         if builder.known(slot) == 0.0:
             return None
-        return slot, _SCALE if rule.singular or self.is_seeded else _MULTIPLY, rule.masks
+        return slot, rule.singular
 
     def _array_product(
         self,
@@ -376,12 +392,12 @@ class _Derivation:
         result: Slots,
         k: int,
         seeds: Slots,
-        masked: bool,
+        risky: bool,
     ) -> tuple[Slots | None, bool]:
         """The k-th partial of an elementwise instruction times seeds; None where that is 0.
 
-        The builder shares the partial with other seeds. `masked` says whether the
-        seeds may have been masked; the second result, whether the partial masks.
+        The builder shares the partial with other seeds. `risky` says whether the seeds may
+        be infinite or a mask's; the second result, whether the partial may.
         """
         builder, opcode = self.builder, instruction.opcode
         rule = partial_of(opcode, k)
@@ -402,17 +418,17 @@ class _Derivation:
                 partial = np.array(builder.constant(float(found)))
         known = template(opcode, k, exponent)
         assert known is not None
-        times = _SCALE if known.singular or masked or self.is_seeded else _MULTIPLY
+        times = _SCALE if known.singular or risky or self.is_seeded else _MULTIPLY
         if partial.ndim == 0 and builder.known(int(partial)) == 1.0:
-            return seeds, known.masks
+            return seeds, known.singular
         live = seeds != 0
         if live.all():
-            return builder.elementwise(times, (partial, seeds)), known.masks
+            return builder.elementwise(times, (partial, seeds)), known.singular
         # Only where a seed is not zero by structure: there is nothing to compute elsewhere.
         product = np.zeros(seeds.shape, np.int64)
         partial = np.broadcast_to(partial, seeds.shape)[live]
         product[live] = builder.elementwise(times, (partial, seeds[live]))
-        return product, known.masks
+        return product, known.singular
 
 
 def _collected(columns: Sequence[Any], places: Slots) -> Slots:

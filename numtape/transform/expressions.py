@@ -173,15 +173,11 @@ class Template:
         The reference of the partial itself.
     singular : bool
         Whether it may be infinite, or a mask; see `Row.finite`.
-    masks : bool
-        Whether it is made of comparisons, and so may mask what is below it: an
-        arm that is not taken, where operands may be infinite or nan.
     """
 
     instructions: tuple[tuple[int, float | int, float | int], ...]
     result: float | int
     singular: bool
-    masks: bool
 
 
 @lru_cache(maxsize=4096)
@@ -198,7 +194,7 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
     if rule is None:
         return None
     if isinstance(rule, float):
-        return Template((), rule, False, False)
+        return Template((), rule, False)
     builder = Builder(3)
     x, y, f = (Expression(builder, np.array(slot)) for slot in (1, 2, 3))
     if exponent is not None:
@@ -233,7 +229,6 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
         ),
         renumbered(int(partial.slots)),
         ROWS[opcode].name == "scale" or not all(ROWS[code[k][0]].finite for k in numbers),
-        ROWS[opcode].name == "scale" or any(is_flat(code[k][0]) for k in numbers),
     )
 
 

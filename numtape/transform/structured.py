@@ -10,7 +10,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numtape.ops.structured import ACCUMULATE, FUNCTION, PRODUCT, REDUCE, SPREAD, TAKE
+from numtape.ops.structured import (
+    ACCUMULATE,
+    FUNCTION,
+    PRODUCT,
+    REDUCE,
+    SAFE_PRODUCT_OPCODE,
+    SPREAD,
+    TAKE,
+)
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VectorInstruction, View
 from numtape.trace.recorder import Slots
@@ -26,6 +34,7 @@ def tangent_rule(
     operands: tuple[Slots, ...],
     tangents: tuple[Slots | None, ...],
     result: Slots,
+    safe: bool,
 ) -> Slots:
     """The tangents of a structured instruction's result.
 
@@ -38,14 +47,17 @@ def tangent_rule(
         tangents; None for an operand whose tangents are all zero.
     result : ndarray
         Slots of the result, in its own shape.
+    safe : bool
+        Whether products must be zero-safe, as for `adjoint_rule`.
     """
     if instruction.kind == PRODUCT:
         (a, b), (da, db) = operands, tangents
+        safe = safe or instruction.opcode == SAFE_PRODUCT_OPCODE
         parts = []
         if da is not None:
-            parts.append(builder.product(da, b))
+            parts.append(_product(builder, da, b, safe))
         if db is not None:
-            parts.append(builder.product(a, db))
+            parts.append(_product(builder, a, db, safe))
         return parts[0] if len(parts) == 1 else builder.elementwise(OPCODE["add"], parts)
     if instruction.kind == FUNCTION:
         return function_tangent(builder, instruction, operands, tangents, result)
@@ -78,7 +90,7 @@ def adjoint_rule(
     wanted: tuple[bool, ...],
     result: Slots,
     adjoints: Slots,
-    masked: bool = False,
+    safe: bool,
 ) -> Iterator[tuple[Slots, Slots]]:
     """Contributions of a structured instruction to its operands' adjoints.
 
@@ -92,8 +104,9 @@ def adjoint_rule(
         Whether each operand depends on an input.
     result, adjoints : ndarray
         Slots of the result and of its adjoints, in the result's shape.
-    masked : bool
-        Whether adjoints may be exactly 0 where operands are infinite or nan.
+    safe : bool
+        Whether products must be zero-safe: adjoints may be infinite, or exactly 0 where
+        operands are infinite or nan.
 
     Yields
     ------
@@ -102,13 +115,14 @@ def adjoint_rule(
     """
     if instruction.kind == PRODUCT:
         a, b = operands
+        safe = safe or instruction.opcode == SAFE_PRODUCT_OPCODE
         if wanted[0]:
-            yield places[0], _masked_product(builder, adjoints, b.swapaxes(-1, -2))
+            yield places[0], _product(builder, adjoints, b.swapaxes(-1, -2), safe)
         if wanted[1]:
-            yield places[1], _masked_product(builder, a.swapaxes(-1, -2), adjoints)
+            yield places[1], _product(builder, a.swapaxes(-1, -2), adjoints, safe)
     elif instruction.kind == FUNCTION:
         yield from function_adjoint(
-            builder, instruction, places, operands, wanted, result, adjoints, masked
+            builder, instruction, places, operands, wanted, result, adjoints, safe
         )
     elif instruction.kind == TAKE:
         yield places[0], builder.spread(adjoints, operands[1], instruction.shape[1])
@@ -131,11 +145,11 @@ def adjoint_rule(
         yield places[0], adjoints.ravel()[instruction.targets]
 
 
-def _masked_product(builder: Builder, left: Slots, right: Slots) -> Slots:
-    """A matrix product; where it has one term an element, 0 times anything is 0 (see `scale`)."""
+def _product(builder: Builder, left: Slots, right: Slots, safe: bool) -> Slots:
+    """A matrix product; where it has one term an element, it is elementwise."""
     if left.shape[-1] == 1:
         return builder.elementwise(OPCODE["scale"], (left, right))
-    return builder.product(left, right)
+    return builder.product(left, right, safe)
 
 
 class _Reduction:

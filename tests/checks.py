@@ -1,6 +1,7 @@
 """What many tests compare: bits, trees, recorded against plain functions, higher derivatives."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,9 +11,16 @@ from numtape.functions.trees import flatten
 from numtape.run import _kernels
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
-from numtape.transform.derivative import jacobian_by_rows
+from numtape.transform.derivative import (
+    adjoint,
+    jacobian_by_columns,
+    jacobian_by_rows,
+    tangent,
+)
 
 __all__ = [
+    "SEEDED",
+    "WAYS",
     "assert_first_derivatives",
     "assert_replays",
     "assert_same_bits",
@@ -21,6 +29,7 @@ __all__ = [
     "derivatives_every_way",
     "evaluate",
     "hessian",
+    "hessian_by",
     "sweep",
     "workspace",
 ]
@@ -77,8 +86,6 @@ def sweep(tape: FlatTape, x) -> tuple[np.ndarray, np.ndarray]:
 
 def derivatives_every_way(function, *arguments) -> list[np.ndarray]:
     """The Jacobian of a function by all its floats, by every way there is to compute it."""
-    from numtape.transform.derivative import jacobian_by_columns
-
     tape = nt.record(function, *arguments)
     flat, runner = tape.flat, tape.runner
     x, inputs, rows = flat.point, np.arange(flat.inputs), len(flat.outputs)
@@ -102,6 +109,54 @@ def hessian(function, *arguments) -> np.ndarray:
     second = jacobian_by_rows(first, inputs)  # outputs: those, then their rows
     y = evaluate(second, flat.point)[1 + n :].reshape(1 + n, n)
     return y[1:]
+
+
+def _by_tapes(outer, inner):
+    def product(flat, direction):
+        inputs = np.arange(flat.inputs)
+        first = inner(flat, inputs)
+        second = outer(replace(first, outputs=first.outputs[1:]), inputs)
+        y = evaluate(second, flat.point)[flat.inputs :]
+        return y.reshape(flat.inputs, flat.inputs) @ direction
+
+    return product
+
+
+def _forward_over_reverse(flat, direction):
+    n = flat.inputs
+    product = tangent(adjoint(flat))  # of (x, w, dx, dw): (y, g, dy, H dx)
+    return evaluate(product, np.concatenate([flat.point, [1.0], direction, [0.0]]))[n + 2 :]
+
+
+def _reverse_over_reverse(flat, direction):
+    n = flat.inputs
+    product = adjoint(adjoint(flat))  # of (x, w, weights of (y, g)): (y, g, by x, by w)
+    return evaluate(product, np.concatenate([flat.point, [1.0, 0.0], direction]))[n + 1 : 2 * n + 1]
+
+
+def _reverse_over_forward(flat, direction):
+    n = flat.inputs
+    product = adjoint(tangent(flat))  # of (x, dx, weights of (y, dy)): (y, dy, by x, by dx)
+    return evaluate(product, np.concatenate([flat.point, direction, [0.0, 1.0]]))[2 : n + 2]
+
+
+# Ways to second derivatives. Of a flat tape and a direction: the Hessian's product with it.
+SEEDED = {
+    "forward over reverse": _forward_over_reverse,
+    "reverse over reverse": _reverse_over_reverse,
+    "reverse over forward": _reverse_over_forward,
+}
+WAYS = SEEDED | {
+    "rows of rows": _by_tapes(jacobian_by_rows, jacobian_by_rows),
+    "columns of rows": _by_tapes(jacobian_by_columns, jacobian_by_rows),
+    "rows of columns": _by_tapes(jacobian_by_rows, jacobian_by_columns),
+    "columns of columns": _by_tapes(jacobian_by_columns, jacobian_by_columns),
+}
+
+
+def hessian_by(way, flat) -> np.ndarray:
+    """The second derivatives of a flat tape by one of `WAYS`."""
+    return np.array([way(flat, unit) for unit in np.eye(flat.inputs)])
 
 
 def central_jacobian(function, x, step: float = 1e-4) -> np.ndarray:

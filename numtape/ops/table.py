@@ -61,6 +61,10 @@ class Row:
         For lanes: an expression of x and y that calls the C library's functions
         by their names there (see `run/emitter.py`); ``where(c, a, b)`` and
         comparisons may stand in it too. None means `primal`, or the ufunc's loop.
+    even : str or None
+        For an even function of one operand: its derivative by the square of x, as an
+        expression of x. Functions of |x| and of norms are smooth by it; see
+        `transform/kinks.py`.
     domain : tuple of (low, high)
         Where the tests sample each operand.
     finite : bool
@@ -81,6 +85,7 @@ class Row:
     symbol: str | None = None
     reference: str | None = None
     vector: str | None = None
+    even: str | None = None
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
     finite: bool = False
     common: bool = False
@@ -302,7 +307,14 @@ _ROWS: tuple[Row, ...] = (
         common=True,
     ),
     _unary(
-        "square", "2.0 * x", "x * x", ufunc="numpy.square", primal="x * x", finite=True, common=True
+        "square",
+        "2.0 * x",
+        "x * x",
+        ufunc="numpy.square",
+        primal="x * x",
+        even="1.0",
+        finite=True,
+        common=True,
     ),
     _unary(
         "reciprocal",
@@ -357,10 +369,18 @@ _ROWS: tuple[Row, ...] = (
     ),
     _unary(
         "norm_root",
-        "0.5 * not_equal(f, 0.0) / (f + equal(f, 0.0))",
+        "norm_slope(f)",
         "square root of a sum of squares: flat at 0",
         primal="sqrt(x)",
         domain=((0.05, 4.0),),
+    ),
+    _unary(
+        "norm_slope",
+        "-2.0 * f * f",
+        "1 / (2 x), 0 where x is 0: the slope of a norm",
+        primal="0.5 / x if x != 0.0 else 0.0",
+        reference="0.5 / x",
+        domain=((0.2, 3.0),),
     ),
     _unary(
         "cbrt",
@@ -472,6 +492,7 @@ _ROWS: tuple[Row, ...] = (
         "cosine",
         ufunc="numpy.cos",
         reference="mp.cos(x)",
+        even="-0.5 * sinc(0.3183098861837907 * x)",
         finite=True,
         common=True,
         vector="cos(x)",
@@ -550,6 +571,7 @@ _ROWS: tuple[Row, ...] = (
         "hyperbolic cosine",
         ufunc="numpy.cosh",
         reference="mp.cosh(x)",
+        even="where(equal(x, 0.0), 0.5, 0.5 * sinh(x) / x)",
         finite=True,
         common=True,
         vector="cosh(x)",

@@ -96,7 +96,7 @@ FUNCTION = 10
 REPAIR = 11
 
 # Operations from this opcode on have no expression of their own, only a loop.
-FIRST_LOOP = 37
+FIRST_LOOP = 38
 POW = 8
 
 # The frame: three tables for loops over one element (its counts and steps never
@@ -350,51 +350,53 @@ def run_scalars(handle, start, stop):
             f = sqrt(x)
         elif opcode == 13:  # norm_root
             f = sqrt(x)
-        elif opcode == 14:  # sinc
-            f = loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
-        elif opcode == 15:  # maximum
+        elif opcode == 14:  # norm_slope
+            f = 0.5 / x if x != 0.0 else 0.0
+        elif opcode == 15:  # sinc
+            f = loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+        elif opcode == 16:  # maximum
             f = x if x > y or x != x else y
-        elif opcode == 16:  # minimum
+        elif opcode == 17:  # minimum
             f = x if x < y or x != x else y
-        elif opcode == 17:  # clip_low
+        elif opcode == 18:  # clip_low
             f = x if x >= y or x != x else y
-        elif opcode == 18:  # clip_high
+        elif opcode == 19:  # clip_high
             f = x if x <= y or x != x else y
-        elif opcode == 19:  # keep
+        elif opcode == 20:  # keep
             f = y if x != 0.0 else 0.0
-        elif opcode == 20:  # drop
+        elif opcode == 21:  # drop
             f = 0.0 if x != 0.0 else y
-        elif opcode == 21:  # merge
-            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 39, 1.0, x) > 0.0 else x
-        elif opcode == 22:  # scale
+        elif opcode == 22:  # merge
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 40, 1.0, x) > 0.0 else x
+        elif opcode == 23:  # scale
             f = x * y if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 23:  # less
+        elif opcode == 24:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 24:  # less_equal
+        elif opcode == 25:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 25:  # greater
+        elif opcode == 26:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 26:  # greater_equal
+        elif opcode == 27:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 27:  # equal
+        elif opcode == 28:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 28:  # not_equal
+        elif opcode == 29:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 29:  # logical_and
+        elif opcode == 30:  # logical_and
             f = 1.0 if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 30:  # logical_or
+        elif opcode == 31:  # logical_or
             f = 1.0 if x != 0.0 or y != 0.0 else 0.0
-        elif opcode == 31:  # logical_xor
+        elif opcode == 32:  # logical_xor
             f = 1.0 if (x != 0.0) != (y != 0.0) else 0.0
-        elif opcode == 32:  # logical_not
+        elif opcode == 33:  # logical_not
             f = 1.0 if x == 0.0 else 0.0
-        elif opcode == 33:  # isnan
+        elif opcode == 34:  # isnan
             f = 1.0 if x != x else 0.0
-        elif opcode == 34:  # isfinite
+        elif opcode == 35:  # isfinite
             f = 1.0 if x - x == 0.0 else 0.0
-        elif opcode == 35:  # isinf
+        elif opcode == 36:  # isinf
             f = 1.0 if x == x and x - x != 0.0 else 0.0
-        elif opcode == 36:  # stop_gradient
+        elif opcode == 37:  # stop_gradient
             f = x
         else:
             f = loop_of_one(h, np.int64(opcode), x, y)
@@ -450,7 +452,7 @@ def linearize_scalars(handle):
             f = libm_pow(h, x, y)
             t0 = libm_pow(h, x, y - 1.0)
             dx = y * t0 if y != 0.0 and t0 != 0.0 else 0.0
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 45, x, 0.0)
         elif opcode == 9:  # pow_constant
             f = libm_pow(h, x, y)
             dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * libm_pow(h, x, y - 1.0)
@@ -464,289 +466,292 @@ def linearize_scalars(handle):
             dx = 0.5 / f
         elif opcode == 13:  # norm_root
             f = sqrt(x)
-            dx = 0.5 * (1.0 if f != 0.0 else 0.0) / (f + (1.0 if f == 0.0 else 0.0))
-        elif opcode == 14:  # sinc
-            f = loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
-            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * x, 0.0) - f) / x
-        elif opcode == 15:  # maximum
+            dx = 0.5 / f if f != 0.0 else 0.0
+        elif opcode == 14:  # norm_slope
+            f = 0.5 / x if x != 0.0 else 0.0
+            dx = -2.0 * f * f
+        elif opcode == 15:  # sinc
+            f = loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * (x if x != 0.0 else 1e-20), 0.0) / (3.141592653589793 * (x if x != 0.0 else 1e-20))
+            dx = -3.289868133696453 * x * (1.0 - 0.9869604401089358 * (x * x) * (1.0 - 0.35248587146747706 * (x * x) * (1.0 - 0.18277045187202515 * (x * x) * (1.0 - 0.11215459546692454 * (x * x) * (1.0 - 0.07592003385453353 * (x * x) * (1.0 - 0.05483113556160754 * (x * x) * (1.0 - 0.0414689260549973 * (x * x) * (1.0 - 0.03246580395095184 * (x * x) * 1.0)))))))) if abs(x) < 0.25 else (loop_of_one(h, h[ZERO] + 52, 3.141592653589793 * x, 0.0) - f) / x
+        elif opcode == 16:  # maximum
             f = x if x > y or x != x else y
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 16:  # minimum
+        elif opcode == 17:  # minimum
             f = x if x < y or x != x else y
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 17:  # clip_low
+        elif opcode == 18:  # clip_low
             f = x if x >= y or x != x else y
             dx = 1.0 if x >= y else 0.0
             dy = 1.0 if x < y else 0.0
-        elif opcode == 18:  # clip_high
+        elif opcode == 19:  # clip_high
             f = x if x <= y or x != x else y
             dx = 1.0 if x <= y else 0.0
             dy = 1.0 if x > y else 0.0
-        elif opcode == 19:  # keep
+        elif opcode == 20:  # keep
             f = y if x != 0.0 else 0.0
             dy = 1.0 if x != 0.0 else 0.0
-        elif opcode == 20:  # drop
+        elif opcode == 21:  # drop
             f = 0.0 if x != 0.0 else y
             dy = 1.0 if x == 0.0 else 0.0
-        elif opcode == 21:  # merge
-            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 39, 1.0, x) > 0.0 else x
+        elif opcode == 22:  # merge
+            f = y if x == 0.0 and loop_of_one(h, h[ZERO] + 40, 1.0, x) > 0.0 else x
             dx = 1.0
             dy = 1.0
-        elif opcode == 22:  # scale
+        elif opcode == 23:  # scale
             f = x * y if x != 0.0 and y != 0.0 else 0.0
             dx = y
             dy = x
-        elif opcode == 23:  # less
+        elif opcode == 24:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 24:  # less_equal
+        elif opcode == 25:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 25:  # greater
+        elif opcode == 26:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 26:  # greater_equal
+        elif opcode == 27:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 27:  # equal
+        elif opcode == 28:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 28:  # not_equal
+        elif opcode == 29:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 29:  # logical_and
+        elif opcode == 30:  # logical_and
             f = 1.0 if x != 0.0 and y != 0.0 else 0.0
-        elif opcode == 30:  # logical_or
+        elif opcode == 31:  # logical_or
             f = 1.0 if x != 0.0 or y != 0.0 else 0.0
-        elif opcode == 31:  # logical_xor
+        elif opcode == 32:  # logical_xor
             f = 1.0 if (x != 0.0) != (y != 0.0) else 0.0
-        elif opcode == 32:  # logical_not
+        elif opcode == 33:  # logical_not
             f = 1.0 if x == 0.0 else 0.0
-        elif opcode == 33:  # isnan
+        elif opcode == 34:  # isnan
             f = 1.0 if x != x else 0.0
-        elif opcode == 34:  # isfinite
+        elif opcode == 35:  # isfinite
             f = 1.0 if x - x == 0.0 else 0.0
-        elif opcode == 35:  # isinf
+        elif opcode == 36:  # isinf
             f = 1.0 if x == x and x - x != 0.0 else 0.0
-        elif opcode == 36:  # stop_gradient
+        elif opcode == 37:  # stop_gradient
             f = x
-        elif opcode == 37:  # power
-            t0 = loop_of_one(h, h[ZERO] + 37, x, y - 1.0)
+        elif opcode == 38:  # power
+            t0 = loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
             dx = y * t0 if y != 0.0 and t0 != 0.0 else 0.0
-            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 44, x, 0.0)
-        elif opcode == 38:  # power_constant
-            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
-        elif opcode == 39:  # copysign
-            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 39, 1.0, y)
-        elif opcode == 40:  # cbrt
+            dy = 0.0 if x == 0.0 else f * loop_of_one(h, h[ZERO] + 45, x, 0.0)
+        elif opcode == 39:  # power_constant
+            dx = 2.0 * x if y == 2.0 else 0.0 if y == 0.0 else y * loop_of_one(h, h[ZERO] + 39, x, y - 1.0)
+        elif opcode == 40:  # copysign
+            dx = (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * loop_of_one(h, h[ZERO] + 40, 1.0, y)
+        elif opcode == 41:  # cbrt
             dx = 1.0 / (3.0 * f * f)
-        elif opcode == 41:  # exp
+        elif opcode == 42:  # exp
             dx = f
-        elif opcode == 42:  # exp2
+        elif opcode == 43:  # exp2
             dx = 0.6931471805599453 * f
-        elif opcode == 43:  # expm1
-            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0)
-        elif opcode == 44:  # log
+        elif opcode == 44:  # expm1
+            dx = loop_of_one(h, h[ZERO] + 42, x, 0.0)
+        elif opcode == 45:  # log
             dx = 1.0 / x
-        elif opcode == 45:  # log2
+        elif opcode == 46:  # log2
             dx = 1.0 / (0.6931471805599453 * x)
-        elif opcode == 46:  # log10
+        elif opcode == 47:  # log10
             dx = 1.0 / (2.302585092994046 * x)
-        elif opcode == 47:  # log1p
+        elif opcode == 48:  # log1p
             dx = 1.0 / (1.0 + x)
-        elif opcode == 48:  # logaddexp
-            dx = loop_of_one(h, h[ZERO] + 41, 0.0 if f == x else x - f, 0.0)
-            dy = loop_of_one(h, h[ZERO] + 41, 0.0 if f == y else y - f, 0.0)
-        elif opcode == 49:  # logaddexp2
+        elif opcode == 49:  # logaddexp
             dx = loop_of_one(h, h[ZERO] + 42, 0.0 if f == x else x - f, 0.0)
             dy = loop_of_one(h, h[ZERO] + 42, 0.0 if f == y else y - f, 0.0)
-        elif opcode == 50:  # sin
-            dx = loop_of_one(h, h[ZERO] + 51, x, 0.0)
-        elif opcode == 51:  # cos
-            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
-        elif opcode == 52:  # tan
+        elif opcode == 50:  # logaddexp2
+            dx = loop_of_one(h, h[ZERO] + 43, 0.0 if f == x else x - f, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 43, 0.0 if f == y else y - f, 0.0)
+        elif opcode == 51:  # sin
+            dx = loop_of_one(h, h[ZERO] + 52, x, 0.0)
+        elif opcode == 52:  # cos
+            dx = -loop_of_one(h, h[ZERO] + 51, x, 0.0)
+        elif opcode == 53:  # tan
             dx = 1.0 + f * f
-        elif opcode == 53:  # arcsin
+        elif opcode == 54:  # arcsin
             dx = 1.0 / sqrt((1.0 - x) * (1.0 + x))
-        elif opcode == 54:  # arccos
+        elif opcode == 55:  # arccos
             dx = -1.0 / sqrt((1.0 - x) * (1.0 + x))
-        elif opcode == 55:  # arctan
+        elif opcode == 56:  # arctan
             dx = 1.0 / (1.0 + x * x)
-        elif opcode == 56:  # arctan2
-            t0 = loop_of_one(h, h[ZERO] + 57, x, y)
+        elif opcode == 57:  # arctan2
+            t0 = loop_of_one(h, h[ZERO] + 58, x, y)
             dx = 0.0 if t0 == 0.0 else y / t0 / t0
             dy = 0.0 if t0 == 0.0 else -x / t0 / t0
-        elif opcode == 57:  # hypot
+        elif opcode == 58:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
-        elif opcode == 58:  # sinh
+        elif opcode == 59:  # sinh
+            dx = loop_of_one(h, h[ZERO] + 60, x, 0.0)
+        elif opcode == 60:  # cosh
             dx = loop_of_one(h, h[ZERO] + 59, x, 0.0)
-        elif opcode == 59:  # cosh
-            dx = loop_of_one(h, h[ZERO] + 58, x, 0.0)
-        elif opcode == 60:  # tanh
-            t0 = loop_of_one(h, h[ZERO] + 59, x, 0.0)
+        elif opcode == 61:  # tanh
+            t0 = loop_of_one(h, h[ZERO] + 60, x, 0.0)
             dx = 1.0 / (t0 * t0)
-        elif opcode == 61:  # arcsinh
-            dx = 1.0 / loop_of_one(h, h[ZERO] + 57, x, 1.0)
-        elif opcode == 62:  # arccosh
+        elif opcode == 62:  # arcsinh
+            dx = 1.0 / loop_of_one(h, h[ZERO] + 58, x, 1.0)
+        elif opcode == 63:  # arccosh
             dx = 1.0 / sqrt((x - 1.0) * (x + 1.0))
-        elif opcode == 63:  # arctanh
+        elif opcode == 64:  # arctanh
             dx = 1.0 / ((1.0 - x) * (1.0 + x))
-        elif opcode == 64:  # deg2rad
+        elif opcode == 65:  # deg2rad
             dx = 0.017453292519943295
-        elif opcode == 65:  # rad2deg
+        elif opcode == 66:  # rad2deg
             dx = 57.29577951308232
-        elif opcode == 66:  # fmax
+        elif opcode == 67:  # fmax
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 67:  # fmin
+        elif opcode == 68:  # fmin
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 72:  # remainder
+        elif opcode == 73:  # remainder
             dx = 1.0
-            dy = -loop_of_one(h, h[ZERO] + 74, x, y)
-        elif opcode == 73:  # fmod
+            dy = -loop_of_one(h, h[ZERO] + 75, x, y)
+        elif opcode == 74:  # fmod
             dx = 1.0
-            dy = -loop_of_one(h, h[ZERO] + 71, (x - f) / y, 0.0)
-        elif opcode == 75:  # heaviside
+            dy = -loop_of_one(h, h[ZERO] + 72, (x - f) / y, 0.0)
+        elif opcode == 76:  # heaviside
             dy = 1.0 if x == 0.0 else 0.0
-        elif opcode == 76:  # erf
-            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
-        elif opcode == 77:  # erfc
-            dx = -1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
-        elif opcode == 78:  # gammaln
-            dx = loop_of_one(h, h[ZERO] + 79, x, 0.0)
-        elif opcode == 79:  # digamma
-            dx = loop_of_one(h, h[ZERO] + 80, 2.0, x)
-        elif opcode == 80:  # zeta
+        elif opcode == 77:  # erf
+            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 42, -(x * x), 0.0)
+        elif opcode == 78:  # erfc
+            dx = -1.1283791670955126 * loop_of_one(h, h[ZERO] + 42, -(x * x), 0.0)
+        elif opcode == 79:  # gammaln
+            dx = loop_of_one(h, h[ZERO] + 80, x, 0.0)
+        elif opcode == 80:  # digamma
+            dx = loop_of_one(h, h[ZERO] + 81, 2.0, x)
+        elif opcode == 81:  # zeta
             dx = np.nan
-            dy = -x * loop_of_one(h, h[ZERO] + 80, x + 1.0, y)
-        elif opcode == 81:  # expit
-            dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
-        elif opcode == 82:  # logit
+            dy = -x * loop_of_one(h, h[ZERO] + 81, x + 1.0, y)
+        elif opcode == 82:  # expit
+            dx = f * loop_of_one(h, h[ZERO] + 82, -x, 0.0)
+        elif opcode == 83:  # logit
             dx = 1.0 / (x * (1.0 - x))
-        elif opcode == 83:  # xlogy
-            dx = loop_of_one(h, h[ZERO] + 44, y, 0.0)
+        elif opcode == 84:  # xlogy
+            dx = loop_of_one(h, h[ZERO] + 45, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else x / y
-        elif opcode == 84:  # erfcx
+        elif opcode == 85:  # erfcx
             dx = -0.5641895835477563 / (x * x) * (1.0 - 1.5 / (x * x) * (1.0 - 2.5 / (x * x) * (1.0 - 3.5 / (x * x) * (1.0 - 4.5 / (x * x) * (1.0 - 5.5 / (x * x) * (1.0 - 6.5 / (x * x) * 1.0)))))) if x > 30.0 else 2.0 * x * f - 1.1283791670955126
-        elif opcode == 85:  # erfinv
-            dx = 0.886226925452758 * loop_of_one(h, h[ZERO] + 41, f * f, 0.0)
-        elif opcode == 86:  # erfcinv
-            dx = -0.886226925452758 * loop_of_one(h, h[ZERO] + 41, f * f, 0.0)
-        elif opcode == 87:  # ndtr
-            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (x * x), 0.0)
-        elif opcode == 88:  # ndtri
-            dx = 2.5066282746310002 * loop_of_one(h, h[ZERO] + 41, 0.5 * (f * f), 0.0)
-        elif opcode == 89:  # log_ndtr
-            dx = 0.7978845608028654 / loop_of_one(h, h[ZERO] + 84, -0.7071067811865476 * x, 0.0)
-        elif opcode == 90:  # gamma
-            dx = f * loop_of_one(h, h[ZERO] + 79, x, 0.0)
-        elif opcode == 91:  # loggamma
-            dx = f if x < 0.0 else loop_of_one(h, h[ZERO] + 79, x, 0.0)
-        elif opcode == 92:  # rgamma
-            dx = loop_of_one(h, h[ZERO] + 90, 1.0 - x, 0.0) * (loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * x, 0.0) - loop_of_one(h, h[ZERO] + 50, 3.141592653589793 * x, 0.0) * loop_of_one(h, h[ZERO] + 79, 1.0 - x, 0.0) / 3.141592653589793) if x < 0.5 else -loop_of_one(h, h[ZERO] + 79, x, 0.0) * f
-        elif opcode == 93:  # beta
-            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
-            dx = f * (loop_of_one(h, h[ZERO] + 79, x, 0.0) - t0)
-            dy = f * (loop_of_one(h, h[ZERO] + 79, y, 0.0) - t0)
-        elif opcode == 94:  # betaln
-            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
-            dx = loop_of_one(h, h[ZERO] + 79, x, 0.0) - t0
-            dy = loop_of_one(h, h[ZERO] + 79, y, 0.0) - t0
-        elif opcode == 95:  # poch
-            t0 = loop_of_one(h, h[ZERO] + 79, x + y, 0.0)
-            dx = f * (t0 - loop_of_one(h, h[ZERO] + 79, x, 0.0))
+        elif opcode == 86:  # erfinv
+            dx = 0.886226925452758 * loop_of_one(h, h[ZERO] + 42, f * f, 0.0)
+        elif opcode == 87:  # erfcinv
+            dx = -0.886226925452758 * loop_of_one(h, h[ZERO] + 42, f * f, 0.0)
+        elif opcode == 88:  # ndtr
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (x * x), 0.0)
+        elif opcode == 89:  # ndtri
+            dx = 2.5066282746310002 * loop_of_one(h, h[ZERO] + 42, 0.5 * (f * f), 0.0)
+        elif opcode == 90:  # log_ndtr
+            dx = 0.7978845608028654 / loop_of_one(h, h[ZERO] + 85, -0.7071067811865476 * x, 0.0)
+        elif opcode == 91:  # gamma
+            dx = f * loop_of_one(h, h[ZERO] + 80, x, 0.0)
+        elif opcode == 92:  # loggamma
+            dx = f if x < 0.0 else loop_of_one(h, h[ZERO] + 80, x, 0.0)
+        elif opcode == 93:  # rgamma
+            dx = loop_of_one(h, h[ZERO] + 91, 1.0 - x, 0.0) * (loop_of_one(h, h[ZERO] + 52, 3.141592653589793 * x, 0.0) - loop_of_one(h, h[ZERO] + 51, 3.141592653589793 * x, 0.0) * loop_of_one(h, h[ZERO] + 80, 1.0 - x, 0.0) / 3.141592653589793) if x < 0.5 else -loop_of_one(h, h[ZERO] + 80, x, 0.0) * f
+        elif opcode == 94:  # beta
+            t0 = loop_of_one(h, h[ZERO] + 80, x + y, 0.0)
+            dx = f * (loop_of_one(h, h[ZERO] + 80, x, 0.0) - t0)
+            dy = f * (loop_of_one(h, h[ZERO] + 80, y, 0.0) - t0)
+        elif opcode == 95:  # betaln
+            t0 = loop_of_one(h, h[ZERO] + 80, x + y, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 80, x, 0.0) - t0
+            dy = loop_of_one(h, h[ZERO] + 80, y, 0.0) - t0
+        elif opcode == 96:  # poch
+            t0 = loop_of_one(h, h[ZERO] + 80, x + y, 0.0)
+            dx = f * (t0 - loop_of_one(h, h[ZERO] + 80, x, 0.0))
             dy = f * t0
-        elif opcode == 96:  # binom
-            t0 = loop_of_one(h, h[ZERO] + 79, x - y + 1.0, 0.0)
-            dx = f * (loop_of_one(h, h[ZERO] + 79, x + 1.0, 0.0) - t0)
-            dy = f * (t0 - loop_of_one(h, h[ZERO] + 79, y + 1.0, 0.0))
-        elif opcode == 97:  # gammainc
+        elif opcode == 97:  # binom
+            t0 = loop_of_one(h, h[ZERO] + 80, x - y + 1.0, 0.0)
+            dx = f * (loop_of_one(h, h[ZERO] + 80, x + 1.0, 0.0) - t0)
+            dy = f * (t0 - loop_of_one(h, h[ZERO] + 80, y + 1.0, 0.0))
+        elif opcode == 98:  # gammainc
             dx = np.nan
-            dy = loop_of_one(h, h[ZERO] + 37, y, x - 1.0) * loop_of_one(h, h[ZERO] + 41, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0)
-        elif opcode == 98:  # gammaincc
+            dy = loop_of_one(h, h[ZERO] + 38, y, x - 1.0) * loop_of_one(h, h[ZERO] + 42, -y, 0.0) * loop_of_one(h, h[ZERO] + 93, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 79, x, 0.0), 0.0)
+        elif opcode == 99:  # gammaincc
             dx = np.nan
-            dy = -(loop_of_one(h, h[ZERO] + 37, y, x - 1.0) * loop_of_one(h, h[ZERO] + 41, -y, 0.0) * loop_of_one(h, h[ZERO] + 92, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 78, x, 0.0), 0.0))
-        elif opcode == 99:  # chdtr
+            dy = -(loop_of_one(h, h[ZERO] + 38, y, x - 1.0) * loop_of_one(h, h[ZERO] + 42, -y, 0.0) * loop_of_one(h, h[ZERO] + 93, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 79, x, 0.0), 0.0))
+        elif opcode == 100:  # chdtr
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 37, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 41, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
-        elif opcode == 100:  # chdtrc
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 38, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 42, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 93, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 79, 0.5 * x, 0.0), 0.0))
+        elif opcode == 101:  # chdtrc
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 37, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 41, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 92, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 78, 0.5 * x, 0.0), 0.0))
-        elif opcode == 101:  # pdtr
-            t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
-            dy = -loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
-        elif opcode == 102:  # pdtrc
-            t0 = loop_of_one(h, h[ZERO] + 68, x, 0.0)
-            dy = loop_of_one(h, h[ZERO] + 41, loop_of_one(h, h[ZERO] + 83, t0, y) - y - loop_of_one(h, h[ZERO] + 78, t0 + 1.0, 0.0), 0.0)
-        elif opcode == 103:  # stdtr
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 38, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 42, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 93, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 79, 0.5 * x, 0.0), 0.0))
+        elif opcode == 102:  # pdtr
+            t0 = loop_of_one(h, h[ZERO] + 69, x, 0.0)
+            dy = -loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, t0, y) - y - loop_of_one(h, h[ZERO] + 79, t0 + 1.0, 0.0), 0.0)
+        elif opcode == 103:  # pdtrc
+            t0 = loop_of_one(h, h[ZERO] + 69, x, 0.0)
+            dy = loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, t0, y) - y - loop_of_one(h, h[ZERO] + 79, t0 + 1.0, 0.0), 0.0)
+        elif opcode == 104:  # stdtr
             dx = np.nan
-            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 95, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 41, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 47, y * y / x, 0.0), 0.0)
-        elif opcode == 104:  # cosm1
-            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
-        elif opcode == 105:  # log_expit
-            dx = loop_of_one(h, h[ZERO] + 81, -x, 0.0)
-        elif opcode == 106:  # xlog1py
-            dx = loop_of_one(h, h[ZERO] + 47, y, 0.0)
+            dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 96, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 42, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 48, y * y / x, 0.0), 0.0)
+        elif opcode == 105:  # cosm1
+            dx = -loop_of_one(h, h[ZERO] + 51, x, 0.0)
+        elif opcode == 106:  # log_expit
+            dx = loop_of_one(h, h[ZERO] + 82, -x, 0.0)
+        elif opcode == 107:  # xlog1py
+            dx = loop_of_one(h, h[ZERO] + 48, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == -1.0 else 0.0) != 0.0 else x / (1.0 + y)
-        elif opcode == 107:  # entr
-            dx = -loop_of_one(h, h[ZERO] + 44, x, 0.0) - 1.0
-        elif opcode == 108:  # rel_entr
-            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 44, x, 0.0) - loop_of_one(h, h[ZERO] + 44, y, 0.0) + 1.0
+        elif opcode == 108:  # entr
+            dx = -loop_of_one(h, h[ZERO] + 45, x, 0.0) - 1.0
+        elif opcode == 109:  # rel_entr
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 45, x, 0.0) - loop_of_one(h, h[ZERO] + 45, y, 0.0) + 1.0
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else -x / y
-        elif opcode == 109:  # kl_div
-            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 44, x, 0.0) - loop_of_one(h, h[ZERO] + 44, y, 0.0)
+        elif opcode == 110:  # kl_div
+            dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 45, x, 0.0) - loop_of_one(h, h[ZERO] + 45, y, 0.0)
             dy = 1.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else 1.0 - x / y
-        elif opcode == 110:  # i0
-            dx = loop_of_one(h, h[ZERO] + 111, x, 0.0)
-        elif opcode == 111:  # i1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 110, x, 0.0) + loop_of_one(h, h[ZERO] + 114, 2.0, x))
-        elif opcode == 112:  # i0e
-            dx = loop_of_one(h, h[ZERO] + 113, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 113:  # i1e
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 112, x, 0.0) + loop_of_one(h, h[ZERO] + 115, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 114:  # iv
+        elif opcode == 111:  # i0
+            dx = loop_of_one(h, h[ZERO] + 112, x, 0.0)
+        elif opcode == 112:  # i1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 111, x, 0.0) + loop_of_one(h, h[ZERO] + 115, 2.0, x))
+        elif opcode == 113:  # i0e
+            dx = loop_of_one(h, h[ZERO] + 114, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 114:  # i1e
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 113, x, 0.0) + loop_of_one(h, h[ZERO] + 116, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 115:  # iv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 114, x - 1.0, y) + loop_of_one(h, h[ZERO] + 114, x + 1.0, y))
-        elif opcode == 115:  # ive
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 115, x - 1.0, y) + loop_of_one(h, h[ZERO] + 115, x + 1.0, y))
+        elif opcode == 116:  # ive
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 115, x - 1.0, y) + loop_of_one(h, h[ZERO] + 115, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
-        elif opcode == 116:  # j0
-            dx = -loop_of_one(h, h[ZERO] + 117, x, 0.0)
-        elif opcode == 117:  # j1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 116, x, 0.0) - loop_of_one(h, h[ZERO] + 118, 2.0, x))
-        elif opcode == 118:  # jv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 116, x - 1.0, y) + loop_of_one(h, h[ZERO] + 116, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
+        elif opcode == 117:  # j0
+            dx = -loop_of_one(h, h[ZERO] + 118, x, 0.0)
+        elif opcode == 118:  # j1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 117, x, 0.0) - loop_of_one(h, h[ZERO] + 119, 2.0, x))
+        elif opcode == 119:  # jv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 118, x - 1.0, y) - loop_of_one(h, h[ZERO] + 118, x + 1.0, y))
-        elif opcode == 119:  # y0
-            dx = -loop_of_one(h, h[ZERO] + 120, x, 0.0)
-        elif opcode == 120:  # y1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 119, x, 0.0) - loop_of_one(h, h[ZERO] + 121, 2.0, x))
-        elif opcode == 121:  # yv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 119, x - 1.0, y) - loop_of_one(h, h[ZERO] + 119, x + 1.0, y))
+        elif opcode == 120:  # y0
+            dx = -loop_of_one(h, h[ZERO] + 121, x, 0.0)
+        elif opcode == 121:  # y1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 120, x, 0.0) - loop_of_one(h, h[ZERO] + 122, 2.0, x))
+        elif opcode == 122:  # yv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 121, x - 1.0, y) - loop_of_one(h, h[ZERO] + 121, x + 1.0, y))
-        elif opcode == 122:  # k0
-            dx = -loop_of_one(h, h[ZERO] + 123, x, 0.0)
-        elif opcode == 123:  # k1
-            dx = -0.5 * (loop_of_one(h, h[ZERO] + 122, x, 0.0) + loop_of_one(h, h[ZERO] + 124, 2.0, x))
-        elif opcode == 124:  # kv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 122, x - 1.0, y) - loop_of_one(h, h[ZERO] + 122, x + 1.0, y))
+        elif opcode == 123:  # k0
+            dx = -loop_of_one(h, h[ZERO] + 124, x, 0.0)
+        elif opcode == 124:  # k1
+            dx = -0.5 * (loop_of_one(h, h[ZERO] + 123, x, 0.0) + loop_of_one(h, h[ZERO] + 125, 2.0, x))
+        elif opcode == 125:  # kv
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 124, x - 1.0, y) + loop_of_one(h, h[ZERO] + 124, x + 1.0, y))
-        elif opcode == 125:  # expi
-            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0) / x
-        elif opcode == 126:  # exp1
-            dx = -loop_of_one(h, h[ZERO] + 41, -x, 0.0) / x
-        elif opcode == 127:  # boxcox
-            t0 = loop_of_one(h, h[ZERO] + 44, x, 0.0)
-            dx = loop_of_one(h, h[ZERO] + 37, x, y - 1.0)
-            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 83, 1.0 + y * f, x) - f) / y
-        elif opcode == 128:  # boxcox1p
-            t0 = loop_of_one(h, h[ZERO] + 47, x, 0.0)
-            dx = loop_of_one(h, h[ZERO] + 37, 1.0 + x, y - 1.0)
-            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 106, 1.0 + y * f, x) - f) / y
-        elif opcode == 129:  # inv_boxcox
-            dx = loop_of_one(h, h[ZERO] + 37, f, 1.0 - y)
-            dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 47, x * y, 0.0) / y) / y)
-        elif opcode == 130:  # inv_boxcox1p
-            dx = loop_of_one(h, h[ZERO] + 37, 1.0 + f, 1.0 - y)
-            dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 47, x * y, 0.0) / y) / y)
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 125, x - 1.0, y) + loop_of_one(h, h[ZERO] + 125, x + 1.0, y))
+        elif opcode == 126:  # expi
+            dx = loop_of_one(h, h[ZERO] + 42, x, 0.0) / x
+        elif opcode == 127:  # exp1
+            dx = -loop_of_one(h, h[ZERO] + 42, -x, 0.0) / x
+        elif opcode == 128:  # boxcox
+            t0 = loop_of_one(h, h[ZERO] + 45, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 84, 1.0 + y * f, x) - f) / y
+        elif opcode == 129:  # boxcox1p
+            t0 = loop_of_one(h, h[ZERO] + 48, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 38, 1.0 + x, y - 1.0)
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 107, 1.0 + y * f, x) - f) / y
+        elif opcode == 130:  # inv_boxcox
+            dx = loop_of_one(h, h[ZERO] + 38, f, 1.0 - y)
+            dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 48, x * y, 0.0) / y) / y)
+        elif opcode == 131:  # inv_boxcox1p
+            dx = loop_of_one(h, h[ZERO] + 38, 1.0 + f, 1.0 - y)
+            dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 48, x * y, 0.0) / y) / y)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy
@@ -804,62 +809,62 @@ def linearize_scalars_common(handle):
         elif opcode == 12:  # sqrt
             f = sqrt(x)
             dx = 0.5 / f
-        elif opcode == 15:  # maximum
+        elif opcode == 16:  # maximum
             f = x if x > y or x != x else y
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 16:  # minimum
+        elif opcode == 17:  # minimum
             f = x if x < y or x != x else y
             dx = (1.0 if f == x else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
             dy = (1.0 if f == y else 0.0) * (1.0 - 0.5 * (1.0 if x == y else 0.0))
-        elif opcode == 23:  # less
+        elif opcode == 24:  # less
             f = 1.0 if x < y else 0.0
-        elif opcode == 24:  # less_equal
+        elif opcode == 25:  # less_equal
             f = 1.0 if x <= y else 0.0
-        elif opcode == 25:  # greater
+        elif opcode == 26:  # greater
             f = 1.0 if x > y else 0.0
-        elif opcode == 26:  # greater_equal
+        elif opcode == 27:  # greater_equal
             f = 1.0 if x >= y else 0.0
-        elif opcode == 27:  # equal
+        elif opcode == 28:  # equal
             f = 1.0 if x == y else 0.0
-        elif opcode == 28:  # not_equal
+        elif opcode == 29:  # not_equal
             f = 1.0 if x != y else 0.0
-        elif opcode == 41:  # exp
+        elif opcode == 42:  # exp
             dx = f
-        elif opcode == 43:  # expm1
-            dx = loop_of_one(h, h[ZERO] + 41, x, 0.0)
-        elif opcode == 44:  # log
+        elif opcode == 44:  # expm1
+            dx = loop_of_one(h, h[ZERO] + 42, x, 0.0)
+        elif opcode == 45:  # log
             dx = 1.0 / x
-        elif opcode == 47:  # log1p
+        elif opcode == 48:  # log1p
             dx = 1.0 / (1.0 + x)
-        elif opcode == 50:  # sin
-            dx = loop_of_one(h, h[ZERO] + 51, x, 0.0)
-        elif opcode == 51:  # cos
-            dx = -loop_of_one(h, h[ZERO] + 50, x, 0.0)
-        elif opcode == 52:  # tan
+        elif opcode == 51:  # sin
+            dx = loop_of_one(h, h[ZERO] + 52, x, 0.0)
+        elif opcode == 52:  # cos
+            dx = -loop_of_one(h, h[ZERO] + 51, x, 0.0)
+        elif opcode == 53:  # tan
             dx = 1.0 + f * f
-        elif opcode == 55:  # arctan
+        elif opcode == 56:  # arctan
             dx = 1.0 / (1.0 + x * x)
-        elif opcode == 56:  # arctan2
-            t0 = loop_of_one(h, h[ZERO] + 57, x, y)
+        elif opcode == 57:  # arctan2
+            t0 = loop_of_one(h, h[ZERO] + 58, x, y)
             dx = 0.0 if t0 == 0.0 else y / t0 / t0
             dy = 0.0 if t0 == 0.0 else -x / t0 / t0
-        elif opcode == 57:  # hypot
+        elif opcode == 58:  # hypot
             dx = x / (f + (1.0 if f == 0.0 else 0.0))
             dy = y / (f + (1.0 if f == 0.0 else 0.0))
-        elif opcode == 58:  # sinh
+        elif opcode == 59:  # sinh
+            dx = loop_of_one(h, h[ZERO] + 60, x, 0.0)
+        elif opcode == 60:  # cosh
             dx = loop_of_one(h, h[ZERO] + 59, x, 0.0)
-        elif opcode == 59:  # cosh
-            dx = loop_of_one(h, h[ZERO] + 58, x, 0.0)
-        elif opcode == 60:  # tanh
-            t0 = loop_of_one(h, h[ZERO] + 59, x, 0.0)
+        elif opcode == 61:  # tanh
+            t0 = loop_of_one(h, h[ZERO] + 60, x, 0.0)
             dx = 1.0 / (t0 * t0)
-        elif opcode == 76:  # erf
-            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 41, -(x * x), 0.0)
-        elif opcode == 81:  # expit
-            dx = f * loop_of_one(h, h[ZERO] + 81, -x, 0.0)
-        elif opcode == 87:  # ndtr
-            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 41, -0.5 * (x * x), 0.0)
+        elif opcode == 77:  # erf
+            dx = 1.1283791670955126 * loop_of_one(h, h[ZERO] + 42, -(x * x), 0.0)
+        elif opcode == 82:  # expit
+            dx = f * loop_of_one(h, h[ZERO] + 82, -x, 0.0)
+        elif opcode == 88:  # ndtr
+            dx = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (x * x), 0.0)
         v[r] = f
         partials[i, 0] = dx
         partials[i, 1] = dy

@@ -291,9 +291,7 @@ class Recorder:
             return np.full(result, self.constant(0.0), np.int64)
         views = tuple(self._batch_view(operand, len(batch) + 2, 2) for operand in (left, right))
         opcode = SAFE_PRODUCT_OPCODE if safe else PRODUCT_OPCODE
-        return self._vector(
-            VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result)
-        )
+        return self._vector(VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result))
 
     def function(self, name: str, operands: Sequence[Slots], **chosen: int) -> tuple[Slots, ...]:
         """Record one of `FUNCTIONS` on operands that are not empty, batches broadcast.

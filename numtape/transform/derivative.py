@@ -8,6 +8,7 @@ shared by all. Whatever turns out not to be needed is removed at the end.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.trace.recorder import RESULTS, Slots, view_of
 from numtape.transform.builder import Builder, replay
 from numtape.transform.expressions import Expression, is_flat, partial_of, template
+from numtape.transform.kinks import Roots
 from numtape.transform.passes import remove_dead
 from numtape.transform.structured import adjoint_rule, tangent_rule
 
 __all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 _ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
+_NORM = OPCODE["norm_root"]
 
 # Reductions whose partials are masks.
 _CHOICES = (OPCODE["maximum"], OPCODE["minimum"])
@@ -113,6 +116,13 @@ class _Derivation:
             for instruction in builder.vectors
         ]
         self.vectors = list(builder.vectors)
+        self.roots = Roots(builder)
+        for number in self.roots.norms:  # `sqrt` where it is a norm
+            opcode, vector, _ = self.code[number]
+            if opcode == VECTOR:
+                self.vectors[vector] = replace(self.vectors[vector], opcode=_NORM)
+            else:
+                self.code[number][0] = _NORM
 
     def _places(self, slots: Slots) -> Slots:
         """The places of slots."""
@@ -143,6 +153,8 @@ class _Derivation:
         scalar, one = self.builder.scalar, self.builder.constant(1.0)
         for number, (opcode, vector, _) in enumerate(self.code):
             result = self.results[number]
+            if number in self.roots.readers and self._forward_terms(number, columns, risky):
+                continue
             if opcode == VECTOR:
                 for column in columns:
                     self._forward_vector(vector, result, column, risky)
@@ -199,6 +211,37 @@ class _Derivation:
         if total is not None:
             column[places] = total
 
+    def _forward_terms(self, number: int, columns: Sequence[Any], risky: Any) -> bool:
+        """The tangents of an even function of a root, by its terms; False if it has none."""
+        terms = self.roots.terms(number)
+        if terms is None:
+            return False
+        places = np.arange(self.results[number], self.results[number + 1])
+        for column in columns:
+            total = np.zeros(len(places), np.int64)
+            for slots, factor in terms:
+                part = self._times_where_set(factor.slots, _at(column, self._places(slots)))
+                if part.size != places.size:  # a sum of squares
+                    part = self._summed(part)
+                total = self._sum(total, part.reshape(-1))
+            _put(column, places, total)
+        _put(risky, places, 1)
+        return True
+
+    def _times_where_set(self, factor: Slots, seeds: Slots) -> Slots:
+        """Zero-safe products, where seeds are not zero by structure."""
+        product = np.zeros(seeds.shape, np.int64)
+        live = seeds != 0
+        if live.any():
+            factor = np.broadcast_to(factor, seeds.shape)[live]
+            product[live] = self.builder.elementwise(_SCALE, (factor, seeds[live]))
+        return product
+
+    def _summed(self, parts: Slots) -> Slots:
+        """The sum of those that are not zero by structure."""
+        live = parts[parts != 0]
+        return self.builder.reduce("add", live, (0,)).reshape(1) if live.size else np.zeros(1, int)
+
     def _sum(self, a: Slots, b: Slots) -> Slots:
         """Sums of derivatives, where only one is not zero by structure that one."""
         total = np.where(a == 0, b, a)
@@ -230,6 +273,10 @@ class _Derivation:
         for number in range(len(self.code) - 1, -1, -1):
             opcode, vector, _ = self.code[number]
             result = self.results[number]
+            if number in self.roots.readers and self._backward_terms(
+                number, columns, active, risky
+            ):
+                continue
             if opcode == VECTOR:
                 for column in columns:
                     self._backward_vector(vector, result, column, active, risky)
@@ -251,6 +298,30 @@ class _Derivation:
                     present = int(column[place])
                     column[place] = scalar(_ADD, present, part) if present else part
         return _collected(columns, 1 + inputs)
+
+    def _backward_terms(self, number: int, columns: Sequence[Any], active: Any, risky: Any) -> bool:
+        """The adjoints by the terms of an even function of a root; False if it has none."""
+        terms = self.roots.terms(number)
+        if terms is None:
+            return False
+        places = np.arange(self.results[number], self.results[number + 1])
+        for column in columns:
+            weights = _at(column, places)
+            if not weights.any():
+                continue
+            for slots, factor in terms:
+                targets = self._places(slots)
+                is_sum = slots.size != weights.size  # of squares
+                own = weights if is_sum else weights.reshape(slots.shape)
+                own = np.broadcast_to(own, slots.shape)
+                part = self._times_where_set(factor.slots, own)
+                _put(risky, targets, 1)
+                if self.is_scalar:
+                    if active[int(targets)] and int(part):
+                        self._add(column, int(targets), int(part))
+                else:
+                    self._accumulate(column, targets, part, active)
+        return True
 
     def _active(self, inputs: Slots) -> Any:
         """Which places depend, through derivatives that are not zero, on the chosen inputs."""
@@ -435,9 +506,27 @@ def _collected(columns: Sequence[Any], places: Slots) -> Slots:
     """The slots at some places, a row for each place and a column for each column."""
     slots = np.empty((len(places), len(columns)), np.int64)
     for k, column in enumerate(columns):
-        is_array = isinstance(column, np.ndarray)
-        slots[:, k] = column[places] if is_array else [column[place] for place in places.tolist()]
+        slots[:, k] = _at(column, places)
     return slots
+
+
+def _at(column: Any, places: Slots) -> Slots:
+    """What a list or an array has at some places."""
+    if isinstance(column, np.ndarray):
+        found: Slots = column[places]
+        return found
+    flat = [column[place] for place in places.ravel().tolist()]
+    return np.array(flat, np.int64).reshape(places.shape)
+
+
+def _put(column: Any, places: Slots, values: Any) -> None:
+    """Assign to some places of a list or an array."""
+    if isinstance(column, np.ndarray):
+        column[places] = values
+        return
+    every = np.broadcast_to(values, places.shape)
+    for place, value in zip(places.ravel().tolist(), every.ravel().tolist(), strict=True):
+        column[place] = value
 
 
 def _slot(

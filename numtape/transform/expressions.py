@@ -19,7 +19,7 @@ from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
-__all__ = ["Expression", "Template", "is_flat", "partial_of", "template"]
+__all__ = ["Expression", "Template", "even_slope", "is_flat", "partial_of", "template"]
 
 
 class Expression:
@@ -156,6 +156,16 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     except ValueError:
         function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(_NAMES))
         return function
+
+
+@cache
+def even_slope(opcode: int) -> Callable[[Expression], Any] | None:
+    """The derivative of a row's function by the square of its operand, where the row has one."""
+    text = ROWS[opcode].even
+    if text is None:
+        return None
+    function: Callable[[Expression], Any] = eval(f"lambda x: {text}", dict(_NAMES))
+    return function
 
 
 @dataclass(frozen=True)

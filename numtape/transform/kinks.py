@@ -1,0 +1,305 @@
+"""Kinks that smooth out: squares, and other even functions, of roots.
+
+|x|, hypot and norms have a kink at 0, where their slope is a choice (0). Their squares have
+none: |x|² is x², whose second derivative is 2. Differentiated step by step that is lost,
+because the slope of the root, ±1 on either side, enters the second derivative squared, and
+the chosen 0 has another square. So what is an even function of a root is differentiated
+by what is under the root:
+
+    d(r²) = ds  for r = √s,   d(cos r) = -½ (sin r / r) ds,   and their like.
+
+A *root* is what `absolute`, `hypot`, `norm_root`, ``maximum(x, -x)`` or ``minimum(x, -x)``
+made, the `sqrt` of a sum of squares, and any of these negated, or multiplied or divided by
+something. The *terms* of an instruction are its derivative as a sum: pairs of slots and the
+factor of their tangents. They take the place of partials by its operands, in forward and in
+reverse mode alike, so every nesting of them sees the smooth function.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from numtape.ops.structured import MAP, PRODUCT, REDUCE
+from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.flat import VECTOR, VectorInstruction
+from numtape.trace.recorder import RESULTS, SMALL, Slots
+from numtape.transform.builder import Builder
+from numtape.transform.expressions import Expression, even_slope
+
+__all__ = ["Roots", "Terms"]
+
+Terms = list[tuple[Slots, Expression]]
+
+_ROOTS = ("absolute", "hypot", "norm_root", "maximum", "minimum", "sqrt")
+_POWERS = ("pow_constant", "power_constant")
+_SOURCES = frozenset(OPCODE[name] for name in _ROOTS)
+
+# How many roots may be made of each other, one after the other: a square at the end of such a
+# chain has a term for each, so that squares all along it would have terms without number.
+_LONGEST = 8
+
+
+class Roots:
+    """The roots among a builder's instructions, and the terms of their even functions.
+
+    Parameters
+    ----------
+    builder : Builder
+        With the instructions of one tape and nothing else yet.
+    """
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.vectors = list(builder.vectors)
+        code = np.array(builder.code, np.int64).reshape(-1, 3)
+        self.code = code.tolist()
+        sizes = np.where(code[:, 0] == VECTOR, code[:, 2], 1)
+        self.starts = (RESULTS + np.cumsum(sizes) - sizes).tolist()
+        self.end = RESULTS + int(sizes.sum())
+        opcodes = np.concatenate([code[:, 0], [each.opcode for each in self.vectors]])
+        self.roots: dict[int, int] = {}  # instructions that are roots: made of how many others
+        self.norms: list[int] = []  # those of them that are the `sqrt` of a sum of squares
+        self.readers: set[int] = set()  # instructions that read roots, and may have terms
+        self._flat: dict[int, bool] = {}  # whether instructions are sums of squares
+        if np.isin(opcodes, list(_SOURCES)).any():
+            for number, instruction in enumerate(self.code):
+                if self._may_concern(*instruction):
+                    self._look(number)
+
+    def _may_concern(self, opcode: int, a: int, b: int) -> bool:
+        """Whether an instruction makes a root, or may read one: quick, for long tapes."""
+        if opcode != VECTOR:
+            return opcode in _SOURCES or self._is_root(a) or self._is_root(b)
+        instruction = self.vectors[a]
+        return instruction.opcode in _SOURCES or any(
+            view.table is not None or self._is_root(view.base) for view in instruction.operands
+        )
+
+    def _is_root(self, slot: int) -> bool:
+        """Whether the instruction that made a slot is a root."""
+        return slot >= RESULTS and bisect_right(self.starts, slot) - 1 in self.roots
+
+    def _look(self, number: int) -> None:
+        """Find out whether an instruction is a root, or reads one."""
+        name, operands = self._row(number)
+        read = [self._root_at(operand) for operand in operands]
+        if not name:  # small vectors are made of scalars
+            read = [
+                any(self._is_root(int(slot)) for slot in each.flat[:SMALL]) for each in operands
+            ]
+        depth = max((self._depth(operand) for operand in operands), default=0)
+        is_root = name in ("absolute", "hypot", "norm_root")
+        if name in ("negative", "positive", "divide"):
+            is_root = read[0] and depth < _LONGEST
+        elif name == "multiply":
+            is_root = read[0] != read[1] and depth < _LONGEST
+        elif name in ("maximum", "minimum"):
+            is_root = self._negates(operands[0], operands[1])
+        elif name == "sqrt" and self._is_flat_at_zero(operands[0]):
+            is_root = True
+            self.norms.append(number)
+        if is_root:
+            self.roots[number] = depth % _LONGEST
+        if any(read) and (not is_root or (name == "hypot" and self.roots[number])):
+            self.readers.add(number)
+
+    # the instructions behind slots
+
+    def _number(self, slots: Slots) -> int | None:
+        """The instruction that made all of some slots, None where there is no such one."""
+        if slots.size == 0:
+            return None
+        low, high = (int(slots.flat[0]),) * 2 if slots.ndim == 0 else (slots.min(), slots.max())
+        if low < RESULTS or high >= self.end:
+            return None
+        number = bisect_right(self.starts, low) - 1
+        is_one = number + 1 == len(self.starts) or high < self.starts[number + 1]
+        return number if is_one else None
+
+    def _row(self, number: int) -> tuple[str, list[Slots]]:
+        """The row that an instruction applies and its operands, "" for one of another kind."""
+        opcode, a, b = self.code[number]
+        if opcode != VECTOR:
+            return ROWS[opcode].name, [np.array(a), np.array(b)][: ROWS[opcode].arity]
+        instruction = self.vectors[a]
+        name = ROWS[instruction.opcode].name if instruction.kind == MAP else ""
+        return name, list(instruction.operand_slots())
+
+    def _made_by(self, slots: Slots) -> tuple[str, list[Slots]]:
+        """The row that made some slots, and its operands in the slots' shape."""
+        number = self._number(slots)
+        if number is None:
+            return "", []
+        name, operands = self._row(number)
+        if self.code[number][0] != VECTOR:
+            return name, [np.full(slots.shape, operand) for operand in operands]
+        chosen = slots - self.starts[number]
+        return name, [operand.ravel()[chosen] for operand in operands]
+
+    def _root_at(self, slots: Slots) -> bool:
+        return self._number(slots) in self.roots
+
+    def _depth(self, slots: Slots) -> int:
+        """How deep a root made of these would be: 0 if they are none."""
+        number = self._number(slots)
+        return 0 if number is None or number not in self.roots else self.roots[number] + 1
+
+    def _negates(self, a: Slots, b: Slots) -> bool:
+        """Whether one of two operands is the negative of the other."""
+        return any(
+            name == "negative" and np.array_equal(operands[0], other)
+            for (name, operands), other in ((self._made_by(a), b), (self._made_by(b), a))
+        )
+
+    def _is_flat_at_zero(self, slots: Slots) -> bool:
+        """Whether slots are sums of squares: not negative, and without a slope where they are 0."""
+        found: list[int] = []
+        todo = [slots]
+        while todo:
+            slots = todo.pop()
+            number = self._number(slots)
+            parts: list[Slots] | None = None
+            if number is None:
+                parts = [] if self._constant(slots) == 0.0 else None
+            elif self._flat.get(number, True):
+                found.append(number)
+                parts = [] if number in self._flat else self._flat_parts(number)
+            if parts is None:
+                self._flat.update(dict.fromkeys(found[:1], False))
+                return False
+            todo += parts
+        self._flat.update(dict.fromkeys(found, True))
+        return True
+
+    def _flat_parts(self, number: int) -> list[Slots] | None:
+        """What must be sums of squares for an instruction to be one; None if it cannot be."""
+        name, operands = self._row(number)
+        if not name:
+            instruction = self.vectors[self.code[number][1]]
+            if _is_dot(instruction):
+                a, b = (self._uncopied(operand.ravel()) for operand in operands)
+                return [] if np.array_equal(a, b) else None
+            is_sum = instruction.kind == REDUCE and ROWS[instruction.opcode].name == "add"
+            return operands if is_sum else None
+        if name in ("add", "positive"):
+            return operands
+        if name in ("multiply", "divide") and not np.array_equal(operands[0], operands[1]):
+            for factor, other in ((1, 0), (0, 1)) if name == "multiply" else ((1, 0),):
+                constant = self._constant(operands[factor])
+                if constant is not None:
+                    return [operands[other]] if constant > 0.0 else None
+            return None
+        is_even = name in _POWERS and _is_even(self._constant(operands[1]))
+        return [] if name in ("square", "multiply") or is_even else None
+
+    def _uncopied(self, slots: Slots) -> Slots:
+        name, operands = self._made_by(slots)
+        return operands[0] if name == "positive" else slots
+
+    def _constant(self, slots: Slots) -> float | None:
+        return Expression(self.builder, slots).constant
+
+    # terms
+
+    def terms(self, number: int) -> Terms | None:
+        """The terms of an instruction; None where its operands' partials will do."""
+        name, operands = self._row(number)
+        if not name:
+            return self._dot(operands) if _is_dot(self.vectors[self.code[number][1]]) else None
+        if name == "multiply":
+            return self._product(operands[0], operands[1])
+        if name in _POWERS:
+            return self._even_power(name, operands[0], self._constant(operands[1]))
+        if name == "hypot":
+            slots = self.starts[number] + np.arange(operands[0].size).reshape(operands[0].shape)
+            f = Expression(self.builder, slots)
+            return _scaled(self._square(slots), f.apply("norm_slope", f))
+        slope = even_slope(OPCODE[name])
+        x = Expression(self.builder, operands[0])
+        return None if slope is None else _scaled(self._square(operands[0]), slope(x))
+
+    def _dot(self, operands: Sequence[Slots]) -> Terms | None:
+        """The terms of a product of two vectors that have the same roots."""
+        a, b = (self._uncopied(operand.ravel()) for operand in operands)
+        if a.size > SMALL or self._number(a) is not None:
+            return self._product(a, b)
+        terms: Terms = []  # of few elements each is an instruction of its own
+        for x, y in zip(a, b, strict=True):
+            one = self._product(np.array(x), np.array(y))
+            if one is None:
+                return None
+            terms += one
+        return terms
+
+    def _even_power(self, name: str, base: Slots, exponent: float | None) -> Terms | None:
+        if exponent is None or not _is_even(exponent):
+            return None
+        x = Expression(self.builder, base)
+        power = 1.0 if exponent == 2.0 else x.apply(name, x, exponent - 2.0)
+        return _scaled(self._square(base), 0.5 * exponent * power)
+
+    def _square(self, root: Slots) -> Terms:
+        """The terms of a root's square."""
+        name, operands = self._made_by(root)
+        if name in ("norm_root", "sqrt"):
+            one = Expression(self.builder, np.array(self.builder.constant(1.0)))
+            return [(operands[0], one)]
+        if name in ("maximum", "minimum"):
+            return self._plain_square(operands[0])
+        if name in ("absolute", "hypot"):
+            number = self._number(root)
+            reads = number in self.readers or name == "absolute"
+            pairs = [(each, reads and self._root_at(each)) for each in operands]
+            return [
+                term
+                for each, is_root in pairs
+                for term in (self._square(each) if is_root else self._plain_square(each))
+            ]
+        terms = self._product(root, root)
+        assert terms is not None
+        return terms
+
+    def _plain_square(self, slots: Slots) -> Terms:
+        return [(slots, 2.0 * Expression(self.builder, slots))]
+
+    def _product(self, a: Slots, b: Slots) -> Terms | None:
+        """The terms of a product of two that have the same root; None where they have not."""
+        for first, other in ((a, b), (b, a)):
+            name, operands = self._made_by(first)
+            is_root = [self._root_at(operand) for operand in operands]
+            if name in ("negative", "positive") and is_root[0]:
+                terms = self._product(operands[0], other)
+                return terms if terms is None or name == "positive" else _scaled(terms, -1.0)
+            if name in ("multiply", "divide") and is_root[0] != is_root[1]:
+                root, factor = operands if is_root[0] else reversed(operands)
+                return self._times(name, self._product(root, other), root, factor, other)
+        is_one = self._root_at(a) and np.array_equal(a, b)
+        return self._square(a) if is_one else None
+
+    def _times(
+        self, name: str, terms: Terms | None, root: Slots, factor: Slots, other: Slots
+    ) -> Terms | None:
+        """The terms of a product by a root, where that root is multiplied or divided before."""
+        if terms is None:
+            return None
+        r, c, b = (Expression(self.builder, slots) for slots in (root, factor, other))
+        if name == "multiply":
+            return [*_scaled(terms, c), (factor, r * b)]
+        return [*_scaled(terms, 1.0 / c), (factor, -(r * b / (c * c)))]
+
+
+def _scaled(terms: Terms, times: Any) -> Terms:
+    """Terms times a number or an expression."""
+    return [(slots, times * factor) for slots, factor in terms]
+
+
+def _is_even(exponent: float | None) -> bool:
+    return exponent is not None and exponent >= 2.0 and exponent % 2.0 == 0.0
+
+
+def _is_dot(instruction: VectorInstruction) -> bool:
+    """Whether an instruction is the product of two vectors."""
+    shape = instruction.shape
+    return instruction.kind == PRODUCT and (len(shape), shape[0], shape[-1]) == (3, 1, 1)

@@ -9,6 +9,7 @@ import scipy.special
 from checks import SEEDED, WAYS, hessian_by
 
 import numtape as nt
+from numtape.testing import DerivativeError
 
 SCALES = np.array([0.5, -2.0, 1.5, 3.0, -1.0, 0.25, 2.0, 1.0, 4.0, -0.5, 1.25, 0.75])
 
@@ -248,3 +249,52 @@ def test_products_of_different_roots_are_no_squares():
     found = nt.hessian(lambda x: abs(x[0]) * abs(x[1]) * scipy.special.expit(abs(x[0])))(x)
     expected = nt.hessian(lambda x: -x[0] * x[1] * scipy.special.expit(x[0]))(x)
     np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
+# kinks that smooth out unseen
+
+
+def _matern(x):
+    r = np.linalg.norm(x)
+    return (1.0 + r) * np.exp(-r)
+
+
+UNSEEN = {
+    "a Matern kernel": _matern,
+    "different roots": lambda x: np.sum(np.abs(x - 1.0 + 1.0) * np.abs(0.5 * x)),
+    "odd powers": lambda x: np.linalg.norm(x) * np.tanh(np.linalg.norm(x)),
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_they_are_noticed(name):
+    """By a comparison of second derivatives; first ones are right."""
+    nt.check_derivatives(UNSEEN[name], np.zeros(2))
+    with pytest.raises(DerivativeError, match=r"second derivative .*\(the page on kinks") as caught:
+        nt.check_derivatives(UNSEEN[name], np.zeros(2), order=2)
+    assert caught.value.code == "derivative-mismatch"
+
+
+def test_the_remedy_works():
+    def function(x):
+        r = np.linalg.norm(x)
+        return np.where(r > 0.0, (1.0 + r) * np.exp(-r), 1.0 - r**2 / 2.0)
+
+    np.testing.assert_allclose(nt.hessian(function)(np.zeros(2)), -np.eye(2), rtol=1e-15)
+    assert nt.check_derivatives(function, np.zeros(2), order=2, rtol=1e-3).second < 1e-3
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_those_that_are_seen_pass(name):
+    assert nt.check_derivatives(TWINS[name][0], np.zeros(2), order=2).second < 1e-6
+
+
+def test_second_derivatives_of_trees():
+    def function(x, tree):
+        return {"a": x * tree["y"], "b": np.exp(x) * tree["y"] ** 3}
+
+    found = nt.check_derivatives(function, 2.0, {"y": np.array([0.5, 1.5])}, order=2)
+    assert found.second < 1e-8
+    assert nt.check_derivatives(function, 2.0, {"y": np.array([0.5, 1.5])}).second == 0.0
+    with pytest.raises(nt.InputError, match=r"order=3.*order=1 or order=2"):
+        nt.check_derivatives(function, 2.0, {"y": np.ones(2)}, order=3)

@@ -155,6 +155,7 @@ class _Check:
             return
         self._vmapped(chosen)
         self._functions(chosen)
+        self._aliased(chosen[:2])
         by_use = sorted(tapes.items(), key=lambda item: -len(item[1]))
         for tape, chosen in by_use[:4]:
             self._batches(tape, chosen)
@@ -294,6 +295,31 @@ class _Check:
         many = nt.vmap(one)(packed)
         for row, number in enumerate(chosen):
             self.derivative("vmap of grad", number, many[row], found[row])
+
+    def _aliased(self, chosen: list[int]) -> None:
+        """Where x is a row of y: in turn with calls where it is not."""
+
+        def total(x, y, t):
+            return _sum_of(self.program.function(x, y, t))
+
+        pair = nt.value_and_grad(total, (0, 1, 2))
+        for number in chosen:
+            x, y, t = self._arguments(number)
+            for one, other in ((x, y), (y[0], y), (x, y)):
+                shares = one is not x
+                mine, theirs = _twice(one, other), _twice(one, other)
+                outcome = self._plain_sum(total, mine, t)
+                if outcome is None:
+                    continue
+                value, _ = pair(*theirs, t)
+                way = "value_and_grad of overlapping arrays" if shares else "beside them"
+                self.same(way, number, value, outcome)
+
+    def _plain_sum(self, total: Callable, arrays: tuple, t: float):
+        try:
+            return total(*arrays, t)
+        except Exception:
+            return None
 
     def _batches(self, tape: nt.Tape, chosen: list[int]) -> None:
         """A tape at all points of its path at once; and where they share y."""
@@ -486,6 +512,12 @@ def _is_close(found: np.ndarray, expected: np.ndarray, rtol: float) -> bool:
     good = np.abs(found - expected) <= rtol * scale
     good |= (found == expected) | (np.isnan(found) & np.isnan(expected))
     return bool(good.all())
+
+
+def _twice(one, other) -> tuple:
+    """Copies of two arrays that share memory as they do."""
+    copied = other.copy()
+    return (copied[0] if np.shares_memory(one, other) else one.copy()), copied
 
 
 def _packed(point: tuple) -> np.ndarray:

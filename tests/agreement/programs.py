@@ -9,8 +9,8 @@ another value, never another shape.
 In a template ``{s}`` stands for a scalar, ``{v}`` for a vector, ``{m}`` for a matrix,
 ``{r}`` for either array, ``{a}`` for any of them, ``{b}`` for anything that broadcasts
 with the first operand, ``{k}`` for an integer that depends on the arguments, ``{c}`` for a
-number, ``{n}`` for a small count and ``{q}`` for a condition. A digit tells two apart; the
-same name twice is the same operand. A template that begins with ``~`` agrees with NumPy to
+number, ``{n}`` for a small count, ``{f}`` for a Python float and ``{q}`` for a condition.
+A digit tells two apart; the same name twice is the same operand. A template that begins with ``~`` agrees with NumPy to
 rounding, by the page `docs/explanation/recording.md`, or is one of which NumPy itself gives
 another last digit or sign of zero for one element than for several (powers, fmin, fmax);
 the others agree bit for bit.
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 __all__ = ["POINT_KINDS", "SIZES", "Program", "draw_points", "programs"]
 
 SIZES = [2, 3, 1, 4, 10, 13, 0]  # up to 8 elements are recorded as scalars
-POINT_KINDS = ["normal", "ties", "special"]
+POINT_KINDS = ["normal", "ties", "kinks", "special"]
 
 UNARY = """
 {a} * 0.5
@@ -92,6 +92,11 @@ np.sinh(np.tanh({a})) + np.cosh(np.sin({a}))
 np.log2(1.1 + {a} ** 2)
 ~np.float_power(1.5 + np.sin({a}), 1.5)
 np.positive({a}) + 0.0
+~abs({a}) ** 2
+np.square(np.abs({a}))
+np.maximum({a}, -{a}) * 0.5
+np.cos(np.abs({a}))
+np.sqrt(np.square({a}))
 """
 
 BINARY = """
@@ -122,6 +127,10 @@ np.clip({a}, -0.5, 0.1 + np.abs({b}))
 np.heaviside({a} - {b}, 1.0) * {b}
 np.divmod({a}, 1.1 + np.cos({b}) ** 2)[1]
 np.square({a} - {b}) * 0.1
+np.square(np.hypot({a}, {b})) * 0.1
+({a} > {b}) * ({b} > 0.0) * 0.5
+(({a} > {b}) + ({b} > 0.0)) * {a}
+np.where({a} > 0.0, {a} > {b}, {b} > {c}) * 0.25
 """
 
 SHAPES = """
@@ -213,6 +222,30 @@ np.piecewise({v}, [{v} > 0.0], [np.sin, np.cos])
 np.partition({v}, 0)[:1]
 np.searchsorted(np.sort({v}), {v2}) * 0.1
 np.digitize({v}, [-0.5, 0.5]) * {v}
+np.array({s})
+{v}[0, ...]
+{v}[:1].squeeze()
+{v}[1:2].reshape(())
+np.asarray({r})
+np.atleast_1d({s})
+np.diag({m} @ {m}.T) * 0.1
+np.einsum("ij->ji", {m})
+np.einsum("ii->i", np.outer({v}, {v}))
+np.sqrt((({v}[:, None] - {v}[None]) ** 2))
+np.convolve({v} > {c}, {v} > 0.0) * 0.5
+np.cumsum({v} > {c}) * 0.25
+np.cumsum({m} > {c}, axis=0) * 0.25
+(np.argsort({v}) * 50).astype(np.int8) * 0.01
+(np.argsort({v}) * 100).astype(np.uint8) * 0.01
+np.argsort({v}) // 2 * 0.5
+np.argsort({v}) % 3 * {c}
+np.bincount(np.argsort({v}) % 3, minlength=3) * 0.5
+np.diff({v} > {c}) * 1.0
+np.logical_xor({r} > {c}, {r} < 0.5) * 1.0
+~({r} > {c}) * 0.5
+np.insert({v}, np.argmax({v}), {s})
+np.delete({v}, np.argmin({v}))
+np.round({r}, 1)
 """
 
 REDUCTIONS = """
@@ -282,6 +315,37 @@ np.sin({s}) if {q} else {c}
 np.unique({v})[0]
 np.polyval([0.5, -0.25, 0.1], {s})
 np.polyval({v}[:3], {s})
+~np.linalg.norm({v}) ** 2
+~np.linalg.norm({m}) ** 2
+~np.std({v}) ** 2
+np.sqrt(np.sum({r} ** 2))
+np.sum(np.sqrt(np.sum({m} ** 2, axis=0)))
+~np.cos(np.linalg.norm({v}))
+(({v} > {c}) @ ({v2} > 0.0)) * {s}
+np.dot({v} > {c}, {v} < {c2}) * 0.5
+np.inner({v} > {c}, {v2} > {c}) * {s}
+np.einsum("i,i->", {v} > {c}, {v} > 0.0) * 0.5
+np.vdot({m} > {c}, {m} > 0.0) * 0.5
+np.max({r} > {c}) * {s}
+np.mean({v}, where={v2} > {c}) if np.any({v2} > {c}) else {s}
+np.sum({r}, where={r} > {c})
+np.sum(np.argsort({v}) ** 2) * 0.01
+{k} // 2 * {s}
+{k} % 3 * 0.5
+-{k} * {c}
+abs({k} - 2) * 0.5
+{k} / 4
+{k} ** 2 * 0.1
+round({s}, 1)
+round({f}, 1) * {c}
+{{"0": {s}, "1": {s2}}}.get(str({k} % 2), {c})
+float(str({k})) * 0.5
+float(f"{{{k}}}") * 0.25
+len("%s" % ({s} > {c})) * 0.25
+len(str({r} > {c})) * 0.01
+[{s}, {s2}, {c}][{k} % 3]
+{f} * 0.5 + {f} % 1.5
+{f} / 2.0 - {f} // 0.7
 """
 
 ALGEBRA = """
@@ -321,6 +385,9 @@ np.argsort({v})[0]
 np.searchsorted([-1.0, 0.0, 1.0], {s})
 {k} + 1
 np.floor({s}).astype(int)
+int(str({k})[-1])
+int("%d" % {k})
+np.sum(({r} > {c}) * ({r} < 2.0))
 """
 
 CONDITIONS = """
@@ -374,6 +441,7 @@ CHANGES = """
 {v}[{k} % len({v})] += {s}
 {r}.flat[0] = {s}
 {r} **= 2
+{s} += 0.25
 np.sin({r}, out={r})
 np.add({r}, {s}, out={r})
 np.multiply({r}, {r}, out={r})
@@ -400,6 +468,87 @@ np.clip({r}, -0.7, 0.6, out={r})
 {s} = {s2}
 """
 
+# What may raise, which exceptions, and what is taken then.
+RISKS = """
+{v}[{k}] | IndexError
+{m}[0, {k}] * 0.5 | IndexError
+{s} * {v}[int({s2} * 3.0)] | (IndexError, ValueError, OverflowError)
+{v}[np.searchsorted([-1.0, 0.0, 1.0], {s})] | IndexError
+np.take({v}, [0, {k}]).sum() | IndexError
+[0.5, {s}, {c}][{k}] | IndexError
+{s} * int({s2} * 2.0) | (ValueError, OverflowError)
+int(np.log({s})) * 0.5 | (ValueError, OverflowError)
+round(1.0 / {s}) * 0.1 | (ValueError, OverflowError)
+list(range({k}))[1] * {s} | IndexError
+{c} / {f} | ZeroDivisionError
+{c} % {f} | ZeroDivisionError
+{f} ** -1 | ZeroDivisionError
+10.0 ** ({f} * 200.0) | OverflowError
+{f} / ({f} - 0.5) | ZeroDivisionError
+np.choose({k}, [{s}, {s2}, {c}]) | ValueError
+{{"0": {s}, "1": {c}}}[str({k})] | KeyError
+{{0: {s}, 1: {c}}}[{k}] | KeyError
+np.delete({v}, {k}).sum() | IndexError
+np.sum(np.bincount([0, {k}])) * 0.1 | ValueError
+np.linalg.inv(np.diag({v}))[0, 0] | np.linalg.LinAlgError
+"""
+
+# Views; what shares no memory is written to all the same.
+VIEWS = """
+{v}[::-1]
+{v}[1:]
+{v}[0, ...]
+{v}[:1].squeeze()
+{v}[:1].reshape(())
+{m}.T
+{m}[0]
+{m}[:, -1]
+{m}[0, 0, ...]
+{r}[...]
+{r}.view()
+{r}.real
+{r}.reshape(-1)
+{r}.ravel()
+np.ravel({r})
+{m}.T.ravel()
+{m}.T.reshape(-1)
+np.reshape({r}, (1, -1))
+{r}.astype(float, copy=False)
+{r}.astype(float)
+np.einsum("i->i", {v})
+np.einsum("ij->ji", {m})
+np.einsum({m}, [0, 1], [1, 0])
+np.einsum("ii->i", {m}[:2, :2])
+np.atleast_2d({r})
+np.atleast_1d({r})
+np.expand_dims({r}, 0)
+np.swapaxes({m}, 0, 1)
+np.moveaxis({m}, 0, -1)
+np.flip({r})
+np.rot90({m})
+np.squeeze({r})
+np.split({v}, [1])[0]
+np.split({m}, 2)[1]
+np.hsplit({m}, [1])[0]
+np.transpose({r})
+np.copy({r})
+np.positive({r})
+np.roll({v}, 1)
+{r}.copy()
+{v}[[0, -1]]
+"""
+
+# The same array by a function that may copy: the array is changed, and then it is read.
+SAME = """
+np.asarray({r})
+np.asanyarray({r})
+np.ascontiguousarray({r})
+np.require({r})
+np.array({r}, copy=None)
+np.array({r})
+np.asarray({m}.T)
+"""
+
 NUMBERS = ["0.5", "0.0", "1.0", "-0.25", "1.7", "-1.0", "2.0", "0.1", "3.0"]
 
 
@@ -416,6 +565,7 @@ EXPRESSIONS = {
 }
 _KINDS = ["unary", "binary", "shapes", "reductions", "algebra", "change", "if", "for", "while"]
 _KINDS += ["integer", "binary", "shapes", "reductions", "change", "if", "elements", "try", "if"]
+_KINDS += ["risk", "view", "same", "integer", "risk", "view"]
 _BRANCHES = ["if", "while", "integer", "if", "elements", "for", "change", "while"] * 2
 _PLACE = re.compile(r"\{(\w)(\d?)\}")
 _SORTS = ["sort", "median", "quantile", "percentile", "partition", "unique"]
@@ -460,6 +610,8 @@ def draw_points(kind: str, size: int, count: int, seed: int, zeros: bool = True)
         if kind == "ties":
             z = rng.integers(-3, 4, len(z)) / 2.0
             z[rng.random(len(z)) < 0.1] = -0.0
+        elif kind == "kinks":
+            z = rng.choice([0.0, 0.0, 0.0, 1.0, -1.0, 0.5], len(z))
         elif kind == "special":
             odd = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 5e-324, -1e-310, 1e300, -1e155]
             z = np.where(rng.random(len(z)) < 0.4, rng.choice(odd, len(z)), z)
@@ -523,6 +675,8 @@ class _Writer:
             if depth > 2:
                 raise _Misfit
             return self._filled(self._pick(_lines(CONDITIONS)), depth + 1)
+        if kind == "f":
+            return "t"
         found = [name for name, value in self._names.items() if _fits(kind, value)]
         if kind == "b" and first is not None:
             other = self._names[first]
@@ -530,7 +684,7 @@ class _Writer:
         return self._pick(found[::-1])
 
     def _filled(self, template: str, depth: int = 0) -> str:
-        """A template with its places filled."""
+        """A template with its places filled; doubled braces stand for single ones."""
         chosen: dict[str, str] = {}
 
         def fill(match: re.Match) -> str:
@@ -538,7 +692,7 @@ class _Writer:
                 chosen[match[0]] = self._operand(match[1], chosen.get("{a}"), depth)
             return chosen[match[0]]
 
-        return _PLACE.sub(fill, template)
+        return _PLACE.sub(fill, template).replace("{{", "{").replace("}}", "}")
 
     # statements
 
@@ -574,6 +728,22 @@ class _Writer:
             return [self._change()]
         if kind == "integer":
             return [f"{self._new('k')} = {self._filled(self._pick(_lines(INTEGERS)))}"]
+        if kind == "risk":
+            text, errors = self._filled(self._pick(_lines(RISKS))).split(" | ")
+            name = self._new("a")
+            other = self._filled(self._pick(["-1.0 * {s}", "{c}", "{s} + 1.0"]))
+            return ["try:", f"    {name} = {text}", f"except {errors}:", f"    {name} = {other}"]
+        if kind == "view":
+            name, view = self._new("w"), self._filled(self._pick(_lines(VIEWS)))
+            change = self._pick(
+                ["{} *= -0.5", "{} += 0.25", "{}[...] = 0.5", "np.sin({0}, out={0})"]
+            )
+            return [f"{name} = {view}", change.format(name)]
+        if kind == "same":
+            name, array = self._new("a"), self._filled("{r}")
+            view = self._pick(_lines(SAME)).replace("{r}", array).replace("{m}", array)
+            change = self._pick(["{} *= -0.5", "{} += 0.25", "{}[-1] = 0.5", "{}[0] *= 2.0"])
+            return [f"e = {view}", change.format(array), f"{name} = e + 0.0"]
         if kind in ("if", "for", "while", "elements", "try"):
             return self._block(kind, 0)
         return [f"{self._new('a')} = {self._expression(kind)}"]

@@ -10,10 +10,10 @@ In a template ``{s}`` stands for a scalar, ``{v}`` for a vector, ``{m}`` for a m
 ``{r}`` for either array, ``{a}`` for any of them, ``{b}`` for anything that broadcasts
 with the first operand, ``{k}`` for an integer that depends on the arguments, ``{c}`` for a
 number, ``{n}`` for a small count, ``{f}`` for a Python float and ``{q}`` for a condition.
-A digit tells two apart; the same name twice is the same operand. A template that begins with ``~`` agrees with NumPy to
-rounding, by the page `docs/explanation/recording.md`, or is one of which NumPy itself gives
-another last digit or sign of zero for one element than for several (powers, fmin, fmax);
-the others agree bit for bit.
+A digit tells two apart; the same name twice is the same operand. A template that begins with
+``~`` agrees with NumPy to rounding, by the page `docs/explanation/recording.md`, or is one of
+which NumPy itself gives another last digit or sign of zero for one element than for several
+(powers, fmin, fmax); the others agree bit for bit.
 """
 
 import re

@@ -32,6 +32,9 @@ __all__ = ["Roots", "Terms"]
 
 Terms = list[tuple[Slots, Expression]]
 
+# What an instruction reads: an array of slots, or one slot as a plain integer, which is quicker.
+_Operand = Any
+
 _ROOTS = ("absolute", "hypot", "norm_root", "maximum", "minimum", "sqrt")
 _POWERS = ("pow_constant", "power_constant")
 _SOURCES = frozenset(OPCODE[name] for name in _ROOTS)
@@ -64,15 +67,18 @@ class Roots:
         self.readers: set[int] = set()  # instructions that read roots, and may have terms
         self._flat: dict[int, bool] = {}  # whether instructions are sums of squares
         if np.isin(opcodes, list(_SOURCES)).any():
-            for number, instruction in enumerate(self.code):
-                if self._may_concern(*instruction):
+            for number, (opcode, a, b) in enumerate(self.code):
+                if opcode == VECTOR:
+                    may_concern = self._may_concern(self.vectors[a])
+                else:  # quick, for long tapes
+                    may_concern = opcode in _SOURCES or bool(
+                        self.roots and (self._is_root(a) or self._is_root(b))
+                    )
+                if may_concern:
                     self._look(number)
 
-    def _may_concern(self, opcode: int, a: int, b: int) -> bool:
-        """Whether an instruction makes a root, or may read one: quick, for long tapes."""
-        if opcode != VECTOR:
-            return opcode in _SOURCES or self._is_root(a) or self._is_root(b)
-        instruction = self.vectors[a]
+    def _may_concern(self, instruction: VectorInstruction) -> bool:
+        """Whether an instruction makes a root, or may read one."""
         return instruction.opcode in _SOURCES or any(
             view.table is not None or self._is_root(view.base) for view in instruction.operands
         )
@@ -107,60 +113,64 @@ class Roots:
 
     # the instructions behind slots
 
-    def _number(self, slots: Slots) -> int | None:
+    def _number(self, slots: _Operand) -> int | None:
         """The instruction that made all of some slots, None where there is no such one."""
+        if isinstance(slots, int):
+            return bisect_right(self.starts, slots) - 1 if slots >= RESULTS else None
         if slots.size == 0:
             return None
-        low, high = (int(slots.flat[0]),) * 2 if slots.ndim == 0 else (slots.min(), slots.max())
+        low, high = slots.min(), slots.max()
         if low < RESULTS or high >= self.end:
             return None
         number = bisect_right(self.starts, low) - 1
         is_one = number + 1 == len(self.starts) or high < self.starts[number + 1]
         return number if is_one else None
 
-    def _row(self, number: int) -> tuple[str, list[Slots]]:
+    def _row(self, number: int) -> tuple[str, list[_Operand]]:
         """The row that an instruction applies and its operands, "" for one of another kind."""
         opcode, a, b = self.code[number]
         if opcode != VECTOR:
-            return ROWS[opcode].name, [np.array(a), np.array(b)][: ROWS[opcode].arity]
+            row = ROWS[opcode]
+            return row.name, [a, b] if row.arity == 2 else [a]
         instruction = self.vectors[a]
         name = ROWS[instruction.opcode].name if instruction.kind == MAP else ""
         return name, list(instruction.operand_slots())
 
-    def _made_by(self, slots: Slots) -> tuple[str, list[Slots]]:
+    def _made_by(self, slots: _Operand) -> tuple[str, list[_Operand]]:
         """The row that made some slots, and its operands in the slots' shape."""
         number = self._number(slots)
         if number is None:
             return "", []
         name, operands = self._row(number)
         if self.code[number][0] != VECTOR:
-            return name, [np.full(slots.shape, operand) for operand in operands]
+            is_one = isinstance(slots, int)
+            return name, operands if is_one else [np.full(slots.shape, each) for each in operands]
         chosen = slots - self.starts[number]
         return name, [operand.ravel()[chosen] for operand in operands]
 
-    def _root_at(self, slots: Slots) -> bool:
+    def _root_at(self, slots: _Operand) -> bool:
         return self._number(slots) in self.roots
 
-    def _depth(self, slots: Slots) -> int:
+    def _depth(self, slots: _Operand) -> int:
         """How deep a root made of these would be: 0 if they are none."""
         number = self._number(slots)
         return 0 if number is None or number not in self.roots else self.roots[number] + 1
 
-    def _negates(self, a: Slots, b: Slots) -> bool:
+    def _negates(self, a: _Operand, b: _Operand) -> bool:
         """Whether one of two operands is the negative of the other."""
         return any(
-            name == "negative" and np.array_equal(operands[0], other)
+            name == "negative" and _are_same(operands[0], other)
             for (name, operands), other in ((self._made_by(a), b), (self._made_by(b), a))
         )
 
-    def _is_flat_at_zero(self, slots: Slots) -> bool:
+    def _is_flat_at_zero(self, slots: _Operand) -> bool:
         """Whether slots are sums of squares: not negative, and without a slope where they are 0."""
         found: list[int] = []
         todo = [slots]
         while todo:
             slots = todo.pop()
             number = self._number(slots)
-            parts: list[Slots] | None = None
+            parts: list[_Operand] | None = None
             if number is None:
                 parts = [] if self._constant(slots) == 0.0 else None
             elif self._flat.get(number, True):
@@ -173,19 +183,19 @@ class Roots:
         self._flat.update(dict.fromkeys(found, True))
         return True
 
-    def _flat_parts(self, number: int) -> list[Slots] | None:
+    def _flat_parts(self, number: int) -> list[_Operand] | None:
         """What must be sums of squares for an instruction to be one; None if it cannot be."""
         name, operands = self._row(number)
         if not name:
             instruction = self.vectors[self.code[number][1]]
             if _is_dot(instruction):
                 a, b = (self._uncopied(operand.ravel()) for operand in operands)
-                return [] if np.array_equal(a, b) else None
+                return [] if _are_same(a, b) else None
             is_sum = instruction.kind == REDUCE and ROWS[instruction.opcode].name == "add"
             return operands if is_sum else None
         if name in ("add", "positive"):
             return operands
-        if name in ("multiply", "divide") and not np.array_equal(operands[0], operands[1]):
+        if name in ("multiply", "divide") and not _are_same(operands[0], operands[1]):
             for factor, other in ((1, 0), (0, 1)) if name == "multiply" else ((1, 0),):
                 constant = self._constant(operands[factor])
                 if constant is not None:
@@ -198,8 +208,13 @@ class Roots:
         name, operands = self._made_by(slots)
         return operands[0] if name == "positive" else slots
 
-    def _constant(self, slots: Slots) -> float | None:
+    def _constant(self, slots: _Operand) -> float | None:
+        if isinstance(slots, int):
+            return self.builder.known(slots)
         return Expression(self.builder, slots).constant
+
+    def _expression(self, slots: _Operand) -> Expression:
+        return Expression(self.builder, np.asarray(slots))
 
     # terms
 
@@ -213,11 +228,12 @@ class Roots:
         if name in _POWERS:
             return self._even_power(name, operands[0], self._constant(operands[1]))
         if name == "hypot":
-            slots = self.starts[number] + np.arange(operands[0].size).reshape(operands[0].shape)
+            shape = np.shape(operands[0])
+            slots = self.starts[number] + np.arange(np.size(operands[0])).reshape(shape)
             f = Expression(self.builder, slots)
             return _scaled(self._square(slots), f.apply("norm_slope", f))
         slope = even_slope(OPCODE[name])
-        x = Expression(self.builder, operands[0])
+        x = self._expression(operands[0])
         return None if slope is None else _scaled(self._square(operands[0]), slope(x))
 
     def _dot(self, operands: Sequence[Slots]) -> Terms | None:
@@ -227,25 +243,25 @@ class Roots:
             return self._product(a, b)
         terms: Terms = []  # of few elements each is an instruction of its own
         for x, y in zip(a, b, strict=True):
-            one = self._product(np.array(x), np.array(y))
+            one = self._product(int(x), int(y))
             if one is None:
                 return None
             terms += one
         return terms
 
-    def _even_power(self, name: str, base: Slots, exponent: float | None) -> Terms | None:
+    def _even_power(self, name: str, base: _Operand, exponent: float | None) -> Terms | None:
         if exponent is None or not _is_even(exponent):
             return None
-        x = Expression(self.builder, base)
+        x = self._expression(base)
         power = 1.0 if exponent == 2.0 else x.apply(name, x, exponent - 2.0)
         return _scaled(self._square(base), 0.5 * exponent * power)
 
-    def _square(self, root: Slots) -> Terms:
+    def _square(self, root: _Operand) -> Terms:
         """The terms of a root's square."""
         name, operands = self._made_by(root)
         if name in ("norm_root", "sqrt"):
             one = Expression(self.builder, np.array(self.builder.constant(1.0)))
-            return [(operands[0], one)]
+            return [(np.asarray(operands[0]), one)]
         if name in ("maximum", "minimum"):
             return self._plain_square(operands[0])
         if name in ("absolute", "hypot"):
@@ -261,10 +277,10 @@ class Roots:
         assert terms is not None
         return terms
 
-    def _plain_square(self, slots: Slots) -> Terms:
-        return [(slots, 2.0 * Expression(self.builder, slots))]
+    def _plain_square(self, slots: _Operand) -> Terms:
+        return [(np.asarray(slots), 2.0 * self._expression(slots))]
 
-    def _product(self, a: Slots, b: Slots) -> Terms | None:
+    def _product(self, a: _Operand, b: _Operand) -> Terms | None:
         """The terms of a product of two that have the same root; None where they have not."""
         for first, other in ((a, b), (b, a)):
             name, operands = self._made_by(first)
@@ -275,24 +291,27 @@ class Roots:
             if name in ("multiply", "divide") and is_root[0] != is_root[1]:
                 root, factor = operands if is_root[0] else reversed(operands)
                 return self._times(name, self._product(root, other), root, factor, other)
-        is_one = self._root_at(a) and np.array_equal(a, b)
-        return self._square(a) if is_one else None
+        return self._square(a) if self._root_at(a) and _are_same(a, b) else None
 
     def _times(
-        self, name: str, terms: Terms | None, root: Slots, factor: Slots, other: Slots
+        self, name: str, terms: Terms | None, root: _Operand, factor: _Operand, other: _Operand
     ) -> Terms | None:
         """The terms of a product by a root, where that root is multiplied or divided before."""
         if terms is None:
             return None
-        r, c, b = (Expression(self.builder, slots) for slots in (root, factor, other))
+        r, c, b = (self._expression(slots) for slots in (root, factor, other))
         if name == "multiply":
-            return [*_scaled(terms, c), (factor, r * b)]
-        return [*_scaled(terms, 1.0 / c), (factor, -(r * b / (c * c)))]
+            return [*_scaled(terms, c), (c.slots, r * b)]
+        return [*_scaled(terms, 1.0 / c), (c.slots, -(r * b / (c * c)))]
 
 
 def _scaled(terms: Terms, times: Any) -> Terms:
     """Terms times a number or an expression."""
     return [(slots, times * factor) for slots, factor in terms]
+
+
+def _are_same(a: _Operand, b: _Operand) -> bool:
+    return a == b if isinstance(a, int) and isinstance(b, int) else np.array_equal(a, b)
 
 
 def _is_even(exponent: float | None) -> bool:

@@ -13,7 +13,14 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, TracedArray, TracedInteger, TracedScalar
+from numtape.trace.traced import (
+    Traced,
+    TracedArray,
+    TracedBool,
+    TracedInteger,
+    TracedScalar,
+    check_casting,
+)
 
 __all__: list[str] = []
 
@@ -34,6 +41,8 @@ def _scalar_binary(
         elif kind in _NUMBERS:
             value = float(other)
             slot = recorder.constant(value)
+        elif (kind is TracedBool or kind is TracedInteger) and other.recorder is recorder:
+            slot, value = other.slot, float(other.primal)
         else:
             return _other_operand(ufunc, self, other)
         try:
@@ -72,10 +81,12 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
         elif kind in _NUMBERS:
             value = float(other)
             slot = recorder.constant(value)
+        elif (kind is TracedBool or kind is TracedInteger) and other.recorder is recorder:
+            slot, value = other.slot, other.primal
         else:
             return _other_operand(ufunc, self, other)
         outcome = compute(self.primal, value)
-        return TracedScalar(recorder, recorder.scalar(opcode, self.slot, slot), outcome)
+        return TracedBool(recorder, recorder.scalar(opcode, self.slot, slot), outcome)
 
     return compare
 
@@ -106,7 +117,7 @@ def _not_a_number(ufunc: Any, operand: Any) -> Any:
     return NotImplemented
 
 
-def _scalar_invert(self: TracedScalar) -> Any:
+def _scalar_invert(self: TracedBool) -> Any:
     raise UnsupportedError(
         f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
         "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition",
@@ -114,13 +125,23 @@ def _scalar_invert(self: TracedScalar) -> Any:
     )
 
 
-def _integer_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced integers and its reflection: by the ufunc, which keeps them."""
+def _whole_binary(
+    by_floats: tuple[Callable[..., Any], Callable[..., Any]], ufunc: Any
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """A binary operator of traced bools and integers, and its reflection.
 
-    def forward(self: TracedInteger, other: Any) -> Any:
+    With a float it is that of floats; otherwise the ufunc keeps the type.
+    """
+    float_forward, float_reflected = by_floats
+
+    def forward(self: Any, other: Any) -> Any:
+        if type(other) is TracedScalar or type(other) is float:
+            return float_forward(self, other)
         return _other_operand(ufunc, self, other)
 
-    def reflected(self: TracedInteger, other: Any) -> Any:
+    def reflected(self: Any, other: Any) -> Any:
+        if type(other) is float:
+            return float_reflected(self, other)
         return _other_operand(ufunc, other, self)
 
     return forward, reflected
@@ -142,7 +163,9 @@ def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], C
         return ufunc(other, self)
 
     def in_place(self: TracedArray, other: Any) -> TracedArray:
-        self[...] = ufunc(self, other)
+        result = ufunc(self, other)
+        check_casting(ufunc.__name__, result, self)
+        self[...] = result
         return self
 
     return forward, reflected, in_place
@@ -192,6 +215,8 @@ _ONLY_BY_UFUNC: tuple[tuple[str, Any], ...] = (
     ("and", np.bitwise_and),
     ("or", np.bitwise_or),
     ("xor", np.bitwise_xor),
+    ("lshift", np.left_shift),
+    ("rshift", np.right_shift),
     ("matmul", np.matmul),
 )
 _UNARY: tuple[tuple[str, Any], ...] = (
@@ -207,7 +232,7 @@ def _set(kind: type, name: str, method: Callable[..., Any]) -> None:
 
 
 def _install() -> None:
-    """Give both classes their operators."""
+    """Give the classes their operators."""
     for name, compute, ufunc in _ARITHMETIC:
         row = "pow" if name == "pow" else ufunc.__name__
         forward, reflected = _scalar_binary(row, compute, ufunc)
@@ -217,27 +242,30 @@ def _install() -> None:
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
         _set(TracedArray, f"i{name}", in_place)
-        forward, reflected = _integer_binary(np.float_power if name == "pow" else ufunc)
-        _set(TracedInteger, name, forward)
-        _set(TracedInteger, f"r{name}", reflected)
+        of_floats = _scalar_binary(row, compute, ufunc)
+        forward, reflected = _whole_binary(of_floats, ufunc)
+        for kind in (TracedInteger, TracedBool):
+            _set(kind, name, forward)
+            _set(kind, f"r{name}", reflected)
     _set(TracedScalar, "pow", _scalar_power)
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
         _set(TracedArray, name, _array_binary(ufunc)[0])
-        _set(TracedInteger, name, _integer_binary(ufunc)[0])
     for name, ufunc in _ONLY_BY_UFUNC:
-        forward, reflected, _ = _array_binary(ufunc)
+        forward, reflected, in_place = _array_binary(ufunc)
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, forward)
             _set(kind, f"r{name}", reflected)
+        if name != "matmul":
+            _set(TracedArray, f"i{name}", in_place)
     for kind in (TracedScalar, TracedArray):
         _set(kind, "divmod", lambda self, other: (self // other, self % other))
         _set(kind, "rdivmod", lambda self, other: (other // self, other % self))
     for name, ufunc in _UNARY:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, _unary_method(ufunc))
-    _set(TracedScalar, "invert", _scalar_invert)
+    _set(TracedBool, "invert", _scalar_invert)
     # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
     for each in ROWS:
         is_numpy = each.ufunc is not None and each.ufunc.startswith("numpy.")

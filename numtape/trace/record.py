@@ -1,7 +1,6 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +18,7 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
-from numtape.trace.recorder import Recorder, end_at_user
+from numtape.trace.recorder import RUNNING, Recorder, active_recorder, end_at_user
 from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import Traced, is_traced, lift, wrap
 
@@ -44,15 +43,6 @@ class Recording(NamedTuple):
     tape: FlatTape
     values: list[Floats]
     captured: list[int]
-
-
-_RUNNING = threading.local()
-
-
-def active_recorder() -> Recorder | None:
-    """The recorder of the function that this thread is recording, the innermost one."""
-    stack = getattr(_RUNNING, "stack", None)
-    return stack[-1] if stack else None
 
 
 def record_flat(
@@ -129,9 +119,9 @@ def _called(
         slots = np.arange(start, start + value.size).reshape(value.shape)
         traced.append(wrap(recorder, slots, value.copy(order="K")))
         start += value.size
-    if not hasattr(_RUNNING, "stack"):
-        _RUNNING.stack = []
-    stack = _RUNNING.stack
+    if not hasattr(RUNNING, "stack"):
+        RUNNING.stack = []
+    stack = RUNNING.stack
     depth = len(stack)
     # In this form, and not in a context manager's, no interruption leaves it on the stack.
     try:
@@ -154,7 +144,7 @@ def _cause(error: BaseException | None, escaped: Exception | None) -> Exception 
 
 def _forked() -> None:
     """In a child, only what its one thread is recording is being recorded."""
-    BINDINGS.restart(getattr(_RUNNING, "stack", []))
+    BINDINGS.restart(getattr(RUNNING, "stack", []))
 
 
 if hasattr(os, "register_at_fork"):

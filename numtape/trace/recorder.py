@@ -18,6 +18,7 @@ import os
 import re
 import struct
 import sys
+import threading
 import weakref
 from bisect import bisect_right, insort
 from collections.abc import Sequence
@@ -60,9 +61,12 @@ from numtape.tape.flat import (
 
 __all__ = [
     "CONSTANTS",
+    "EXACT",
     "RESULTS",
+    "RUNNING",
     "SMALL",
     "Recorder",
+    "active_recorder",
     "contiguous_strides",
     "end_at_user",
     "is_users",
@@ -82,11 +86,24 @@ RESULTS = 1 << 41
 SMALL = 8
 
 _MAX_SLOTS = 2**31 - 1
+
+# Whole numbers of magnitudes below this are exact as floats, and so are their sums' tests.
+EXACT = 2.0**53
+
 _POWER = OPCODE["power"]
 _INTERNAL = re.compile(
     r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)|numpy|scipy|numba|functools)"
     r"(\.|$)"
 )
+
+
+RUNNING = threading.local()  # its `stack` has the recorders of the functions being recorded
+
+
+def active_recorder() -> "Recorder | None":
+    """The recorder of the function that this thread is recording, the innermost one."""
+    stack = getattr(RUNNING, "stack", None)
+    return stack[-1] if stack else None
 
 
 class Recorder:
@@ -104,10 +121,10 @@ class Recorder:
 
     __slots__ = (
         "__weakref__",
-        "_bounds",
         "_constant_count",
         "_constant_parts",
         "_constants",
+        "_ranges",
         "captured",
         "captured_values",
         "code",
@@ -143,7 +160,8 @@ class Recorder:
         self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
-        self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below
+        # Slots from, to: whole numbers from, to.
+        self._ranges: list[tuple[int, int, float, float]] = []
         self._constant_parts: list[npt.NDArray[np.float64]] = []
         self._constant_count = 0
 
@@ -356,7 +374,7 @@ class Recorder:
         slots = self._vector(
             VectorInstruction(ORDER, opcode, operand.shape, (view,), operand.shape)
         )
-        self.note_bound(slots, operand.shape[-1])
+        self.note_range(slots, 0.0, operand.shape[-1] - 1.0)
         return slots
 
     def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
@@ -367,7 +385,7 @@ class Recorder:
         slots = self._vector(
             VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
         )
-        self.note_bound(slots, numbers.size + 1)
+        self.note_range(slots, 0.0, float(numbers.size))
         return slots
 
     def take(self, source: Slots, places: Slots) -> Slots:
@@ -389,23 +407,35 @@ class Recorder:
         result = (shape[0], size)
         return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
 
-    def note_bound(self, slots: Slots, bound: int) -> None:
-        """Note that slots hold whole numbers from 0 to below `bound`."""
+    def note_range(self, slots: Slots, low: float, high: float) -> None:
+        """Note that slots hold whole numbers from `low` to `high`."""
         flat = slots.ravel()
         if flat.size and _steps_by_one(flat):
-            insort(self._bounds, (flat.item(0), flat.item(-1), bound))
+            insort(self._ranges, (flat.item(0), flat.item(-1), low, high))
         else:
             for slot in flat.tolist():
-                insort(self._bounds, (slot, slot, bound))
+                insort(self._ranges, (slot, slot, low, high))
+
+    def range_of(self, slots: Slots, values: npt.NDArray[np.int64]) -> tuple[float, float]:
+        """From where to where slots of whole numbers are known to go; their values at the point."""
+        if not slots.size:
+            return 0.0, 0.0
+        first, last = int(slots.min()), int(slots.max())
+        if CONSTANTS <= first and last < RESULTS:
+            return float(values.min()), float(values.max())
+        place = bisect_right(self._ranges, first, key=lambda noted: noted[0])
+        if place and last <= self._ranges[place - 1][1]:
+            return self._ranges[place - 1][2:]
+        return -EXACT, EXACT
 
     def is_below(self, slots: Slots, bound: int) -> bool:
         """Whether slots are known to hold whole numbers from 0 to below `bound`."""
         if not slots.size:
             return True
-        low, high = int(slots.min()), int(slots.max())
-        place = bisect_right(self._bounds, low, key=lambda noted: noted[0])
-        _, last, known = self._bounds[place - 1] if place else (0, -1, 0)
-        return high <= last and known <= bound
+        first, last = int(slots.min()), int(slots.max())
+        place = bisect_right(self._ranges, first, key=lambda noted: noted[0])
+        _, end, low, high = self._ranges[place - 1] if place else (0, -1, 0.0, 0.0)
+        return last <= end and low >= 0.0 and high < bound
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         size = instruction.size

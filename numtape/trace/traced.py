@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
-from numtape.trace.recorder import Recorder, Slots, user_location
+from numtape.trace.recorder import Recorder, Slots, active_recorder, user_location
 
 __all__ = [
     "LIKE_FUNCTIONS",
     "NUMPY_FUNCTIONS",
     "Traced",
     "TracedArray",
+    "TracedBool",
     "TracedInteger",
     "TracedScalar",
     "as_floats",
@@ -35,6 +36,7 @@ __all__ = [
     "as_traced",
     "assign_out",
     "call_function",
+    "check_casting",
     "check_rows",
     "guarded",
     "has_places",
@@ -108,6 +110,7 @@ class Traced:
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
+    astype: Callable[..., Any]  # this by `functions/methods.py`
 
     # NumPy's protocols
 
@@ -214,8 +217,8 @@ class TracedScalar(Traced):
 
     @property
     def dtype(self) -> Any:
-        """float64, or bool for the outcome of a comparison."""
-        return np.dtype(bool) if isinstance(self.primal, bool) else _FLOAT64
+        """float64."""
+        return _FLOAT64
 
     @property
     def T(self) -> "TracedScalar":  # noqa: N802 (NumPy's name)
@@ -288,10 +291,6 @@ class TracedScalar(Traced):
         """As an array of that shape."""
         return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
 
-    def astype(self, dtype: Any, **options: Any) -> Any:
-        """As a float64, an integer or a bool."""
-        return self.reshape(1).astype(dtype)[0]
-
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As an array of one element."""
         array: TracedArray = self.reshape(1)
@@ -305,6 +304,17 @@ class TracedScalar(Traced):
 
 
 numbers.Real.register(TracedScalar)
+
+
+class TracedBool(TracedScalar):
+    """A bool under trace: the outcome of a comparison."""
+
+    __slots__ = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """bool."""
+        return np.dtype(bool)
 
 
 class TracedInteger(TracedScalar):
@@ -437,9 +447,8 @@ class TracedArray(Traced):
         if self.recorder.rows:
             check_rows(self)
         slots, values = lift(self.recorder, value)
-        if self.primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
-            converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
-            slots, values = lift(self.recorder, converted.reshape(np.shape(slots)))
+        if self.primals.dtype.char != "d" and np.asarray(values).dtype != self.primals.dtype:
+            slots, values = lift(self.recorder, as_traced(self.recorder, value).astype(self.dtype))
         self.slots[key] = slots
         self.primals[key] = values
 
@@ -492,23 +501,6 @@ class TracedArray(Traced):
         """Nested lists of traced scalars."""
         return [row.tolist() if isinstance(row, TracedArray) else row for row in self]
 
-    def astype(self, dtype: Any, **options: Any) -> Any:
-        """A copy as float64, integers or bools."""
-        kind = np.dtype(dtype).kind
-        if np.dtype(dtype) == np.float64:
-            return as_floats(self.copy("K"))
-        if kind == "b" and self.dtype != bool:
-            return self.__ne__(0.0)
-        if kind in "iu":
-            return as_integers(np.trunc(self) if self.dtype == np.float64 else self)
-        if kind == "b":
-            return self.copy()
-        raise UnsupportedError(
-            f"astype({dtype!r}) of a traced array: numtape differentiates real float64 code. "
-            "Keep the values as floats",
-            code="unsupported-option",
-        )
-
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
         self[...] = value
@@ -543,9 +535,12 @@ class _Flat:
     def __setitem__(self, key: Any, value: Any) -> None:
         if self._array.recorder.rows:
             check_rows(self._array)
-        slots, values = lift(self._array.recorder, value)
-        self._array.slots.flat[key] = slots
-        self._array.primals.flat[key] = values
+        array = self._array
+        if array.primals.dtype.char != "d":
+            value = as_traced(array.recorder, value).astype(array.dtype)
+        slots, values = lift(array.recorder, value)
+        array.slots.flat[key] = slots
+        array.primals.flat[key] = values
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
@@ -591,24 +586,69 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
             f"{name}(..., out=y) at {user_location()}: the result has shape {np.shape(result)} "
             f"and y has {out.shape}; give y the shape of the result"
         )
+    check_casting(name, result, out)
     out[...] = result
     return out
+
+
+def check_casting(name: str, result: Any, out: TracedArray) -> None:
+    """Raise where NumPy would not put a result of its type into an array of another."""
+    kind = np.dtype(result.dtype if isinstance(result, Traced) else np.asarray(result).dtype)
+    if kind != object and not np.can_cast(kind, out.dtype, "same_kind"):
+        raise UnsupportedError(
+            f"{name} at {user_location()} gives {kind}, which NumPy does not put into an array "
+            f"of {out.dtype}. Make that y.astype({kind}) before, or write y = y + ... for y += ...",
+            code="unsupported-dtype",
+        )
 
 
 # lifting operands to slots
 
 
 def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
-    """A traced array, or a traced scalar where the shape is ()."""
+    """A traced array, or a traced scalar where the shape is ().
+
+    Values of types that traced values do not have, as int8, are guarded and returned.
+    """
+    values = np.asarray(values)
+    if values.dtype.char not in _CARRIED:
+        return _not_carried(recorder, slots, values)
     if np.ndim(slots) == 0:
-        return scalar_of(recorder, int(slots), np.asarray(values).item())
-    return TracedArray(recorder, slots, np.asarray(values))
+        return scalar_of(recorder, int(slots), values.item())
+    return TracedArray(recorder, slots, values)
+
+
+_CARRIED = frozenset({"d", "?", np.dtype(np.int64).char})
+
+
+def _not_carried(recorder: Recorder, slots: Slots, values: _Values) -> Any:
+    """Values that are not bool, int64 or float64: integers, each guarded; else an error."""
+    if values.dtype == np.int64:  # by another of its names
+        return wrap(recorder, slots, values.astype(np.int64))
+    if values.dtype.kind not in "iu":
+        raise UnsupportedError(
+            f"traced values and plain ones met at {user_location()} and gave {values.dtype} in "
+            "NumPy: numtape computes in float64. Make the plain ones floats before, with "
+            "y.astype(float)",
+            code="unsupported-dtype",
+        )
+    location = user_location()
+    pairs = zip(np.ravel(slots).tolist(), values.ravel().tolist(), strict=True)
+    for slot, value in pairs:
+        recorder.guard(slot, float(value), location)
+    return values[()]
 
 
 def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
     """A traced scalar of the class that its value asks for."""
-    kind = TracedInteger if type(value) is int else TracedScalar
-    return kind(recorder, slot, value)
+    return _SCALARS[type(value)](recorder, slot, value)
+
+
+_SCALARS: dict[type, type[TracedScalar]] = {
+    float: TracedScalar,
+    bool: TracedBool,
+    int: TracedInteger,
+}
 
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
@@ -636,8 +676,20 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             "imaginary part as two real values",
             code="complex-value",
         )
+    if array.dtype.itemsize > 8:
+        raise UnsupportedError(
+            f"an operand of type {array.dtype} met a traced value at {user_location()}: numtape "
+            "computes in float64, which has fewer digits. Write y.astype(float)",
+            code="unsupported-dtype",
+        )
     floats = array.astype(np.float64)
-    return recorder.constant_array(floats), array if array.dtype.kind == "b" else floats
+    if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and (floats != array).any():
+        raise UnsupportedError(
+            f"the integer {array[floats != array].flat[0]} met a traced value at "
+            f"{user_location()}: it is beyond 2**53 and no float64. Write it as a float",
+            code="unsupported-dtype",
+        )
+    return recorder.constant_array(floats), array.copy()
 
 
 def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
@@ -662,32 +714,34 @@ def is_object_array(operand: Any) -> bool:
 def innermost(*operands: Any) -> Recorder:
     """The recorder to write an operation to: of several nested ones the innermost.
 
-    Looks into lists, tuples and object arrays; raises LookupError where nothing is traced.
+    Looks into lists, tuples and object arrays. Where nothing is traced it is that of the
+    function being recorded: another argument is traced, or an option.
     """
+    found = _recorder_of(operands) or active_recorder()
+    assert found is not None
+    return found
+
+
+def _recorder_of(operands: Any) -> Recorder | None:
     found: Recorder | None = None
     for operand in operands:
         if isinstance(operand, Traced):
-            recorder = operand.recorder
-        elif isinstance(operand, list | tuple) or is_object_array(operand):
-            try:
-                recorder = innermost(
-                    *(operand.flat if isinstance(operand, np.ndarray) else operand)
-                )
-            except LookupError:
-                continue
+            recorder: Recorder | None = operand.recorder
+        elif isinstance(operand, list | tuple):
+            recorder = _recorder_of(operand)
+        elif is_object_array(operand):
+            recorder = _recorder_of(operand.flat)
         else:
             continue
-        if found is None or recorder.depth > found.depth:
+        if recorder is not None and (found is None or recorder.depth > found.depth):
             found = recorder
-    if found is None:
-        raise LookupError
     return found
 
 
 def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _Values]:
     """An object array of traced scalars and numbers, as NumPy makes them of lists."""
     slots = np.empty(array.shape, np.int64)
-    values = np.empty(array.shape)
+    values = np.empty(array.shape, object)
     for index, element in np.ndenumerate(array):
         if not isinstance(element, Traced | float | int | np.generic):
             raise TraceError(
@@ -699,7 +753,8 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
         element_slots, element_value = lift(recorder, element)
         slots[index] = element_slots
         values[index] = element_value
-    return slots, values
+    # Of the type that NumPy finds for these numbers.
+    return slots, np.array(values.tolist()) if values.size else np.zeros(values.shape)
 
 
 def check_rows(array: TracedArray) -> None:
@@ -723,19 +778,12 @@ def check_rows(array: TracedArray) -> None:
 
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
-    try:
-        innermost(*operands)
-    except LookupError:
-        return False
-    return True
+    return _recorder_of(operands) is not None
 
 
 def is_traced(operand: Any) -> bool:
     """Whether an operand is a traced value, or an object array that holds one."""
-    try:
-        return isinstance(operand, Traced | np.ndarray) and innermost(operand) is not None
-    except LookupError:
-        return False
+    return isinstance(operand, Traced | np.ndarray) and has_traced(operand)
 
 
 def as_traced(recorder: Recorder, operand: Any) -> Any:
@@ -743,6 +791,11 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
     if isinstance(operand, Traced) and operand.recorder is recorder:
         return operand
     slots, values = lift(recorder, operand)
+    values = np.asarray(values)
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64)
+    elif values.dtype.kind != "b":
+        values = values.astype(np.int64)
     return wrap(recorder, slots.copy(), values)
 
 

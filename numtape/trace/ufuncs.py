@@ -12,15 +12,18 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
+from numtape.trace.integers import are_whole, call_of_whole, plainly
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
     TracedArray,
     TracedScalar,
+    as_floats,
     assign_out,
     has_traced,
     innermost,
+    is_object_array,
     lift,
     scalar_of,
 )
@@ -43,13 +46,12 @@ def _row_of(ufunc: Any) -> Row | None:
 def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     """Record a row over operands of any type, of which one at least is traced.
 
-    The value is NumPy's own, unless it is given.
+    The value is NumPy's own of floats, unless it is given.
     """
     recorder = innermost(*operands)
-    lifted = [lift(recorder, operand) for operand in operands]
-    values = [values for _, values in lifted]
+    lifted = [lift(recorder, _rounded(operand)) for operand in operands]
     if value is None:
-        value = _value(row, operands, values)
+        value = value_of_row(row, [np.asarray(each, np.float64)[()] for _, each in lifted])
     slots = [slots for slots, _ in lifted]
     if all(array.ndim == 0 for array in slots):
         first, second = int(slots[0]), int(slots[1]) if len(slots) == 2 else 0
@@ -66,44 +68,12 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     return TracedArray(recorder, recorder.elementwise(OPCODE[row.name], slots), value)
 
 
-# Rows of which integers give an integer, the same as of floats.
-_KEEP_INTEGERS = (
-    *("add", "subtract", "multiply", "negative", "positive", "absolute", "square"),
-    *("maximum", "minimum", "sign", "clip_low", "clip_high"),
-)
-
-
-def _value(row: Row, operands: Sequence[Any], values: list[Any]) -> Any:
-    """The row's value: an integer where all operands are, and it keeps them; else a float."""
-    kinds = [np.asarray(value).dtype.kind for value in values]
-    if "i" not in kinds:
-        return value_of_row(row, values)
-    are_integers = all(np.asarray(_primal(operand)).dtype.kind in "iu" for operand in operands)
-    # Of integers NumPy gives 0 where it divides by 0, and the kernels do not.
-    by_constant = row.name in ("floor_divide", "remainder") and kinds[-1] == "f"
-    if are_integers and (row.name in _KEEP_INTEGERS or (by_constant and np.all(values[-1]))):
-        whole = [np.asarray(value).astype(np.int64)[()] for value in values]
-        return np.asarray(value_of_row(row, whole)).astype(np.int64)
-    return value_of_row(row, [np.asarray(value, np.float64)[()] for value in values])
-
-
-_DIVIDES = ("reciprocal", "floor_divide", "remainder", "fmod")
-
-
-def _no_rounding_to_zero(row: Row, operands: Sequence[Any]) -> None:
-    """Refuse what NumPy makes 0 of integers, and a tape would make a fraction or infinite."""
-    if row.arity == 1 or not np.all(operands[1] != 0):
-        raise UnsupportedError(
-            f"{row.name} of integers at {user_location()}: NumPy rounds it to 0, or divides by 0. "
-            "Write it with floats, 1.0 / x for example",
-            code="bool-arithmetic",
-        )
-
-
-def _primal(operand: Any) -> Any:
-    if isinstance(operand, TracedScalar):
-        return operand.primal
-    return operand.primals if isinstance(operand, TracedArray) else operand
+def _rounded(operand: Any) -> Any:
+    """Plain integers as floats, rounded as NumPy does it."""
+    if isinstance(operand, Traced | float) or is_object_array(operand):
+        return operand
+    plain = np.asarray(operand)
+    return plain.astype(np.float64) if plain.dtype.kind in "iu" else operand
 
 
 def _memory_order(values: _Values) -> tuple[int, ...] | None:
@@ -111,21 +81,6 @@ def _memory_order(values: _Values) -> tuple[int, ...] | None:
     if values.flags.c_contiguous:
         return None
     return tuple(sorted(range(values.ndim), key=lambda axis: -values.strides[axis]))
-
-
-# What NumPy's arithmetic on two bools means.
-_ON_BOOLS = {
-    "add": "logical_or",
-    "multiply": "logical_and",
-    "maximum": "logical_or",
-    "minimum": "logical_and",
-}
-_BITWISE = {
-    np.bitwise_and: "logical_and",
-    np.bitwise_or: "logical_or",
-    np.bitwise_xor: "logical_xor",
-    np.invert: "logical_not",
-}
 
 
 _REMEDY = (
@@ -146,19 +101,22 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
     out = options.pop("out", None) or (None,) * max(ufunc.nout, 1)
     if method == "at":
         return call_method(ufunc, method, inputs, options)
-    if not has_traced(*inputs):
-        return _assigned(ufunc, out, getattr(ufunc, method)(*inputs, **options))
-    where = True
-    if method == "__call__":
-        where = options.pop("where", True)
+    where = options.pop("where", True) if method == "__call__" else True
+    if not has_traced(*inputs, *options.values()):
+        with np.errstate() if where is True else np.errstate(all="ignore"):
+            result = getattr(ufunc, method)(*inputs, **options)
+    elif method == "__call__":
         dtype = options.pop("dtype", None)
         known = set(options) <= {"axis", "axes", "keepdims"} if ufunc in _GENERALIZED else False
-        if (options and not known) or (dtype is not None and np.dtype(dtype) != np.float64):
+        if options and not known:
             result = NotImplemented
+        elif dtype is not None:
+            result = _of_type(ufunc, inputs, np.dtype(dtype), options)
         elif ufunc in _GENERALIZED:
             result = NUMPY_FUNCTIONS[ufunc](*inputs, **options)
         else:
-            result = _call_ufunc(ufunc, inputs)
+            with np.errstate() if where is True else np.errstate(all="ignore"):
+                result = _call_ufunc(ufunc, inputs)
     else:
         result = call_method(ufunc, method, inputs, options)
     if result is NotImplemented:
@@ -179,6 +137,14 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         result = tuple(np.where(where, r, old) for r, old in zip(results, out, strict=True))
         result = result if ufunc.nout > 1 else result[0]
     return _assigned(ufunc, out, result)
+
+
+def _of_type(ufunc: Any, inputs: tuple[Any, ...], dtype: Any, options: dict[str, Any]) -> Any:
+    """A ufunc that is to compute in a type: float64, or what NumPy does of bools and integers."""
+    if dtype != np.float64:
+        return plainly(ufunc, *inputs, dtype=dtype, **options)
+    inputs = tuple(as_floats(each) if isinstance(each, Traced) else each for each in inputs)
+    return ufunc(*inputs, **options)
 
 
 def call_method(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -204,28 +170,17 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         if row is not None and type(x.primal) is float:
             slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
             return TracedScalar(x.recorder, slot, ufunc(x.primal).item())
+    value = None
+    if are_whole(*inputs) and not _is_of_objects(ufunc):
+        result, value = call_of_whole(ufunc, innermost(*inputs), inputs)
+        if result is not None:
+            return result
     row = _row_of(ufunc)
-    if ufunc in _BITWISE:
-        row = ROWS[OPCODE[_BITWISE[ufunc]]]
-        for operand in inputs:
-            if getattr(operand, "dtype", np.dtype(type(operand))).kind != "b":
-                return NotImplemented
     if row is None:
         return _call_composed(ufunc, inputs)
-    operands: list[Any] = [
-        operand if isinstance(operand, Traced) else np.asarray(operand) for operand in inputs
-    ]
-    if all(operand.dtype == bool for operand in operands):
-        if row.name not in _ON_BOOLS:
-            if row.ufunc in ("numpy.subtract", "numpy.negative"):
-                return NotImplemented  # NumPy refuses them too
-        else:
-            row = ROWS[OPCODE[_ON_BOOLS[row.name]]]
-    if row.name in _DIVIDES and all(operand.dtype.kind in "iu" for operand in operands):
-        _no_rounding_to_zero(row, operands)
-    if row.name in ("power", "pow") and _is_constant(operands[1]):
+    if row.name in ("power", "pow") and not has_traced(inputs[1]):
         row = ROWS[OPCODE[f"{row.name}_constant"]]
-    return apply_row(row, operands)
+    return apply_row(row, inputs, value)
 
 
 # Ufuncs of whole vectors and matrices, registered like functions.
@@ -234,12 +189,11 @@ _GENERALIZED = {
 }
 
 
-def _is_constant(operand: Any) -> bool:
-    return not isinstance(operand, Traced) and operand.dtype != object
-
-
 def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    """Ufuncs that are other ufuncs put together."""
+    """Ufuncs that are other ufuncs of floats put together."""
+    if _is_of_objects(ufunc):
+        return ufunc(*(_as_objects(operand) for operand in inputs))
+    inputs = tuple(as_floats(each) if isinstance(each, Traced) else each for each in inputs)
     if ufunc is np.fabs:
         return np.absolute(*inputs)
     if ufunc in (np.radians, np.degrees):
@@ -256,14 +210,17 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         return part, np.trunc(x)
     if ufunc is np.ldexp:
         return inputs[0] * np.exp2(inputs[1])
-    if ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout]:  # made of a Python function
-        return ufunc(*(_as_objects(operand) for operand in inputs))
     if ufunc.__name__ == "clip":
         return NUMPY_FUNCTIONS[np.clip](*inputs)
     path = f"scipy.special.{ufunc.__name__}"
     if path in NUMPY_FUNCTIONS and load_ufunc(path) is ufunc:
         return NUMPY_FUNCTIONS[path](*inputs)
     return NotImplemented
+
+
+def _is_of_objects(ufunc: Any) -> bool:
+    """Whether a ufunc was made of a Python function."""
+    return bool(ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout])
 
 
 def _as_objects(operand: Any) -> Any:

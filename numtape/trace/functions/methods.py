@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
+from numtape.trace.integers import plainly, to_integers, typed
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, call_function
+from numtape.trace.traced import Traced, as_floats, call_function
 
 __all__: list[str] = []
 
@@ -50,6 +51,31 @@ def _compress(self: Any, condition: Any, axis: int | None = None, out: Any = Non
 setattr(Traced, "compress", _compress)  # noqa: B010
 setattr(Traced, "sort", _sort)  # noqa: B010 (mypy knows of no such attributes)
 setattr(Traced, "partition", _partition)  # noqa: B010
+
+
+def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
+    """As float64, bools or integers; integers of other types are guarded, and plain."""
+    wanted = np.dtype(dtype)
+    if wanted == self.dtype:
+        return self.copy("K") if copy else self
+    if wanted == np.float64:
+        return as_floats(self.copy("K"))
+    if wanted.kind == "b":
+        return self != 0
+    if wanted.kind in "iu":
+        integers = to_integers(self)
+        # Cut off and guarded as int64, and then what NumPy makes of the values themselves.
+        return integers if wanted == np.int64 else plainly(lambda _: typed(self).astype(wanted), integers)
+    if self.dtype.kind in "ib" and wanted.kind in "fcUSO":
+        return plainly(lambda values: values.astype(wanted), self)
+    raise UnsupportedError(
+        f"astype({dtype!r}) of a traced value at {user_location()}: numtape differentiates real "
+        "float64 code. Keep the values as floats",
+        code="unsupported-option",
+    )
+
+
+setattr(Traced, "astype", _astype)  # noqa: B010
 
 
 def _itself(self: Any) -> Any:

@@ -28,7 +28,7 @@ from numtape.trace.traced import (
     wrap,
 )
 
-__all__ = ["are_whole", "call_of_whole", "plainly", "range_of", "to_integers", "typed", "whole"]
+__all__ = ["are_whole", "call_of_whole", "check_type", "plainly", "range_of", "to_integers", "typed", "whole"]
 
 _Range = tuple[float, float]
 
@@ -211,13 +211,8 @@ def call_of_whole(ufunc: Any, recorder: Recorder, inputs: tuple[Any, ...]) -> tu
         if are_bools and ufunc.__name__ in _OF_BOOLS:
             return _OF_BOOLS[ufunc.__name__](*operands), value
         return None, value
-    if any(dtype.kind not in "iu" for dtype in dtypes):
-        raise UnsupportedError(
-            f"{ufunc.__name__} of bools or integers at {user_location()} gives "
-            f"{', '.join(sorted(map(str, dtypes)))} in NumPy, and numtape computes in float64. Make "
-            "them floats before, with 1.0 * mask or y.astype(float)",
-            code="unsupported-dtype",
-        )
+    for dtype in dtypes:
+        check_type(ufunc.__name__, dtype)
     if ufunc is np.divmod and dtypes == {np.dtype(np.int64)}:
         return (np.floor_divide(*operands), np.remainder(*operands)), value
     if dtypes == {np.dtype(np.int64)} and ufunc.__name__ in _OF_INTEGERS:
@@ -227,11 +222,23 @@ def call_of_whole(ufunc: Any, recorder: Recorder, inputs: tuple[Any, ...]) -> tu
     return plainly(lambda *_: value, *operands), value
 
 
+def check_type(name: str, dtype: np.dtype[Any]) -> None:
+    """Refuse to compute floats of another precision."""
+    if dtype.kind == "f" and dtype != np.float64:
+        raise UnsupportedError(
+            f"{name} of bools or integers at {user_location()} gives {dtype} in NumPy, and numtape "
+            "computes in float64. Make them floats before, with 1.0 * mask or y.astype(float)",
+            code="unsupported-dtype",
+        )
+
+
 def _of_integers(ufunc: Any, operands: list[Any]) -> Any:
     """A ufunc that gives integers, computed as floats; None where these are not exact."""
     for operand in operands:
         if not isinstance(operand, Traced) and _largest(range_of(operand)) >= EXACT:
             return None
+    if ufunc is np.power and isinstance(operands[1], Traced):  # NumPy raises for others
+        operands[1].recorder.guard(np.all(operands[1] >= 0).slot, 1.0)
     compute, ranges = _OF_INTEGERS[ufunc.__name__]
     floats = [
         as_floats(each) if isinstance(each, Traced) else np.asarray(each, np.float64)[()]

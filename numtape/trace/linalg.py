@@ -17,6 +17,7 @@ import numpy as np
 import numtape.trace.functions  # noqa: F401 (what is built on here)
 from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.integers import are_whole
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
@@ -192,9 +193,9 @@ def _tensorinv(a: Any, ind: int = 2) -> Any:
 def _matrix_power(a: Any, n: int) -> Any:
     if isinstance(n, Traced):
         raise _unsupported("matrix_power(a, n)", "n is traced", "Pass an int")
-    a = matrix_of(a)
+    a = a if are_whole(a) and n >= 0 else matrix_of(a)
     if n == 0:
-        return matrix_of(np.broadcast_to(np.eye(a.shape[-1]), a.shape).copy(), a)
+        return as_traced(a.recorder, np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape))
     if n < 0:
         a, n = _inv(a), -n
     if n <= 3:  # in NumPy's order

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
-from numtape.trace.recorder import Recorder, Slots, active_recorder, user_location
+from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, active_recorder, user_location
 
 __all__ = [
     "LIKE_FUNCTIONS",
@@ -311,6 +311,10 @@ class TracedBool(TracedScalar):
 
     __slots__ = ()
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        # NumPy asks for this in lists, np.array([v > 0.0 for v in x]) for example.
+        return np.array(bool(self), dtype)
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """bool."""
@@ -335,6 +339,10 @@ class TracedInteger(TracedScalar):
 
     def __float__(self) -> float:
         return float(int(self))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        # NumPy asks for this in lists of indices, y[[np.argmin(x), np.argmax(x)]] for example.
+        return np.array(int(self), dtype)
 
     def __hash__(self) -> int:
         return hash(int(self))
@@ -575,6 +583,12 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
         out[...] = np.asarray(result)
         return out
     if not isinstance(out, TracedArray):
+        plain = result if not isinstance(result, Traced) else None
+        if isinstance(result, Traced) and result.dtype.kind in "ib":
+            plain = guarded(result)
+        if isinstance(out, np.ndarray) and plain is not None and not has_traced(plain):
+            np.copyto(out, plain)
+            return out
         raise TraceError(
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
             "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
@@ -591,10 +605,10 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
     return out
 
 
-def check_casting(name: str, result: Any, out: TracedArray) -> None:
+def check_casting(name: str, result: Any, out: Any, casting: Any = "same_kind") -> None:
     """Raise where NumPy would not put a result of its type into an array of another."""
     kind = np.dtype(result.dtype if isinstance(result, Traced) else np.asarray(result).dtype)
-    if kind != object and not np.can_cast(kind, out.dtype, "same_kind"):
+    if kind.kind != "O" and not np.can_cast(kind, out.dtype, casting):
         raise UnsupportedError(
             f"{name} at {user_location()} gives {kind}, which NumPy does not put into an array "
             f"of {out.dtype}. Make that y.astype({kind}) before, or write y = y + ... for y += ...",
@@ -625,6 +639,8 @@ def _not_carried(recorder: Recorder, slots: Slots, values: _Values) -> Any:
     """Values that are not bool, int64 or float64: integers, each guarded; else an error."""
     if values.dtype == np.int64:  # by another of its names
         return wrap(recorder, slots, values.astype(np.int64))
+    if ((slots >= CONSTANTS) & (slots < RESULTS)).all():
+        return values[()]
     if values.dtype.kind not in "iu":
         raise UnsupportedError(
             f"traced values and plain ones met at {user_location()} and gave {values.dtype} in "

@@ -18,6 +18,7 @@ from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
     TracedArray,
+    TracedBool,
     TracedScalar,
     as_floats,
     assign_out,
@@ -169,8 +170,11 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         (x,) = inputs
         if row is not None and type(x.primal) is float:
             slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
-            return TracedScalar(x.recorder, slot, ufunc(x.primal).item())
+            value = ufunc(x.primal).item()
+            kind = TracedScalar if type(value) is float else TracedBool
+            return kind(x.recorder, slot, value)
     value = None
+    result: Any
     if are_whole(*inputs) and not _is_of_objects(ufunc):
         result, value = call_of_whole(ufunc, innermost(*inputs), inputs)
         if result is not None:
@@ -209,7 +213,9 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         part = np.where(np.isinf(x), np.copysign(0.0, x), np.fmod(x, 1.0))
         return part, np.trunc(x)
     if ufunc is np.ldexp:
-        return inputs[0] * np.exp2(inputs[1])
+        exponent = np.clip(1.0 * inputs[1], -2046.0, 2046.0)
+        half = np.trunc(0.5 * exponent)  # 2.0**exponent may be infinite where the result is not
+        return inputs[0] * np.exp2(half) * np.exp2(exponent - half)
     if ufunc.__name__ == "clip":
         return NUMPY_FUNCTIONS[np.clip](*inputs)
     path = f"scipy.special.{ufunc.__name__}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from numtape.errors import InputError
 from numtape.trace.functions.common import axes_of, implements, traced, traced_or_array
+from numtape.trace.integers import are_whole, plainly
 from numtape.trace.traced import as_integers, as_traced, has_traced, innermost
 
 __all__: list[str] = []
@@ -136,6 +137,8 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 @implements("unwrap")
 def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> Any:
     p = traced_or_array(p)
+    if are_whole(p) and isinstance(period, int):
+        return plainly(lambda values: np.unwrap(values, discont, axis, period=period), p)
     steps = np.diff(p, axis=axis)
     discont = period / 2 if discont is None else discont
     high = period / 2

@@ -10,13 +10,24 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
+from numtape.trace.integers import are_whole, plainly
 from numtape.trace.recorder import Recorder, user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost, lift, wrap
+from numtape.trace.traced import (
+    NUMPY_FUNCTIONS,
+    Traced,
+    as_floats,
+    as_integers,
+    as_traced,
+    innermost,
+    lift,
+    wrap,
+)
 
 __all__ = [
     "axes_of",
     "constants_of",
     "implements",
+    "in_type",
     "integers_of",
     "is_kept",
     "move",
@@ -80,10 +91,10 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
 
 def constants_of(recorder: Recorder, values: Any) -> Any:
     """A traced array of constants that may be assigned to, laid out as `values` are."""
-    floats = np.array(values, np.float64)
-    slots = np.empty_like(floats, np.int64)
-    slots[...] = recorder.constant_array(floats)
-    return wrap(recorder, slots, floats)
+    values = np.array(values)
+    slots = np.empty_like(values, np.int64)
+    slots[...] = recorder.constant_array(values.astype(np.float64))
+    return wrap(recorder, slots, values)
 
 
 def integers_of(recorder: Recorder, values: Any) -> Any:
@@ -91,9 +102,25 @@ def integers_of(recorder: Recorder, values: Any) -> Any:
     return wrap(recorder, recorder.constant_array(np.array(values, np.float64)).copy(), values)
 
 
-def traced(operand: Any) -> Any:
-    """An operand, a list of traced scalars for example, as a traced value."""
-    return as_traced(innermost(operand), operand)
+def traced(operand: Any, *others: Any) -> Any:
+    """An operand, a list of traced scalars for example, as a traced value.
+
+    Of several recordings it is that of the innermost of the operand and the others.
+    """
+    return as_traced(innermost(operand, *others), operand)
+
+
+def in_type(operand: Any, dtype: Any) -> Any:
+    """A traced value as ``dtype=`` asks for; bools and integers guarded, and plain, for others."""
+    if dtype is None:
+        return operand
+    if np.dtype(dtype) == np.float64:
+        return as_floats(operand)
+    if not are_whole(operand):
+        no_dtype(dtype)
+    if np.dtype(dtype) == np.int64:
+        return as_integers(operand)
+    return plainly(np.asarray, operand)
 
 
 def traced_or_array(operand: Any) -> Any:

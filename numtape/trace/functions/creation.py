@@ -6,7 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
-from numtape.trace.functions.common import constants_of, implements, no_dtype
+from numtape.trace.functions.common import (
+    constants_of,
+    implements,
+    no_dtype,
+    traced_or_array,
+)
+from numtape.trace.integers import typed
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
@@ -35,8 +41,8 @@ def _filled(name: str, value: float) -> None:
     def implementation(
         a: Traced, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None
     ) -> Any:
-        values = np.full_like(a.primals, value, np.float64, order, shape=shape)
-        return values.astype(dtype) if _is_other(dtype) else _constants(a, values)
+        values = np.full_like(a.primals, value, dtype, order, shape=shape)
+        return values if _is_other(dtype) else _constants(a, values)
 
 
 _filled("zeros_like", 0.0)
@@ -53,14 +59,16 @@ def _full_like(
     subok: bool = True,
     shape: Any = None,
 ) -> Any:
-    plain = np.asarray(a.primals if isinstance(a, Traced) else a)
+    plain = np.asarray(typed(a))
     if _is_other(dtype) and not is_traced(fill_value):
         return np.full_like(plain, fill_value, dtype, order, shape=shape)
-    no_dtype(dtype)
     recorder = innermost(a, fill_value)
-    fill, value = lift(recorder, fill_value)
+    value = as_traced(recorder, fill_value)
+    kind = plain.dtype if dtype is None else np.dtype(dtype)
+    value = value if value.dtype == kind else value.astype(kind)
+    fill, value = lift(recorder, value)
     slots = np.empty_like(plain, np.int64, order, shape=shape)
-    values = np.empty_like(plain, np.asarray(value).dtype, order, shape=shape)
+    values = np.empty_like(plain, kind, order, shape=shape)
     slots[...], values[...] = fill, value
     return wrap(recorder, slots, values)
 
@@ -110,6 +118,7 @@ def _linspace(
     device: Any = None,
 ) -> Any:
     no_dtype(dtype)
+    start, stop = (1.0 * traced_or_array(end) for end in (start, stop))
     num = int(num)
     divisions = num - 1 if endpoint else num
     start, stop = np.broadcast_arrays(start, stop)

@@ -9,6 +9,7 @@ import numpy as np
 
 from numtape.errors import InputError
 from numtape.trace.functions.common import implements, move, no_dtype, traced_or_array
+from numtape.trace.integers import are_whole, check_type, plainly, typed
 from numtape.trace.traced import has_traced
 
 __all__: list[str] = []
@@ -18,6 +19,12 @@ __all__: list[str] = []
 def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options: Any) -> Any:
     no_dtype(dtype)
     inputs, output, arrays = _parsed(operands)
+    kind = np.result_type(*(typed(array) for array in arrays))
+    if are_whole(*arrays) and kind not in (bool, np.int64):
+        check_type("einsum", kind)
+        if kind != np.float64:
+            return plainly(lambda *each: _plain(operands, each), *arrays)
+    arrays = [array if array.dtype == kind else array.astype(kind) for array in arrays]
     terms = [_distinct(*each) for each in zip(inputs, arrays, strict=True)]
     for pair in _order(inputs, output, arrays, optimize):
         chosen = [terms[k] for k in pair]
@@ -27,9 +34,23 @@ def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options:
     ((letters, array),) = terms
     summed = tuple(k for k, letter in enumerate(letters) if letter not in output)
     if summed:
-        array = np.sum(array, axis=summed)
+        array = _summed(array, summed)
         letters = "".join(letter for letter in letters if letter in output)
     return np.copy(np.transpose(array, [letters.index(letter) for letter in output]))
+
+
+def _plain(operands: Any, arrays: Any) -> Any:
+    """NumPy's own result for other arrays in place of the operands'."""
+    if isinstance(operands[0], str):
+        return np.einsum(operands[0], *arrays)
+    given = list(operands)
+    given[0 : len(arrays) * 2 : 2] = arrays
+    return np.einsum(*given)
+
+
+def _summed(array: Any, axes: tuple[int, ...]) -> Any:
+    """Sums along axes; of bools whether any is true, as NumPy adds them."""
+    return (np.any if array.dtype == bool else np.sum)(array, axis=axes)
 
 
 def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
@@ -137,7 +158,7 @@ def _contracted(terms: list[tuple[str, Any]], wanted: set[str]) -> tuple[str, An
         order = [*batch, *only_a, *only_b, *summed]
         product = _aligned(a, x, order) * _aligned(b, y, order)
         if summed:
-            product = np.sum(product, axis=tuple(range(len(order) - len(summed), len(order))))
+            product = _summed(product, tuple(range(len(order) - len(summed), len(order))))
         return "".join([*batch, *only_a, *only_b]), product
     lead = tuple(extents[letter] for letter in batch)
     x = np.transpose(x, [a.index(letter) for letter in (*batch, *only_a, *summed)])
@@ -153,7 +174,7 @@ def _without(letters: str, array: Any, wanted: set[str]) -> tuple[str, Any]:
     summed = tuple(k for k, letter in enumerate(letters) if letter not in wanted)
     if not summed:
         return letters, array
-    return "".join(x for x in letters if x in wanted), np.sum(array, axis=summed)
+    return "".join(x for x in letters if x in wanted), _summed(array, summed)
 
 
 def _stretched(term: tuple[str, Any], other: tuple[str, Any]) -> tuple[str, Any]:

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, traced_or_array
 from numtape.trace.functions.indexing import add_at, clipped
+from numtape.trace.integers import typed
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import Traced, as_integers, as_traced, has_traced, innermost
 
@@ -17,14 +18,27 @@ __all__: list[str] = []
 def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     recorder = innermost(x, weights)
     places = as_traced(recorder, x) if has_traced(x) else np.asarray(x)
-    numbers = np.asarray(getattr(places, "primals", places))
+    numbers = np.asarray(typed(places))
+    if isinstance(places, Traced):
+        if numbers.dtype.kind not in "ib":
+            raise UnsupportedError(
+                f"np.bincount of {numbers.dtype} at {user_location()}: NumPy counts integers "
+                "alone. Write x.astype(int)",
+                code="unsupported-dtype",
+            )
+        # With a negative number among them NumPy raises.
+        recorder.guard(np.all(places >= 0).slot, float(np.all(numbers >= 0)))
+    if (numbers < 0).any():
+        raise InputError(
+            f"np.bincount at {user_location()}: {numbers.min()} is among the numbers, and it "
+            "counts those from 0 on. Clip them before, or add what makes them positive"
+        )
     size = max(int(minlength), int(numbers.max()) + 1 if numbers.size else 0)
     if isinstance(places, Traced):
         # How long the result is, is fixed by the recording.
         largest = np.max(places)
         fits = largest < size if size == minlength else largest == size - 1
         recorder.guard(fits.slot, 1.0)
-        recorder.guard(np.all(places >= 0).slot, 1.0)
     terms = np.ones(numbers.size) if weights is None else as_traced(recorder, weights)
     sums = add_at(terms, as_traced(recorder, places), size)
     return as_integers(sums) if weights is None else sums
@@ -39,6 +53,13 @@ def _histogram(
     weights: Any = None,
 ) -> Any:
     points = np.ravel(as_traced(innermost(a, bins, range, weights), a))
+    kind = np.dtype(int) if weights is None else np.asarray(typed(traced_or_array(weights))).dtype
+    if kind == bool:
+        raise UnsupportedError(
+            f"np.histogram(..., weights=...) of bools at {user_location()}: NumPy does not add "
+            "them up. Write 1 * weights, or 1.0 * weights",
+            code="unsupported-dtype",
+        )
     if isinstance(bins, str):
         raise UnsupportedError(
             f"np.histogram(..., bins={bins!r}) of a traced value at {user_location()}: how many "
@@ -61,7 +82,7 @@ def _histogram(
     sums = as_traced(recorder, sums)
     if density:
         return sums / np.diff(edges) / np.sum(sums), edges
-    return (as_integers(sums) if weights is None else sums), edges
+    return as_integers(sums).astype(kind) if kind.kind in "iu" else sums, edges
 
 
 @implements("histogramdd")
@@ -72,7 +93,7 @@ def _histogramdd(
     density: Any = None,
     weights: Any = None,
 ) -> Any:
-    if not isinstance(sample, Traced):
+    if isinstance(sample, list | tuple):
         sample = np.atleast_2d(np.stack([traced_or_array(each) for each in sample])).T
     points = as_traced(innermost(sample, weights), sample)
     points = points[:, None] if points.ndim == 1 else points

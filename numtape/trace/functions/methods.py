@@ -56,10 +56,11 @@ setattr(Traced, "partition", _partition)  # noqa: B010
 def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
     """As float64, bools or integers; integers of other types are guarded, and plain."""
     wanted = np.dtype(dtype)
-    if wanted == self.dtype:
-        return self.copy("K") if copy else self
-    if wanted == np.float64:
-        return as_floats(self.copy("K"))
+    if wanted == self.dtype and not (copy and self.ndim):
+        return self
+    if wanted in (self.dtype, np.float64):
+        own = self.copy("K") if self.ndim else self
+        return own if wanted == self.dtype else as_floats(own)
     if wanted.kind == "b":
         return self != 0
     if wanted.kind in "iu":
@@ -95,7 +96,12 @@ def _matrix_transposed(self: Any) -> Any:
 
 def _bytes(self: Any) -> int:
     """As of an ndarray."""
-    return int(self.size * 8)
+    return int(self.size * self.dtype.itemsize)
+
+
+def _itemsize(self: Any) -> int:
+    """As of an ndarray."""
+    return int(self.dtype.itemsize)
 
 
 def _refused(name: str, remedy: str) -> None:
@@ -113,7 +119,7 @@ setattr(Traced, "real", property(_itself))  # noqa: B010 (mypy knows of no such 
 setattr(Traced, "imag", property(_zeros))  # noqa: B010
 setattr(Traced, "mT", property(_matrix_transposed))  # noqa: B010
 setattr(Traced, "nbytes", property(_bytes))  # noqa: B010
-setattr(Traced, "itemsize", 8)  # noqa: B010
+setattr(Traced, "itemsize", property(_itemsize))  # noqa: B010
 _LOSES = (
     "its bytes are those of one point. Keep the values, or convert outside the recorded function"
 )

@@ -7,6 +7,7 @@ import numpy as np
 
 from numtape.trace.functions.common import implements, is_kept, no_dtype, no_options, traced
 from numtape.trace.functions.reductions import is_given, masks
+from numtape.trace.integers import are_whole
 from numtape.trace.traced import as_floats
 
 __all__: list[str] = []
@@ -22,6 +23,8 @@ def _filled(a: Any, value: float) -> tuple[Any, Any]:
 def _ignoring_nan(name: str, function: Callable[..., Any], value: float) -> None:
     @implements(name)
     def implementation(a: Any, *arguments: Any, **options: Any) -> Any:
+        if are_whole(a):
+            return function(a, *arguments, **options)
         filled, _ = _filled(a, value)
         return function(filled, *arguments, **options)
 
@@ -43,8 +46,10 @@ def _nan_extreme(name: str, function: Callable[..., Any], value: float) -> None:
         where: Any = np._NoValue,
     ) -> Any:
         no_options(name, out=out)
-        filled, missing = _filled(a, value)
         options = {"keepdims": is_kept(keepdims), "initial": initial, "where": where}
+        if are_whole(a):
+            return function(a, axis, **options)
+        filled, missing = _filled(a, value)
         result = function(filled, axis, **options)
         if is_given(initial):
             return result

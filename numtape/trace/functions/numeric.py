@@ -6,6 +6,7 @@ import numpy as np
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
+from numtape.trace.integers import are_whole, check_type, plainly, typed
 from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
 from numtape.trace.ufuncs import apply_row
 
@@ -26,8 +27,10 @@ def _i0(x: Any) -> Any:
 def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_options("round", out=out)
     array = traced(a)
-    if array.dtype != np.float64:
-        return array
+    if are_whole(array):
+        rounded = np.round(typed(array), decimals)
+        check_type("round", rounded.dtype)
+        return np.copy(array) if decimals >= 0 else plainly(np.round, array, decimals=decimals)
     if decimals == 0:
         return np.rint(array)
     scale = 10.0 ** abs(decimals)
@@ -44,7 +47,9 @@ def _fix(x: Any, out: Any = None) -> Any:
 def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    x = as_floats(traced(x))
+    x = traced(x)
+    if are_whole(x):
+        return np.copy(x) if copy else x
     largest = np.finfo(np.float64).max
     result = np.where(np.isnan(x), nan, x)
     result = np.where(x == np.inf, largest if posinf is None else posinf, result)
@@ -118,7 +123,7 @@ def _isneginf(x: Any, out: Any = None) -> Any:
 @implements("isclose")
 def _isclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool = False) -> Any:
     recorder = innermost(a, b, rtol, atol)
-    a, b = as_traced(recorder, a), as_traced(recorder, b)
+    a, b = as_traced(recorder, a), as_floats(as_traced(recorder, b))
     close = (np.abs(a - b) <= atol + rtol * np.abs(b)) & np.isfinite(b) | (a == b)
     return close | (np.isnan(a) & np.isnan(b)) if equal_nan else close
 
@@ -183,9 +188,17 @@ def _size(a: Any, axis: int | None = None) -> int:
     return int(np.prod(shape, dtype=np.int64)) if axis is None else shape[axis]
 
 
-@implements("result_type", "common_type")
-def _result_type(*arrays: Any) -> np.dtype[Any]:
-    return np.dtype(np.float64)
+def _of_types(name: str) -> None:
+    """Functions that look at the types of their arguments alone."""
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(*arrays: Any) -> Any:
+        return function(*(np.empty(0, x.dtype) if isinstance(x, Traced) else x for x in arrays))
+
+
+for _name in ("result_type", "common_type"):
+    _of_types(_name)
 
 
 def _of_shape(name: str) -> None:
@@ -208,7 +221,7 @@ def _text(a: Any, *arguments: Any, **options: Any) -> str:
 
 @implements("astype")
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    return x.astype(dtype)
+    return x.astype(dtype, copy=copy)
 
 
 @implements("may_share_memory", "shares_memory")

@@ -16,7 +16,7 @@ __all__: list[str] = []
 def _polyval(p: Any, x: Any) -> Any:
     coefficients = traced_or_array(p)
     x = traced_or_array(x)
-    value: Any = np.zeros(x.shape)
+    value: Any = np.zeros_like(x)
     for k in range(len(coefficients)):
         value = value * x + coefficients[k]
     return value
@@ -44,7 +44,7 @@ def _sum(name: str, ufunc: Any) -> None:
     def implementation(a1: Any, a2: Any) -> Any:
         a1, a2 = np.atleast_1d(traced_or_array(a1)), np.atleast_1d(traced_or_array(a2))
         longest = max(len(a1), len(a2))
-        return ufunc(*(np.concatenate([np.zeros(longest - len(a)), a]) for a in (a1, a2)))
+        return ufunc(*(np.concatenate([np.zeros(longest - len(a), a.dtype), a]) for a in (a1, a2)))
 
 
 _sum("polyadd", np.add)
@@ -53,7 +53,15 @@ _sum("polysub", np.subtract)
 
 @implements("polymul")
 def _polymul(a1: Any, a2: Any) -> Any:
-    return np.convolve(np.atleast_1d(traced_or_array(a1)), np.atleast_1d(traced_or_array(a2)))
+    return np.convolve(_without_zeros(a1), _without_zeros(a2))
+
+
+def _without_zeros(coefficients: Any) -> Any:
+    """Coefficients from the first on that is not 0, which is guarded; the last one stays."""
+    coefficients = np.atleast_1d(traced_or_array(coefficients))
+    while len(coefficients) > 1 and coefficients[0] == 0:
+        coefficients = coefficients[1:]
+    return coefficients
 
 
 @implements("polydiv")
@@ -115,7 +123,7 @@ def _polyfit(
 @implements("vander")
 def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803
     x = traced(x)
-    columns = [np.ones(x.shape)]
+    columns = [np.ones(x.shape, np.promote_types(x.dtype, int))]
     for _ in range(1, len(x) if N is None else N):
         columns.append(columns[-1] * x)
     columns = columns[: len(x) if N is None else N]

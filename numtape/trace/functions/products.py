@@ -1,5 +1,6 @@
 """Products of vectors, matrices and arrays of any rank; see `einsum.py` for `np.einsum`."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.trace.functions.common import implements, no_options, traced_or_array
-from numtape.trace.traced import Traced, as_traced, has_traced, innermost, lift, wrap
+from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
+from numtape.trace.recorder import EXACT, Recorder
+from numtape.trace.traced import as_floats, as_traced, has_traced, innermost, lift, wrap
 
 __all__: list[str] = []
 
@@ -16,28 +19,47 @@ __all__: list[str] = []
 _FEW_WEIGHTS = 400
 
 
-def _product(left: Any, right: Any, values: Any) -> Any:
-    """Record a matrix product as `np.matmul` defines it, with the values it gave."""
+def _product(left: Any, right: Any, multiply: Any) -> Any:
+    """Record a matrix product as `np.matmul` defines it, with the values that a function gives."""
     recorder = innermost(left, right)
+    left, right = (as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right))
+    values = multiply(typed(left), typed(right))
+    if not are_whole(left, right):
+        return _of_floats(recorder, left, right, values)
+    if values.dtype == bool:  # is there a place where both are true?
+        return _of_floats(recorder, left, right, multiply(_floats(left), _floats(right))) != 0.0
+    if values.dtype == np.int64:
+        result = _of_floats(recorder, left, right, multiply(_floats(left), _floats(right)))
+        length = left.shape[-1]
+        sizes = (max(map(abs, range_of(x))) for x in (left, right))
+        bound = math.prod(sizes) * length
+        size = None
+        if bound >= EXACT:
+            absolute = (np.abs(as_floats(as_traced(recorder, x))) for x in (left, right))
+            size = _product(*absolute, multiply)
+        exact = whole(result + 0.0, -bound, bound, size)
+        return plainly(multiply, left, right) if exact is None else exact
+    check_type(multiply.__name__, values.dtype)
+    return plainly(multiply, left, right) if values.dtype.kind in "iu" else _of_floats(
+        recorder, left, right, values
+    )
+
+
+def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
     (a, _), (b, _) = lift(recorder, left), lift(recorder, right)
     a, b = np.asarray(a), np.asarray(b)
     slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
-    return wrap(recorder, slots.reshape(np.shape(values)), values)
+    return wrap(recorder, slots.reshape(np.shape(values)), np.asarray(values, np.float64))
 
 
-def _values(operand: Any) -> npt.NDArray[Any]:
-    """The values of an operand as floats; lists may hold traced scalars."""
-    if isinstance(operand, Traced):
-        return np.asarray(operand.primals, np.float64)
-    if not has_traced(operand):
-        return np.asarray(operand)
-    return np.asarray(lift(innermost(operand), operand)[1], np.float64)
+def _floats(operand: Any) -> npt.NDArray[Any]:
+    return np.asarray(typed(operand), np.float64)
 
 
 @implements("matmul", "linalg.matmul")
 def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
     no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
-    return _product(x1, x2, np.matmul(_values(x1), _values(x2)))
+    return _product(x1, x2, np.matmul)
 
 
 @implements("vecdot", "linalg.vecdot")
@@ -63,13 +85,13 @@ def _vecmat(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
 @implements("dot")
 def _dot(a: Any, b: Any, out: Any = None) -> Any:
     no_options("dot", out=out)
-    left, right = _values(a), _values(b)
+    left, right = traced_or_array(a), traced_or_array(b)
     if left.ndim == 0 or right.ndim == 0:
         return np.multiply(a, b)
     if right.ndim <= 2 and left.ndim <= 2:
-        return _product(a, b, np.dot(left, right))
+        return _product(a, b, np.dot)
     # NumPy takes a dot product for each element of the result; so a batch of them is recorded.
-    rows, columns = traced_or_array(a), traced_or_array(b)
+    rows, columns = left, right
     if right.ndim > 1:
         columns = np.moveaxis(columns, -2, -1)
     rows = np.reshape(rows, left.shape[:-1] + (1,) * (columns.ndim - 1) + (1, left.shape[-1]))
@@ -78,9 +100,9 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
 
 @implements("inner")
 def _inner(a: Any, b: Any) -> Any:
-    if np.ndim(_values(b)) > 1:
-        axes = (*range(np.ndim(_values(b)) - 2), -1, -2)
-        b = np.transpose(traced_or_array(b), axes)
+    b = traced_or_array(b)
+    if b.ndim > 1:
+        b = np.transpose(b, (*range(b.ndim - 2), -1, -2))
     return np.dot(a, b)
 
 
@@ -146,8 +168,8 @@ def _cross(
     last = a0 * b1 - a1 * b0
     if a.shape[-1] == b.shape[-1] == 2:
         return last
-    a2 = a[..., 2] if a.shape[-1] == 3 else np.zeros(a0.shape)
-    b2 = b[..., 2] if b.shape[-1] == 3 else np.zeros(b0.shape)
+    a2 = a[..., 2] if a.shape[-1] == 3 else np.zeros_like(a0)
+    b2 = b[..., 2] if b.shape[-1] == 3 else np.zeros_like(b0)
     return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, last], axis=axisc)
 
 

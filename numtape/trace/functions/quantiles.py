@@ -98,7 +98,10 @@ def _quantile(
 ) -> Any:
     no_options("quantile", out=out, weights=weights, interpolation=interpolation)
     recorder = innermost(a, q)
-    array, axes = _last(as_traced(recorder, a), axis)
+    given = as_traced(recorder, a)
+    # Of integers, methods that choose elements give integers.
+    kind = np.quantile(np.zeros(2, given.dtype), 0.5, method=method).dtype
+    array, axes = _last(given, axis)
     n = array.shape[-1]
     if n == 0:
         raise BoundsError(
@@ -124,6 +127,7 @@ def _quantile(
     result = _between(lows, highs, np.reshape(weight, flat))
     result = np.where(np.isnan(largest), largest, result)
     result = np.reshape(np.moveaxis(result, -1, 0), (*shape, *array.shape[:-1]))
+    result = result if kind == np.float64 else result.astype(kind)
     return _with_axes(result, axes, keepdims, len(shape))
 
 

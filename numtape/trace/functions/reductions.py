@@ -10,13 +10,14 @@ from numtape.errors import InputError
 from numtape.trace.functions.common import (
     axes_of,
     implements,
+    in_type,
     is_kept,
-    no_dtype,
     no_options,
     traced,
 )
-from numtape.trace.recorder import Slots
-from numtape.trace.traced import as_integers, wrap
+from numtape.trace.integers import are_whole, plainly, range_of, typed, whole
+from numtape.trace.recorder import EXACT, Slots
+from numtape.trace.traced import Traced, as_floats, as_integers, plain_key, wrap
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 
@@ -37,11 +38,12 @@ def reduced(
     name: str, a: Any, axis: Any, keepdims: Any = False, initial: Any = None, where: Any = True
 ) -> Any:
     """Reduce by the ufunc `name`; values by NumPy's own reduction."""
-    array = traced(a)
+    array = traced(a, initial, where)
     if array.dtype == bool and name in ("add", "multiply"):
         array = as_integers(array)
+    initial = _initial(array, initial)
     if masks(where):
-        start = _IDENTITY.get(name, initial)
+        start = typed(array).dtype.type(_IDENTITY[name]) if name in _IDENTITY else initial
         if not is_given(start):
             raise InputError(
                 f"{name} with where= has no identity to put in place of what is left out: give "
@@ -62,15 +64,45 @@ def reduced(
     if array.ndim == 0 or not axes:
         result = +array if array.dtype != bool else array
     else:
-        kept = is_kept(keepdims)
-        values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)
+        kept, ufunc = is_kept(keepdims), getattr(np, name)
+        is_integer = array.dtype.kind == "i"
+        primals = np.asarray(array.primals, np.float64 if is_integer else None)
+        values = ufunc.reduce(primals, axis=axes, keepdims=kept)
         slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
         walked = slots if is_kept(keepdims) else np.expand_dims(slots, axes)
         operand, order, merged = _as_walked(array.slots, axes)
         found = array.recorder.reduce(name, operand, merged)
         walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
         result = wrap(array.recorder, slots, values)
+        if is_integer:
+            count = max(int(np.prod([array.shape[k] for k in axes], dtype=np.int64)), 1)
+            result = _of_integers(name, array, result, count, axes, kept)
+            if result is None:
+                result = plainly(ufunc.reduce, array, axis=axes, keepdims=kept)
     return getattr(np, name)(initial, result) if is_given(initial) else result
+
+
+def _initial(array: Any, initial: Any) -> Any:
+    """``initial=`` in the type of the array, as NumPy has it."""
+    if not is_given(initial) or not are_whole(array):
+        return initial
+    return traced(initial, array).astype(array.dtype)
+
+
+def _of_integers(
+    name: str, array: Any, result: Any, count: int, axes: tuple[int, ...], kept: bool
+) -> Any:
+    """What a reduction of integers gave as floats, as integers; None where it is not exact."""
+    low, high = range_of(array)
+    if name == "multiply":
+        return whole(result + 0.0, -np.inf, np.inf)  # no -0.0
+    if name != "add":
+        return whole(result, low, high)
+    low, high = min(low, 0.0) * count, max(high, 0.0) * count
+    size = None
+    if max(-low, high) >= EXACT:
+        size = reduced("add", np.abs(as_floats(array)), axes, kept)
+    return whole(result, low, high, size)
 
 
 def _as_walked(
@@ -118,8 +150,15 @@ def _reduction(name: str, *functions: str) -> None:
         where: Any = no_value,
     ) -> Any:
         no_options(functions[0], out=out)
-        no_dtype(dtype)
-        return reduced(name, a, axis, keepdims, initial, where)
+        array = in_type(traced(a, initial, where), dtype)
+        if not isinstance(array, Traced):
+            options = {"keepdims": is_kept(keepdims), "initial": initial, "where": plain_key(where)}
+            return getattr(np, name).reduce(array, axis, dtype, **_given(options))
+        return reduced(name, array, axis, keepdims, initial, where)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not np._NoValue}
 
 
 def _extreme(name: str, *functions: str) -> None:
@@ -157,7 +196,7 @@ def _logical(name: str, function: str, neutral: bool) -> None:
         where: Any = no_value,
     ) -> Any:
         no_options(function, out=out)
-        array = _truths(traced(a))
+        array = _truths(traced(a, where))
         initial = neutral if array.size == 0 or masks(where) else None
         return reduced(name, array, axis, keepdims, initial, where)
 
@@ -186,8 +225,7 @@ def _trace(
     a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
 ) -> Any:
     no_options("trace", out=out)
-    no_dtype(dtype)
-    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1)
+    return np.sum(np.diagonal(a, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 # running
@@ -205,15 +243,13 @@ def _along(a: Any, axis: int | None) -> tuple[Any, int]:
 def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     # One product after the other: rounds like NumPy, and is right where factors are 0.
     no_options("cumprod", out=out)
-    no_dtype(dtype)
-    return accumulate_by(np.multiply, *_along(a, axis))
+    return accumulate_by(np.multiply, *_along(a, axis), dtype)
 
 
 @implements("cumsum")
 def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     no_options("cumsum", out=out)
-    no_dtype(dtype)
-    return accumulate_by(np.add, *_along(a, axis))
+    return accumulate_by(np.add, *_along(a, axis), dtype)
 
 
 def _cumulative(name: str, running: Callable[..., Any], start: float) -> None:
@@ -236,7 +272,7 @@ def _cumulative(name: str, running: Callable[..., Any], start: float) -> None:
         result = running(x, axis, dtype, out)
         if include_initial:
             shape = tuple(1 if k == axis % result.ndim else n for k, n in enumerate(result.shape))
-            result = np.concatenate([np.full(shape, start), result], axis)
+            result = np.concatenate([np.full(shape, start, result.dtype), result], axis)
         return result
 
 
@@ -261,18 +297,20 @@ def reduce_by(
     where: Any = True,
 ) -> Any:
     """``ufunc.reduce``: an instruction for sums and their like, one after the other for others."""
-    no_dtype(dtype)
+    array = in_type(traced(array, initial, where), dtype)
+    if not isinstance(array, Traced):
+        options = {"keepdims": keepdims, "initial": initial, "where": plain_key(where)}
+        return ufunc.reduce(array, axis, dtype, **_given(options))
     if ufunc in _STRUCTURED:
         return reduced(ufunc.__name__, array, axis, keepdims, initial, where)
     if ufunc in _LOGICAL and not is_given(initial):
         return _LOGICAL[ufunc](array, axis=axis, keepdims=keepdims, where=where)
     no_options(f"{ufunc.__name__}.reduce", where=where)
-    array = traced(array)
     axes = axes_of(axis, array.ndim)
     moved = np.moveaxis(array, axes, range(len(axes)))
     rest = moved.shape[len(axes) :]
     rows = list(np.reshape(moved, (-1, *rest)))
-    rows = [initial, *rows] if is_given(initial) else rows
+    rows = [_initial(array, initial), *rows] if is_given(initial) else rows
     if not rows:
         raise InputError(
             f"{ufunc.__name__}.reduce of no elements: it has no identity. Handle the empty case "
@@ -284,14 +322,21 @@ def reduce_by(
 
 def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> Any:
     """``ufunc.accumulate``: an instruction for running sums, one after the other for others."""
-    no_dtype(dtype)
-    array = traced(array)
-    array = as_integers(array) if array.dtype == bool else array
+    array = in_type(traced(array), dtype)
+    if not isinstance(array, Traced):
+        return ufunc.accumulate(array, axis, dtype)
+    if array.dtype == bool and ufunc in (np.add, np.multiply):
+        array = as_integers(array)
     if array.size == 0:
         return array
     if ufunc is np.add:
         slots = array.recorder.accumulate("add", array.slots, axis)
-        return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
+        floats = np.cumsum(np.asarray(array.primals, np.float64), axis)
+        result = wrap(array.recorder, slots, floats)
+        if array.dtype.kind == "i":
+            result = _of_integers("add", array, result, array.shape[axis], (axis,), False)
+            result = plainly(np.cumsum, array, axis=axis) if result is None else result
+        return result
     rows = list(np.moveaxis(array, axis, 0))
     for k in range(1, len(rows)):
         rows[k] = ufunc(rows[k - 1], rows[k])

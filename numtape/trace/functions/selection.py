@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import InputError, TraceError
+from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
+from numtape.trace.integers import are_whole, range_of, typed
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     TracedArray,
-    as_floats,
     as_traced,
+    check_casting,
     check_rows,
     guarded,
     has_traced,
@@ -36,23 +37,22 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         return _nonzero(condition)
     recorder = innermost(condition, x, y)
-    (slots_x, values_x), (slots_y, values_y) = lift(recorder, x), lift(recorder, y)
-    values_x, values_y = np.asarray(values_x), np.asarray(values_y)
-    if values_x.dtype != values_y.dtype:
-        values_x, values_y = np.asarray(values_x, float), np.asarray(values_y, float)
+    condition, x, y = (
+        as_traced(recorder, each) if has_traced(each) else each for each in (condition, x, y)
+    )
+    values = np.where(typed(condition), typed(x), typed(y))
+    (slots_x, _), (slots_y, _) = lift(recorder, x), lift(recorder, y)
     if not has_traced(condition):
-        condition = np.asarray(condition)
-        return wrap(
-            recorder,
-            np.where(condition, slots_x, slots_y),
-            np.where(condition, values_x, values_y),
-        )
-    slots, chosen = lift(recorder, condition)
+        return wrap(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
+    slots, _ = lift(recorder, condition)
     keep, drop, merge = (OPCODE[name] for name in ("keep", "drop", "merge"))
     taken = recorder.elementwise(keep, (slots, slots_x))
     other = recorder.elementwise(drop, (slots, slots_y))
     result = recorder.elementwise(merge, (taken, other))
-    return wrap(recorder, result, np.where(chosen, values_x, values_y))
+    if values.dtype.kind == "i":
+        ends = [range_of(x), range_of(y)]
+        recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
+    return wrap(recorder, result, values)
 
 
 @implements("select")
@@ -63,6 +63,9 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
             "for each condition"
         )
     result = default
+    if not has_traced(default):  # of the type that it is to have, which is that of all
+        kinds = (each if type(each) in (int, float) else typed(each) for each in choicelist)
+        result = np.asarray(default, np.result_type(*kinds, default))
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = np.where(condition, choice, result)
     shape = np.broadcast_shapes(*(np.shape(each) for each in (*condlist, *choicelist)))
@@ -71,7 +74,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 
 @implements("piecewise")
 def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options: Any) -> Any:
-    x = as_floats(as_traced(innermost(x, condlist), x))
+    x = as_traced(innermost(x, condlist), x)
     if not isinstance(condlist, list | tuple) or np.ndim(condlist[0]) == 0 != np.ndim(x):
         condlist = [condlist]
     conditions = [traced_or_array(condition) for condition in condlist]
@@ -95,7 +98,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options:
         else:  # it looks at more than one element, so it must be given its own alone
             result = np.copy(np.broadcast_to(as_traced(x.recorder, result), x.shape))
             result[condition] = function(x[condition], *arguments, **options)
-    return result
+    return result.astype(x.dtype) if are_whole(x) else result
 
 
 def _is_elementwise(function: Callable[..., Any], x: Any, arguments: Any, options: Any) -> bool:
@@ -146,6 +149,12 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     if has_traced(a):
         a = traced(a)
         count = len(choices)
+        if not are_whole(a):
+            raise UnsupportedError(
+                f"np.choose of {a.dtype} at {user_location()}: NumPy chooses by integers alone. "
+                "Write a.astype(int)",
+                code="unsupported-dtype",
+            )
         if mode == "wrap":
             a = a % count
         elif mode == "clip":
@@ -181,6 +190,9 @@ def _clip(
     low = a_min if a_min is not None and a_min is not np._NoValue else min
     high = a_max if a_max is not None and a_max is not np._NoValue else max
     low, high = (None if bound is np._NoValue else bound for bound in (low, high))
+    if not any(has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None):
+        result = a if low is None else np.maximum(a, low)
+        return result if high is None else np.minimum(result, high)
     result = as_traced(innermost(a, low, high), a)
     if low is not None:
         result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
@@ -241,6 +253,9 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
         function(array, *(np.asarray(value, object) for value in values))
         return
     if not isinstance(array, TracedArray):
+        if not any(has_traced(value) and not are_whole(value) for value in values):
+            function(array, *(np.asarray(value) for value in values))  # which guards them
+            return
         raise TraceError(
             f"traced values were assigned into a plain array at {user_location()}, which cannot "
             "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
@@ -248,6 +263,8 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
         )
     if array.recorder.rows:
         check_rows(array)
+    if array.dtype != np.float64:
+        values = tuple(as_traced(array.recorder, value).astype(array.dtype) for value in values)
     lifted = [lift(array.recorder, value) for value in values]
     function(array.slots, *(slots for slots, _ in lifted))
     function(array.primals, *(np.asarray(value) for _, value in lifted))
@@ -262,11 +279,13 @@ def _put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
 @implements("place")
 def _place(arr: Any, mask: Any, vals: Any) -> None:
     mask = _mask(mask)
+    check_casting("place", traced_or_array(vals), arr, "safe")
     _assigns(lambda array, values: np.place(array, mask, np.atleast_1d(values)), arr, vals)
 
 
 @implements("putmask")
 def _putmask(a: Any, mask: Any, values: Any) -> None:
+    check_casting("putmask", traced_or_array(values), a, "safe")
     if np.shape(values) in ((), np.shape(a)) and isinstance(a, TracedArray):
         a[...] = np.where(mask, values, a)
         return
@@ -282,6 +301,7 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
     elif not isinstance(dst, TracedArray):
         _assigns(np.copyto, dst, src)
     else:
+        check_casting("copyto", src, dst)
         dst[...] = src if where is True else np.where(where, src, dst)
 
 

@@ -74,7 +74,7 @@ def _unique_all(x: Any, /) -> Any:
 
 @implements("union1d")
 def _union1d(ar1: Any, ar2: Any) -> Any:
-    return _unique(np.concatenate([np.ravel(traced_or_array(each)) for each in (ar1, ar2)]))
+    return np.unique(np.concatenate([np.ravel(traced_or_array(each)) for each in (ar1, ar2)]))
 
 
 def _members(name: str, invert: bool) -> None:
@@ -83,6 +83,8 @@ def _members(name: str, invert: bool) -> None:
         ar1 = np.ravel(traced_or_array(ar1))
         if not assume_unique or name == "intersect1d":
             ar1 = np.unique(ar1)
+        if name == "intersect1d":  # of the type that both have in common
+            ar1 = np.concatenate([ar1, np.ravel(traced_or_array(ar2))])[: len(ar1)]
         return ar1[np.isin(ar1, ar2, invert=invert)]
 
 
@@ -92,4 +94,4 @@ _members("setdiff1d", True)
 
 @implements("setxor1d")
 def _setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
-    return _unique(np.concatenate([np.setdiff1d(ar1, ar2), np.setdiff1d(ar2, ar1)]))
+    return np.unique(np.concatenate([np.setdiff1d(ar1, ar2), np.setdiff1d(ar2, ar1)]))

@@ -12,14 +12,15 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.functions.common import (
     implements,
+    in_type,
     move,
-    no_dtype,
     numpy_function,
     traced,
     traced_or_array,
 )
+from numtape.trace.integers import are_whole, plainly
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import guarded, has_traced, wrap
+from numtape.trace.traced import guarded, has_traced, plain_key, wrap
 
 __all__: list[str] = []
 
@@ -32,6 +33,10 @@ def _moves(name: str) -> None:
 
     @implements(name)
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
+        arguments = plain_key(arguments)
+        options = {key: plain_key(option) for key, option in options.items()}
+        if not has_traced(array):
+            return function(array, *arguments, **options)
         return move(lambda elements: function(elements, *arguments, **options), array)
 
 
@@ -51,7 +56,11 @@ def _joins(name: str) -> None:
 
     @implements(name)
     def implementation(arrays: Any, *arguments: Any, **options: Any) -> Any:
-        no_dtype(options.pop("dtype", None))
+        dtype = options.pop("dtype", None)
+        if dtype is not None:
+            arrays = [in_type(traced(each, *arrays), dtype) for each in arrays]
+            if not has_traced(*arrays):
+                return function(arrays, *arguments, dtype=dtype, **options)
         return move(lambda *each: function(each, *arguments, **options), *arrays)
 
 
@@ -96,6 +105,14 @@ def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
 
 @implements("insert")
 def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
+    obj = plain_key(obj)
+    if not has_traced(arr, values):
+        return np.insert(arr, obj, values, axis)
+    arr, values = traced_or_array(arr), traced(values, arr)
+    if values.dtype != arr.dtype:
+        values = values.astype(arr.dtype)
+    if not has_traced(arr, values):
+        return np.insert(arr, obj, values, axis)
     return move(lambda a, v: np.insert(a, obj, v, axis), arr, values)
 
 
@@ -155,6 +172,9 @@ def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
 
 @implements("pad")
 def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> Any:
+    if isinstance(pad_width, dict):
+        pad_width = {axis: plain_key(width) for axis, width in pad_width.items()}
+    pad_width = plain_key(pad_width)
     if mode in ("edge", "wrap", "reflect", "symmetric") and (
         options.get("reflect_type", "even") == "even"
     ):
@@ -166,6 +186,8 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **options: Any) -> 
     if mode in ("constant", "empty"):
         values = options.get("constant_values", 0.0)
         return _padded(array, widths, lambda part, axis, end, n: _pair(values, rank)[axis, end])
+    if are_whole(array) and mode in ("linear_ramp", "mean", "median"):  # which are rounded
+        return plainly(lambda values: np.pad(values, widths, mode, **options), array)
     if mode == "linear_ramp":
         values = options.get("end_values", 0.0)
         return _padded(array, widths, lambda *edge: _ramp(_pair(values, rank), *edge))
@@ -186,7 +208,8 @@ def _padded(array: Any, widths: Any, padding: Callable[[Any, int, int, int], Any
         parts = []
         for end, width in ((0, before), (1, after)):
             shape = (*result.shape[:axis], width, *result.shape[axis + 1 :])
-            parts.append(np.broadcast_to(padding(result, axis, end, width), shape))
+            part = traced_or_array(padding(result, axis, end, width))
+            parts.append(np.broadcast_to(part, shape).astype(result.dtype))
         result = np.concatenate([parts[0], result, parts[1]], axis)
     return result
 

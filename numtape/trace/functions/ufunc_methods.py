@@ -63,7 +63,8 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
             "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
             code="plain-array",
         )
-    if has_places(indices) and ufunc in (np.add, np.subtract):
+    is_sum = ufunc in (np.add, np.subtract) and a.dtype == np.float64
+    if has_places(indices) and is_sum:
         flat = places_of(a, indices)
         (terms,) = operands
         terms = np.ravel(np.broadcast_to(as_traced(a.recorder, terms), np.shape(flat)))
@@ -76,7 +77,7 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
     operands = tuple(np.broadcast_to(traced_or_array(each), places.shape) for each in operands)
     places = np.ravel(places)
     operands = tuple(np.ravel(each) for each in operands)
-    if ufunc in (np.add, np.subtract) and places.size:
+    if is_sum and places.size:
         (terms,) = operands
         recorder = a.recorder
         chosen, targets = np.unique(places, return_inverse=True)

@@ -135,7 +135,8 @@ def read_call(
                 raise InputError(
                     f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
                     "derivative by it was asked for: only floats and float arrays have "
-                    "derivatives. Convert it to float, or leave it out of argnums",
+                    "derivatives. Pass its numbers as floats, in an array, list, tuple or dict, "
+                    "or leave it out of argnums",
                     code="not-differentiable",
                 )
             statics.append(leaf)

@@ -4,6 +4,7 @@ The scalar ones are the hot path of recording, and are written for speed: an
 operation on plain floats costs under half a microsecond.
 """
 
+import numbers
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -95,6 +96,8 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
     for operand in (left, right):
         if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
+            if _is_fraction(ufunc, operand):
+                return ufunc(*(float(x) if x is operand else x for x in (left, right)))
             return _not_a_number(ufunc, operand)
     if _is_bool_scalar(left) and _is_bool_scalar(right) and ufunc in (np.add, np.multiply):
         raise UnsupportedError(
@@ -105,6 +108,15 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     return ufunc(left, right)
 
 
+def _is_fraction(ufunc: Any, operand: Any) -> bool:
+    """Whether an operand is a fraction that Python makes a float; it compares them exactly."""
+    return isinstance(operand, numbers.Rational) and ufunc not in _COMPARING
+
+
+_COMPARING = {getattr(np, name) for name in ("less", "less_equal", "greater", "greater_equal")}
+_COMPARING |= {np.equal, np.not_equal}
+
+
 def _not_a_number(ufunc: Any, operand: Any) -> Any:
     """What an operator gives for an operand that it does not know."""
     if isinstance(operand, complex):
@@ -113,6 +125,12 @@ def _not_a_number(ufunc: Any, operand: Any) -> Any:
             f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
             "imaginary part as two values",
             code="complex-value",
+        )
+    if isinstance(operand, numbers.Number):
+        raise UnsupportedError(
+            f"{ufunc.__name__} of a traced value and {operand!r} of type {type(operand).__name__} "
+            f"at {user_location()}: numtape computes in float64. Write float(y) for it",
+            code="not-a-number",
         )
     return NotImplemented
 
@@ -154,12 +172,12 @@ def _is_bool_scalar(operand: Any) -> bool:
 def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     def forward(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return _not_a_number(ufunc, other)
+            return _other_operand(ufunc, self, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return _not_a_number(ufunc, other)
+            return _other_operand(ufunc, other, self)
         return ufunc(other, self)
 
     def in_place(self: TracedArray, other: Any) -> TracedArray:
@@ -187,6 +205,13 @@ def _scalar_power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
     def method(self: Any) -> Any:
         return ufunc(self)
+
+    return method
+
+
+def _binary_method(ufunc: Any) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return ufunc(self, other)
 
     return method
 
@@ -271,6 +296,8 @@ def _install() -> None:
         is_numpy = each.ufunc is not None and each.ufunc.startswith("numpy.")
         if each.arity == 1 and is_numpy and not hasattr(TracedScalar, each.name):
             setattr(TracedScalar, each.name, _unary_method(getattr(np, each.name)))
+    for ufunc in (np.arctan2, np.hypot, np.fmod):
+        setattr(TracedScalar, ufunc.__name__, _binary_method(ufunc))
 
 
 _install()

@@ -60,6 +60,24 @@ NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
+# What to write for functions of `math` that are called otherwise in NumPy, if it has them.
+_MATH = {
+    "fsum": "np.sum(x)",
+    "dist": "np.linalg.norm(x - y)",
+    "hypot": "np.hypot(x, y)",
+    "sumprod": "np.dot(x, y)",
+    "remainder": "x - y * np.rint(x / y)",
+    "gamma": "scipy.special.gamma(x)",
+    "lgamma": "scipy.special.gammaln(x)",
+    "erf": "scipy.special.erf(x)",
+    "erfc": "scipy.special.erfc(x)",
+    "pow": "x**y",
+    "atan2": "np.arctan2(x, y)",
+    "fmod": "np.fmod(x, y)",
+    "copysign": "np.copysign(x, y)",
+}
+
+
 def _escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
@@ -69,11 +87,15 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
         y = assigned[1]
         remedy = (
             f"make the array that is assigned into able to hold traced values: "
-            f"{y} = np.zeros(n, like=x) or {y} = np.zeros_like(x), where x is an argument; or "
-            f"collect the values in a list and write {y} = np.array(values)"
+            f"add like=x to what makes it, where x is an argument, as in {y} = np.zeros(n, like=x), "
+            f"{y} = np.eye(n, like=x) or {y} = np.array(values, like=x); or collect the values in a "
+            f"list and write {y} = np.array(values)"
         )
-    elif "math." in source:
-        remedy = "write np.sin(x) for math.sin(x), and so on: NumPy's functions are recorded"
+    elif names := dict.fromkeys(re.findall(r"\bmath\.(\w+)\(", source)):
+        written = ", ".join(f"{_MATH.get(name, f'np.{name}(x)')} for math.{name}" for name in names)
+        remedy = f"write {written}: NumPy's and SciPy's functions are recorded"
+    elif "initial=" in source:
+        remedy = "combine it afterwards: np.maximum(np.max(y), x) for np.max(y, initial=x)"
     elif "float(" in source:
         remedy = "drop the float(...); for a constant copy, write numtape.stop_gradient(x)"
     elif "arange(" in source:
@@ -591,7 +613,8 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
             return out
         raise TraceError(
             f"{name}(..., out=y) at {user_location()}: y is a plain array, which cannot "
-            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            "hold traced values. Make it with np.zeros_like(x), or with like=x: "
+            "np.array(y, like=x)",
             code="plain-array",
         )
     extents = zip(reversed(np.shape(result)), reversed(out.shape), strict=False)
@@ -816,7 +839,9 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
 
 
 def as_floats(operand: Any) -> Any:
-    """A traced value as floats: bools, if it has any, count as 0.0 and 1.0."""
+    """A value as floats: bools, if it has any, count as 0.0 and 1.0."""
+    if not isinstance(operand, Traced):
+        return np.asarray(operand, np.float64)
     if operand.dtype == np.float64:
         return operand
     return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.float64))

@@ -3,6 +3,7 @@
 Values come from NumPy itself, so a recording gives what the plain call gives.
 """
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from numtape.trace.traced import (
     innermost,
     is_object_array,
     lift,
+    plain_key,
     scalar_of,
 )
 
@@ -103,6 +105,12 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
     if method == "at":
         return call_method(ufunc, method, inputs, options)
     where = options.pop("where", True) if method == "__call__" else True
+    is_plain_call = method == "__call__" and out[0] is None
+    if not is_plain_call and _goes_on_with_plain(method, inputs, out):
+        options |= {"where": where} if where is not True else {}
+        options |= {"out": out} if out[0] is not None else {}
+        options = {name: plain_key(option) for name, option in options.items()}
+        return plainly(getattr(ufunc, method), *inputs, **options)
     if not has_traced(*inputs, *options.values()):
         with np.errstate() if where is True else np.errstate(all="ignore"):
             result = getattr(ufunc, method)(*inputs, **options)
@@ -138,6 +146,18 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         result = tuple(np.where(where, r, old) for r, old in zip(results, out, strict=True))
         result = result if ufunc.nout > 1 else result[0]
     return _assigned(ufunc, out, result)
+
+
+def _goes_on_with_plain(method: str, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> bool:
+    """Whether bools and integers alone are traced where plain numbers are wanted.
+
+    The result goes into a plain array, or it is a method of one that computes: y.std(where=mask).
+    """
+    if any(has_traced(each) and not are_whole(each) for each in inputs):
+        return False
+    if method == "__call__":
+        return any(isinstance(each, np.ndarray) and each.dtype != object for each in out)
+    return bool(sys._getframe(3).f_globals.get("__name__") == "numpy._core._methods")
 
 
 def _of_type(ufunc: Any, inputs: tuple[Any, ...], dtype: Any, options: dict[str, Any]) -> Any:

@@ -299,7 +299,8 @@ def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -
         every = np.broadcast_to(np.asarray(src, object), dst.shape)
         dst[...] = np.where(where, every, dst)
     elif not isinstance(dst, TracedArray):
-        _assigns(np.copyto, dst, src)
+        where = plain_key(where)
+        _assigns(lambda array, each: np.copyto(array, each, casting, where), dst, src)
     else:
         check_casting("copyto", src, dst)
         dst[...] = src if where is True else np.where(where, src, dst)

@@ -106,7 +106,7 @@ def _average(
         mean = np.mean(array, axis, keepdims=keepdims)
         scale: Any = np.full_like(mean, _count(array, axis))
         return (mean, scale) if returned else mean
-    weights = 1.0 * traced_or_array(weights)
+    weights = as_floats(traced_or_array(weights))
     if weights.shape != array.shape:
         shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
         if weights.shape != tuple(n for n in shape if n != 1) and weights.ndim != np.size(axis):

@@ -34,7 +34,6 @@ BASES = {"NumtapeError", "NumtapeWarning"}
 # Raised as they are, each for a reason.
 PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
-    ("trace/traced.py", "LookupError"),  # caught inside numtape
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
@@ -61,6 +60,8 @@ PARTS = {
     "not-a-number": ("None of type NoneType", "must be a number", "Leave it out"),
     "ambiguous-truth": ("shape (2,)", "needs one bool", "Write np.all(...)"),
     "bool-arithmetic": ("add of two comparisons", "disagree", "Write 1.0 * (x < y)"),
+    "unsupported-dtype": ("float16", "computes in float64", "1.0 * mask"),
+    "not-an-integer": ("inf", "must be finite", "Write np.floor(x)"),
     "complex-value": ("2j", "real float64 code", "Keep the real and the imaginary part"),
     "other-recording": ("Traced(2.0)", "live as long as the call", "Return the value"),
     "record-inside": ("values of the outer one", "could not be run elsewhere", "Pass the values"),

@@ -132,11 +132,13 @@ def read_call(
                 owners.append(number)
                 continue
             if number in differentiated:
+                remedy = (
+                    "Make it a list" if isinstance(leaf, set | frozenset) else "Convert it to float"
+                )
                 raise InputError(
                     f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
                     "derivative by it was asked for: only floats and float arrays have "
-                    "derivatives. Pass its numbers as floats, in an array, list, tuple or dict, "
-                    "or leave it out of argnums",
+                    f"derivatives. {remedy}, or leave it out of argnums",
                     code="not-differentiable",
                 )
             statics.append(leaf)

@@ -28,7 +28,16 @@ from numtape.trace.traced import (
     wrap,
 )
 
-__all__ = ["are_whole", "call_of_whole", "check_type", "plainly", "range_of", "to_integers", "typed", "whole"]
+__all__ = [
+    "are_whole",
+    "call_of_whole",
+    "check_type",
+    "plainly",
+    "range_of",
+    "to_integers",
+    "typed",
+    "whole",
+]
 
 _Range = tuple[float, float]
 
@@ -95,7 +104,7 @@ def whole(result: Any, low: float, high: float, size: Any = None) -> Any:
         tier = next((tier for tier in _TIERS if largest < tier), None)
         if tier is None:
             return None
-        fits = np.all(np.abs(size) < tier)
+        fits: Any = np.all(np.abs(size) < tier)
         recorder.guard(fits.slot, 1.0)
         low, high = max(low, -tier), min(high, tier)
     recorder.note_range(result.slots, low, high)
@@ -238,7 +247,9 @@ def _of_integers(ufunc: Any, operands: list[Any]) -> Any:
         if not isinstance(operand, Traced) and _largest(range_of(operand)) >= EXACT:
             return None
     if ufunc is np.power and isinstance(operands[1], Traced):  # NumPy raises for others
-        operands[1].recorder.guard(np.all(operands[1] >= 0).slot, 1.0)
+        exponent: Any = operands[1]
+        is_positive: Any = np.all(exponent >= 0)
+        exponent.recorder.guard(is_positive.slot, 1.0)
     compute, ranges = _OF_INTEGERS[ufunc.__name__]
     floats = [
         as_floats(each) if isinstance(each, Traced) else np.asarray(each, np.float64)[()]
@@ -256,10 +267,13 @@ def to_integers(operand: Any) -> Any:
     result = whole(np.trunc(operand) + 0.0, -np.inf, np.inf)
     if result is None:
         recorder = operand.recorder
-        recorder.guard(np.all(np.abs(operand) < EXACT).slot, 0.0)
+        fits: Any = np.all(np.abs(operand) < EXACT)
+        recorder.guard(fits.slot, 0.0)
+        values = np.atleast_1d(typed(operand))
+        value = values[~(np.abs(values) < EXACT)][0]
         raise UnsupportedError(
-            f"{typed(operand)} was to become integers at {user_location()}: they must be finite "
-            "and below 2**53, to be exact. Write np.floor(x) or np.trunc(x), which stay floats, or "
+            f"{value} was to become an integer at {user_location()}: it must be finite and below "
+            "2**53, to be exact. Write np.floor(x) or np.trunc(x), which stay floats, or "
             "np.clip(x, low, high) before",
             code="not-an-integer",
         )

@@ -158,6 +158,8 @@ def _whole_binary(
         return _other_operand(ufunc, self, other)
 
     def reflected(self: Any, other: Any) -> Any:
+        if type(other) is TracedScalar:  # Python asks a subclass first
+            return float_forward(other, self)
         if type(other) is float:
             return float_reflected(self, other)
         return _other_operand(ufunc, other, self)
@@ -269,9 +271,9 @@ def _install() -> None:
         _set(TracedArray, f"i{name}", in_place)
         of_floats = _scalar_binary(row, compute, ufunc)
         forward, reflected = _whole_binary(of_floats, ufunc)
-        for kind in (TracedInteger, TracedBool):
-            _set(kind, name, forward)
-            _set(kind, f"r{name}", reflected)
+        for whole in (TracedInteger, TracedBool):
+            _set(whole, name, forward)
+            _set(whole, f"r{name}", reflected)
     _set(TracedScalar, "pow", _scalar_power)
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:

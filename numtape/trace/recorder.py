@@ -408,11 +408,14 @@ class Recorder:
         return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
 
     def note_range(self, slots: Slots, low: float, high: float) -> None:
-        """Note that slots hold whole numbers from `low` to `high`."""
-        flat = slots.ravel()
+        """Note that slots hold whole numbers from `low` to `high`.
+
+        Of many slots that do not follow one another it is not noted.
+        """
+        flat = slots.ravel("K")
         if flat.size and _steps_by_one(flat):
             insort(self._ranges, (flat.item(0), flat.item(-1), low, high))
-        else:
+        elif flat.size <= 64:
             for slot in flat.tolist():
                 insort(self._ranges, (slot, slot, low, high))
 
@@ -421,7 +424,7 @@ class Recorder:
         if not slots.size:
             return 0.0, 0.0
         first, last = int(slots.min()), int(slots.max())
-        if CONSTANTS <= first and last < RESULTS:
+        if first >= CONSTANTS and last < RESULTS:
             return float(values.min()), float(values.max())
         place = bisect_right(self._ranges, first, key=lambda noted: noted[0])
         if place and last <= self._ranges[place - 1][1]:

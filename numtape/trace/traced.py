@@ -21,7 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
-from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, active_recorder, user_location
+from numtape.trace.recorder import (
+    CONSTANTS,
+    RESULTS,
+    Recorder,
+    Slots,
+    active_recorder,
+    user_location,
+)
 
 __all__ = [
     "LIKE_FUNCTIONS",
@@ -86,10 +93,10 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
     if assigned:
         y = assigned[1]
         remedy = (
-            f"make the array that is assigned into able to hold traced values: "
-            f"add like=x to what makes it, where x is an argument, as in {y} = np.zeros(n, like=x), "
-            f"{y} = np.eye(n, like=x) or {y} = np.array(values, like=x); or collect the values in a "
-            f"list and write {y} = np.array(values)"
+            "make the array that is assigned into able to hold traced values, where x is an "
+            f"argument: {y} = np.zeros_like(x), {y} = np.zeros(n, like=x), {y} = np.eye(n, like=x) "
+            f"or {y} = np.array(values, like=x); or collect the values in a list and write "
+            f"{y} = np.array(values)"
         )
     elif names := dict.fromkeys(re.findall(r"\bmath\.(\w+)\(", source)):
         written = ", ".join(f"{_MATH.get(name, f'np.{name}(x)')} for math.{name}" for name in names)
@@ -817,7 +824,9 @@ def check_rows(array: TracedArray) -> None:
 
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
-    return _recorder_of(operands) is not None
+    return any(
+        isinstance(operand, Traced) or _recorder_of((operand,)) is not None for operand in operands
+    )
 
 
 def is_traced(operand: Any) -> bool:
@@ -848,7 +857,9 @@ def as_floats(operand: Any) -> Any:
 
 
 def as_integers(operand: Any) -> Any:
-    """A traced value of integers or bools as integers."""
+    """A traced value of whole numbers or bools as integers."""
+    if operand.dtype == bool:
+        operand.recorder.note_range(operand.slots, 0.0, 1.0)
     return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.int64))
 
 

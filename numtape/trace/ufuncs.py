@@ -5,6 +5,7 @@ Values come from NumPy itself, so a recording gives what the plain call gives.
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -90,8 +91,11 @@ _REMEDY = (
     "Write it with operations that are recorded (arithmetic, the ufuncs in the table of "
     "operations, sums, products), without these options"
 )
-_WHOLE = "It is of whole numbers: keep them plain, or write np.floor, // and % of floats"
-_REMEDIES = dict.fromkeys(("gcd", "lcm", "left_shift", "right_shift", "bitwise_count"), _WHOLE) | {
+_WHOLE = "It is of integers: write x.astype(int), or np.floor, // and % of floats"
+_OF_BOOLS = "NumPy refuses it of bools too. Write np.logical_xor(a, b) for a - b, or 1.0 * a - b"
+_REMEDIES = dict.fromkeys(("gcd", "lcm", "left_shift", "right_shift", "bitwise_count"), _WHOLE)
+_REMEDIES |= dict.fromkeys(("subtract", "negative", "positive", "sign"), _OF_BOOLS)
+_REMEDIES |= {
     "frexp": "Write e = np.floor(np.log2(abs(x))) + 1.0 for the exponent, x / 2.0**e for the rest",
     "nextafter": "Its derivative by x would be 1: write x, or x * (1.0 + np.finfo(float).eps)",
     "spacing": "It has no derivative: take it of plain numbers, outside the recorded function",
@@ -111,8 +115,8 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         options |= {"out": out} if out[0] is not None else {}
         options = {name: plain_key(option) for name, option in options.items()}
         return plainly(getattr(ufunc, method), *inputs, **options)
-    if not has_traced(*inputs, *options.values()):
-        with np.errstate() if where is True else np.errstate(all="ignore"):
+    if not (has_traced(*inputs) or (options and has_traced(*options.values()))):
+        with _quiet(where):
             result = getattr(ufunc, method)(*inputs, **options)
     elif method == "__call__":
         dtype = options.pop("dtype", None)
@@ -123,8 +127,10 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
             result = _of_type(ufunc, inputs, np.dtype(dtype), options)
         elif ufunc in _GENERALIZED:
             result = NUMPY_FUNCTIONS[ufunc](*inputs, **options)
+        elif where is True:
+            result = _call_ufunc(ufunc, inputs)
         else:
-            with np.errstate() if where is True else np.errstate(all="ignore"):
+            with _quiet(where):
                 result = _call_ufunc(ufunc, inputs)
     else:
         result = call_method(ufunc, method, inputs, options)
@@ -146,6 +152,11 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         result = tuple(np.where(where, r, old) for r, old in zip(results, out, strict=True))
         result = result if ufunc.nout > 1 else result[0]
     return _assigned(ufunc, out, result)
+
+
+def _quiet(where: Any) -> Any:
+    """Without the warnings about elements that `where` leaves out."""
+    return nullcontext() if where is True else np.errstate(all="ignore")
 
 
 def _goes_on_with_plain(method: str, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> bool:

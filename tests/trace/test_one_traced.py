@@ -48,9 +48,10 @@ def _paths(value, path=()):
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, each in items:
             yield from _paths(each, (*path, key))
-    elif isinstance(value, bool | int | float | np.ndarray | np.generic):
-        if np.asarray(value).dtype.kind in "fib" and np.size(value):
-            yield path
+    elif not isinstance(value, bool | int | float | np.ndarray | np.generic):
+        return
+    elif np.asarray(value).dtype.kind in "fib" and np.size(value):
+        yield path
 
 
 def _at(value, path):
@@ -92,7 +93,9 @@ def _copied(value):
 def _numbers(result):
     """The numbers in a result, functions and text left out."""
     leaves = flatten(list(result) if isinstance(result, tuple) else result)[0]
-    return [leaf for leaf in leaves if isinstance(leaf, Traced | np.ndarray | np.generic | float | bool)]
+    return [
+        leaf for leaf in leaves if isinstance(leaf, Traced | np.ndarray | np.generic | float | bool)
+    ]
 
 
 def problem(function, arguments, options, path):

@@ -128,16 +128,20 @@ UNARY = {name: ufunc for name, ufunc in UFUNCS.items() if ufunc.nin == 1} | {
     "~": operator.invert,
     "abs": abs,
 }
-BINARY = {name: ufunc for name, ufunc in UFUNCS.items() if ufunc.nin == 2} | {
-    symbol: getattr(operator, name)
-    for symbol, name in (
-        *(("+", "add"), ("-", "sub"), ("*", "mul"), ("/", "truediv"), ("//", "floordiv")),
-        *(("%", "mod"), ("**", "pow"), ("&", "and_"), ("|", "or_"), ("^", "xor"), ("<", "lt")),
-        *(("<<", "lshift"), (">>", "rshift"), ("==", "eq"), (">=", "ge")),
-        *(("+=", "iadd"), ("*=", "imul"), ("/=", "itruediv"), ("//=", "ifloordiv")),
-        *(("&=", "iand"), ("|=", "ior"), ("-=", "isub"), ("%=", "imod"), ("**=", "ipow")),
-    )
-} | {"divmod": divmod}
+BINARY = (
+    {name: ufunc for name, ufunc in UFUNCS.items() if ufunc.nin == 2}
+    | {
+        symbol: getattr(operator, name)
+        for symbol, name in (
+            *(("+", "add"), ("-", "sub"), ("*", "mul"), ("/", "truediv"), ("//", "floordiv")),
+            *(("%", "mod"), ("**", "pow"), ("&", "and_"), ("|", "or_"), ("^", "xor"), ("<", "lt")),
+            *(("<<", "lshift"), (">>", "rshift"), ("==", "eq"), (">=", "ge")),
+            *(("+=", "iadd"), ("*=", "imul"), ("/=", "itruediv"), ("//=", "ifloordiv")),
+            *(("&=", "iand"), ("|=", "ior"), ("-=", "isub"), ("%=", "imod"), ("**=", "ipow")),
+        )
+    }
+    | {"divmod": divmod}
+)
 
 ROWS = np.array([[0, 2, 1, 2, 0], [1, 1, 0, 4, 3]])
 
@@ -491,18 +495,23 @@ def test_functions_of_one(name):
 def test_functions_of_two(name):
     whole = ("bool", "int", "place")
     plain = [each for each in PLAIN if each.endswith("s")]
-    pairs = [(a, b) for a in (*whole, "float") for b in (*whole, "float") if a in whole or b in whole]
+    pairs = [
+        (a, b) for a in (*whole, "float") for b in (*whole, "float") if a in whole or b in whole
+    ]
     pairs += [(a, b) for a in whole for b in plain]
     if not name.startswith("assigned"):  # a plain array cannot hold traced values
         pairs += [(b, a) for a in whole for b in plain]
     cells = [
-        ((a, b), lambda x, a=a, b=b: OF_TWO[name](_operand(a, x), _operand(b, x)))
-        for a, b in pairs
+        ((a, b), lambda x, a=a, b=b: OF_TWO[name](_operand(a, x), _operand(b, x))) for a, b in pairs
     ]
 
     def is_refused(a, b):
         into_plain = name == "add, out" and a in PLAIN
         is_weight = name == "histogram" and b == "float32s"
-        return _are_few_digits(a, b) or is_weight or "float" in f"{a} {b}" and (into_plain or "int8" in name)
+        return (
+            _are_few_digits(a, b)
+            or is_weight
+            or ("float" in f"{a} {b}" and (into_plain or "int8" in name))
+        )
 
     _check(cells, is_refused, exactly=False)

@@ -54,7 +54,7 @@ def _histogram(
 ) -> Any:
     points = np.ravel(as_traced(innermost(a, bins, range, weights), a))
     kind = np.dtype(int) if weights is None else np.asarray(typed(traced_or_array(weights))).dtype
-    if kind == bool:
+    if kind.kind == "b":
         raise UnsupportedError(
             f"np.histogram(..., weights=...) of bools at {user_location()}: NumPy does not add "
             "them up. Write 1 * weights, or 1.0 * weights",

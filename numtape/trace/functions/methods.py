@@ -66,7 +66,11 @@ def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
     if wanted.kind in "iu":
         integers = to_integers(self)
         # Cut off and guarded as int64, and then what NumPy makes of the values themselves.
-        return integers if wanted == np.int64 else plainly(lambda _: typed(self).astype(wanted), integers)
+        return (
+            integers
+            if wanted == np.int64
+            else plainly(lambda _: typed(self).astype(wanted), integers)
+        )
     if self.dtype.kind in "ib" and wanted.kind in "fcUSO":
         return plainly(lambda values: values.astype(wanted), self)
     raise UnsupportedError(

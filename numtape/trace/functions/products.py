@@ -22,7 +22,9 @@ _FEW_WEIGHTS = 400
 def _product(left: Any, right: Any, multiply: Any) -> Any:
     """Record a matrix product as `np.matmul` defines it, with the values that a function gives."""
     recorder = innermost(left, right)
-    left, right = (as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right))
+    left, right = (
+        as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right)
+    )
     values = multiply(typed(left), typed(right))
     if not are_whole(left, right):
         return _of_floats(recorder, left, right, values)
@@ -35,13 +37,15 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
         bound = math.prod(sizes) * length
         size = None
         if bound >= EXACT:
-            absolute = (np.abs(as_floats(as_traced(recorder, x))) for x in (left, right))
-            size = _product(*absolute, multiply)
+            first, second = (np.abs(as_floats(as_traced(recorder, x))) for x in (left, right))
+            size = _product(first, second, multiply)
         exact = whole(result + 0.0, -bound, bound, size)
         return plainly(multiply, left, right) if exact is None else exact
     check_type(multiply.__name__, values.dtype)
-    return plainly(multiply, left, right) if values.dtype.kind in "iu" else _of_floats(
-        recorder, left, right, values
+    return (
+        plainly(multiply, left, right)
+        if values.dtype.kind in "iu"
+        else _of_floats(recorder, left, right, values)
     )
 
 

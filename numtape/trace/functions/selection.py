@@ -258,7 +258,7 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
             return
         raise TraceError(
             f"traced values were assigned into a plain array at {user_location()}, which cannot "
-            "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            "hold them. Make it with np.zeros_like(x), or with like=x: np.array(y, like=x)",
             code="plain-array",
         )
     if array.recorder.rows:

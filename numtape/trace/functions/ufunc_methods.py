@@ -60,7 +60,8 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
     if not isinstance(a, TracedArray):
         raise TraceError(
             f"{ufunc.__name__}.at(y, ...) at {user_location()}: y is a plain array, which cannot "
-            "hold traced values. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
+            "hold traced values. Make it with np.zeros_like(x), or with like=x: "
+            "np.array(y, like=x)",
             code="plain-array",
         )
     is_sum = ufunc in (np.add, np.subtract) and a.dtype == np.float64

@@ -99,8 +99,11 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
             f"{y} = np.array(values)"
         )
     elif names := dict.fromkeys(re.findall(r"\bmath\.(\w+)\(", source)):
-        written = ", ".join(f"{_MATH.get(name, f'np.{name}(x)')} for math.{name}" for name in names)
-        remedy = f"write {written}: NumPy's and SciPy's functions are recorded"
+        pairs = [(_MATH.get(name, f"np.{name}(x)"), name) for name in names]
+        written = (
+            f"{new} for math.{old}({'x, y' if 'y' in new[3:] else 'x'})" for new, old in pairs
+        )
+        remedy = f"write {', '.join(written)}: NumPy's functions are recorded"
     elif "initial=" in source:
         remedy = "combine it afterwards: np.maximum(np.max(y), x) for np.max(y, initial=x)"
     elif "float(" in source:

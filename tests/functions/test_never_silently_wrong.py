@@ -168,7 +168,6 @@ def test_the_constructor_of_a_dataclass_does_not_run_again():
         lambda x: np.add.reduce(x, dtype=int),
         lambda x: np.add.accumulate(x, dtype=int)[0],
         lambda x: np.concatenate([x, x], dtype=int, casting="unsafe")[0],
-        lambda x: np.full_like(x, x[0], dtype=int)[0],
     ],
 )
 def test_other_types_are_refused(call):

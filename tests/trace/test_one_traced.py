@@ -137,6 +137,8 @@ def test_each_argument_alone(name):
     problems = []
     for function, arguments, options in _calls(name):
         for path in _paths((arguments, options)):
+            if function is np.pad and isinstance(_at((arguments, options), path[:2]), dict):
+                continue  # nothing tells NumPy of it, which asks for plain integers
             found = problem(function, arguments, options, path)
             if found is not None:
                 problems.append(f"{function.__name__}{path}: {found}")

@@ -210,6 +210,7 @@ OF_ONE = {
     "zeros_like": np.zeros_like,
     "ones_like": np.ones_like,
     "full_like": lambda a: np.full_like(a, 2.7),
+    "full_like, int": lambda a: np.full_like(1.5 * a, 2.5 * a[0], dtype=int),
     "array, like": lambda a: np.array([1, 2, 3], like=a),
     "full, like": lambda a: np.full(3, 2, like=a),
     "result_type": lambda a: np.zeros(2, np.result_type(a, np.int8)),

@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, typed
+from numtape.trace.recorder import EXACT, user_location
 from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
 from numtape.trace.ufuncs import apply_row
 
-__all__: list[str] = []
+__all__ = ["rounded_as_python"]
 
 
 @implements("sinc")
@@ -35,6 +37,47 @@ def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
         return np.rint(array)
     scale = 10.0 ** abs(decimals)
     return np.rint(array * scale) / scale if decimals > 0 else np.rint(array / scale) * scale
+
+
+def rounded_as_python(x: Any, digits: int) -> Any:
+    """A float rounded as Python's `round` does it: its exact value, and ties to even.
+
+    NumPy rounds the product with a power of ten, which has been rounded before.
+    """
+    if not -22 <= digits <= 22:  # where that power is no float
+        raise UnsupportedError(
+            f"round(x, {digits}) of a traced float at {user_location()}: numtape has a rule for 22 "
+            "digits at most. Leave it out, or give fewer digits",
+            code="unsupported-option",
+        )
+    scale = 10.0 ** abs(digits)
+    if digits > 0:
+        scaled = x * scale
+        rest = _rest_of_product(x, scale, scaled)
+    else:
+        scaled = x / scale
+        product = scaled * scale
+        rest = ((x - product) - _rest_of_product(scaled, scale, product)) / scale
+    nearest = np.rint(scaled)
+    beyond = scaled - nearest
+    up = (beyond + rest > 0.5) | ((beyond == 0.5) & (rest > 0.0))
+    down = (beyond + rest < -0.5) | ((beyond == -0.5) & (rest < 0.0))
+    nearest = np.copysign(nearest + 1.0 * up - 1.0 * down, x)
+    rounded = nearest / scale if digits > 0 else nearest * scale
+    return np.where(np.abs(scaled) < EXACT, rounded, x) if digits > 0 else rounded
+
+
+def _rest_of_product(x: Any, y: Any, product: Any) -> Any:
+    """What a product lost when it was rounded (Dekker's)."""
+    (a, b), (c, d) = _halves(x), _halves(y)
+    return ((a * c - product) + a * d + b * c) + b * d
+
+
+def _halves(x: Any) -> tuple[Any, Any]:
+    """A float as a sum of two with half as many digits each."""
+    high = 134217729.0 * x
+    high = high - (high - x)
+    return high, x - high
 
 
 @implements("fix")

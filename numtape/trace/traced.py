@@ -827,9 +827,10 @@ def check_rows(array: TracedArray) -> None:
 
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
-    return any(
-        isinstance(operand, Traced) or _recorder_of((operand,)) is not None for operand in operands
-    )
+    for operand in operands:
+        if isinstance(operand, Traced) or _recorder_of((operand,)) is not None:
+            return True
+    return False
 
 
 def is_traced(operand: Any) -> bool:

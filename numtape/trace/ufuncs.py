@@ -105,6 +105,10 @@ _REMEDIES |= {
 
 def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
+    if method == "__call__" and not options and ufunc not in _GENERALIZED:  # the hot path
+        result = _call_ufunc(ufunc, inputs)
+        if result is not NotImplemented:
+            return result
     out = options.pop("out", None) or (None,) * max(ufunc.nout, 1)
     if method == "at":
         return call_method(ufunc, method, inputs, options)

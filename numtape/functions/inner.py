@@ -20,7 +20,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
-from numtape.trace.traced import Traced, TracedArray, as_traced, innermost, is_traced, lift, wrap
+from numtape.trace.traced import Traced, TracedArray, TracedFloat, as_traced, innermost, is_traced, lift, wrap
 from numtape.transform.builder import replay
 from numtape.transform.derivative import (
     adjoint,
@@ -173,5 +173,7 @@ def plain_values(leaf: Any) -> Any:
     """A traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
+    if isinstance(leaf, TracedFloat):
+        return float(leaf.primal)
     values = np.array(leaf.primals, np.float64)
-    return values if values.ndim else float(values)
+    return values if values.ndim else values[()]

@@ -115,7 +115,7 @@ def record_call_inside(
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
-    recording = record_flat(run, call.inputs, keep_lines=lines)
+    recording = record_flat(run, call.inputs, lines, call.pythons)
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]
     result = Result(

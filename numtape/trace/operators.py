@@ -5,6 +5,7 @@ operation on plain floats costs under half a microsecond.
 """
 
 import operator
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -12,53 +13,142 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
-from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, TracedArray, TracedInteger, TracedScalar
+from numtape.trace.exceptions import check_division, check_overflow, check_power, check_real
+from numtape.trace.handlers import CALM, errors_set, handled, is_watched
+from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.traced import (
+    Traced,
+    TracedArray,
+    TracedFloat,
+    TracedInteger,
+    TracedScalar,
+    as_python,
+)
 
 __all__: list[str] = []
 
 _NUMBERS = frozenset({float, int, np.float64, np.int64, np.int32, np.float32, np.uint64})
+_PYTHONS = frozenset({float, int})
+_SCALARS = frozenset({TracedScalar, TracedFloat})
+
+_Check = Callable[[Any, Any, Any], None] | None
 
 
 def _scalar_binary(
-    name: str, compute: Callable[[Any, Any], Any], ufunc: Any
+    name: str,
+    compute: Callable[[Any, Any], Any],
+    ufunc: Any,
+    own: type[TracedScalar] = TracedScalar,
+    before: _Check = None,
+    after: _Check = None,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced scalars and its reflection: the hot path of recording."""
+    """A binary operator of traced scalars and its reflection: the hot path of recording.
+
+    `own` is NumPy's number or Python's; with plain numbers of its kind it gives one of its
+    kind, and otherwise NumPy's. Of Python's, `before` and `after` look at the operands and
+    at the result.
+    """
     opcode = OPCODE[name]
+    natives = _PYTHONS if own is TracedFloat else _NUMBERS
 
     def forward(self: TracedScalar, other: Any) -> Any:
         kind = type(other)
         recorder = self.recorder
-        if kind is TracedScalar and other.recorder is recorder:
+        result = own
+        if kind is own and other.recorder is recorder:
             slot, value = other.slot, other.primal
-        elif kind in _NUMBERS:
+        elif kind in natives:
             value = float(other)
             slot = recorder.constant(value)
+        elif kind in _SCALARS and other.recorder is recorder:
+            slot, value, result = other.slot, other.primal, TracedScalar
         else:
-            return _other_operand(ufunc, self, other)
+            return rest(self, other, self, other)
+        if result is TracedScalar:
+            if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
+                if is_watched(recorder):
+                    return _other_operand(ufunc, self, other)
+        elif before is not None:
+            before(recorder, self, other)
         try:
             value = compute(self.primal, value)
             if type(value) is not float:
                 return _other_operand(ufunc, self, other)
         except (ArithmeticError, ValueError):
-            value = ufunc(self.primal, value).item()
-        return TracedScalar(recorder, recorder.scalar(opcode, self.slot, slot), value)
+            value = _as_numpy(ufunc, result, self.primal, value)
+        made = result(recorder, recorder.scalar(opcode, self.slot, slot), value)
+        if after is not None and result is TracedFloat:
+            after(self, other, made)
+        return made
 
     def reflected(self: TracedScalar, other: Any) -> Any:
-        if type(other) not in _NUMBERS:
-            return _other_operand(ufunc, other, self)
-        value = float(other)
+        kind = type(other)
         recorder = self.recorder
-        slot = recorder.constant(value)
+        result = own
+        if kind in natives:
+            value = float(other)
+            slot = recorder.constant(value)
+        elif kind is TracedScalar and other.recorder is recorder:
+            slot, value, result = other.slot, other.primal, TracedScalar
+        else:
+            return rest(self, other, other, self)
+        if result is TracedScalar:
+            if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
+                if is_watched(recorder):
+                    return _other_operand(ufunc, other, self)
+        elif before is not None:
+            before(recorder, other, self)
         try:
             value = compute(value, self.primal)
             if type(value) is not float:
                 return _other_operand(ufunc, other, self)
         except (ArithmeticError, ValueError):
-            value = ufunc(value, self.primal).item()
-        return TracedScalar(recorder, recorder.scalar(opcode, slot, self.slot), value)
+            value = _as_numpy(ufunc, result, value, self.primal)
+        made = result(recorder, recorder.scalar(opcode, slot, self.slot), value)
+        if after is not None and result is TracedFloat:
+            after(other, self, made)
+        return made
+
+    def rest(self: TracedScalar, other: Any, left: Any, right: Any) -> Any:
+        if own is TracedScalar or not isinstance(other, bool | TracedFloat):
+            return _other_operand(ufunc, left, right)
+        if before is not None:  # a bool, or a float of a recording around this one
+            before(self.recorder, left, right)
+        made = as_python(_other_operand(ufunc, left, right))
+        if after is not None:
+            after(left, right, made)
+        return made
 
     return forward, reflected
+
+
+def _as_numpy(ufunc: Any, kind: type[TracedScalar], left: float, right: float) -> Any:
+    """What NumPy gives where Python raises; of Python's floats NumPy has nothing to warn of."""
+    if kind is TracedScalar:
+        return ufunc(left, right).item()
+    with np.errstate(all="ignore"):
+        return ufunc(left, right).item()
+
+
+def _divides(divide: Callable[[Any, Any], Any]) -> _Check:
+    """What is looked at before a division of Python's floats."""
+
+    def check(recorder: Recorder, left: Any, right: Any) -> None:
+        if handled(recorder):
+            check_division(divide, left, right)
+
+    return check
+
+
+def _before_power(recorder: Recorder, left: Any, right: Any) -> None:
+    check_real(left, right)
+    if handled(recorder):
+        check_power(left, right)
+
+
+def _after_power(left: Any, right: Any, power: Any) -> None:
+    if handled(power.recorder):
+        check_overflow(left, right, power)
 
 
 def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any) -> Any:
@@ -67,7 +157,7 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
     def compare(self: TracedScalar, other: Any) -> Any:
         kind = type(other)
         recorder = self.recorder
-        if kind is TracedScalar and other.recorder is recorder:
+        if kind in _SCALARS and other.recorder is recorder:
             slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
@@ -156,9 +246,14 @@ def _array_power(self: TracedArray, exponent: Any) -> Any:
     return np.power(self, exponent)
 
 
-def _scalar_power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
-    power = _constant_power if type(exponent) in _NUMBERS else _variable_power
-    return power(self, exponent)
+def _scalar_power(own: type[TracedScalar], *checks: _Check) -> Callable[..., Any]:
+    of_constant, _ = _scalar_binary("pow_constant", operator.pow, np.power, own, *checks)
+    of_variable, _ = _scalar_binary("pow", operator.pow, np.power, own, *checks)
+
+    def power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
+        return (of_constant if type(exponent) in _NUMBERS else of_variable)(self, exponent)
+
+    return power
 
 
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
@@ -168,8 +263,15 @@ def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
     return method
 
 
-_constant_power, _ = _scalar_binary("pow_constant", operator.pow, np.power)
-_variable_power, _ = _scalar_binary("pow", operator.pow, np.power)
+def _python_unary(ufunc: Any) -> Callable[[TracedFloat], Any]:
+    opcode = OPCODE[ufunc.__name__]
+
+    def method(self: TracedFloat) -> Any:
+        recorder = self.recorder
+        return TracedFloat(recorder, recorder.scalar(opcode, self.slot, 0), ufunc(self.primal).item())
+
+    return method
+
 
 _ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("add", operator.add, np.add),
@@ -180,6 +282,13 @@ _ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("floordiv", lambda x, y: np.floor_divide(x, y).item(), np.floor_divide),
     ("pow", operator.pow, np.power),
 )
+# What Python's floats compute in which Python may raise, and look at before and after.
+_PYTHONS_OWN: dict[str, tuple[Any, ...]] = {
+    "truediv": (operator.truediv, _divides(operator.truediv)),
+    "mod": (operator.mod, _divides(operator.mod)),
+    "floordiv": (operator.floordiv, _divides(operator.floordiv)),
+    "pow": (operator.pow, _before_power, _after_power),
+}
 _COMPARISONS: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("lt", operator.lt, np.less),
     ("le", operator.le, np.less_equal),
@@ -213,6 +322,10 @@ def _install() -> None:
         forward, reflected = _scalar_binary(row, compute, ufunc)
         _set(TracedScalar, name, forward)
         _set(TracedScalar, f"r{name}", reflected)
+        of_python, *checks = _PYTHONS_OWN.get(name, (compute,))
+        forward, reflected = _scalar_binary(row, of_python, ufunc, TracedFloat, *checks)
+        _set(TracedFloat, name, forward)
+        _set(TracedFloat, f"r{name}", reflected)
         forward, reflected, in_place = _array_binary(ufunc)
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
@@ -220,7 +333,8 @@ def _install() -> None:
         forward, reflected = _integer_binary(np.float_power if name == "pow" else ufunc)
         _set(TracedInteger, name, forward)
         _set(TracedInteger, f"r{name}", reflected)
-    _set(TracedScalar, "pow", _scalar_power)
+    _set(TracedScalar, "pow", _scalar_power(TracedScalar))
+    _set(TracedFloat, "pow", _scalar_power(TracedFloat, _before_power, _after_power))
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
@@ -237,6 +351,8 @@ def _install() -> None:
     for name, ufunc in _UNARY:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, _unary_method(ufunc))
+        if name != "invert":
+            _set(TracedFloat, name, _python_unary(ufunc))
     _set(TracedScalar, "invert", _scalar_invert)
     # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
     for each in ROWS:

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +20,10 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
+from numtape.trace.handlers import RECORDING
 from numtape.trace.recorder import Recorder, end_at_user
 from numtape.trace.substitutes import BINDINGS, explained, learn
-from numtape.trace.traced import Traced, is_traced, lift, wrap
+from numtape.trace.traced import Traced, as_python, is_traced, lift, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -59,6 +61,7 @@ def record_flat(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
     keep_lines: bool = False,
+    pythons: Sequence[bool] = (),
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
 
@@ -71,6 +74,8 @@ def record_flat(
         The recording point.
     keep_lines : bool
         Whether to keep the source line of every instruction.
+    pythons : sequence of bool, optional
+        For each input whether it is a float of Python's, and not one of NumPy's.
 
     Returns
     -------
@@ -86,7 +91,7 @@ def record_flat(
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         known = BINDINGS.load()
         try:
-            leaves = _called(function, inputs, recorder)
+            leaves = _called(function, inputs, recorder, pythons)
             break
         except Exception as error:
             if learn(error, known):
@@ -120,14 +125,18 @@ def record_flat(
 
 
 def _called(
-    function: Callable[[list[Any]], Sequence[Any]], inputs: Sequence[Floats], recorder: Recorder
+    function: Callable[[list[Any]], Sequence[Any]],
+    inputs: Sequence[Floats],
+    recorder: Recorder,
+    pythons: Sequence[bool],
 ) -> Sequence[Any]:
     """The result of a function on traced inputs, with its recorder the active one."""
     traced = []
     start = 1
-    for value in inputs:
+    for value, is_python in zip_longest(inputs, pythons, fillvalue=False):
         slots = np.arange(start, start + value.size).reshape(value.shape)
-        traced.append(wrap(recorder, slots, value.copy(order="K")))
+        argument = wrap(recorder, slots, value.copy(order="K"))
+        traced.append(as_python(argument) if is_python else argument)
         start += value.size
     if not hasattr(_RUNNING, "stack"):
         _RUNNING.stack = []
@@ -141,6 +150,9 @@ def _called(
     finally:
         del stack[depth:]
         BINDINGS.end(recorder)
+
+
+RECORDING.append(_called.__code__)
 
 
 def _cause(error: BaseException | None, escaped: Exception | None) -> Exception | None:

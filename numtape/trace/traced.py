@@ -14,7 +14,10 @@ import linecache
 import numbers
 import operator
 import re
+import sys
 from collections.abc import Callable, Iterator
+from dis import get_instructions, opmap
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,10 +31,12 @@ __all__ = [
     "NUMPY_FUNCTIONS",
     "Traced",
     "TracedArray",
+    "TracedFloat",
     "TracedInteger",
     "TracedScalar",
     "as_floats",
     "as_integers",
+    "as_python",
     "as_traced",
     "assign_out",
     "call_function",
@@ -45,6 +50,7 @@ __all__ = [
     "lift",
     "plain_key",
     "scalar_of",
+    "shown",
     "wrap",
 ]
 
@@ -222,14 +228,27 @@ class TracedScalar(Traced):
         """Itself."""
         return self
 
+    # text: of an integer or a bool it may decide something, of a float it is for people
+
     def __repr__(self) -> str:
-        return f"Traced({self.primal!r})"
+        return f"Traced({self._shown()!r})"
 
     def __str__(self) -> str:
-        return str(self.primal)
+        return str(self._shown())
 
     def __format__(self, specification: str) -> str:
-        return format(self.primal, specification)
+        return format(self._shown(), specification)
+
+    def _shown(self) -> Any:
+        """The value, guarded if it is not a float."""
+        if type(self.primal) is not float:
+            self.recorder.guard(self.slot, float(self.primal))
+        return self.primal
+
+    def __float__(self) -> float:
+        if type(self.primal) is not float or _is_formatting(sys._getframe(1)):
+            return float(self._shown())
+        _escaped(self.recorder, "float(...)")
 
     def __copy__(self) -> "TracedScalar":
         return self
@@ -261,28 +280,35 @@ class TracedScalar(Traced):
         return self._rounded("rint") if digits is None else np.round(self, digits)
 
     def __index__(self) -> int:
-        if self.primal != int(self.primal):
+        self.recorder.guard(self.slot, float(self.primal))
+        if type(self.primal) is float and not self.primal.is_integer():
             raise TraceError(
                 f"a traced value of {self.primal} was used as an index at {user_location()}: an "
                 "index must be an integer. Write int(x), which is guarded",
                 code="not-an-index",
             )
-        return self._rounded("trunc")
+        return int(self.primal)
 
     def _rounded(self, name: str) -> int:
-        """The integer, guarded: another point with another integer takes another path."""
+        """The integer, guarded: another point with another integer takes another path.
+
+        So does one that is nan or infinite, for which Python raises.
+        """
         rounded = self if isinstance(self.primal, int) else getattr(np, name)(self)
-        if np.isfinite(rounded.primal):
-            self.recorder.guard(rounded.slot, float(rounded.primal))
+        self.recorder.guard(rounded.slot, float(rounded.primal))
         return int(rounded.primal)
 
     # what NumPy's scalars can do
 
     def item(self) -> "TracedScalar":
+        """As Python's number."""
+        return as_python(self)
+
+    tolist = item
+
+    def copy(self) -> "TracedScalar":
         """Itself."""
         return self
-
-    copy = tolist = item
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As an array of that shape."""
@@ -307,6 +333,19 @@ class TracedScalar(Traced):
 numbers.Real.register(TracedScalar)
 
 
+class TracedFloat(TracedScalar):
+    """A float of Python's under trace, and not one of NumPy's.
+
+    They compute alike, but that this one raises where NumPy's is infinite or nan.
+    """
+
+    __slots__ = ()
+
+    def __round__(self, digits: int | None = None) -> Any:
+        rounded = super().__round__(digits)
+        return rounded if digits is None else as_python(rounded)
+
+
 class TracedInteger(TracedScalar):
     """An integer under trace: a position (`np.argmax`) or a count, whose derivative is 0.
 
@@ -322,9 +361,6 @@ class TracedInteger(TracedScalar):
 
     def __bool__(self) -> bool:
         return bool(int(self))
-
-    def __float__(self) -> float:
-        return float(int(self))
 
     def __hash__(self) -> int:
         return hash(int(self))
@@ -385,10 +421,10 @@ class TracedArray(Traced):
         return len(self.slots)
 
     def __repr__(self) -> str:
-        return f"Traced({self.primals!r})"
+        return f"Traced({shown(self)!r})"
 
     def __str__(self) -> str:
-        return str(self.primals)
+        return str(shown(self))
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -478,19 +514,19 @@ class TracedArray(Traced):
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
         if len(index) == 1 and not isinstance(index[0], tuple):
-            return self.ravel()[index[0]]
+            return as_python(self.ravel()[index[0]])
         if index:
-            return self[index[0] if isinstance(index[0], tuple) else index]
+            return as_python(self[index[0] if isinstance(index[0], tuple) else index])
         if self.size != 1:
             raise InputError(
                 f"item() of a traced array of shape {self.shape}: it must have one element; "
                 "give an index"
             )
-        return self.ravel()[0]
+        return as_python(self.ravel()[0])
 
     def tolist(self) -> list[Any]:
         """Nested lists of traced scalars."""
-        return [row.tolist() if isinstance(row, TracedArray) else row for row in self]
+        return [row.tolist() for row in self]
 
     def astype(self, dtype: Any, **options: Any) -> Any:
         """A copy as float64, integers or bools."""
@@ -767,6 +803,35 @@ def guarded(array: Any) -> _Values:
         guard(slot, float(value), location)
     values: _Values = array.primals
     return values
+
+
+def shown(array: Any) -> _Values:
+    """The values of a traced array for a text: integers and bools are guarded, floats are not."""
+    return array.primals if array.dtype == np.float64 else guarded(array)
+
+
+def _is_formatting(frame: FrameType) -> bool:
+    """Whether a frame is at ``text % values``: the number is for a person to read.
+
+    The operator of a traced number and a float is never that, for it does not ask for a float.
+    """
+    code, place = frame.f_code.co_code, frame.f_lasti
+    return code[place] == opmap["BINARY_OP"] and code[place + 1] in _REMAINDERS
+
+
+# The two arguments of the instruction that stand for % and for %=.
+_REMAINDERS = {
+    instruction.arg
+    for instruction in get_instructions("x % y; x %= y")
+    if instruction.opname == "BINARY_OP"
+}
+
+
+def as_python(scalar: Any) -> Any:
+    """A traced scalar as a number of Python's."""
+    if type(scalar) is TracedScalar and type(scalar.primal) is float:
+        return TracedFloat(scalar.recorder, scalar.slot, scalar.primal)
+    return scalar
 
 
 def _is_mask_of(key: Any, array: TracedArray) -> bool:

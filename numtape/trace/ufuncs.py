@@ -3,6 +3,7 @@
 Values come from NumPy itself, so a recording gives what the plain call gives.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
+from numtape.trace.exceptions import guard_errors
+from numtape.trace.handlers import CALM, errors_set, is_watched
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
@@ -49,6 +52,9 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     lifted = [lift(recorder, operand) for operand in operands]
     values = [values for _, values in lifted]
     if value is None:
+        if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
+            if is_watched(recorder):
+                return _watched_row(row, operands, lifted)
         value = _value(row, operands, values)
     slots = [slots for slots, _ in lifted]
     if all(array.ndim == 0 for array in slots):
@@ -64,6 +70,21 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
         result = recorder.elementwise(OPCODE[row.name], slots)
         return TracedArray(recorder, result.transpose(np.argsort(order)), value)
     return TracedArray(recorder, recorder.elementwise(OPCODE[row.name], slots), value)
+
+
+def _watched_row(row: Row, operands: Sequence[Any], lifted: Sequence[Any]) -> Any:
+    """The same where NumPy may raise: what decides whether it does is guarded before."""
+    recorder = innermost(*operands)
+
+    def compute() -> Any:
+        return _value(row, operands, [values for _, values in lifted])
+
+    with np.errstate(all="ignore"):
+        result = apply_row(row, operands, compute())
+    slots, values = lift(recorder, result)
+    if np.asarray(values).dtype.kind == "f":
+        guard_errors(recorder, row.name, lifted, (np.asarray(slots), np.asarray(values)), compute)
+    return result
 
 
 # Rows of which integers give an integer, the same as of floats.
@@ -198,10 +219,11 @@ def _assigned(ufunc: Any, out: tuple[Any, ...], result: Any) -> Any:
 
 
 def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    if len(inputs) == 1 and type(inputs[0]) is TracedScalar:  # the hot path of scalar code
+    if len(inputs) == 1 and isinstance(inputs[0], TracedScalar):  # the hot path of scalar code
         row = _row_of(ufunc)
         (x,) = inputs
-        if row is not None and type(x.primal) is float:
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if row is not None and is_calm and type(x.primal) is float:
             slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
             return TracedScalar(x.recorder, slot, ufunc(x.primal).item())
     row = _row_of(ufunc)

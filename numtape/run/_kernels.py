@@ -901,7 +901,9 @@ def check_guards(h):
     outcomes = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
     for i in range(slots.size):
         # A value that is nan has the outcome nan.
-        if v[slots[i]] != outcomes[i] and (v[slots[i]] == v[slots[i]] or outcomes[i] == outcomes[i]):
+        if v[slots[i]] != outcomes[i] and (
+            v[slots[i]] == v[slots[i]] or outcomes[i] == outcomes[i]
+        ):
             return i
     return -1
 

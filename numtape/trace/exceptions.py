@@ -97,7 +97,9 @@ def guard_errors(
     bad = ~calm.primals
     elementwise = [each for each in operands if _fits(each[0], result[0])]
     for each in elementwise:
-        _guard_kinds(recorder, *(np.broadcast_to(part, result[0].shape).ravel()[bad] for part in each))
+        _guard_kinds(
+            recorder, *(np.broadcast_to(part, result[0].shape).ravel()[bad] for part in each)
+        )
     for each in operands:
         if not _fits(each[0], result[0]):
             _guard_kinds(recorder, *(np.ravel(part) for part in each))
@@ -106,7 +108,9 @@ def guard_errors(
     if is_under:  # nothing was lost, which only these very operands say
         tiny = bad & (np.abs(values) < _SMALLEST)
         for own, numbers in elementwise:
-            own, numbers = (np.broadcast_to(part, result[0].shape).ravel() for part in (own, numbers))
+            own, numbers = (
+                np.broadcast_to(part, result[0].shape).ravel() for part in (own, numbers)
+            )
             guarded(TracedArray(recorder, own[tiny], np.asarray(numbers, np.float64)[tiny]))
 
 

@@ -10,19 +10,23 @@ nothing where there is none.
 """
 
 import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dis import opmap
 from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+from numpy._core import umath
 
 from numtape.trace.recorder import Recorder
 
-__all__ = ["CALM", "RECORDING", "errors_set", "handled", "is_watched", "raises_underflow"]
+__all__ = ["CALM", "RECORDING", "RUNNING", "errors_set", "handled", "is_watched", "raises_underflow"]
 
-# The code whose frames are the ends of recordings; `record.py` puts it there.
+# Each thread's recorders, the innermost last, as `stack`; and the code whose frames are the
+# ends of what is recorded. `record.py` fills in both.
+RUNNING = threading.local()
 RECORDING: list[CodeType] = []
 
 # By the identity of a function's code: the code, and from where to where it has handlers.
@@ -35,14 +39,15 @@ _PUSHES = opmap["PUSH_EXC_INFO"]
 def handled(recorder: Recorder) -> bool:
     """Whether a frame of the recorded function has a handler around what it executes."""
     frame: FrameType | None = sys._getframe(2)
-    outer = recorder.depth
+    stack = getattr(RUNNING, "stack", None)
+    further = stack[-1].depth - recorder.depth if stack else 0  # recordings inside this one
     (end,) = RECORDING
     while frame is not None:
         code = frame.f_code
         if code is end:
-            if not outer:
+            if further <= 0:
                 return False
-            outer -= 1
+            further -= 1
         elif code.co_exceptiontable and _has_handler(code, frame):
             return True
         frame = frame.f_back
@@ -87,17 +92,10 @@ def _numbers(table: bytes) -> Iterator[int]:
 # NumPy's floating-point errors
 
 
-def _errors_set() -> Any:
-    """Something that is the same object as long as `np.geterr` gives the same."""
-    return None
-
-
-try:  # a tenth of a microsecond less than asking for what is set
-    from numpy._core.umath import _extobj_contextvar  # type: ignore[attr-defined]
-
-    errors_set = _extobj_contextvar.get
-except ImportError:  # a NumPy that keeps it elsewhere
-    errors_set = _errors_set
+# Something that is the same object as long as NumPy treats errors in the same way: to look at
+# it takes 10 ns, and `np.geterr` 500. None of a NumPy that keeps it elsewhere.
+_treated = getattr(umath, "_extobj_contextvar", None)
+errors_set: Callable[[], Any] = (lambda: None) if _treated is None else _treated.get
 
 
 class _Calm:

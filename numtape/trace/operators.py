@@ -65,9 +65,9 @@ def _scalar_binary(
         else:
             return rest(self, other, self, other)
         if result is TracedScalar:
-            if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
-                if is_watched(recorder):
-                    return _other_operand(ufunc, self, other)
+            is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+            if not is_calm and is_watched(recorder):
+                return _other_operand(ufunc, self, other)
         elif before is not None:
             before(recorder, self, other)
         try:
@@ -93,9 +93,9 @@ def _scalar_binary(
         else:
             return rest(self, other, other, self)
         if result is TracedScalar:
-            if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
-                if is_watched(recorder):
-                    return _other_operand(ufunc, other, self)
+            is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+            if not is_calm and is_watched(recorder):
+                return _other_operand(ufunc, other, self)
         elif before is not None:
             before(recorder, other, self)
         try:
@@ -268,7 +268,9 @@ def _python_unary(ufunc: Any) -> Callable[[TracedFloat], Any]:
 
     def method(self: TracedFloat) -> Any:
         recorder = self.recorder
-        return TracedFloat(recorder, recorder.scalar(opcode, self.slot, 0), ufunc(self.primal).item())
+        return TracedFloat(
+            recorder, recorder.scalar(opcode, self.slot, 0), ufunc(self.primal).item()
+        )
 
     return method
 

@@ -1,9 +1,7 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +18,7 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
-from numtape.trace.handlers import RECORDING
+from numtape.trace.handlers import RECORDING, RUNNING
 from numtape.trace.recorder import Recorder, end_at_user
 from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import Traced, as_python, is_traced, lift, wrap
@@ -48,12 +46,9 @@ class Recording(NamedTuple):
     captured: list[int]
 
 
-_RUNNING = threading.local()
-
-
 def active_recorder() -> Recorder | None:
     """The recorder of the function that this thread is recording, the innermost one."""
-    stack = getattr(_RUNNING, "stack", None)
+    stack = getattr(RUNNING, "stack", None)
     return stack[-1] if stack else None
 
 
@@ -62,6 +57,7 @@ def record_flat(
     inputs: Sequence[Floats],
     keep_lines: bool = False,
     pythons: Sequence[bool] = (),
+    failed: Callable[[FlatTape, list[int]], None] | None = None,
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
 
@@ -76,6 +72,9 @@ def record_flat(
         Whether to keep the source line of every instruction.
     pythons : sequence of bool, optional
         For each input whether it is a float of Python's, and not one of NumPy's.
+    failed : callable, optional
+        Is given what had been recorded when the function raised: the tape, without outputs,
+        and the captured slots.
 
     Returns
     -------
@@ -96,6 +95,9 @@ def record_flat(
         except Exception as error:
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
+            if failed is not None:
+                point = _point(inputs, recorder)
+                failed(recorder.finish(np.zeros(0, np.int64), point), list(recorder.captured))
             reason = explained(error)
             if reason is error:
                 reason = _cause(error, recorder.escaped) or error
@@ -116,12 +118,17 @@ def record_flat(
             code="disconnected-result",
         )
     outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
-    point = [*(value.ravel() for value in inputs), np.array(recorder.captured_values)]
     return Recording(
-        recorder.finish(outputs, np.concatenate(point)),
+        recorder.finish(outputs, _point(inputs, recorder)),
         [values for _, values in lifted],
         list(recorder.captured),
     )
+
+
+def _point(inputs: Sequence[Floats], recorder: Recorder) -> Floats:
+    """The values of all inputs of a recording, captured ones last."""
+    captured = np.array(recorder.captured_values)
+    return np.concatenate([*(value.ravel() for value in inputs), captured])
 
 
 def _called(
@@ -133,14 +140,14 @@ def _called(
     """The result of a function on traced inputs, with its recorder the active one."""
     traced = []
     start = 1
-    for value, is_python in zip_longest(inputs, pythons, fillvalue=False):
+    for value, is_python in zip(inputs, pythons or [False] * len(inputs), strict=True):
         slots = np.arange(start, start + value.size).reshape(value.shape)
         argument = wrap(recorder, slots, value.copy(order="K"))
         traced.append(as_python(argument) if is_python else argument)
         start += value.size
-    if not hasattr(_RUNNING, "stack"):
-        _RUNNING.stack = []
-    stack = _RUNNING.stack
+    if not hasattr(RUNNING, "stack"):
+        RUNNING.stack = []
+    stack = RUNNING.stack
     depth = len(stack)
     # In this form, and not in a context manager's, no interruption leaves it on the stack.
     try:
@@ -166,7 +173,7 @@ def _cause(error: BaseException | None, escaped: Exception | None) -> Exception 
 
 def _forked() -> None:
     """In a child, only what its one thread is recording is being recorded."""
-    BINDINGS.restart(getattr(_RUNNING, "stack", []))
+    BINDINGS.restart(getattr(RUNNING, "stack", []))
 
 
 if hasattr(os, "register_at_fork"):

@@ -302,7 +302,8 @@ class TracedScalar(Traced):
 
     def item(self) -> "TracedScalar":
         """As Python's number."""
-        return as_python(self)
+        number: TracedScalar = as_python(self)
+        return number
 
     tolist = item
 
@@ -822,7 +823,7 @@ def _is_formatting(frame: FrameType) -> bool:
 # The two arguments of the instruction that stand for % and for %=.
 _REMAINDERS = {
     instruction.arg
-    for instruction in get_instructions("x % y; x %= y")
+    for instruction in get_instructions(compile("x % y; x %= y", "", "exec"))
     if instruction.opname == "BINARY_OP"
 }
 

@@ -52,9 +52,9 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     lifted = [lift(recorder, operand) for operand in operands]
     values = [values for _, values in lifted]
     if value is None:
-        if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
-            if is_watched(recorder):
-                return _watched_row(row, operands, lifted)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if not is_calm and is_watched(recorder):
+            return _watched_row(row, operands, lifted)
         value = _value(row, operands, values)
     slots = [slots for slots, _ in lifted]
     if all(array.ndim == 0 for array in slots):

@@ -16,11 +16,18 @@ import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE
-from numtape.trace.handlers import raises_underflow
+from numtape.trace.handlers import raises_underflow, watches
 from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, user_location
-from numtape.trace.traced import TracedArray, TracedScalar, guarded
+from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift
 
-__all__ = ["check_division", "check_overflow", "check_power", "check_real", "guard_errors"]
+__all__ = [
+    "check_division",
+    "check_overflow",
+    "check_power",
+    "check_real",
+    "computed",
+    "guard_errors",
+]
 
 _Lifted = tuple[Slots, npt.NDArray[Any]]
 
@@ -75,12 +82,30 @@ _EXACT = frozenset(
 _SMALLEST = float(np.finfo(np.float64).smallest_normal)
 
 
+def computed(
+    recorder: Recorder,
+    name: str,
+    operands: Sequence[Any],
+    compute: Callable[[], Any],
+    record: Callable[[Any], Any],
+) -> Any:
+    """What is recorded of a NumPy function of whole arrays, and the guards of what it raises."""
+    if not watches(recorder):
+        return record(compute())
+    with np.errstate(all="ignore"):
+        result = record(compute())
+    lifted = [lift(recorder, operand) for operand in operands]
+    guard_errors(recorder, name, lifted, lift(recorder, result), compute, False)
+    return result
+
+
 def guard_errors(
     recorder: Recorder,
     name: str,
     operands: Sequence[_Lifted],
     result: _Lifted,
     compute: Callable[[], Any],
+    elementwise: bool = True,
 ) -> None:
     """Compute as the function has NumPy do it, which may raise, and guard what decides it.
 
@@ -95,31 +120,22 @@ def guard_errors(
         return
     guarded(calm)
     bad = ~calm.primals
-    elementwise = [each for each in operands if _fits(each[0], result[0])]
-    for each in elementwise:
-        _guard_kinds(
-            recorder, *(np.broadcast_to(part, result[0].shape).ravel()[bad] for part in each)
-        )
-    for each in operands:
-        if not _fits(each[0], result[0]):
-            _guard_kinds(recorder, *(np.ravel(part) for part in each))
     _guard_kinds(recorder, slots[bad], values[bad])
+    for own, numbers in operands:
+        if elementwise:
+            own, numbers = _chosen(own, bad, result[0]), _chosen(numbers, bad, result[0])
+        _guard_kinds(recorder, np.ravel(own), np.ravel(numbers))
     compute()
-    if is_under:  # nothing was lost, which only these very operands say
+    if is_under and elementwise:  # nothing was lost, which only these very operands say
         tiny = bad & (np.abs(values) < _SMALLEST)
-        for own, numbers in elementwise:
-            own, numbers = (
-                np.broadcast_to(part, result[0].shape).ravel() for part in (own, numbers)
-            )
-            guarded(TracedArray(recorder, own[tiny], np.asarray(numbers, np.float64)[tiny]))
+        for own, numbers in operands:
+            own, numbers = _chosen(own, tiny, result[0]), _chosen(numbers, tiny, result[0])
+            guarded(TracedArray(recorder, own, numbers))
 
 
-def _fits(operand: Slots, result: Slots) -> bool:
-    """Whether an operand is broadcast to the result, element by element."""
-    try:
-        return np.broadcast_shapes(operand.shape, result.shape) == result.shape
-    except ValueError:
-        return False
+def _chosen(operand: Any, mask: Any, result: Slots) -> Any:
+    """Of an operand that is broadcast to a result, the elements for some of it."""
+    return np.broadcast_to(operand, np.shape(result)).ravel()[mask]
 
 
 def _calm(recorder: Recorder, slots: Slots, values: Any, is_under: bool) -> TracedArray:

@@ -22,7 +22,16 @@ from numpy._core import umath
 
 from numtape.trace.recorder import Recorder
 
-__all__ = ["CALM", "RECORDING", "RUNNING", "errors_set", "handled", "is_watched", "raises_underflow"]
+__all__ = [
+    "CALM",
+    "RECORDING",
+    "RUNNING",
+    "errors_set",
+    "handled",
+    "is_watched",
+    "raises_underflow",
+    "watches",
+]
 
 # Each thread's recorders, the innermost last, as `stack`; and the code whose frames are the
 # ends of what is recorded. `record.py` fills in both.
@@ -110,6 +119,12 @@ class _Calm:
 
 # While neither has changed, no floating-point error of NumPy's can become an exception.
 CALM = _Calm()
+
+
+def watches(recorder: Recorder) -> bool:
+    """The same, quickly; where every operation asks, its first line stands there."""
+    is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+    return not is_calm and is_watched(recorder)
 
 
 def is_watched(recorder: Recorder) -> bool:

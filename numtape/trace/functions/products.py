@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.traced import Traced, as_traced, has_traced, innermost, lift, wrap
 
@@ -37,7 +38,13 @@ def _values(operand: Any) -> npt.NDArray[Any]:
 @implements("matmul", "linalg.matmul")
 def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
     no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
-    return _product(x1, x2, np.matmul(_values(x1), _values(x2)))
+    return computed(
+        innermost(x1, x2),
+        "matmul",
+        [x1, x2],
+        lambda: np.matmul(_values(x1), _values(x2)),
+        lambda values: _product(x1, x2, values),
+    )
 
 
 @implements("vecdot", "linalg.vecdot")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import InputError
+from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import (
     axes_of,
     implements,
@@ -63,13 +64,23 @@ def reduced(
         result = +array if array.dtype != bool else array
     else:
         kept = is_kept(keepdims)
-        values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)
-        slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
-        walked = slots if is_kept(keepdims) else np.expand_dims(slots, axes)
-        operand, order, merged = _as_walked(array.slots, axes)
-        found = array.recorder.reduce(name, operand, merged)
-        walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
-        result = wrap(array.recorder, slots, values)
+        numbers = np.asarray(array.primals)
+
+        def compute() -> Any:
+            return getattr(np, name).reduce(numbers, axis=axes, keepdims=kept)
+
+        def record(values: Any) -> Any:
+            slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
+            walked = slots if kept else np.expand_dims(slots, axes)
+            operand, order, merged = _as_walked(array.slots, axes)
+            found = array.recorder.reduce(name, operand, merged)
+            walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
+            return wrap(array.recorder, slots, values)
+
+        if name in _IDENTITY and numbers.dtype.kind == "f":
+            result = computed(array.recorder, name, [array], compute, record)
+        else:
+            result = record(compute())
     return getattr(np, name)(initial, result) if is_given(initial) else result
 
 
@@ -290,8 +301,14 @@ def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> A
     if array.size == 0:
         return array
     if ufunc is np.add:
-        slots = array.recorder.accumulate("add", array.slots, axis)
-        return wrap(array.recorder, slots, np.cumsum(array.primals, axis))
+
+        def record(values: Any) -> Any:
+            slots = array.recorder.accumulate("add", array.slots, axis)
+            return wrap(array.recorder, slots, values)
+
+        return computed(
+            array.recorder, "add", [array], lambda: np.cumsum(array.primals, axis), record
+        )
     rows = list(np.moveaxis(array, axis, 0))
     for k in range(1, len(rows)):
         rows[k] = ufunc(rows[k - 1], rows[k])

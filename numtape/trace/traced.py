@@ -302,8 +302,7 @@ class TracedScalar(Traced):
 
     def item(self) -> "TracedScalar":
         """As Python's number."""
-        number: TracedScalar = as_python(self)
-        return number
+        return as_python(self)
 
     tolist = item
 
@@ -355,6 +354,9 @@ class TracedInteger(TracedScalar):
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return repr(np.int64(self._shown()))
+
     @property
     def dtype(self) -> np.dtype[Any]:
         """int64."""
@@ -365,6 +367,24 @@ class TracedInteger(TracedScalar):
 
     def __hash__(self) -> int:
         return hash(int(self))
+
+
+class _PythonInteger(TracedInteger):
+    """One of Python's, as a list has it that was an array."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
+
+
+class _PythonBool(TracedScalar):
+    """Likewise a bool."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
 
 
 class TracedArray(Traced):
@@ -422,7 +442,8 @@ class TracedArray(Traced):
         return len(self.slots)
 
     def __repr__(self) -> str:
-        return f"Traced({shown(self)!r})"
+        text = repr(shown(self))
+        return f"Traced({text})" if self.dtype == np.float64 else text
 
     def __str__(self) -> str:
         return str(shown(self))
@@ -828,11 +849,12 @@ _REMAINDERS = {
 }
 
 
-def as_python(scalar: Any) -> Any:
-    """A traced scalar as a number of Python's."""
-    if type(scalar) is TracedScalar and type(scalar.primal) is float:
-        return TracedFloat(scalar.recorder, scalar.slot, scalar.primal)
-    return scalar
+_PYTHONS = {float: TracedFloat, int: _PythonInteger, bool: _PythonBool}
+
+
+def as_python(scalar: TracedScalar) -> TracedScalar:
+    """A traced scalar as a number of Python's, which differs in what it raises and shows."""
+    return _PYTHONS[type(scalar.primal)](scalar.recorder, scalar.slot, scalar.primal)
 
 
 def _is_mask_of(key: Any, array: TracedArray) -> bool:

@@ -412,7 +412,7 @@ def raising(compute, **errors):
             with np.errstate(**(errors or {"all": "raise"})):
                 return compute(x)
         except FloatingPointError:
-            return 1.0 + 3.0 * np.sum(np.where(np.isfinite(x), x, 0.0))
+            return 5.0 + 3.0 * np.sum(np.where(np.isfinite(x), x, 0.0))
 
     return f
 
@@ -424,7 +424,7 @@ def warning(compute):
                 warnings.simplefilter("error")
                 return compute(x)
         except RuntimeWarning:
-            return 1.0 + 3.0 * np.sum(np.where(np.isfinite(x), x, 0.0))
+            return 5.0 + 3.0 * np.sum(np.where(np.isfinite(x), x, 0.0))
 
     return f
 

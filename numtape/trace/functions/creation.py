@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import constants_of, implements, no_dtype
 from numtape.trace.recorder import user_location
+from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
     Traced,
@@ -94,6 +95,13 @@ for _function in (
     LIKE_FUNCTIONS[_function] = make_like
 
 
+@stands_in_for("numpy", "asarray_chkfinite")
+def _asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
+    if not np.all(np.isfinite(np.stack(a) if isinstance(a, list | tuple) else a)):
+        raise ValueError("array must not contain infs or NaNs")
+    return np.asarray(a, dtype, order)
+
+
 # evenly spaced numbers
 
 
@@ -111,6 +119,8 @@ def _linspace(
 ) -> Any:
     no_dtype(dtype)
     num = int(num)
+    if num < 0:
+        raise InputError(f"np.linspace of {num} numbers: there cannot be fewer than 0. Give more")
     divisions = num - 1 if endpoint else num
     start, stop = np.broadcast_arrays(start, stop)
     delta = stop - start

@@ -6,7 +6,7 @@ import numpy as np
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
-from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
+from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost, shown
 from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
@@ -201,9 +201,17 @@ for _name in ("diag_indices_from", "tril_indices_from", "triu_indices_from"):
     _of_shape(_name)
 
 
-@implements("array2string", "array_repr", "array_str")
-def _text(a: Any, *arguments: Any, **options: Any) -> str:
-    return np.array2string(np.asarray(traced(a).primals), *arguments, **options)
+def _text(name: str) -> None:
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(a: Any, *arguments: Any, **options: Any) -> str:
+        text: str = function(np.asarray(shown(traced(a))), *arguments, **options)
+        return text
+
+
+for _name in ("array2string", "array_repr", "array_str"):
+    _text(_name)
 
 
 @implements("astype")

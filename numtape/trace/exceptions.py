@@ -18,7 +18,7 @@ from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE
 from numtape.trace.handlers import raises_underflow, watches
 from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, user_location
-from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift
+from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift, refuse
 
 __all__ = [
     "check_division",
@@ -59,12 +59,13 @@ def check_real(left: Any, right: Any) -> None:
     if not isinstance(right, TracedScalar) and float(exponent).is_integer():
         return
     if _may_be(left < 0.0) and left < 0.0 and left > -math.inf and np.floor(right) < right:
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{base!r} ** {exponent!r} at {user_location()}: of Python's floats this is a complex "
             "number, and numtape differentiates real float64 code. Take the power of a positive "
             "number, or write np.power(x, y), which gives nan here",
             code="complex-value",
         )
+        refuse((left if isinstance(left, TracedScalar) else right).recorder, error)
 
 
 def _may_be(outcome: Any) -> bool:

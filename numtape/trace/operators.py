@@ -23,6 +23,8 @@ from numtape.trace.traced import (
     TracedInteger,
     TracedScalar,
     as_python,
+    innermost,
+    refuse,
 )
 
 __all__: list[str] = []
@@ -172,36 +174,39 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
-    for operand in (left, right):
+    for operand, other in ((left, right), (right, left)):
         if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
-            return _not_a_number(ufunc, operand)
+            return _not_a_number(ufunc, operand, other)
     if _is_bool_scalar(left) and _is_bool_scalar(right) and ufunc in (np.add, np.multiply):
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{ufunc.__name__} of two comparisons at {user_location()}: Python and NumPy disagree "
             "on what it means. Write 1.0 * (x < y) to count, or & and | to combine",
             code="bool-arithmetic",
         )
+        refuse(innermost(left, right), error)
     return ufunc(left, right)
 
 
-def _not_a_number(ufunc: Any, operand: Any) -> Any:
+def _not_a_number(ufunc: Any, operand: Any, traced: Traced) -> Any:
     """What an operator gives for an operand that it does not know."""
     if isinstance(operand, complex):
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{ufunc.__name__} of a traced value and the complex number {operand!r} at "
             f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
             "imaginary part as two values",
             code="complex-value",
         )
+        refuse(traced.recorder, error)
     return NotImplemented
 
 
 def _scalar_invert(self: TracedScalar) -> Any:
-    raise UnsupportedError(
+    error = UnsupportedError(
         f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
         "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition",
         code="bool-arithmetic",
     )
+    refuse(self.recorder, error)
 
 
 def _integer_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -223,12 +228,12 @@ def _is_bool_scalar(operand: Any) -> bool:
 def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     def forward(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return _not_a_number(ufunc, other)
+            return _not_a_number(ufunc, other, self)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
-            return _not_a_number(ufunc, other)
+            return _not_a_number(ufunc, other, self)
         return ufunc(other, self)
 
     def in_place(self: TracedArray, other: Any) -> TracedArray:

@@ -91,7 +91,6 @@ def record_flat(
         known = BINDINGS.load()
         try:
             leaves = _called(function, inputs, recorder, pythons)
-            break
         except Exception as error:
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
@@ -105,9 +104,11 @@ def record_flat(
             if reason is error:
                 raise
             raise reason.with_traceback(error.__traceback__) from None
-    if recorder.escaped is not None:  # and the function caught it
-        end_at_user(recorder.escaped)
-        raise recorder.escaped
+        if recorder.escaped is None:
+            break
+        if not learn(recorder.escaped, known):  # the function caught what the plain call has not
+            end_at_user(recorder.escaped)
+            raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
     if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
         shown = leaves[0] if len(leaves) == 1 else list(leaves) or None

@@ -39,8 +39,9 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from numtape.errors import NumtapeError, UnsupportedError
+from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
+from numtape.trace.handlers import RUNNING
 from numtape.trace.recorder import Recorder, is_users, user_location
 from numtape.trace.traced import has_traced
 
@@ -198,7 +199,14 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
         is_traced = has_traced(*arguments, *options.values()) or any(
             isinstance(argument, PairOfTraced) for argument in arguments
         )
-        return (function if is_traced else original)(*arguments, **options)
+        if not is_traced:
+            return original(*arguments, **options)
+        try:
+            return function(*arguments, **options)
+        except TraceError as error:
+            for recorder in getattr(RUNNING, "stack", ())[-1:]:
+                recorder.escaped = error
+            raise
 
     substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute

@@ -49,6 +49,7 @@ __all__ = [
     "is_traced",
     "lift",
     "plain_key",
+    "refuse",
     "scalar_of",
     "shown",
     "wrap",
@@ -95,7 +96,12 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
         f"lost. Instead, {remedy}",
         code="plain-array" if assigned else "escaped-value",
     )
-    recorder.escaped = error  # raised again at the end, should the function catch it
+    refuse(recorder, error)
+
+
+def refuse(recorder: Recorder, error: TraceError) -> NoReturn:
+    """Raise what the plain call does not, and again at the end should the function catch it."""
+    recorder.escaped = error
     raise error
 
 
@@ -118,15 +124,21 @@ class Traced:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._apply_ufunc(ufunc, method, inputs, options)
+        try:
+            return self._apply_ufunc(ufunc, method, inputs, options)
+        except TraceError as error:
+            refuse(self.recorder, error)
 
     def __array_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         like = LIKE_FUNCTIONS.get(function)
-        if like is not None:
-            return like(self, function, arguments, options)
-        return call_function(function, arguments, options)
+        try:
+            if like is not None:
+                return like(self, function, arguments, options)
+            return call_function(function, arguments, options)
+        except TraceError as error:
+            refuse(self.recorder, error)
 
     # conversions that would lose the derivative
 
@@ -134,27 +146,32 @@ class Traced:
         _escaped(self.recorder, "float(...)")
 
     def __complex__(self) -> complex:
-        raise TraceError(
+        error = TraceError(
             f"complex(...) of a traced value at {user_location()}: numtape differentiates real "
             "float64 code. Write the real and the imaginary part as two real values",
             code="complex-value",
         )
+        refuse(self.recorder, error)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)  # Python and NumPy ask for these
-        raise AttributeUnsupportedError(
+        error = AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
             f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
             "ufuncs, indexing, sums, products"
         )
+        if hasattr(np.ndarray, name) or hasattr(float, name):
+            refuse(self.recorder, error)
+        raise error  # as in the plain call
 
     def __hash__(self) -> int:
-        raise TraceError(
+        error = TraceError(
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "
             "constant. Use an integer or a string as the key of dicts, sets and caches",
             code="hashed-value",
         )
+        refuse(self.recorder, error)
 
 
 class _Float64:
@@ -561,11 +578,12 @@ class TracedArray(Traced):
             return as_integers(np.trunc(self) if self.dtype == np.float64 else self)
         if kind == "b":
             return self.copy()
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"astype({dtype!r}) of a traced array: numtape differentiates real float64 code. "
             "Keep the values as floats",
             code="unsupported-option",
         )
+        refuse(self.recorder, error)
 
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""

@@ -12,8 +12,8 @@ import warnings
 
 import numpy as np
 import pytest
-import scipy.interpolate
 import scipy.linalg
+from scipy.special import logsumexp as aliased
 
 import numtape as nt
 
@@ -484,3 +484,43 @@ def test_errors_set_outside():
 def test_without_a_handler_warnings_leave_no_guards():
     tape = nt.record(lambda x: np.sum(np.exp(x) / x[0]), np.array([2.0, 3.0]))
     assert not tape.flat.guards
+
+
+# What only numtape raises
+
+
+@pytest.mark.parametrize(
+    "refused",
+    {
+        "a ufunc": lambda x: np.nextafter(x[0], 9.0),
+        "a function": lambda x: np.roots(x)[0],
+        "a method": lambda x: x.astype(np.float32)[0],
+        "an attribute": lambda x: x.tobytes(),
+        "complex": lambda x: complex(x[0]).real,
+        "a complex number": lambda x: (x[0] * 1j).imag,
+        "a complex power": lambda x: (x[0].item() - 9.0) ** 0.5,
+        "a key": lambda x: {x[0]: 1.0}[x[0]],
+        "SciPy": lambda x: scipy.linalg.sqrtm(np.diag(x), disp=False)[0],
+    }.items(),
+    ids=operator.itemgetter(0),
+)
+def test_a_refusal_that_the_function_catches_is_raised_all_the_same(refused):
+    def f(x):
+        try:
+            return refused[1](x)
+        except (TypeError, AttributeError):
+            return 2.0 * x[0]
+
+    with pytest.raises(nt.TraceError):
+        nt.grad(f)(np.array([2.0, 3.0]))
+
+
+def test_names_of_scipy_are_learnt_from_refusals_that_are_caught():
+    def f(x):
+        try:
+            return aliased(x)
+        except TypeError:
+            return 2.0 * x[0]
+
+    x = np.array([2.0, 3.0])
+    assert nt.value_and_grad(f)(x)[0] == f(x)

@@ -7,7 +7,7 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, call_function
+from numtape.trace.traced import Traced, call_function, refuse
 
 __all__: list[str] = []
 
@@ -74,7 +74,9 @@ def _bytes(self: Any) -> int:
 
 def _refused(name: str, remedy: str) -> None:
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
-        raise UnsupportedError(f"x.{name}(...) of a traced array at {user_location()}: {remedy}")
+        where = user_location()
+        error = UnsupportedError(f"x.{name}(...) of a traced array at {where}: {remedy}")
+        refuse(self.recorder, error)
 
     method.__name__ = name
     method.__doc__ = f"Refused: {remedy}."

@@ -48,17 +48,19 @@ _PUSHES = opmap["PUSH_EXC_INFO"]
 def handled(recorder: Recorder) -> bool:
     """Whether a frame of the recorded function has a handler around what it executes."""
     frame: FrameType | None = sys._getframe(2)
-    stack = getattr(RUNNING, "stack", None)
-    further = stack[-1].depth - recorder.depth if stack else 0  # recordings inside this one
-    (end,) = RECORDING
+    further = None
     while frame is not None:
         code = frame.f_code
-        if code is end:
-            if further <= 0:
-                return False
-            further -= 1
-        elif code.co_exceptiontable and _has_handler(code, frame):
-            return True
+        if code.co_exceptiontable:
+            if code is RECORDING[0]:  # of this recording, or of one inside it
+                if further is None:
+                    stack = getattr(RUNNING, "stack", None)
+                    further = stack[-1].depth - recorder.depth if stack else 0
+                if further <= 0:
+                    return False
+                further -= 1
+            elif _has_handler(code, frame):
+                return True
         frame = frame.f_back
     return False
 

@@ -7,6 +7,7 @@ operation on plain floats costs under half a microsecond.
 import operator
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,16 @@ from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.exceptions import check_division, check_overflow, check_power, check_real
 from numtape.trace.handlers import CALM, errors_set, handled, is_watched
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     Traced,
     TracedArray,
     TracedFloat,
     TracedInteger,
     TracedScalar,
+    as_floats,
     as_python,
+    as_traced,
     innermost,
     refuse,
 )
@@ -31,126 +34,157 @@ __all__: list[str] = []
 
 _NUMBERS = frozenset({float, int, np.float64, np.int64, np.int32, np.float32, np.uint64})
 _PYTHONS = frozenset({float, int})
-_SCALARS = frozenset({TracedScalar, TracedFloat})
 
-_Check = Callable[[Any, Any, Any], None] | None
+_Check = Callable[[Any, Any], None]
 
 
 def _scalar_binary(
-    name: str,
-    compute: Callable[[Any, Any], Any],
-    ufunc: Any,
-    own: type[TracedScalar] = TracedScalar,
-    before: _Check = None,
-    after: _Check = None,
+    name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """A binary operator of traced scalars and its reflection: the hot path of recording.
 
-    `own` is NumPy's number or Python's; with plain numbers of its kind it gives one of its
-    kind, and otherwise NumPy's. Of Python's, `before` and `after` look at the operands and
-    at the result.
+    What `Recorder` does in most cases is written out in it, which pays for looking at
+    NumPy's errors.
     """
     opcode = OPCODE[name]
-    natives = _PYTHONS if own is TracedFloat else _NUMBERS
 
     def forward(self: TracedScalar, other: Any) -> Any:
         kind = type(other)
         recorder = self.recorder
-        result = own
-        if kind is own and other.recorder is recorder:
+        if kind is TracedScalar and other.recorder is recorder:
             slot, value = other.slot, other.primal
-        elif kind in natives:
+        elif kind in _NUMBERS:
             value = float(other)
-            slot = recorder.constant(value)
-        elif kind in _SCALARS and other.recorder is recorder:
-            slot, value, result = other.slot, other.primal, TracedScalar
+            slot = recorder.constants.get(value)
+            if slot is None:
+                slot = recorder.constant(value)
         else:
-            return rest(self, other, self, other)
-        if result is TracedScalar:
-            is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
-            if not is_calm and is_watched(recorder):
-                return _other_operand(ufunc, self, other)
-        elif before is not None:
-            before(recorder, self, other)
+            return _other_operand(ufunc, self, other)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if not is_calm and is_watched(recorder):
+            return _other_operand(ufunc, self, other)
         try:
             value = compute(self.primal, value)
             if type(value) is not float:
                 return _other_operand(ufunc, self, other)
         except (ArithmeticError, ValueError):
-            value = _as_numpy(ufunc, result, self.primal, value)
-        made = result(recorder, recorder.scalar(opcode, self.slot, slot), value)
-        if after is not None and result is TracedFloat:
-            after(self, other, made)
-        return made
+            value = ufunc(self.primal, value).item()
+        recorder.code.extend((opcode, self.slot, slot))
+        slot = recorder.next_slot
+        recorder.next_slot = slot + 1
+        if recorder.keep_lines:
+            recorder.lines.append(user_location())
+        return TracedScalar(recorder, slot, value)
 
     def reflected(self: TracedScalar, other: Any) -> Any:
-        kind = type(other)
+        if type(other) not in _NUMBERS:
+            return _other_operand(ufunc, other, self)
+        value = float(other)
         recorder = self.recorder
-        result = own
-        if kind in natives:
-            value = float(other)
+        slot = recorder.constants.get(value)
+        if slot is None:
             slot = recorder.constant(value)
-        elif kind is TracedScalar and other.recorder is recorder:
-            slot, value, result = other.slot, other.primal, TracedScalar
-        else:
-            return rest(self, other, other, self)
-        if result is TracedScalar:
-            is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
-            if not is_calm and is_watched(recorder):
-                return _other_operand(ufunc, other, self)
-        elif before is not None:
-            before(recorder, other, self)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if not is_calm and is_watched(recorder):
+            return _other_operand(ufunc, other, self)
         try:
             value = compute(value, self.primal)
             if type(value) is not float:
                 return _other_operand(ufunc, other, self)
         except (ArithmeticError, ValueError):
-            value = _as_numpy(ufunc, result, value, self.primal)
-        made = result(recorder, recorder.scalar(opcode, slot, self.slot), value)
-        if after is not None and result is TracedFloat:
-            after(other, self, made)
-        return made
-
-    def rest(self: TracedScalar, other: Any, left: Any, right: Any) -> Any:
-        if own is TracedScalar or not isinstance(other, bool | TracedFloat):
-            return _other_operand(ufunc, left, right)
-        if before is not None:  # a bool, or a float of a recording around this one
-            before(self.recorder, left, right)
-        made = as_python(_other_operand(ufunc, left, right))
-        if after is not None:
-            after(left, right, made)
-        return made
+            value = ufunc(value, self.primal).item()
+        recorder.code.extend((opcode, slot, self.slot))
+        slot = recorder.next_slot
+        recorder.next_slot = slot + 1
+        if recorder.keep_lines:
+            recorder.lines.append(user_location())
+        return TracedScalar(recorder, slot, value)
 
     return forward, reflected
 
 
-def _as_numpy(ufunc: Any, kind: type[TracedScalar], left: float, right: float) -> Any:
-    """What NumPy gives where Python raises; of Python's floats NumPy has nothing to warn of."""
-    if kind is TracedScalar:
-        return ufunc(left, right).item()
+def _python_binary(
+    name: str,
+    operate: Callable[[Any, Any], Any],
+    ufunc: Any,
+    before: _Check | None = None,
+    after: Callable[[Any, Any, Any], None] | None = None,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The same of floats of Python's, where the other is one too; else they are NumPy's.
+
+    `before` and `after` look at the operands and the result where a handler is around.
+    """
+    opcode = OPCODE[name]
+    is_power = operate is operator.pow
+
+    def forward(self: TracedFloat, other: Any) -> Any:
+        kind = type(other)
+        recorder = self.recorder
+        if kind is TracedFloat and other.recorder is recorder:
+            slot, value = other.slot, other.primal
+        elif kind in _PYTHONS:
+            value = float(other)
+            slot = recorder.constant(value)
+        else:
+            return rest(self, other, self, other)
+        if is_power:
+            check_real(self, other)
+        if before is not None and handled(recorder):
+            before(self, other)
+        try:
+            value = operate(self.primal, value)
+        except ArithmeticError:
+            value = _as_of_numpys(ufunc, self.primal, value)
+        made = TracedFloat(recorder, recorder.scalar(opcode, self.slot, slot), value)
+        if after is not None and handled(recorder):
+            after(self, other, made)
+        return made
+
+    def reflected(self: TracedFloat, other: Any) -> Any:
+        if type(other) not in _PYTHONS:
+            return rest(self, other, other, self)
+        value = float(other)
+        recorder = self.recorder
+        slot = recorder.constant(value)
+        if is_power:
+            check_real(other, self)
+        if before is not None and handled(recorder):
+            before(other, self)
+        try:
+            value = operate(value, self.primal)
+        except ArithmeticError:
+            value = _as_of_numpys(ufunc, value, self.primal)
+        made = TracedFloat(recorder, recorder.scalar(opcode, slot, self.slot), value)
+        if after is not None and handled(recorder):
+            after(other, self, made)
+        return made
+
+    def rest(self: TracedFloat, other: Any, left: Any, right: Any) -> Any:
+        kind = type(other)
+        if kind is TracedScalar or kind in _NUMBERS:
+            return operate(_as_numpys(left), _as_numpys(right))
+        if not isinstance(other, bool | TracedFloat):
+            return _other_operand(ufunc, left, right)
+        # A bool, or a float of a recording around this one, which may have caught it here.
+        recorder = innermost(left, right)
+        left, right = (as_python(as_floats(as_traced(recorder, each))) for each in (left, right))
+        return forward(left, right)
+
+    return forward, reflected
+
+
+def _as_of_numpys(ufunc: Any, left: float, right: float) -> float:
+    """What NumPy gives where Python's floats raise, and nobody would catch it."""
     with np.errstate(all="ignore"):
-        return ufunc(left, right).item()
+        value: float = ufunc(left, right).item()
+    return value
 
 
-def _divides(divide: Callable[[Any, Any], Any]) -> _Check:
-    """What is looked at before a division of Python's floats."""
-
-    def check(recorder: Recorder, left: Any, right: Any) -> None:
-        if handled(recorder):
-            check_division(divide, left, right)
-
-    return check
-
-
-def _before_power(recorder: Recorder, left: Any, right: Any) -> None:
-    check_real(left, right)
-    if handled(recorder):
-        check_power(left, right)
-
-
-def _after_power(left: Any, right: Any, power: Any) -> None:
-    if handled(power.recorder):
-        check_overflow(left, right, power)
+def _as_numpys(operand: Any) -> Any:
+    """A float of Python's as one of NumPy's, anything else as it is."""
+    if type(operand) is TracedFloat:
+        return TracedScalar(operand.recorder, operand.slot, operand.primal)
+    return operand
 
 
 def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any) -> Any:
@@ -159,7 +193,7 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
     def compare(self: TracedScalar, other: Any) -> Any:
         kind = type(other)
         recorder = self.recorder
-        if kind in _SCALARS and other.recorder is recorder:
+        if (kind is TracedScalar or kind is TracedFloat) and other.recorder is recorder:
             slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
@@ -251,9 +285,9 @@ def _array_power(self: TracedArray, exponent: Any) -> Any:
     return np.power(self, exponent)
 
 
-def _scalar_power(own: type[TracedScalar], *checks: _Check) -> Callable[..., Any]:
-    of_constant, _ = _scalar_binary("pow_constant", operator.pow, np.power, own, *checks)
-    of_variable, _ = _scalar_binary("pow", operator.pow, np.power, own, *checks)
+def _scalar_power(binary: Callable[..., Any], *checks: Any) -> Callable[..., Any]:
+    of_constant, _ = binary("pow_constant", operator.pow, np.power, *checks)
+    of_variable, _ = binary("pow", operator.pow, np.power, *checks)
 
     def power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
         return (of_constant if type(exponent) in _NUMBERS else of_variable)(self, exponent)
@@ -289,12 +323,15 @@ _ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("floordiv", lambda x, y: np.floor_divide(x, y).item(), np.floor_divide),
     ("pow", operator.pow, np.power),
 )
-# What Python's floats compute in which Python may raise, and look at before and after.
+# What Python's floats compute, and look at before and after where they may raise.
 _PYTHONS_OWN: dict[str, tuple[Any, ...]] = {
-    "truediv": (operator.truediv, _divides(operator.truediv)),
-    "mod": (operator.mod, _divides(operator.mod)),
-    "floordiv": (operator.floordiv, _divides(operator.floordiv)),
-    "pow": (operator.pow, _before_power, _after_power),
+    "add": (operator.add,),
+    "sub": (operator.sub,),
+    "mul": (operator.mul,),
+    "truediv": (operator.truediv, partial(check_division, operator.truediv)),
+    "mod": (operator.mod, partial(check_division, operator.mod)),
+    "floordiv": (operator.floordiv, partial(check_division, operator.floordiv)),
+    "pow": (operator.pow, check_power, check_overflow),
 }
 _COMPARISONS: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("lt", operator.lt, np.less),
@@ -329,8 +366,8 @@ def _install() -> None:
         forward, reflected = _scalar_binary(row, compute, ufunc)
         _set(TracedScalar, name, forward)
         _set(TracedScalar, f"r{name}", reflected)
-        of_python, *checks = _PYTHONS_OWN.get(name, (compute,))
-        forward, reflected = _scalar_binary(row, of_python, ufunc, TracedFloat, *checks)
+        operate, *checks = _PYTHONS_OWN[name]
+        forward, reflected = _python_binary(row, operate, ufunc, *checks)
         _set(TracedFloat, name, forward)
         _set(TracedFloat, f"r{name}", reflected)
         forward, reflected, in_place = _array_binary(ufunc)
@@ -340,8 +377,8 @@ def _install() -> None:
         forward, reflected = _integer_binary(np.float_power if name == "pow" else ufunc)
         _set(TracedInteger, name, forward)
         _set(TracedInteger, f"r{name}", reflected)
-    _set(TracedScalar, "pow", _scalar_power(TracedScalar))
-    _set(TracedFloat, "pow", _scalar_power(TracedFloat, _before_power, _after_power))
+    _set(TracedScalar, "pow", _scalar_power(_scalar_binary))
+    _set(TracedFloat, "pow", _scalar_power(_python_binary, check_power, check_overflow))
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))

@@ -17,6 +17,7 @@ import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace import linalg
+from numtape.trace.functions.common import check_finite as refuse_infinite
 from numtape.trace.handlers import handled
 from numtape.trace.linalg import matrix_of
 from numtape.trace.recorder import user_location
@@ -45,10 +46,7 @@ def _checking_finite(function: Callable[..., Any]) -> Callable[..., Any]:
         given = [each for each in arguments if has_traced(each)]
         if check_finite and given and handled(innermost(*given)):
             for each in given:
-                if not np.all(
-                    np.isfinite(np.stack(each) if isinstance(each, tuple | list) else each)
-                ):
-                    raise ValueError("array must not contain infs or NaNs")
+                refuse_infinite(f"scipy.linalg.{function.__name__.lstrip('_')}", each)
         return function(*arguments, **options)
 
     return checking

@@ -351,7 +351,9 @@ def _is_refusal(error: Exception) -> bool:
 
 def _says_traced(error: Exception) -> bool:
     """Whether it speaks of a traced value, or of the array of objects that it becomes."""
-    return bool(re.search(rf"\bTraced(Scalar|Array|Integer)?\b|{_OBJECTS}", str(error)))
+    return bool(
+        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool)?\b|{_OBJECTS}", str(error))
+    )
 
 
 def _is_raised(trace: TracebackType) -> bool:

@@ -386,7 +386,7 @@ class TracedInteger(TracedScalar):
         return hash(int(self))
 
 
-class _PythonInteger(TracedInteger):
+class TracedInt(TracedInteger):
     """One of Python's, as a list has it that was an array."""
 
     __slots__ = ()
@@ -395,7 +395,7 @@ class _PythonInteger(TracedInteger):
         return repr(self._shown())
 
 
-class _PythonBool(TracedScalar):
+class TracedBool(TracedScalar):
     """Likewise a bool."""
 
     __slots__ = ()
@@ -867,7 +867,7 @@ _REMAINDERS = {
 }
 
 
-_PYTHONS = {float: TracedFloat, int: _PythonInteger, bool: _PythonBool}
+_PYTHONS = {float: TracedFloat, int: TracedInt, bool: TracedBool}
 
 
 def as_python(scalar: TracedScalar) -> TracedScalar:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError, UnsupportedError
-from numtape.trace.functions.common import constants_of, implements, no_dtype
+from numtape.trace.functions.common import check_finite, constants_of, implements, no_dtype
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
@@ -97,8 +97,7 @@ for _function in (
 
 @stands_in_for("numpy", "asarray_chkfinite")
 def _asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
-    if not np.all(np.isfinite(np.stack(a) if isinstance(a, list | tuple) else a)):
-        raise ValueError("array must not contain infs or NaNs")
+    check_finite("np.asarray_chkfinite", a)
     return np.asarray(a, dtype, order)
 
 

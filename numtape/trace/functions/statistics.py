@@ -143,7 +143,9 @@ def _cov(
     weights = None if fweights is None else traced_or_array(fweights)
     if aweights is not None:
         if np.any(aweights < 0):
-            raise ValueError("aweights cannot be negative")
+            raise InputError(
+                f"np.cov(..., aweights={aweights}): weights cannot be negative. Take positive ones"
+            )
         weights = aweights if weights is None else weights * aweights
     ddof = (0 if bias else 1) if ddof is None else ddof
     if weights is None:

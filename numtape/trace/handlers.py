@@ -110,7 +110,10 @@ errors_set: Callable[[], Any] = (lambda: None) if _treated is None else _treated
 
 
 class _Calm:
-    """What was found last not to raise: how NumPy treats errors, and the filters of warnings."""
+    """What was found last not to raise: how NumPy treats errors, and the filters of warnings.
+
+    Each by itself, so that threads may note them at once.
+    """
 
     __slots__ = ("errors", "filters")
 
@@ -131,15 +134,15 @@ def watches(recorder: Recorder) -> bool:
 
 def is_watched(recorder: Recorder) -> bool:
     """Whether floating-point errors are exceptions that could be noticed."""
-    errors = errors_set()
-    treated = set(np.geterr().values())
+    errors, treated = errors_set(), set(np.geterr().values())
     if treated & {"raise", "call"}:
         return True
-    filters = list(warnings.filters)
-    if "warn" in treated and _are_errors(filters):
-        return handled(recorder)
     if errors is not None:
-        CALM.errors, CALM.filters = errors, filters
+        CALM.errors = errors
+    filters = list(warnings.filters)
+    if _are_errors(filters):
+        return "warn" in treated and handled(recorder)
+    CALM.filters = filters
     return False
 
 

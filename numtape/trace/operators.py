@@ -302,14 +302,12 @@ def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
     return method
 
 
-def _python_unary(ufunc: Any) -> Callable[[TracedFloat], Any]:
+def _python_unary(ufunc: Any, operate: Callable[[float], float]) -> Callable[[TracedFloat], Any]:
     opcode = OPCODE[ufunc.__name__]
 
     def method(self: TracedFloat) -> Any:
         recorder = self.recorder
-        return TracedFloat(
-            recorder, recorder.scalar(opcode, self.slot, 0), ufunc(self.primal).item()
-        )
+        return TracedFloat(recorder, recorder.scalar(opcode, self.slot, 0), operate(self.primal))
 
     return method
 
@@ -396,7 +394,7 @@ def _install() -> None:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, _unary_method(ufunc))
         if name != "invert":
-            _set(TracedFloat, name, _python_unary(ufunc))
+            _set(TracedFloat, name, _python_unary(ufunc, getattr(operator, name)))
     _set(TracedScalar, "invert", _scalar_invert)
     # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
     for each in ROWS:

@@ -21,6 +21,7 @@ from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, user_loc
 from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift, refuse
 
 __all__ = [
+    "QUIET",
     "check_division",
     "check_overflow",
     "check_power",
@@ -75,11 +76,14 @@ def _may_be(outcome: Any) -> bool:
 
 # NumPy's floating-point errors
 
-# Operations whose result is exact where it is so small that others would round it.
-_EXACT = frozenset(
-    {"add", "subtract", "negative", "positive", "absolute", "maximum", "minimum", "fmax", "fmin"}
-    | {"floor", "ceil", "trunc", "rint", "sign", "copysign", "remainder", "fmod", "floor_divide"}
+# Operations that only choose among numbers and round them have no errors.
+QUIET = frozenset(
+    {"negative", "positive", "absolute", "sign", "copysign", "floor", "ceil", "trunc", "rint"}
+    | {"maximum", "minimum", "fmax", "fmin", "clip_low", "clip_high", "stop_gradient"}
 )
+
+# Where the result of these is so small that others would lose digits, it is exact.
+_EXACT = frozenset({"add", "subtract", "remainder", "fmod", "floor_divide"})
 _SMALLEST = float(np.finfo(np.float64).smallest_normal)
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
+from numtape.trace.handlers import watches
 from numtape.trace.recorder import Recorder, Slots, user_location
 
 __all__ = [
@@ -575,7 +576,12 @@ class TracedArray(Traced):
         if kind == "b" and self.dtype != bool:
             return self.__ne__(0.0)
         if kind in "iu":
-            return as_integers(np.trunc(self) if self.dtype == np.float64 else self)
+            if self.dtype != np.float64:
+                return as_integers(self)
+            whole: Any = np.trunc(self)
+            if watches(self.recorder) and not np.all(np.isfinite(whole)):
+                guarded(np.isfinite(whole))
+            return as_integers(whole)
         if kind == "b":
             return self.copy()
         error = UnsupportedError(

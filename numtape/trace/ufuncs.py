@@ -13,7 +13,7 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
-from numtape.trace.exceptions import guard_errors
+from numtape.trace.exceptions import QUIET, guard_errors
 from numtape.trace.handlers import CALM, errors_set, watches
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
@@ -52,7 +52,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     lifted = [lift(recorder, operand) for operand in operands]
     values = [values for _, values in lifted]
     if value is None:
-        if watches(recorder):
+        if row.name not in QUIET and watches(recorder):
             return _watched_row(row, operands, lifted)
         value = _value(row, operands, values)
     slots = [slots for slots, _ in lifted]

@@ -95,7 +95,7 @@ def run(tape: FlatTape, x) -> np.ndarray:
 def failed_guard(tape: FlatTape, values: np.ndarray) -> int:
     """The first guard that does not hold, or -1."""
     for number, guard in enumerate(tape.guards):
-        if values[guard.slot] != guard.outcome:
+        if not np.array_equal(values[guard.slot], guard.outcome, equal_nan=True):
             return number
     return -1
 

@@ -34,6 +34,7 @@ BASES = {"NumtapeError", "NumtapeWarning"}
 # Raised as they are, each for a reason.
 PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
+    ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
@@ -54,7 +55,7 @@ PARTS = {
     "escaped-value": ("math.sin(x)", "derivative would be lost", "write np.sin(x)"),
     "plain-array": ("y[0] = x[0]", "derivative would be lost", "y = np.zeros_like(x)"),
     "array-of-objects": ("callable sin", "have no rule", "np.stack([x, 1.0])"),
-    "refused-value": ("TracedScalar is not JSON", "does not take traced values", "Write it with"),
+    "refused-value": ("TracedFloat is not JSON", "does not take traced values", "Write it with"),
     "hashed-value": ("hash(...)", "silently constant", "Use an integer or a string"),
     "not-an-index": ("0.5", "must be an integer", "Write int(x)"),
     "not-a-number": ("None of type NoneType", "must be a number", "Leave it out"),

@@ -27,7 +27,7 @@ from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
-from numtape.trace.traced import is_traced
+from numtape.trace.traced import TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
 
 __all__ = [
@@ -641,4 +641,8 @@ def stop_gradient(x: Any) -> Any:
     """
     leaves, structure = flatten(x)
     row = row_named("stop_gradient")
-    return structure.build(apply_row(row, (leaf,)) if is_traced(leaf) else leaf for leaf in leaves)
+    held = (apply_row(row, (leaf,)) if is_traced(leaf) else leaf for leaf in leaves)
+    pairs = zip(held, leaves, strict=True)
+    return structure.build(
+        as_python(each) if isinstance(leaf, TracedFloat) else each for each, leaf in pairs
+    )

@@ -20,7 +20,16 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
-from numtape.trace.traced import Traced, TracedArray, as_traced, innermost, is_traced, lift, wrap
+from numtape.trace.traced import (
+    Traced,
+    TracedArray,
+    TracedFloat,
+    as_traced,
+    innermost,
+    is_traced,
+    lift,
+    wrap,
+)
 from numtape.transform.builder import replay
 from numtape.transform.derivative import (
     adjoint,
@@ -60,13 +69,18 @@ class InnerTape:
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
         )
         call = read_call(map_leaves(plain_values, arguments))
-        self.tape, captured = record_call_inside(function, call, has_aux)
-        self._outer = outer
         inputs = [
             lift(outer, leaf)[0].ravel()
             for leaf, shape in zip(flatten(arguments)[0], call.signature.shapes, strict=True)
             if shape is not None
         ]
+
+        def failed(recorded: FlatTape, captured: list[int]) -> None:
+            """Have the outer recording guard what led to an error, which it may catch."""
+            replay(recorded, outer, np.concatenate([*inputs, captured]).astype(np.int64))
+
+        self.tape, captured = record_call_inside(function, call, has_aux, failed=failed)
+        self._outer = outer
         self._captured = np.array(captured, np.int64)
         slots = np.concatenate([*inputs, self._captured])
         self._point = TracedArray(outer, slots, self.tape.flat.point)
@@ -173,5 +187,7 @@ def plain_values(leaf: Any) -> Any:
     """A traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
+    if isinstance(leaf, TracedFloat):
+        return float(leaf.primal)
     values = np.array(leaf.primals, np.float64)
-    return values if values.ndim else float(values)
+    return values if values.ndim else values[()]

@@ -39,7 +39,7 @@ _MAX_PATHS = 1000
 # the longest ones that a function keeps take 1 GB.
 _SLOTS = 10_000
 
-Key = tuple[Signature, bool]
+Key = tuple[Signature, tuple[bool, ...], bool]
 
 
 @dataclass
@@ -51,7 +51,7 @@ class _Node:
 
     tape: Tape
     end: Tape | None = None
-    children: dict[float, "_Node"] = field(default_factory=dict)
+    children: dict[float | None, "_Node"] = field(default_factory=dict)
 
 
 class Paths:
@@ -103,7 +103,7 @@ class Paths:
         None also where that one was forgotten meanwhile.
         """
         walk = self._walks.get(tape)
-        node = None if walk is None else walk[guard].children.get(outcome)
+        node = None if walk is None else walk[guard].children.get(_branch(outcome))
         return None if node is None else node.tape
 
     def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
@@ -138,7 +138,7 @@ class Paths:
         node = self._root
         walk = [node]
         for guard in tape.flat.guards:
-            node = node.children.setdefault(guard.outcome, _Node(tape))
+            node = node.children.setdefault(_branch(guard.outcome), _Node(tape))
             walk.append(node)
         if node.end is None:  # else another thread recorded the same path meanwhile
             node.end = tape
@@ -159,7 +159,7 @@ class Paths:
             node = walk[k]
             if node.end is None and not node.children:
                 if k:
-                    del walk[k - 1].children[tape.flat.guards[k - 1].outcome]
+                    del walk[k - 1].children[_branch(tape.flat.guards[k - 1].outcome)]
                 else:
                     self._root = None
             elif node.tape is tape:
@@ -214,7 +214,7 @@ class Recordings:
         Named arguments become one more argument, a dict.
         """
         call = read_call((*arguments, named) if named else arguments, by)
-        key = (call.signature, bool(named))
+        key = (call.signature, call.pythons, bool(named))
         paths = self._paths.get(key)
         if paths is None:
             with self._lock:
@@ -235,7 +235,7 @@ class Recordings:
 
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""
-        function = self._with_named if paths.key[1] else self.function
+        function = self._with_named if paths.key[-1] else self.function
         tape = record_call(function, call, self.has_aux)
         if self.optimized:
             tape = tape.optimize()
@@ -297,6 +297,11 @@ class Recordings:
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments
         return self.function(*positional, **named)
+
+
+def _branch(outcome: float) -> float | None:
+    """The key of an outcome among the children of a node: nan, which equals nothing, has one."""
+    return outcome if outcome == outcome else None
 
 
 def _weight(tape: Tape) -> int:

@@ -8,6 +8,7 @@ from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten
+from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
 from numtape.trace.substitutes import substitute_of
 from numtape.trace.traced import is_traced
@@ -93,9 +94,16 @@ def record_call(
 
 
 def record_call_inside(
-    function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
+    function: Callable[..., Any],
+    call: Call,
+    has_aux: bool = False,
+    lines: bool = False,
+    failed: Callable[[FlatTape, list[int]], None] | None = None,
 ) -> tuple[Tape, list[int]]:
-    """As `record_call`, and the slots of the recording around it that were captured."""
+    """As `record_call`, and the slots of the recording around it that were captured.
+
+    See `record_flat` for `failed`.
+    """
     seen: dict[str, Any] = {}
     function = substitute_of(function)
 
@@ -115,7 +123,7 @@ def record_call_inside(
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
-    recording = record_flat(run, call.inputs, keep_lines=lines)
+    recording = record_flat(run, call.inputs, lines, call.pythons, failed)
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]
     result = Result(

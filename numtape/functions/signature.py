@@ -74,11 +74,15 @@ class Call:
         The traced leaves.
     statics : list
         The static leaves.
+    pythons : tuple of bool
+        For each traced leaf whether it is a float of Python's, and not one of NumPy's. A tape
+        takes either for the other; of functions there is a recording for each.
     """
 
     signature: Signature
     inputs: list[Floats]
     statics: list[Any]
+    pythons: tuple[bool, ...] = ()
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""
@@ -114,6 +118,7 @@ def read_call(
     keys: list[Any] = []
     shapes: list[tuple[int, ...] | None] = []
     owners: list[int] = []
+    pythons: list[bool] = []
     structures = []
     for number, argument in enumerate(arguments):
         leaves, structure = flatten(argument)
@@ -130,6 +135,7 @@ def read_call(
                 inputs.append(value)
                 shapes.append(value.shape)
                 owners.append(number)
+                pythons.append(isinstance(leaf, float) and not isinstance(leaf, np.floating))
                 continue
             if number in differentiated:
                 remedy = (
@@ -147,7 +153,7 @@ def read_call(
     signature = Signature(
         Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
     )
-    return Call(signature, inputs, statics)
+    return Call(signature, inputs, statics, tuple(pythons))
 
 
 def _type_name(leaf: Any) -> str:

@@ -10,6 +10,7 @@ and when to do so is `compiling.py`'s.
 """
 
 import ast
+import math
 import re
 import struct
 from abc import ABC, abstractmethod
@@ -387,9 +388,12 @@ def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
             writer.store(slot)
         for guard in source.guards.get(number, ()):
             value = writer.operand(tape.guards[guard].slot)
-            outcome = _literal(tape.guards[guard].outcome)
+            outcome = tape.guards[guard].outcome
+            differs = f"ord double {value}, {value}"  # from nan
+            if not math.isnan(outcome):
+                differs = f"une double {value}, {_literal(outcome)}"
             writer.lines.append(
-                f"%g{guard} = fcmp une double {value}, {outcome}\n"
+                f"%g{guard} = fcmp {differs}\n"
                 f"br i1 %g{guard}, label %fail{guard}, label %hold{guard}\nfail{guard}:"
             )
             writer.finish(str(guard), f"f{guard}")

@@ -383,7 +383,10 @@ def check_guards(h):
     slots = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
     outcomes = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
     for i in range(slots.size):
-        if v[slots[i]] != outcomes[i]:
+        # A value that is nan has the outcome nan.
+        if v[slots[i]] != outcomes[i] and (
+            v[slots[i]] == v[slots[i]] or outcomes[i] == outcomes[i]
+        ):
             return i
     return -1
 
@@ -1115,7 +1118,8 @@ def check_lanes(h, count, failed, outcomes):
             stride = 1
         for lane in range(count):
             value = lanes[lane * stride]
-            if value != wanted[guard] and failed[lane] < 0:
+            differs = value != wanted[guard] and (value == value or wanted[guard] == wanted[guard])
+            if differs and failed[lane] < 0:
                 failed[lane] = guard
                 outcomes[lane] = value
                 failures += 1

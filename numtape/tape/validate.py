@@ -275,11 +275,7 @@ def _plain_guard(given: Any, slots: int) -> Guard:
     try:
         outcome = float(given.outcome)
     except (TypeError, ValueError, OverflowError):
-        outcome = math.nan
-    if math.isnan(outcome):
-        raise _malformed(
-            f"a guard with the outcome {given.outcome!r}", "it is a number, which a value can equal"
-        )
+        raise _malformed(f"a guard with the outcome {given.outcome!r}", "it is a number") from None
     return Guard(slot, outcome, given.location)
 
 

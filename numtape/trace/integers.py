@@ -10,11 +10,13 @@ point with other integers is another path.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from numtape.errors import UnsupportedError
+from numtape.trace.handlers import watches
 from numtape.trace.recorder import EXACT, Recorder, user_location
 from numtape.trace.traced import (
     Traced,
@@ -207,8 +209,10 @@ def call_of_whole(ufunc: Any, recorder: Recorder, inputs: tuple[Any, ...]) -> tu
         as_traced(recorder, each) if isinstance(each, list) or is_object_array(each) else each
         for each in inputs
     ]
+    is_watched = watches(recorder)
     try:
-        value = ufunc(*(typed(each) for each in operands))
+        with np.errstate(all="ignore") if is_watched else nullcontext():
+            value = ufunc(*(typed(each) for each in operands))
     except TypeError:
         return NotImplemented, None
     except ValueError:  # integers to negative powers
@@ -219,9 +223,11 @@ def call_of_whole(ufunc: Any, recorder: Recorder, inputs: tuple[Any, ...]) -> tu
         are_bools = all(np.asarray(typed(each)).dtype == bool for each in operands)
         if are_bools and ufunc.__name__ in _OF_BOOLS:
             return _OF_BOOLS[ufunc.__name__](*operands), value
-        return None, value
+        return None, None if is_watched else value
     for dtype in dtypes:
         check_type(ufunc.__name__, dtype)
+    if is_watched:  # an integer divided by 0 raises
+        return plainly(ufunc, *operands), value
     if ufunc is np.divmod and dtypes == {np.dtype(np.int64)}:
         return (np.floor_divide(*operands), np.remainder(*operands)), value
     if dtypes == {np.dtype(np.int64)} and ufunc.__name__ in _OF_INTEGERS:

@@ -17,6 +17,7 @@ import numpy as np
 import numtape.trace.functions  # noqa: F401 (what is built on here)
 from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.handlers import handled
 from numtape.trace.integers import are_whole
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
@@ -25,6 +26,7 @@ from numtape.trace.traced import (
     Traced,
     as_floats,
     as_traced,
+    guarded,
     innermost,
     lift,
     wrap,
@@ -75,14 +77,20 @@ def _unless_refused(
     (result,) = call_function(name, operands, (value,))
     if result.size:
         corners = result[..., 0, 0]
-        if np.isnan(np.max(corners) if np.ndim(corners) else corners) and refusal is not None:
-            raise refusal
+        if np.isnan(np.max(corners) if np.ndim(corners) else corners):
+            for operand in operands:  # of which nan may come too
+                bool(np.all(np.isfinite(operand)))
+            if refusal is not None:
+                raise refusal
     return result
 
 
 def matrix_of(operand: Any, *others: Any) -> Any:
-    """Any operand as a traced array of floats."""
-    return as_floats(as_traced(innermost(operand, *others), operand))
+    """Any operand as a traced array of floats; whether they are finite, LAPACK looks at."""
+    matrix = as_floats(as_traced(innermost(operand, *others), operand))
+    if handled(matrix.recorder) and not np.all(np.isfinite(matrix)):
+        guarded(np.isfinite(matrix))
+    return matrix
 
 
 def _values(operand: Any) -> Any:

@@ -6,32 +6,49 @@ operation on plain floats costs under half a microsecond.
 
 import numbers
 import operator
+import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.exceptions import check_division, check_overflow, check_power, check_real
+from numtape.trace.handlers import CALM, errors_set, handled, is_watched
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     Traced,
     TracedArray,
     TracedBool,
+    TracedFloat,
     TracedInteger,
     TracedScalar,
+    as_floats,
+    as_python,
+    as_traced,
     check_casting,
+    innermost,
+    refuse,
 )
 
 __all__: list[str] = []
 
 _NUMBERS = frozenset({float, int, np.float64, np.int64, np.int32, np.float32, np.uint64})
+_PYTHONS = frozenset({float, int})
+
+_Check = Callable[[Any, Any], None]
 
 
 def _scalar_binary(
     name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced scalars and its reflection: the hot path of recording."""
+    """A binary operator of traced scalars and its reflection: the hot path of recording.
+
+    What `Recorder` does in most cases is written out in it, which pays for looking at
+    NumPy's errors.
+    """
     opcode = OPCODE[name]
 
     def forward(self: TracedScalar, other: Any) -> Any:
@@ -41,10 +58,15 @@ def _scalar_binary(
             slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
-            slot = recorder.constant(value)
+            slot = recorder.constants.get(value)
+            if slot is None:
+                slot = recorder.constant(value)
         elif (kind is TracedBool or kind is TracedInteger) and other.recorder is recorder:
             slot, value = other.slot, float(other.primal)
         else:
+            return _other_operand(ufunc, self, other)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if not is_calm and is_watched(recorder):
             return _other_operand(ufunc, self, other)
         try:
             value = compute(self.primal, value)
@@ -52,23 +74,122 @@ def _scalar_binary(
                 return _other_operand(ufunc, self, other)
         except (ArithmeticError, ValueError):
             value = ufunc(self.primal, value).item()
-        return TracedScalar(recorder, recorder.scalar(opcode, self.slot, slot), value)
+        recorder.code.extend((opcode, self.slot, slot))
+        slot = recorder.next_slot
+        recorder.next_slot = slot + 1
+        if recorder.keep_lines:
+            recorder.lines.append(user_location())
+        return TracedScalar(recorder, slot, value)
 
     def reflected(self: TracedScalar, other: Any) -> Any:
         if type(other) not in _NUMBERS:
             return _other_operand(ufunc, other, self)
         value = float(other)
         recorder = self.recorder
-        slot = recorder.constant(value)
+        slot = recorder.constants.get(value)
+        if slot is None:
+            slot = recorder.constant(value)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if not is_calm and is_watched(recorder):
+            return _other_operand(ufunc, other, self)
         try:
             value = compute(value, self.primal)
             if type(value) is not float:
                 return _other_operand(ufunc, other, self)
         except (ArithmeticError, ValueError):
             value = ufunc(value, self.primal).item()
-        return TracedScalar(recorder, recorder.scalar(opcode, slot, self.slot), value)
+        recorder.code.extend((opcode, slot, self.slot))
+        slot = recorder.next_slot
+        recorder.next_slot = slot + 1
+        if recorder.keep_lines:
+            recorder.lines.append(user_location())
+        return TracedScalar(recorder, slot, value)
 
     return forward, reflected
+
+
+def _python_binary(
+    name: str,
+    operate: Callable[[Any, Any], Any],
+    ufunc: Any,
+    before: _Check | None = None,
+    after: Callable[[Any, Any, Any], None] | None = None,
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """The same of floats of Python's, where the other is one too; else they are NumPy's.
+
+    `before` and `after` look at the operands and the result where a handler is around.
+    """
+    opcode = OPCODE[name]
+    is_power = operate is operator.pow
+
+    def forward(self: TracedFloat, other: Any) -> Any:
+        kind = type(other)
+        recorder = self.recorder
+        if kind is TracedFloat and other.recorder is recorder:
+            slot, value = other.slot, other.primal
+        elif kind in _PYTHONS:
+            value = float(other)
+            slot = recorder.constant(value)
+        else:
+            return rest(self, other, self, other)
+        if is_power:
+            check_real(self, other)
+        if before is not None and handled(recorder):
+            before(self, other)
+        try:
+            value = operate(self.primal, value)
+        except ArithmeticError:
+            value = _as_of_numpys(ufunc, self.primal, value)
+        made = TracedFloat(recorder, recorder.scalar(opcode, self.slot, slot), value)
+        if after is not None and handled(recorder):
+            after(self, other, made)
+        return made
+
+    def reflected(self: TracedFloat, other: Any) -> Any:
+        if type(other) not in _PYTHONS:
+            return rest(self, other, other, self)
+        value = float(other)
+        recorder = self.recorder
+        slot = recorder.constant(value)
+        if is_power:
+            check_real(other, self)
+        if before is not None and handled(recorder):
+            before(other, self)
+        try:
+            value = operate(value, self.primal)
+        except ArithmeticError:
+            value = _as_of_numpys(ufunc, value, self.primal)
+        made = TracedFloat(recorder, recorder.scalar(opcode, slot, self.slot), value)
+        if after is not None and handled(recorder):
+            after(other, self, made)
+        return made
+
+    def rest(self: TracedFloat, other: Any, left: Any, right: Any) -> Any:
+        kind = type(other)
+        if kind is TracedScalar or kind in _NUMBERS:
+            return operate(_as_numpys(left), _as_numpys(right))
+        if not isinstance(other, bool | TracedFloat):
+            return _other_operand(ufunc, left, right)
+        # A bool, or a float of a recording around this one, which may have caught it here.
+        recorder = innermost(left, right)
+        left, right = (as_python(as_floats(as_traced(recorder, each))) for each in (left, right))
+        return forward(left, right)
+
+    return forward, reflected
+
+
+def _as_of_numpys(ufunc: Any, left: float, right: float) -> float:
+    """What NumPy gives where Python's floats raise, and nobody would catch it."""
+    with np.errstate(all="ignore"):
+        value: float = ufunc(left, right).item()
+    return value
+
+
+def _as_numpys(operand: Any) -> Any:
+    """A float of Python's as one of NumPy's, anything else as it is."""
+    if type(operand) is TracedFloat:
+        return TracedScalar(operand.recorder, operand.slot, operand.primal)
+    return operand
 
 
 def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any) -> Any:
@@ -77,7 +198,7 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
     def compare(self: TracedScalar, other: Any) -> Any:
         kind = type(other)
         recorder = self.recorder
-        if kind is TracedScalar and other.recorder is recorder:
+        if (kind is TracedScalar or kind is TracedFloat) and other.recorder is recorder:
             slot, value = other.slot, other.primal
         elif kind in _NUMBERS:
             value = float(other)
@@ -94,17 +215,18 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
-    for operand in (left, right):
+    for operand, other in ((left, right), (right, left)):
         if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
             if _is_fraction(ufunc, operand):
                 return ufunc(*(float(x) if x is operand else x for x in (left, right)))
-            return _not_a_number(ufunc, operand)
+            return _not_a_number(ufunc, operand, other)
     if _is_bool_scalar(left) and _is_bool_scalar(right) and ufunc in (np.add, np.multiply):
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{ufunc.__name__} of two comparisons at {user_location()}: Python and NumPy disagree "
             "on what it means. Write 1.0 * (x < y) to count, or & and | to combine",
             code="bool-arithmetic",
         )
+        refuse(innermost(left, right), error)
     return ufunc(left, right)
 
 
@@ -117,30 +239,33 @@ _COMPARING = {getattr(np, name) for name in ("less", "less_equal", "greater", "g
 _COMPARING |= {np.equal, np.not_equal}
 
 
-def _not_a_number(ufunc: Any, operand: Any) -> Any:
+def _not_a_number(ufunc: Any, operand: Any, traced: Traced) -> Any:
     """What an operator gives for an operand that it does not know."""
     if isinstance(operand, complex):
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{ufunc.__name__} of a traced value and the complex number {operand!r} at "
             f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
             "imaginary part as two values",
             code="complex-value",
         )
+        refuse(traced.recorder, error)
     if isinstance(operand, numbers.Number):
-        raise UnsupportedError(
+        error = UnsupportedError(
             f"{ufunc.__name__} of a traced value and {operand!r} of type {type(operand).__name__} "
             f"at {user_location()}: numtape computes in float64. Write float(y) for it",
             code="not-a-number",
         )
+        refuse(traced.recorder, error)
     return NotImplemented
 
 
 def _scalar_invert(self: TracedBool) -> Any:
-    raise UnsupportedError(
+    error = UnsupportedError(
         f"~ of the comparison {self!r} at {user_location()}: of a Python bool it is -1 or -2, of "
         "a NumPy bool the opposite. Write np.logical_not(c), or not c in a condition",
         code="bool-arithmetic",
     )
+    refuse(self.recorder, error)
 
 
 def _whole_binary(
@@ -199,9 +324,14 @@ def _array_power(self: TracedArray, exponent: Any) -> Any:
     return np.power(self, exponent)
 
 
-def _scalar_power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
-    power = _constant_power if type(exponent) in _NUMBERS else _variable_power
-    return power(self, exponent)
+def _scalar_power(binary: Callable[..., Any], *checks: Any) -> Callable[..., Any]:
+    of_constant, _ = binary("pow_constant", operator.pow, np.power, *checks)
+    of_variable, _ = binary("pow", operator.pow, np.power, *checks)
+
+    def power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
+        return (of_constant if type(exponent) in _NUMBERS else of_variable)(self, exponent)
+
+    return power
 
 
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
@@ -218,8 +348,15 @@ def _binary_method(ufunc: Any) -> Callable[[Any, Any], Any]:
     return method
 
 
-_constant_power, _ = _scalar_binary("pow_constant", operator.pow, np.power)
-_variable_power, _ = _scalar_binary("pow", operator.pow, np.power)
+def _python_unary(ufunc: Any, operate: Callable[[float], float]) -> Callable[[TracedFloat], Any]:
+    opcode = OPCODE[ufunc.__name__]
+
+    def method(self: TracedFloat) -> Any:
+        recorder = self.recorder
+        return TracedFloat(recorder, recorder.scalar(opcode, self.slot, 0), operate(self.primal))
+
+    return method
+
 
 _ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("add", operator.add, np.add),
@@ -230,6 +367,16 @@ _ARITHMETIC: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("floordiv", lambda x, y: np.floor_divide(x, y).item(), np.floor_divide),
     ("pow", operator.pow, np.power),
 )
+# What Python's floats compute, and look at before and after where they may raise.
+_PYTHONS_OWN: dict[str, tuple[Any, ...]] = {
+    "add": (operator.add,),
+    "sub": (operator.sub,),
+    "mul": (operator.mul,),
+    "truediv": (operator.truediv, partial(check_division, operator.truediv)),
+    "mod": (operator.mod, partial(check_division, operator.mod)),
+    "floordiv": (operator.floordiv, partial(check_division, operator.floordiv)),
+    "pow": (operator.pow, check_power, check_overflow),
+}
 _COMPARISONS: tuple[tuple[str, Callable[..., Any], Any], ...] = (
     ("lt", operator.lt, np.less),
     ("le", operator.le, np.less_equal),
@@ -265,16 +412,20 @@ def _install() -> None:
         forward, reflected = _scalar_binary(row, compute, ufunc)
         _set(TracedScalar, name, forward)
         _set(TracedScalar, f"r{name}", reflected)
+        operate, *checks = _PYTHONS_OWN[name]
+        forward, reflected = _python_binary(row, operate, ufunc, *checks)
+        _set(TracedFloat, name, forward)
+        _set(TracedFloat, f"r{name}", reflected)
         forward, reflected, in_place = _array_binary(ufunc)
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
         _set(TracedArray, f"i{name}", in_place)
-        of_floats = _scalar_binary(row, compute, ufunc)
-        forward, reflected = _whole_binary(of_floats, ufunc)
+        forward, reflected = _whole_binary(_scalar_binary(row, compute, ufunc), ufunc)
         for whole in (TracedInteger, TracedBool):
             _set(whole, name, forward)
             _set(whole, f"r{name}", reflected)
-    _set(TracedScalar, "pow", _scalar_power)
+    _set(TracedScalar, "pow", _scalar_power(_scalar_binary))
+    _set(TracedFloat, "pow", _scalar_power(_python_binary, check_power, check_overflow))
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
@@ -292,6 +443,8 @@ def _install() -> None:
     for name, ufunc in _UNARY:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, _unary_method(ufunc))
+        if name != "invert":
+            _set(TracedFloat, name, _python_unary(ufunc, getattr(operator, name)))
     _set(TracedBool, "invert", _scalar_invert)
     # NumPy calls these on the elements of object arrays: np.sin(np.array([x, y])).
     for each in ROWS:

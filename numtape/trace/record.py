@@ -18,9 +18,10 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
+from numtape.trace.handlers import RECORDING
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, end_at_user
 from numtape.trace.substitutes import BINDINGS, explained, learn
-from numtape.trace.traced import Traced, is_traced, lift, wrap
+from numtape.trace.traced import Traced, as_python, is_traced, lift, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -49,6 +50,8 @@ def record_flat(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
     keep_lines: bool = False,
+    pythons: Sequence[bool] = (),
+    failed: Callable[[FlatTape, list[int]], None] | None = None,
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
 
@@ -61,6 +64,11 @@ def record_flat(
         The recording point.
     keep_lines : bool
         Whether to keep the source line of every instruction.
+    pythons : sequence of bool, optional
+        For each input whether it is a float of Python's, and not one of NumPy's.
+    failed : callable, optional
+        Is given what had been recorded when the function raised: the tape, without outputs,
+        and the captured slots.
 
     Returns
     -------
@@ -76,11 +84,13 @@ def record_flat(
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         known = BINDINGS.load()
         try:
-            leaves = _called(function, inputs, recorder)
-            break
+            leaves = _called(function, inputs, recorder, pythons)
         except Exception as error:
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
+            if failed is not None:
+                point = _point(inputs, recorder)
+                failed(recorder.finish(np.zeros(0, np.int64), point), list(recorder.captured))
             reason = explained(error)
             if reason is error:
                 reason = _cause(error, recorder.escaped) or error
@@ -88,9 +98,11 @@ def record_flat(
             if reason is error:
                 raise
             raise reason.with_traceback(error.__traceback__) from None
-    if recorder.escaped is not None:  # and the function caught it
-        end_at_user(recorder.escaped)
-        raise recorder.escaped
+        if recorder.escaped is None:
+            break
+        if not learn(recorder.escaped, known):  # the function caught what the plain call has not
+            end_at_user(recorder.escaped)
+            raise recorder.escaped
     lifted = [_output(recorder, leaf) for leaf in leaves]
     if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
         shown = leaves[0] if len(leaves) == 1 else list(leaves) or None
@@ -101,23 +113,32 @@ def record_flat(
             code="disconnected-result",
         )
     outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
-    point = [*(value.ravel() for value in inputs), np.array(recorder.captured_values)]
     return Recording(
-        recorder.finish(outputs, np.concatenate(point)),
+        recorder.finish(outputs, _point(inputs, recorder)),
         [values for _, values in lifted],
         list(recorder.captured),
     )
 
 
+def _point(inputs: Sequence[Floats], recorder: Recorder) -> Floats:
+    """The values of all inputs of a recording, captured ones last."""
+    captured = np.array(recorder.captured_values)
+    return np.concatenate([*(value.ravel() for value in inputs), captured])
+
+
 def _called(
-    function: Callable[[list[Any]], Sequence[Any]], inputs: Sequence[Floats], recorder: Recorder
+    function: Callable[[list[Any]], Sequence[Any]],
+    inputs: Sequence[Floats],
+    recorder: Recorder,
+    pythons: Sequence[bool],
 ) -> Sequence[Any]:
     """The result of a function on traced inputs, with its recorder the active one."""
     traced = []
     start = 1
-    for value in inputs:
+    for value, is_python in zip(inputs, pythons or [False] * len(inputs), strict=True):
         slots = np.arange(start, start + value.size).reshape(value.shape)
-        traced.append(wrap(recorder, slots, value.copy(order="K")))
+        argument = wrap(recorder, slots, value.copy(order="K"))
+        traced.append(as_python(argument) if is_python else argument)
         start += value.size
     if not hasattr(RUNNING, "stack"):
         RUNNING.stack = []
@@ -131,6 +152,9 @@ def _called(
     finally:
         del stack[depth:]
         BINDINGS.end(recorder)
+
+
+RECORDING.append(_called.__code__)
 
 
 def _cause(error: BaseException | None, escaped: Exception | None) -> Exception | None:

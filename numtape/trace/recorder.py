@@ -123,11 +123,11 @@ class Recorder:
         "__weakref__",
         "_constant_count",
         "_constant_parts",
-        "_constants",
         "_ranges",
         "captured",
         "captured_values",
         "code",
+        "constants",
         "depth",
         "escaped",
         "guarded",
@@ -159,7 +159,7 @@ class Recorder:
         # Slots taken at places found during the run, where NumPy gives a view, and of what.
         self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
         self.next_slot = RESULTS
-        self._constants: dict[float | bytes, int] = {}
+        self.constants: dict[float | bytes, int] = {}
         # Slots from, to: whole numbers from, to.
         self._ranges: list[tuple[int, int, float, float]] = []
         self._constant_parts: list[npt.NDArray[np.float64]] = []
@@ -181,13 +181,13 @@ class Recorder:
 
     def constant(self, value: float) -> int:
         """The slot of a constant; equal bits share one."""
-        slot = self._constants.get(value)
+        slot = self.constants.get(value)
         if slot is None:
             # 0.0 equals -0.0, and nan nothing: these go by their bits.
             key = value if value and value == value else struct.pack("d", value)
-            slot = self._constants.get(key)
+            slot = self.constants.get(key)
             if slot is None:
-                slot = self._constants[key] = self._append_constants(np.array([value], np.float64))
+                slot = self.constants[key] = self._append_constants(np.array([value], np.float64))
         return slot
 
     def constant_array(self, values: npt.NDArray[np.float64]) -> Slots:
@@ -202,9 +202,9 @@ class Recorder:
             return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
         key = blake2b(flat.data.cast("B"), digest_size=16).digest()
-        start = self._constants.get(key)
+        start = self.constants.get(key)
         if start is None:
-            start = self._constants[key] = self._append_constants(flat.copy())
+            start = self.constants[key] = self._append_constants(flat.copy())
         return np.arange(start, start + values.size).reshape(values.shape)
 
     def _append_constants(self, values: npt.NDArray[np.float64]) -> int:

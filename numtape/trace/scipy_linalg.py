@@ -1,22 +1,28 @@
 """`scipy.linalg` on traced values: compositions of `numpy.linalg`'s.
 
-Options that only save work (`overwrite_a`, `check_finite`, drivers) are accepted and
-change nothing. Where SciPy reads one triangle or a few diagonals of a matrix, so do
+Options that only save work (`overwrite_a`, drivers) are accepted and change nothing, and
+`check_finite` counts where a handler is around that could catch what it raises. Where
+SciPy reads one triangle or a few diagonals of a matrix, so do
 these functions, and the rest of it has no derivative. The signs of eigenvectors are
 NumPy's, whose routine is another than SciPy's. Structures are not exploited:
 banded systems are solved as dense ones, and refused where that is too large.
 """
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace import linalg
+from numtape.trace.functions.common import check_finite as refuse_infinite
+from numtape.trace.handlers import handled
 from numtape.trace.linalg import matrix_of
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
+from numtape.trace.traced import has_traced, innermost
 
 __all__: list[str] = []
 
@@ -25,7 +31,25 @@ _LARGEST = 2000
 
 
 def _implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    return stands_in_for("scipy.linalg", *names)
+    register = stands_in_for("scipy.linalg", *names)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        checks = "check_finite" in signature(function).parameters
+        return register(_checking_finite(function) if checks else function)
+
+    return decorate
+
+
+def _checking_finite(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def checking(*arguments: Any, check_finite: bool = True, **options: Any) -> Any:
+        given = [each for each in arguments if has_traced(each)]
+        if check_finite and given and handled(innermost(*given)):
+            for each in given:
+                refuse_infinite(f"scipy.linalg.{function.__name__.lstrip('_')}", each)
+        return function(*arguments, **options)
+
+    return checking
 
 
 def _unsupported(

@@ -39,9 +39,9 @@ from types import TracebackType
 from typing import Any
 from weakref import WeakSet
 
-from numtape.errors import NumtapeError, UnsupportedError
+from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
-from numtape.trace.recorder import Recorder, is_users, user_location
+from numtape.trace.recorder import RUNNING, Recorder, is_users, user_location
 from numtape.trace.traced import has_traced
 
 __all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
@@ -198,7 +198,14 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
         is_traced = has_traced(*arguments, *options.values()) or any(
             isinstance(argument, PairOfTraced) for argument in arguments
         )
-        return (function if is_traced else original)(*arguments, **options)
+        if not is_traced:
+            return original(*arguments, **options)
+        try:
+            return function(*arguments, **options)
+        except TraceError as error:
+            for recorder in getattr(RUNNING, "stack", ())[-1:]:
+                recorder.escaped = error
+            raise
 
     substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute
@@ -343,7 +350,9 @@ def _is_refusal(error: Exception) -> bool:
 
 def _says_traced(error: Exception) -> bool:
     """Whether it speaks of a traced value, or of the array of objects that it becomes."""
-    return bool(re.search(rf"\bTraced(Scalar|Array|Integer)?\b|{_OBJECTS}", str(error)))
+    return bool(
+        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool)?\b|{_OBJECTS}", str(error))
+    )
 
 
 def _is_raised(trace: TracebackType) -> bool:

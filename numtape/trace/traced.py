@@ -14,7 +14,10 @@ import linecache
 import numbers
 import operator
 import re
+import sys
 from collections.abc import Callable, Iterator
+from dis import get_instructions, opmap
+from types import FrameType
 from typing import Any, NoReturn
 
 import numpy as np
@@ -36,10 +39,12 @@ __all__ = [
     "Traced",
     "TracedArray",
     "TracedBool",
+    "TracedFloat",
     "TracedInteger",
     "TracedScalar",
     "as_floats",
     "as_integers",
+    "as_python",
     "as_traced",
     "assign_out",
     "call_function",
@@ -53,7 +58,9 @@ __all__ = [
     "is_traced",
     "lift",
     "plain_key",
+    "refuse",
     "scalar_of",
+    "shown",
     "wrap",
 ]
 
@@ -123,7 +130,12 @@ def _escaped(recorder: Recorder, what: str) -> NoReturn:
         f"lost. Instead, {remedy}",
         code="plain-array" if assigned else "escaped-value",
     )
-    recorder.escaped = error  # raised again at the end, should the function catch it
+    refuse(recorder, error)
+
+
+def refuse(recorder: Recorder, error: TraceError) -> NoReturn:
+    """Raise what the plain call does not, and again at the end should the function catch it."""
+    recorder.escaped = error
     raise error
 
 
@@ -147,15 +159,21 @@ class Traced:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        return self._apply_ufunc(ufunc, method, inputs, options)
+        try:
+            return self._apply_ufunc(ufunc, method, inputs, options)
+        except TraceError as error:
+            refuse(self.recorder, error)
 
     def __array_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         like = LIKE_FUNCTIONS.get(function)
-        if like is not None:
-            return like(self, function, arguments, options)
-        return call_function(function, arguments, options)
+        try:
+            if like is not None:
+                return like(self, function, arguments, options)
+            return call_function(function, arguments, options)
+        except TraceError as error:
+            refuse(self.recorder, error)
 
     # conversions that would lose the derivative
 
@@ -163,27 +181,32 @@ class Traced:
         _escaped(self.recorder, "float(...)")
 
     def __complex__(self) -> complex:
-        raise TraceError(
+        error = TraceError(
             f"complex(...) of a traced value at {user_location()}: numtape differentiates real "
             "float64 code. Write the real and the imaginary part as two real values",
             code="complex-value",
         )
+        refuse(self.recorder, error)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)  # Python and NumPy ask for these
-        raise AttributeUnsupportedError(
+        error = AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
             f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
             "ufuncs, indexing, sums, products"
         )
+        if hasattr(np.ndarray, name) or hasattr(float, name):
+            refuse(self.recorder, error)
+        raise error  # as in the plain call
 
     def __hash__(self) -> int:
-        raise TraceError(
+        error = TraceError(
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "
             "constant. Use an integer or a string as the key of dicts, sets and caches",
             code="hashed-value",
         )
+        refuse(self.recorder, error)
 
 
 class _Float64:
@@ -257,14 +280,27 @@ class TracedScalar(Traced):
         """Itself."""
         return self
 
+    # text: of an integer or a bool it may decide something, of a float it is for people
+
     def __repr__(self) -> str:
-        return f"Traced({self.primal!r})"
+        return f"Traced({self._shown()!r})"
 
     def __str__(self) -> str:
-        return str(self.primal)
+        return str(self._shown())
 
     def __format__(self, specification: str) -> str:
-        return format(self.primal, specification)
+        return format(self._shown(), specification)
+
+    def _shown(self) -> Any:
+        """The value, guarded if it is not a float."""
+        if type(self.primal) is not float:
+            self.recorder.guard(self.slot, float(self.primal))
+        return self.primal
+
+    def __float__(self) -> float:
+        if type(self.primal) is not float or _is_formatting(sys._getframe(1)):
+            return float(self._shown())
+        _escaped(self.recorder, "float(...)")
 
     def __copy__(self) -> "TracedScalar":
         return self
@@ -296,28 +332,35 @@ class TracedScalar(Traced):
         return self._rounded("rint") if digits is None else np.round(self, digits)
 
     def __index__(self) -> int:
-        if self.primal != int(self.primal):
+        self.recorder.guard(self.slot, float(self.primal))
+        if type(self.primal) is float and not self.primal.is_integer():
             raise TraceError(
                 f"a traced value of {self.primal} was used as an index at {user_location()}: an "
                 "index must be an integer. Write int(x), which is guarded",
                 code="not-an-index",
             )
-        return self._rounded("trunc")
+        return int(self.primal)
 
     def _rounded(self, name: str) -> int:
-        """The integer, guarded: another point with another integer takes another path."""
+        """The integer, guarded: another point with another integer takes another path.
+
+        So does one that is nan or infinite, for which Python raises.
+        """
         rounded = self if isinstance(self.primal, int) else getattr(np, name)(self)
-        if np.isfinite(rounded.primal):
-            self.recorder.guard(rounded.slot, float(rounded.primal))
+        self.recorder.guard(rounded.slot, float(rounded.primal))
         return int(rounded.primal)
 
     # what NumPy's scalars can do
 
     def item(self) -> "TracedScalar":
+        """As Python's number."""
+        return as_python(self)
+
+    tolist = item
+
+    def copy(self) -> "TracedScalar":
         """Itself."""
         return self
-
-    copy = tolist = item
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As an array of that shape."""
@@ -353,6 +396,16 @@ class TracedBool(TracedScalar):
         return np.dtype(bool)
 
 
+class TracedFloat(TracedScalar):
+    """A float of Python's under trace, and not one of NumPy's.
+
+    They compute alike, but that this one raises where NumPy's is infinite or nan, and is
+    rounded to digits in another way (set by `functions/numeric.py`).
+    """
+
+    __slots__ = ()
+
+
 class TracedInteger(TracedScalar):
     """An integer under trace: a position (`np.argmax`) or a count, whose derivative is 0.
 
@@ -360,6 +413,9 @@ class TracedInteger(TracedScalar):
     """
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(np.int64(self._shown()))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -369,15 +425,30 @@ class TracedInteger(TracedScalar):
     def __bool__(self) -> bool:
         return bool(int(self))
 
-    def __float__(self) -> float:
-        return float(int(self))
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         # NumPy asks for this in lists of indices, y[[np.argmin(x), np.argmax(x)]] for example.
         return np.array(int(self), dtype)
 
     def __hash__(self) -> int:
         return hash(int(self))
+
+
+class TracedInt(TracedInteger):
+    """One of Python's, as a list has it that was an array."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
+
+
+class TracedTruth(TracedBool):
+    """Likewise a bool."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(self._shown())
 
 
 class TracedArray(Traced):
@@ -435,10 +506,11 @@ class TracedArray(Traced):
         return len(self.slots)
 
     def __repr__(self) -> str:
-        return f"Traced({self.primals!r})"
+        text = repr(shown(self))
+        return f"Traced({text})" if self.dtype == np.float64 else text
 
     def __str__(self) -> str:
-        return str(self.primals)
+        return str(shown(self))
 
     def __bool__(self) -> bool:
         if self.size != 1:
@@ -527,19 +599,19 @@ class TracedArray(Traced):
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
         if len(index) == 1 and not isinstance(index[0], tuple):
-            return self.ravel()[index[0]]
+            return as_python(self.ravel()[index[0]])
         if index:
-            return self[index[0] if isinstance(index[0], tuple) else index]
+            return as_python(self[index[0] if isinstance(index[0], tuple) else index])
         if self.size != 1:
             raise InputError(
                 f"item() of a traced array of shape {self.shape}: it must have one element; "
                 "give an index"
             )
-        return self.ravel()[0]
+        return as_python(self.ravel()[0])
 
     def tolist(self) -> list[Any]:
         """Nested lists of traced scalars."""
-        return [row.tolist() if isinstance(row, TracedArray) else row for row in self]
+        return [row.tolist() for row in self]
 
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
@@ -876,6 +948,36 @@ def guarded(array: Any) -> _Values:
         guard(slot, float(value), location)
     values: _Values = array.primals
     return values
+
+
+def shown(array: Any) -> _Values:
+    """The values of a traced array for a text: integers and bools are guarded, floats are not."""
+    return array.primals if array.dtype == np.float64 else guarded(array)
+
+
+def _is_formatting(frame: FrameType) -> bool:
+    """Whether a frame is at ``text % values``: the number is for a person to read.
+
+    The operator of a traced number and a float is never that, for it does not ask for a float.
+    """
+    code, place = frame.f_code.co_code, frame.f_lasti
+    return code[place] == opmap["BINARY_OP"] and code[place + 1] in _REMAINDERS
+
+
+# The two arguments of the instruction that stand for % and for %=.
+_REMAINDERS = {
+    instruction.arg
+    for instruction in get_instructions(compile("x % y; x %= y", "", "exec"))
+    if instruction.opname == "BINARY_OP"
+}
+
+
+_PYTHONS = {float: TracedFloat, int: TracedInt, bool: TracedTruth}
+
+
+def as_python(scalar: TracedScalar) -> TracedScalar:
+    """A traced scalar as a number of Python's, which differs in what it raises and shows."""
+    return _PYTHONS[type(scalar.primal)](scalar.recorder, scalar.slot, scalar.primal)
 
 
 def _is_mask_of(key: Any, array: TracedArray) -> bool:

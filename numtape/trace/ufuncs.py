@@ -4,6 +4,7 @@ Values come from NumPy itself, so a recording gives what the plain call gives.
 """
 
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
+from numtape.trace.exceptions import QUIET, guard_errors
+from numtape.trace.handlers import CALM, errors_set, watches
 from numtape.trace.integers import are_whole, call_of_whole, plainly
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
@@ -55,7 +58,10 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     recorder = innermost(*operands)
     lifted = [lift(recorder, _rounded(operand)) for operand in operands]
     if value is None:
-        value = value_of_row(row, [np.asarray(each, np.float64)[()] for _, each in lifted])
+        values = [np.asarray(each, np.float64)[()] for _, each in lifted]
+        if row.name not in QUIET and watches(recorder):
+            return _watched_row(row, operands, lifted, values)
+        value = value_of_row(row, values)
     slots = [slots for slots, _ in lifted]
     if all(array.ndim == 0 for array in slots):
         first, second = int(slots[0]), int(slots[1]) if len(slots) == 2 else 0
@@ -78,6 +84,23 @@ def _rounded(operand: Any) -> Any:
         return operand
     plain = np.asarray(operand)
     return plain.astype(np.float64) if plain.dtype.kind in "iu" else operand
+
+
+def _watched_row(
+    row: Row, operands: Sequence[Any], lifted: Sequence[Any], floats: Sequence[Any]
+) -> Any:
+    """The same where NumPy may raise: what decides whether it does is guarded before."""
+    recorder = innermost(*operands)
+
+    def compute() -> Any:
+        return value_of_row(row, floats)
+
+    with np.errstate(all="ignore"):
+        result = apply_row(row, operands, compute())
+    slots, values = lift(recorder, result)
+    if np.asarray(values).dtype.kind == "f":
+        guard_errors(recorder, row.name, lifted, (np.asarray(slots), np.asarray(values)), compute)
+    return result
 
 
 def _memory_order(values: _Values) -> tuple[int, ...] | None:
@@ -200,10 +223,11 @@ def _assigned(ufunc: Any, out: tuple[Any, ...], result: Any) -> Any:
 
 
 def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    if len(inputs) == 1 and type(inputs[0]) is TracedScalar:  # the hot path of scalar code
+    if len(inputs) == 1 and isinstance(inputs[0], TracedScalar):  # the hot path of scalar code
         row = _row_of(ufunc)
         (x,) = inputs
-        if row is not None and type(x.primal) is float:
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if row is not None and is_calm and type(x.primal) is float:
             slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
             value = ufunc(x.primal).item()
             kind = TracedScalar if type(value) is float else TracedBool

@@ -85,7 +85,6 @@ MALFORMED = {
     "constants that are complex": (lambda: scalar(constants=np.ones(1) * 1j), "complex128"),
     "a point of another length": (lambda: scalar(point=np.zeros(3)), "a point of 3"),
     "a guard beyond the slots": (lambda: scalar(guards=[Guard(6, 1.0, HERE)]), "a guard of slot 6"),
-    "a guard on nan": (lambda: scalar(guards=[Guard(5, np.nan, HERE)]), "outcome nan"),
     "a guard without a line": (lambda: scalar(guards=[Guard(5, 1.0, None)]), "Location"),
     "a guard's outcome that is no number": (lambda: scalar(guards=[Guard(5, "a", HERE)]), "'a'"),
     "lines for some": (lambda: scalar(lines=[HERE]), "1 lines"),

@@ -297,3 +297,18 @@ def test_bincount_of_negative_numbers_raises_as_numpy_does():
     gradient = nt.value_and_grad(function)
     for point in (np.abs(X), X, np.abs(Y), Y, np.abs(X)):
         assert gradient(point)[0] == function(point)
+
+
+def test_floats_are_rounded_as_their_kind_does_it():
+    """Python rounds the exact value, NumPy the product with a power of ten."""
+    rng = np.random.default_rng(7)
+    numbers = [0.35, 0.25, 2.675, -0.05, -0.04, 1e300, 5e-324, 498755946359.96484]
+    numbers += [float(number) for number in rng.uniform(-99.0, 99.0, 20)]
+    numbers += [(2.0 * float(k) + 1.0) / 200.0 for k in rng.integers(-999, 999, 20)]
+    for digits in (-2, -1, 0, 1, 2, 5):
+        tape = nt.record(lambda x, digits=digits: round(x, digits), 0.1)
+        of_array = nt.record(lambda x, digits=digits: round(x[0], digits), np.array([0.1]))
+        for number in numbers:
+            assert tape(number) == round(number, digits), (number, digits)
+            expected = round(np.float64(number), digits)
+            assert of_array(np.array([number])) == expected, (number, digits)

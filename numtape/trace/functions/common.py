@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.integers import are_whole, plainly
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
@@ -25,6 +25,7 @@ from numtape.trace.traced import (
 
 __all__ = [
     "axes_of",
+    "check_finite",
     "constants_of",
     "implements",
     "in_type",
@@ -165,3 +166,12 @@ def no_options(function: str, **options: Any) -> None:
                 "example with np.where",
                 code="unsupported-option",
             )
+
+
+def check_finite(name: str, array: Any) -> None:
+    """Raise where an array holds nan or infinite numbers, and guard whether it does."""
+    if not np.all(np.isfinite(np.stack(array) if isinstance(array, list | tuple) else array)):
+        raise InputError(
+            f"{name} at {user_location()} got {array!r}: it takes no nan and no infinite numbers. "
+            "Replace them before, with np.where or np.nan_to_num"
+        )

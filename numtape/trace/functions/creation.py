@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import (
+    check_finite,
     constants_of,
     implements,
     no_dtype,
@@ -14,6 +15,7 @@ from numtape.trace.functions.common import (
 )
 from numtape.trace.integers import typed
 from numtape.trace.recorder import user_location
+from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
     Traced,
@@ -102,6 +104,12 @@ for _function in (
     LIKE_FUNCTIONS[_function] = make_like
 
 
+@stands_in_for("numpy", "asarray_chkfinite")
+def _asarray_chkfinite(a: Any, dtype: Any = None, order: Any = None) -> Any:
+    check_finite("np.asarray_chkfinite", a)
+    return np.asarray(a, dtype, order)
+
+
 # evenly spaced numbers
 
 
@@ -120,6 +128,8 @@ def _linspace(
     no_dtype(dtype)
     start, stop = (1.0 * traced_or_array(end) for end in (start, stop))
     num = int(num)
+    if num < 0:
+        raise InputError(f"np.linspace of {num} numbers: there cannot be fewer than 0. Give more")
     divisions = num - 1 if endpoint else num
     start, stop = np.broadcast_arrays(start, stop)
     delta = stop - start

@@ -67,11 +67,20 @@ def _histogram(
         )
     if np.ndim(bins) == 0:
         low, high = (np.min(points), np.max(points)) if range is None else range
-        if not has_traced(low) and not has_traced(high) and low == high:
+        if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+            raise InputError(
+                f"np.histogram of points from {low} to {high}: the range of the bins must be "
+                "finite, and not fall. Replace nan and inf before, or give range="
+            )
+        if low == high:
             low, high = low - 0.5, high + 0.5
         edges = np.linspace(low, high, int(bins) + 1)
     else:
         edges = traced_or_array(bins)
+        if np.any(edges[:-1] > edges[1:]):
+            raise InputError(
+                f"np.histogram with bins {edges}: the edges must not fall. Sort them before"
+            )
     count = len(edges) - 1
     recorder = points.recorder
     inside = (points >= edges[0]) & (points <= edges[-1])

@@ -39,17 +39,15 @@ def _is_place(key: Any) -> bool:
 
 
 def _check(places: Any, extent: int, axis: int) -> None:
-    """Raise where places are outside, and guard that they are not."""
+    """Raise where places are outside, and guard whether they are."""
     if places.recorder.is_below(places.slots, extent):
         return
-    values = np.asarray(places.primals)
-    if ((values < -extent) | (values >= extent)).any():
+    if not np.all((places >= -extent) & (places < extent)):
+        values = np.asarray(places.primals)
         raise BoundsError(
             f"an index from {values.min()} to {values.max()} at {user_location()} is out of bounds "
             f"for axis {axis} with {extent} elements. Clip it to that, or make the axis longer"
         )
-    inside: Any = np.all((places >= -extent) & (places < extent))
-    places.recorder.guard(inside.slot, 1.0)
 
 
 def rows_at(array: Any, places: Any) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.integers import plainly, to_integers, typed
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, as_floats, call_function
+from numtape.trace.traced import Traced, as_floats, call_function, refuse
 
 __all__: list[str] = []
 
@@ -73,11 +73,12 @@ def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
         )
     if self.dtype.kind in "ib" and wanted.kind in "fcUSO":
         return plainly(lambda values: values.astype(wanted), self)
-    raise UnsupportedError(
+    error = UnsupportedError(
         f"astype({dtype!r}) of a traced value at {user_location()}: numtape differentiates real "
         "float64 code. Keep the values as floats",
         code="unsupported-option",
     )
+    refuse(self.recorder, error)
 
 
 setattr(Traced, "astype", _astype)  # noqa: B010
@@ -110,7 +111,9 @@ def _itemsize(self: Any) -> int:
 
 def _refused(name: str, remedy: str) -> None:
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
-        raise UnsupportedError(f"x.{name}(...) of a traced array at {user_location()}: {remedy}")
+        where = user_location()
+        error = UnsupportedError(f"x.{name}(...) of a traced array at {where}: {remedy}")
+        refuse(self.recorder, error)
 
     method.__name__ = name
     method.__doc__ = f"Refused: {remedy}."

@@ -9,7 +9,16 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, typed
 from numtape.trace.recorder import EXACT, user_location
-from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
+from numtape.trace.traced import (
+    Traced,
+    TracedArray,
+    TracedFloat,
+    as_floats,
+    as_python,
+    as_traced,
+    innermost,
+    shown,
+)
 from numtape.trace.ufuncs import apply_row
 
 __all__ = ["rounded_as_python"]
@@ -65,6 +74,13 @@ def rounded_as_python(x: Any, digits: int) -> Any:
     nearest = np.copysign(nearest + 1.0 * up - 1.0 * down, x)
     rounded = nearest / scale if digits > 0 else nearest * scale
     return np.where(np.abs(scaled) < EXACT, rounded, x) if digits > 0 else rounded
+
+
+def _python_round(self: TracedFloat, digits: int | None = None) -> Any:
+    return self._rounded("rint") if digits is None else as_python(rounded_as_python(self, digits))
+
+
+setattr(TracedFloat, "__round__", _python_round)  # noqa: B010
 
 
 def _rest_of_product(x: Any, y: Any, product: Any) -> Any:
@@ -257,9 +273,17 @@ for _name in ("diag_indices_from", "tril_indices_from", "triu_indices_from"):
     _of_shape(_name)
 
 
-@implements("array2string", "array_repr", "array_str")
-def _text(a: Any, *arguments: Any, **options: Any) -> str:
-    return np.array2string(np.asarray(traced(a).primals), *arguments, **options)
+def _text(name: str) -> None:
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(a: Any, *arguments: Any, **options: Any) -> str:
+        text: str = function(np.asarray(shown(traced(a))), *arguments, **options)
+        return text
+
+
+for _name in ("array2string", "array_repr", "array_str"):
+    _text(_name)
 
 
 @implements("astype")

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
 from numtape.trace.recorder import EXACT, Recorder
@@ -25,9 +26,15 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
     left, right = (
         as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right)
     )
-    values = multiply(typed(left), typed(right))
     if not are_whole(left, right):
-        return _of_floats(recorder, left, right, values)
+        return computed(
+            recorder,
+            "matmul",
+            [left, right],
+            lambda: multiply(typed(left), typed(right)),
+            lambda values: _of_floats(recorder, left, right, values),
+        )
+    values = multiply(typed(left), typed(right))
     if values.dtype == bool:  # is there a place where both are true?
         return _of_floats(recorder, left, right, multiply(_floats(left), _floats(right))) != 0.0
     if values.dtype == np.int64:

@@ -151,11 +151,15 @@ def _rank_of(q: Any, n: int, method: str) -> tuple[Any, Any]:
             "has a rule for traced q with the default method 'linear' alone. Leave method out",
             code="unsupported-option",
         )
-    if not np.all((q >= 0.0) & (q <= 1.0)):
-        raise InputError(f"np.quantile(x, q={q!r}): q must be between 0 and 1. Clip it to that")
+    _check_quantiles(q)
     rank = np.ravel(np.atleast_1d((n - 1) * q))
     low = clipped(np.floor(rank).astype(np.int64), n)
     return low, rank - as_floats(low)
+
+
+def _check_quantiles(q: Any) -> None:
+    if not np.all((q >= 0.0) & (q <= 1.0)):
+        raise InputError(f"np.quantile(x, q={q!r}): q must be between 0 and 1. Clip it to that")
 
 
 @implements("percentile")
@@ -168,6 +172,7 @@ def _nan_quantile(a: Any, q: Any, axis: Any, keepdims: Any, between: Any) -> Any
     array, axes = _last(a, axis)
     n = array.shape[-1]
     shape, q = np.shape(q), np.ravel(traced_or_array(q))
+    _check_quantiles(q)
     if array.size == 0:  # as NumPy has it, whatever the shape of q
         return _with_axes(np.mean(array, axis=-1), axes, keepdims)
     valid = np.logical_not(np.isnan(array))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import InputError
+from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import (
     axes_of,
     implements,
@@ -66,14 +67,23 @@ def reduced(
     else:
         kept, ufunc = is_kept(keepdims), getattr(np, name)
         is_integer = array.dtype.kind == "i"
-        primals = np.asarray(array.primals, np.float64 if is_integer else None)
-        values = ufunc.reduce(primals, axis=axes, keepdims=kept)
-        slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
-        walked = slots if is_kept(keepdims) else np.expand_dims(slots, axes)
-        operand, order, merged = _as_walked(array.slots, axes)
-        found = array.recorder.reduce(name, operand, merged)
-        walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
-        result = wrap(array.recorder, slots, values)
+        numbers = np.asarray(array.primals, np.float64 if is_integer else None)
+
+        def compute() -> Any:
+            return ufunc.reduce(numbers, axis=axes, keepdims=kept)
+
+        def record(values: Any) -> Any:
+            slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
+            walked = slots if kept else np.expand_dims(slots, axes)
+            operand, order, merged = _as_walked(array.slots, axes)
+            found = array.recorder.reduce(name, operand, merged)
+            walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
+            return wrap(array.recorder, slots, values)
+
+        if name in _IDENTITY and array.dtype.kind == "f":
+            result = computed(array.recorder, name, [array], compute, record)
+        else:
+            result = record(compute())
         if is_integer:
             count = max(int(np.prod([array.shape[k] for k in axes], dtype=np.int64)), 1)
             result = _of_integers(name, array, result, count, axes, kept)
@@ -330,13 +340,17 @@ def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> A
     if array.size == 0:
         return array
     if ufunc is np.add:
-        slots = array.recorder.accumulate("add", array.slots, axis)
-        floats = np.cumsum(np.asarray(array.primals, np.float64), axis)
-        result = wrap(array.recorder, slots, floats)
+        floats = np.asarray(array.primals, np.float64)
+
+        def record(values: Any) -> Any:
+            slots = array.recorder.accumulate("add", array.slots, axis)
+            return wrap(array.recorder, slots, values)
+
         if array.dtype.kind == "i":
+            result = record(np.cumsum(floats, axis))
             result = _of_integers("add", array, result, array.shape[axis], (axis,), False)
-            result = plainly(np.cumsum, array, axis=axis) if result is None else result
-        return result
+            return plainly(np.cumsum, array, axis=axis) if result is None else result
+        return computed(array.recorder, "add", [array], lambda: np.cumsum(floats, axis), record)
     rows = list(np.moveaxis(array, axis, 0))
     for k in range(1, len(rows)):
         rows[k] = ufunc(rows[k - 1], rows[k])

@@ -34,8 +34,12 @@ def _searchsorted(a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any
 @implements("digitize")
 def _digitize(x: Any, bins: Any, right: bool = False) -> Any:
     bins = traced_or_array(bins)
-    if bins[0] <= bins[-1]:
+    if np.all(bins[:-1] <= bins[1:]):
         return np.searchsorted(bins, x, side="left" if right else "right")
+    if not np.all(bins[:-1] >= bins[1:]):
+        raise InputError(
+            f"np.digitize with bins {bins}: they must rise or fall all the way. Sort them before"
+        )
     return len(bins) - np.searchsorted(bins[::-1], x, side="right" if right else "left")
 
 
@@ -51,6 +55,9 @@ def _interp(
             f"np.interp: xp has {n} elements and fp {len(fp)}; give as many of both, at least one"
         )
     if period is not None:
+        if period == 0:
+            raise InputError("np.interp with period = 0: it must not be 0. Leave it out for none")
+        period = abs(period)
         x, xp = x % period, xp % period
         order = argsort(xp)
         xp, fp = (take_along(each, order, 0, checked=True) for each in (xp, fp))

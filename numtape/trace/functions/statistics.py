@@ -118,6 +118,8 @@ def _average(
             weights = np.transpose(weights, np.argsort(axis))
         weights = np.reshape(weights, shape)
     scale = np.sum(np.broadcast_to(weights, array.shape), axis=axis, keepdims=is_kept(keepdims))
+    if np.any(scale == 0.0):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     mean = np.sum(array * weights, axis=axis, keepdims=is_kept(keepdims)) / scale
     return (mean, np.broadcast_to(scale, np.shape(mean))) if returned else mean
 
@@ -140,6 +142,10 @@ def _cov(
     data = np.concatenate(rows) if len(rows) > 1 else rows[0]
     weights = None if fweights is None else traced_or_array(fweights)
     if aweights is not None:
+        if np.any(aweights < 0):
+            raise InputError(
+                f"np.cov(..., aweights={aweights}): weights cannot be negative. Take positive ones"
+            )
         weights = aweights if weights is None else weights * aweights
     ddof = (0 if bias else 1) if ddof is None else ddof
     if weights is None:

@@ -198,10 +198,10 @@ def test_integers_that_numpy_rounds_to_zero():
 def test_integers_print_and_hash_like_integers():
     def function(x):
         place = np.argmax(x)
-        assert f"{place} {place:03d} {place!r}" == "2 002 Traced(2)"
+        assert f"{place} {place:03d} {place!r}" == f"2 002 {np.int64(2)!r}"
         assert place.dtype == np.int64
         assert {2: 5.0}[place] == 5.0
-        assert repr(np.argsort(x)) == "Traced(array([0, 1, 2]))"
+        assert repr(np.argsort(x)) == "array([0, 1, 2])"
         assert int(place) == 2
         return x * 1.0
 

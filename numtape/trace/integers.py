@@ -275,6 +275,9 @@ def to_integers(operand: Any) -> Any:
         recorder = operand.recorder
         fits: Any = np.all(np.abs(operand) < EXACT)
         recorder.guard(fits.slot, 0.0)
+        if watches(recorder):  # NumPy says what it thinks of numbers that int64 does not have
+            guarded(np.abs(operand) < 2.0**63)
+            typed(operand).astype(np.int64)
         values = np.atleast_1d(typed(operand))
         value = values[~(np.abs(values) < EXACT)][0]
         raise UnsupportedError(

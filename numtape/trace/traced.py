@@ -191,14 +191,11 @@ class Traced:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)  # Python and NumPy ask for these
-        error = AttributeUnsupportedError(
+        raise AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
             f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
             "ufuncs, indexing, sums, products"
         )
-        if hasattr(np.ndarray, name) or hasattr(float, name):
-            refuse(self.recorder, error)
-        raise error  # as in the plain call
 
     def __hash__(self) -> int:
         error = TraceError(

@@ -500,7 +500,7 @@ def test_without_a_handler_warnings_leave_no_guards():
         "a ufunc": lambda x: np.nextafter(x[0], 9.0),
         "a function": lambda x: np.roots(x)[0],
         "a method": lambda x: x.astype(np.float32)[0],
-        "an attribute": lambda x: x.tobytes(),
+        "bytes": lambda x: x.tobytes(),
         "complex": lambda x: complex(x[0]).real,
         "a complex number": lambda x: (x[0] * 1j).imag,
         "a complex power": lambda x: (x[0].item() - 9.0) ** 0.5,

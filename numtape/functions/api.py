@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from numtape.errors import BranchError, InputError
+from numtape.errors import BranchError
 from numtape.functions.inner import InnerTape
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.recording import check_callable

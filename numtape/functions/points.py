@@ -159,14 +159,14 @@ def read_seeds(
     for leaf in leaves:
         if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
             raise InputError(
-                f"{what} hold {shown(leaf)}: numtape differentiates real float64 code, and a seed must "
-                "be a real number or an array of them. Convert it with .astype(float)",
+                f"{what} hold {shown(leaf)}: numtape differentiates real float64 code, and a seed "
+                "must be a real number or an array of them. Convert it with .astype(float)",
                 code="wrong-type",
             )
     if any(isinstance(leaf, Traced) for leaf in leaves):
         raise InputError(
-            f"{what} {shown(tree)} hold traced values, and this point was recorded outside the function "
-            "that is being recorded. Call numtape.vjp inside it",
+            f"{what} {shown(tree)} hold traced values, and this point was recorded outside the "
+            "function that is being recorded. Call numtape.vjp inside it",
             code="tape-inside",
         )
     if found != structure:

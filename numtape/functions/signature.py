@@ -168,9 +168,9 @@ def read_call(
 def not_differentiable(number: int, place: str, key: Any) -> InputError:
     """The error where the derivative by an argument with a static leaf is asked for."""
     return InputError(
-        f"argument {number}{place} holds {static_text(key)}, and the derivative by argument {number} "
-        "was asked for: only floats and float arrays have derivatives. Convert it to float, or "
-        "make it an argument of its own that argnums leaves out",
+        f"argument {number}{place} holds {static_text(key)}, and the derivative by argument "
+        f"{number} was asked for: only floats and float arrays have derivatives. Convert it to "
+        "float, or make it an argument of its own that argnums leaves out",
         code="not-differentiable",
     )
 
@@ -233,9 +233,10 @@ def static_key(leaf: Any, number: int) -> Any:
         hash(leaf)
     except TypeError:
         raise InputError(
-            f"argument {number} holds {shown(leaf)} of type {_type_name(leaf)}: an argument that is "
-            "not float is part of the key under which a recording is kept, so it must be hashable. "
-            "Make it a tuple or a frozen dataclass, or close over it instead of passing it",
+            f"argument {number} holds {shown(leaf)} of type {_type_name(leaf)}: an argument that "
+            "is not float is part of the key under which a recording is kept, so it must be "
+            "hashable. Make it a tuple or a frozen dataclass, or close over it instead of passing "
+            "it",
             code="wrong-type",
         ) from None
     return (type(leaf), leaf)

@@ -32,6 +32,7 @@ from numtape.run.compiling import (
     try_to,
     uninterrupted,
 )
+from numtape.run.lanes import exact_opcodes
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
@@ -69,10 +70,19 @@ class Runner:
     tape : FlatTape
     vector_maths : bool array, optional
         For each instruction, whether it may be run by vector maths; none by default.
+    exact : frozenset of int
+        Opcodes that are to round at many points as they do at one, besides those that the
+        tape's own guards need.
     """
 
-    def __init__(self, tape: FlatTape, vector_maths: npt.NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self,
+        tape: FlatTape,
+        vector_maths: npt.NDArray[np.bool_] | None = None,
+        exact: frozenset[int] = frozenset(),
+    ) -> None:
         self.tape = tape
+        self._exact = exact
         self._vector_maths = vector_maths
         # Whether derivatives come by sweeps.
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
@@ -177,7 +187,7 @@ class Runner:
         with self._lock:
             found = self._batches.get(key)
             if found is None:
-                made = Batch(self.tape, shared)
+                made = Batch(self.tape, shared, self._exact)
                 self._compile_now(made)
                 found = self._batches.keep(key, made)
             return found
@@ -188,7 +198,11 @@ class Runner:
         found = self._hoisted.get(key)
         if found is None:
             parts = hoist(self.tape, shared)
-            made = () if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            made: tuple[Hoisted, Runner, Runner] | tuple[()] = ()
+            if parts is not None:
+                exact = exact_opcodes(self.tape)
+                head, rest = (Runner(part, exact=exact) for part in (parts.head, parts.rest))
+                made = parts, head, rest
             for runner in made[1:]:
                 self._pass_on(runner)
             found = self._hoisted.keep(key, made)

@@ -11,10 +11,11 @@ used again, so it tells of more than slots do. Inside a group rows go through al
 members before the next ones do, so a member may read another's results of the same
 row alone, and may overwrite only what nobody reads later on.
 
-Members that have to round as NumPy does are elementwise and exact operations; a sum
-may come in another order where nothing but derivatives needs it. Neither is a narrow
-product of matrices then BLAS's (`products.py`). What does not fit in here is left to the
-kernels.
+Members that have to round as NumPy does are elementwise operations that call no function of
+the C library, and sums, which are added up in NumPy's order everywhere (`sums.py`). Where
+nothing but derivatives needs it, functions are those of vector maths, as in the kernels,
+and a narrow product of matrices is not BLAS's (`products.py`). What does not fit in here is
+left to the kernels.
 """
 
 import math
@@ -26,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from numtape.ops.structured import INITIAL, MAP, PRODUCT, REDUCE
+from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import ROWS
 from numtape.run.emitter import functions_called
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
@@ -262,7 +263,7 @@ def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
         return None
     vector, number = program.vector(segment), program.numbers[segment]
     exact = not program.free[number]
-    if vector.kind not in (MAP, REDUCE) or (vector.kind == REDUCE and exact):
+    if vector.kind not in (MAP, REDUCE):
         return None
     if expression_of(vector.opcode, exact) is None:
         return None
@@ -271,8 +272,10 @@ def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
         name = ROWS[vector.opcode].name
         if name in ("add", "multiply") and vector.result_strides[-1] == 0:
             run = vector.shape[-1]
-        # NumPy multiplies one after the other, and has no loops over rows that are as long as 1.
-        if name not in INITIAL or (name == "multiply" and run) or run == 1:
+        # Of zeros and nans NumPy's largest may be another one; a product along a run goes one
+        # after the other; and a run is not to vanish where axes of 1 do.
+        in_order = name == "add" or (name == "multiply" and not run)
+        if run == 1 or not (in_order or (name in ("maximum", "minimum") and not exact)):
             return None
     if not vector.size or 0 in vector.shape or any(v.table is not None for v in vector.operands):
         return None

@@ -151,9 +151,9 @@ def test_every_row_with_every_other(width, monkeypatch):
     plan.compile(THOROUGH)
     workspace, out = Workspace(plan), np.empty(len(tape.outputs))
     points = np.column_stack([OPERANDS, OPERANDS[::-1, 0]])
-    for point in points:
-        assert plan.evaluate(workspace.handle, point, out) == -1
-        assert_same_bits(out, evaluate(tape, point))
+    for x in points:
+        assert plan.evaluate(workspace.handle, x, out) == -1
+        assert_same_bits(out, evaluate(tape, x))
     assert_batches_agree(tape, points, np.zeros(3, bool), pairs=True)
 
 

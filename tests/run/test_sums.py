@@ -55,7 +55,7 @@ LENGTHS += [8193, 10007, 65537, 100_000]
 @pytest.mark.parametrize("length", LENGTHS)
 def test_a_run_of_every_length(length):
     sums = assert_sums_as_numpy(lambda x: np.sum(x * 3.0), numbers(length), numbers(length, 1))
-    assert [member.run for member in sums] == [length]
+    assert [member.run for member in sums] == [length, length]  # the value's, and its derivative's
 
 
 @pytest.mark.parametrize("length", FEW)
@@ -77,23 +77,31 @@ def test_a_row_of_every_length(length, rows):
 
     sums = assert_sums_as_numpy(function, numbers(rows * length), numbers(rows * length, 1))
     if rows * length > 8:
-        assert [member.run for member in sums] == [length]
+        assert [member.run for member in sums] == [
+            length,
+            length,
+        ]  # the value's, and its derivative's
+
+
+ARRANGED = {
+    "C": lambda a: a,
+    "transposed": lambda a: a.T,
+    "turned": lambda a: np.moveaxis(a, 1, 0),
+    "broadcast": lambda a: np.broadcast_to(a[:, :1], a.shape),
+}
 
 
 @pytest.mark.parametrize("axes", [None, 0, 1, 2, (0, 1), (0, 2), (1, 2)])
 @pytest.mark.parametrize("shape", [(7, 5, 6), (40, 3, 9), (6, 130, 3), (2, 3, 700), (300, 2, 2)])
 def test_axes_and_layouts(shape, axes):
     weights = numbers(shape, 2)
-    for arrange in (
-        lambda a: a,
-        lambda a: a.T,
-        lambda a: np.moveaxis(a, 1, 0),
-        lambda a: np.broadcast_to(a[:, :1], a.shape),
-    ):
-        assert_sums_as_numpy(
-            lambda x: np.sum(arrange(x.reshape(shape) * weights) * 0.3, axis=axes) * 2.0,
-            numbers(shape).ravel(),
-        )
+
+    def function(x):
+        table = x.reshape(shape) * weights
+        sums = [np.sum(each(table) * 0.3, axis=axes) * 2.0 for each in ARRANGED.values()]
+        return np.concatenate([np.ravel(each) for each in sums])
+
+    assert_sums_as_numpy(function, numbers(shape).ravel())
 
 
 def test_two_sums_of_the_same_numbers_in_one_nest_and_in_two(form):

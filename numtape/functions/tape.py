@@ -720,8 +720,9 @@ class Tape(Readable):
         A tape that is run often is compiled without being asked to, in the background;
         ``NUMTAPE_NATIVE=off`` in the environment keeps it from that. Values are the same
         to the bit at single points, and at many points within the vector maths'
-        accuracy; derivatives over arrays may add up in another order. Code is kept on
-        disk for other processes (in ``NUMTAPE_CACHE_DIR``).
+        accuracy; derivatives are those of the interpreter to the bit, but for narrow
+        products of matrices, which may add up in another order. Code is kept on disk for
+        other processes (in ``NUMTAPE_CACHE_DIR``).
 
         Parameters
         ----------

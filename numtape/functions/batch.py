@@ -108,16 +108,15 @@ def evaluate_many(
     hoisted = runner.hoisted(is_shared)
     if hoisted is not None:
         parts, head, runner = hoisted
-        # As a batch of one point, so that what is computed once rounds as if at each point.
-        x, y = np.zeros((1, len(is_shared))), np.empty((1, len(parts.head.outputs)))
-        x[0, is_shared] = shared
-        failed = head.batch(np.zeros(len(is_shared), bool)).run(np.zeros(0), [x], [y], 1)
-        if len(failed.points) and guarded:
+        x, y = np.zeros(len(is_shared)), np.empty(len(parts.head.outputs))
+        x[is_shared] = shared
+        failed, outcome = head.evaluate_as_many(x, y)
+        if failed >= 0 and guarded:
             every = np.arange(points.count) if numbers is None else numbers
-            guard = np.full(count, parts.head_guards[failed.guards[0]], np.int32)
-            return Failures(every, guard, np.full(count, failed.outcomes[0]))
-        is_shared = np.concatenate([is_shared, np.ones(y.size, bool)])
-        shared = np.concatenate([shared, y[0]])
+            guard = np.full(count, parts.head_guards[failed], np.int32)
+            return Failures(every, guard, np.full(count, outcome))
+        is_shared = np.concatenate([is_shared, np.ones(len(y), bool)])
+        shared = np.concatenate([shared, y])
     failures = runner.batch(is_shared).run(
         shared,
         points.varying(),

@@ -107,12 +107,11 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
             f"of structure {given.structure} were given, and {wanted.structure} is needed, an "
             f"entry for each argument, of shapes {shown(wanted.shapes)}"
         )
+    elif given.has_statics_of(wanted):
+        return _points(call.inputs, wanted.traced_shapes, what)
     else:
         pairs = zip(given.leaves(), wanted.leaves(), strict=True)
-        other = next(((mine, key) for mine, (*_, key) in pairs if mine[2] != key), None)
-        if other is None:
-            return _points(call.inputs, wanted.traced_shapes, what)
-        (number, place, got), key = other
+        number, place, got, key = next((*a, b) for a, (*_, b) in pairs if a[2] != b)
         rule = (
             f"with other static values were given: argument {number}{place} is {_text(got)}, and "
             f"{_text(key)} is needed"

@@ -64,6 +64,11 @@ class Signature:
         """How many numbers the traced leaves hold."""
         return sum(map(math.prod, self.traced_shapes))
 
+    def has_statics_of(self, other: "Signature") -> bool:
+        """Whether the same leaves are static as in another signature, and have the same keys."""
+        mine, others = ([shape is None for shape in each.shapes] for each in (self, other))
+        return mine == others and self.statics == other.statics
+
     def leaves(self) -> Iterator[tuple[int, str, Any]]:
         """Each leaf: the number of its argument, its place in that, and its key; None if traced."""
         shapes, statics = iter(self.shapes), iter(self.statics)

@@ -5,6 +5,7 @@ for, so each instruction is dispatched once a block. A tape with vector instruct
 is run one point after the other: its loops are over the elements of its arrays.
 """
 
+import ast
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,13 +17,14 @@ import numpy.typing as npt
 from numtape.ops.structured import MAP, PRODUCT
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
+from numtape.run.emitter import functions_called
 from numtape.run.native import Code, lane_code
 from numtape.run.rows import turning_loop
 from numtape.run.vector_maths import MULTIPLE, lane_loops
 from numtape.run.workspace import Plan, Workspace, check_places
 from numtape.tape.flat import VECTOR, FlatTape
 
-__all__ = ["LanePlan", "LaneWorkspace", "exact_opcodes"]
+__all__ = ["LanePlan", "LaneWorkspace", "exact_opcodes", "vector_maths_called"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -148,6 +150,15 @@ def exact_opcodes(tape: FlatTape) -> frozenset[int]:
     another that it equals, nothing is left.
     """
     return frozenset(_opcodes(tape)[tape.needed(tape.guard_slots)].tolist())
+
+
+def vector_maths_called(tape: FlatTape, exact: frozenset[int]) -> frozenset[str]:
+    """The functions that round at many points unlike at one, where some opcodes do not."""
+    used = set(_opcodes(tape).tolist()) - exact
+    texts = [ROWS[opcode].vector or ROWS[opcode].primal for opcode in used if opcode >= 0]
+    expressions = [ast.parse(text, mode="eval").body for text in texts if text is not None]
+    found = {name for expression in expressions for name, _ in functions_called(expression)}
+    return frozenset(found | {"product"} if -1 in used else found)
 
 
 def _opcodes(tape: FlatTape) -> Ints:

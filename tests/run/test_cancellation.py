@@ -161,7 +161,7 @@ def test_what_is_nearly_zero(name, compiled):
             np.testing.assert_allclose(found, value, rtol=1e-14, atol=tolerance)
 
 
-SIZES = [10, 1000, 65_537, 1_000_000]
+SIZES = [10, 1000, 65_537, 300_000]
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -22,8 +22,8 @@ FOLDER = Path(__file__).parent / "_generated"
 EXAMPLES = Path(__file__).parent / "examples"
 COMMANDS = {
     "help": "numtape --help",
-    "show": 'numtape show drag.py:drag --at "[3.0, 4.0]" --at 0.5',
-    "check": 'numtape check drag.py:drag --at "[3.0, 4.0]" --at 0.5',
+    "show": 'numtape show drag.py:drag --at "[3.0, 4.0]" 0.5',
+    "check": 'numtape check drag.py:drag --at "[3.0, 4.0]" 0.5',
     "wrong": 'numtape show drag.py:drag --at "[3.0, 4.0]"',
 }
 

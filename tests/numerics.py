@@ -239,7 +239,7 @@ def page() -> str:
         errors = measure(row)
         cells = (_cell(errors.get(kind), row) for kind in ("value", "first", "second"))
         rows.append(f"| `{row.name}` | {' | '.join(cells)} |")
-    rows += _SPECIAL_HEAD.strip("\n").split("\n")
+    rows += ["", *_SPECIAL_HEAD.strip("\n").split("\n")]
     rows += special_tables()
     return "\n".join(rows) + "\n"
 
@@ -300,6 +300,17 @@ Whether results are as right as their operands' rounding allows is tested by its
 """
 
 _SPECIAL_HEAD = """
+## Where numbers cancel
+
+The errors above are of each operation's own result. A difference of nearly equal numbers has
+the errors of these, in units of their last place, whichever way a tape is run; and the
+difference of equal numbers is 0 in lanes, in arrays and in machine code where it is 0 at a
+single point in the interpreter, which computes as NumPy does. Nothing is contracted,
+reassociated or estimated, and a sum is added up in NumPy's order everywhere (see
+[architecture](../explanation/architecture.md#running-numtaperun)). Narrow products of matrices
+for derivatives are the exception: those agree with BLAS's to rounding, as BLAS's do from one
+machine to the next.
+
 ## Special values
 
 Each cell has the value, and after the bar the derivative by each operand that can be traced.

@@ -16,13 +16,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from numtape.errors import BranchError, InputError
+from numtape.errors import BranchError
 from numtape.functions.inner import InnerTape
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.recording import check_callable
 from numtape.functions.signature import differentiated
 from numtape.functions.tape import Tape
-from numtape.functions.trees import flatten, map_leaves
+from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
 from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
@@ -379,9 +379,10 @@ def jvp(
     ----------
     function : callable
         Plain NumPy code. Its recordings are kept as long as it lives.
-    primals : sequence
-        The arguments: trees of floats and float arrays.
-    tangents : sequence
+    primals : tuple or list
+        The arguments: trees of floats and float arrays. The only one may be given without
+        a tuple, if it is neither a tuple nor a list itself.
+    tangents : tuple or list
         The direction, of the same structure and shapes.
     has_aux : bool
         Whether `function` returns ``(output, aux)``.
@@ -404,7 +405,7 @@ def jvp(
     (10.0, 5.0)
     """
     check_callable(function, "jvp", "jvp(f, (x,), (dx,))")
-    primals, tangents = _as_tuple(primals, "primals"), _as_tuple(tangents, "tangents")
+    primals, tangents = one_for_each_argument(primals), one_for_each_argument(tangents)
     outer = active_recorder()
     if outer is not None:
         inner = InnerTape(outer, function, primals, has_aux)
@@ -511,9 +512,9 @@ def hvp(
     ----------
     function : callable
         As for `grad`. Its recordings are kept as long as it lives.
-    primals : sequence
-        The arguments: trees of floats and float arrays.
-    vectors : sequence
+    primals : tuple or list
+        The arguments: trees of floats and float arrays; or the only one, as for `jvp`.
+    vectors : tuple or list
         Trees of the same structure and shapes.
 
     Returns
@@ -536,7 +537,7 @@ def hvp(
     (array([6., 2.]),)
     """
     check_callable(function, "hvp", "hvp(f, (x,), (v,))")
-    primals = _as_tuple(primals, "primals")
+    primals = one_for_each_argument(primals)
     owners = tuple(k for k, primal in enumerate(primals) if _holds_floats(primal))
     gradient = _kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
     products = iter(jvp(gradient, primals, vectors)[1])
@@ -587,15 +588,6 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         return inner(*primals), lambda *tangents: inner.jvp(primals, tangents)[1]
     paths, call = _recordings_of(function, False).paths(primals, {})
     return paths.tape_at(call).linearize(call.arguments([value.copy() for value in call.inputs]))
-
-
-def _as_tuple(values: Any, name: str) -> tuple[Any, ...]:
-    if not isinstance(values, tuple | list):
-        raise InputError(
-            f"{name}={values!r} was given: it must be a tuple with one entry for each argument of "
-            "the function. Pass (x,) for x, as in jvp(f, (x, y), (dx, dy))"
-        )
-    return tuple(values)
 
 
 def _float_seeds(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[Any]:

@@ -110,11 +110,10 @@ def evaluate_many(
         parts, head, runner = hoisted
         x, y = np.zeros(len(is_shared)), np.empty(len(parts.head.outputs))
         x[is_shared] = shared
-        failed = head.evaluate(x, y)
+        failed, outcome = head.evaluate_as_many(x, y)
         if failed >= 0 and guarded:
             every = np.arange(points.count) if numbers is None else numbers
             guard = np.full(count, parts.head_guards[failed], np.int32)
-            outcome = head.value_of(parts.head.guards[failed].slot)
             return Failures(every, guard, np.full(count, outcome))
         is_shared = np.concatenate([is_shared, np.ones(len(y), bool)])
         shared = np.concatenate([shared, y])

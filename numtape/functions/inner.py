@@ -17,7 +17,7 @@ from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
 from numtape.functions.signature import read_call
-from numtape.functions.trees import Structure, flatten, map_leaves
+from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
 from numtape.trace.traced import (
@@ -176,8 +176,9 @@ class InnerTape:
             given = tuple(seed.shape for seed in traced)
         if given != tuple(shape for shape in shapes if shape is not None):
             raise InputError(
-                f"{what} of structure {found} and shapes {given} were given for {of} of structure "
-                f"{structure} and shapes {shapes}: they must be the same",
+                f"{what} of structure {found} and shapes {shown(given)} were given for {of} of "
+                f"structure {structure} and shapes {shown(shapes)}: they must be the same. Pass "
+                "such a tree",
                 code="wrong-structure",
             )
         return [np.ravel(seed) for seed in traced]

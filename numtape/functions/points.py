@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.signature import Signature, read_call
-from numtape.functions.trees import Structure, flatten
+from numtape.functions.signature import Signature, read_call, static_text
+from numtape.functions.trees import Structure, flatten, shown
 from numtape.trace.traced import Traced
 
 __all__ = ["Points", "outputs_for", "read_points", "read_seeds"]
@@ -103,22 +103,35 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
     call = read_call(_with_floats(signature, arguments), keep_types=True)
     given, wanted = call.signature, signature
     if given.structure != wanted.structure:
-        rule = f"of structure {given.structure} were given, and {wanted.structure} is needed"
-    elif [shape is None for shape in given.shapes] != [shape is None for shape in wanted.shapes]:
         rule = (
-            f"of shapes {given.shapes} were given, and {wanted.shapes} are needed (None stands for "
-            "what is not float)"
+            f"of structure {given.structure} were given, and {wanted.structure} is needed, an "
+            f"entry for each argument, of shapes {shown(wanted.shapes)}"
         )
-    elif given.statics != wanted.statics:
-        rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
-    else:
+    elif given.has_statics_of(wanted):
         return _points(call.inputs, wanted.traced_shapes, what)
+    else:
+        pairs = zip(given.leaves(), wanted.leaves(), strict=True)
+        number, place, got, key = next((*a, b) for a, (*_, b) in pairs if a[2] != b)
+        rule = (
+            f"with other static values were given: argument {number}{place} is {_text(got)}, and "
+            f"{_text(key)} is needed"
+        )
+    if what != "arguments":
+        raise InputError(
+            f"{what} {rule}: they must be like the arguments. Pass a tuple with one for each, made "
+            "of floats and arrays in the same way; static values stay as they are",
+            code="wrong-structure",
+        )
     raise InputError(
         f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
         "recording, and takes leading axes for many points. Record another tape for these, or use "
         "numtape.grad and its like, which do so by themselves",
         code="wrong-structure",
     )
+
+
+def _text(key: Any) -> str:
+    return "a float or an array of floats" if key is None else static_text(key)
 
 
 def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:
@@ -145,14 +158,14 @@ def read_seeds(
     for leaf in leaves:
         if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
             raise InputError(
-                f"{what} hold {leaf!r}: numtape differentiates real float64 code, and a seed must "
-                "be a real number or an array of them. Convert it with .astype(float)",
+                f"{what} hold {shown(leaf)}: numtape differentiates real float64 code, and a seed "
+                "must be a real number or an array of them. Convert it with .astype(float)",
                 code="wrong-type",
             )
     if any(isinstance(leaf, Traced) for leaf in leaves):
         raise InputError(
-            f"{what} {tree!r} hold traced values, and this point was recorded outside the function "
-            "that is being recorded. Call numtape.vjp inside it",
+            f"{what} {shown(tree)} hold traced values, and this point was recorded outside the "
+            "function that is being recorded. Call numtape.vjp inside it",
             code="tape-inside",
         )
     if found != structure:

@@ -32,6 +32,7 @@ from numtape.run.compiling import (
     try_to,
     uninterrupted,
 )
+from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
@@ -69,10 +70,21 @@ class Runner:
     tape : FlatTape
     vector_maths : bool array, optional
         For each instruction, whether it may be run by vector maths; none by default.
+    exact : frozenset of int
+        Opcodes that are to round at many points as they do at one, besides those that the
+        tape's own guards need.
     """
 
-    def __init__(self, tape: FlatTape, vector_maths: npt.NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self,
+        tape: FlatTape,
+        vector_maths: npt.NDArray[np.bool_] | None = None,
+        exact: frozenset[int] = frozenset(),
+    ) -> None:
         self.tape = tape
+        self._exact = exact
+        # Whether what rounds otherwise at many points than at one matters to nobody.
+        self._may_run_at_a_point = True
         self._vector_maths = vector_maths
         # Whether derivatives come by sweeps.
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
@@ -127,6 +139,21 @@ class Runner:
             _compile_later(workspace.plan)
         return status
 
+    def evaluate_as_many(self, x: Floats, y: Floats) -> tuple[int, float]:
+        """Write what the outputs at x are among many points; a failed guard, and its outcome.
+
+        What points share is computed once, and is to round as if it were computed at each, if
+        something is that is computed by the same function.
+        """
+        if self._may_run_at_a_point:
+            failed = self.evaluate(x, y)
+            return failed, self.value_of(self.tape.guards[failed].slot) if failed >= 0 else 0.0
+        batch = self.batch(np.zeros(len(x), bool))
+        failures = batch.run(np.zeros(0), [x.reshape(1, -1)], [y.reshape(1, -1)], 1)
+        if len(failures.points) == 0:
+            return -1, 0.0
+        return int(failures.guards[0]), float(failures.outcomes[0])
+
     # machine code
 
     def prepare(self, effort: int) -> None:
@@ -177,7 +204,7 @@ class Runner:
         with self._lock:
             found = self._batches.get(key)
             if found is None:
-                made = Batch(self.tape, shared)
+                made = Batch(self.tape, shared, self._exact)
                 self._compile_now(made)
                 found = self._batches.keep(key, made)
             return found
@@ -188,7 +215,13 @@ class Runner:
         found = self._hoisted.get(key)
         if found is None:
             parts = hoist(self.tape, shared)
-            made = () if parts is None else (parts, Runner(parts.head), Runner(parts.rest))
+            made: tuple[Hoisted, Runner, Runner] | tuple[()] = ()
+            if parts is not None:
+                exact = exact_opcodes(self.tape)
+                head, rest = (Runner(part, exact=exact) for part in (parts.head, parts.rest))
+                called = (vector_maths_called(part, exact) for part in (parts.head, parts.rest))
+                head._may_run_at_a_point = frozenset.isdisjoint(*called)
+                made = parts, head, rest
             for runner in made[1:]:
                 self._pass_on(runner)
             found = self._hoisted.keep(key, made)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.signature import Signature, differentiated
+from numtape.functions.signature import Signature, differentiated, not_differentiable
 from numtape.functions.trees import Structure
 
 __all__ = ["Selection", "cut", "select"]
@@ -28,7 +28,7 @@ class Selection:
     shapes : tuple
         Of the leaves that the columns make up, in order.
     structures : tuple of Structure
-        Of the chosen arguments.
+        Of the chosen arguments' derivatives.
     alone : bool
         Whether argnums was one number, whose tree is then not put in a tuple.
     """
@@ -85,10 +85,13 @@ def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
     Raises
     ------
     InputError
-        Where an argument does not exist, or has no float in it.
+        Where an argument does not exist, or holds anything but floats.
     """
-    structures = signature.structure.children
+    structures = signature.derivative_structures
     numbers = differentiated(argnums, len(structures))
+    for number, place, key in signature.leaves():
+        if key is not None and number in numbers:
+            raise not_differentiable(number, place, key)
     chosen: list[npt.NDArray[np.int64]] = []
     shapes: list[tuple[int, ...]] = []
     for number in numbers:

@@ -7,7 +7,7 @@ signature under which a recording is kept.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import index
 from typing import Any
@@ -16,10 +16,19 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.trees import Structure, flatten
+from numtape.functions.trees import Structure, flatten, places, shown, without
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "argnums_key", "differentiated", "read_call", "static_key"]
+__all__ = [
+    "Call",
+    "Signature",
+    "argnums_key",
+    "differentiated",
+    "not_differentiable",
+    "read_call",
+    "static_key",
+    "static_text",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -54,6 +63,24 @@ class Signature:
     def size(self) -> int:
         """How many numbers the traced leaves hold."""
         return sum(map(math.prod, self.traced_shapes))
+
+    def has_statics_of(self, other: "Signature") -> bool:
+        """Whether the same leaves are static as in another signature, and have the same keys."""
+        mine, others = ([shape is None for shape in each.shapes] for each in (self, other))
+        return mine == others and self.statics == other.statics
+
+    def leaves(self) -> Iterator[tuple[int, str, Any]]:
+        """Each leaf: the number of its argument, its place in that, and its key; None if traced."""
+        shapes, statics = iter(self.shapes), iter(self.statics)
+        for number, structure in enumerate(self.structure.children):
+            for place in places(structure):
+                yield number, place, next(statics) if next(shapes) is None else None
+
+    @property
+    def derivative_structures(self) -> tuple[Structure, ...]:
+        """The structures of the arguments' derivatives: None in the place of a static leaf."""
+        is_traced = (shape is not None for shape in self.shapes)
+        return tuple(without(structure, is_traced) for structure in self.structure.children)
 
     @property
     def is_flat(self) -> bool:
@@ -125,11 +152,11 @@ def read_call(
         structures.append(structure)
         if number in differentiated and not leaves:
             raise InputError(
-                f"argument {number} is {argument!r}, and the derivative by it was asked for: there "
-                "is no float in it. Pass floats or float arrays, or leave it out of argnums",
+                f"argument {number} is {shown(argument)}, and the derivative by it was asked for: "
+                "there is no float in it. Pass floats or float arrays, or leave it out of argnums",
                 code="not-differentiable",
             )
-        for leaf in leaves:
+        for count, leaf in enumerate(leaves):
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
                 inputs.append(value)
@@ -138,15 +165,9 @@ def read_call(
                 pythons.append(isinstance(leaf, float) and not isinstance(leaf, np.floating))
                 continue
             if number in differentiated:
-                remedy = (
-                    "Make it a list" if isinstance(leaf, set | frozenset) else "Convert it to float"
-                )
-                raise InputError(
-                    f"argument {number} holds {leaf!r} of type {_type_name(leaf)}, and the "
-                    "derivative by it was asked for: only floats and float arrays have "
-                    f"derivatives. {remedy}, or leave it out of argnums",
-                    code="not-differentiable",
-                )
+                place = list(places(structure))[count]
+                key = (type(leaf), leaf) if isinstance(leaf, set) else static_key(leaf, number)
+                raise not_differentiable(number, place, key)
             statics.append(leaf)
             keys.append(static_key(leaf, number))
             shapes.append(None)
@@ -154,6 +175,26 @@ def read_call(
         Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
     )
     return Call(signature, inputs, statics, tuple(pythons))
+
+
+def not_differentiable(number: int, place: str, key: Any) -> InputError:
+    """The error where the derivative by an argument with a static leaf is asked for."""
+    is_set = key[0] in (set, frozenset)
+    remedy = "Make it a list" if is_set else "Convert it to float"
+    return InputError(
+        f"argument {number}{place} holds {static_text(key)}, and the derivative by argument "
+        f"{number} was asked for: only floats and float arrays have derivatives. {remedy}, or "
+        "make it an argument of its own that argnums leaves out",
+        code="not-differentiable",
+    )
+
+
+def static_text(key: Any) -> str:
+    """A static leaf as a message tells of it, by its key."""
+    if len(key) == 3:
+        return f"an array of {np.dtype(key[0])} of shape {key[1]}"
+    kind, leaf = key
+    return f"{shown(leaf)} of type {kind.__name__}"
 
 
 def _type_name(leaf: Any) -> str:
@@ -206,9 +247,10 @@ def static_key(leaf: Any, number: int) -> Any:
         hash(leaf)
     except TypeError:
         raise InputError(
-            f"argument {number} holds {leaf!r} of type {_type_name(leaf)}: an argument that is not "
-            "float is part of the key under which a recording is kept, so it must be hashable. "
-            "Make it a tuple or a frozen dataclass, or close over it instead of passing it",
+            f"argument {number} holds {shown(leaf)} of type {_type_name(leaf)}: an argument that "
+            "is not float is part of the key under which a recording is kept, so it must be "
+            "hashable. Make it a tuple or a frozen dataclass, or close over it instead of passing "
+            "it",
             code="wrong-type",
         ) from None
     return (type(leaf), leaf)

@@ -30,7 +30,7 @@ from numtape.functions.saved import read, write
 from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature, argnums_key
 from numtape.functions.streams import are_streams, in_blocks
-from numtape.functions.trees import Structure, flatten
+from numtape.functions.trees import Structure, flatten, one_for_each_argument
 from numtape.run.compiling import QUICK, THOROUGH
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard
@@ -449,9 +449,10 @@ class Tape(Readable):
 
         Parameters
         ----------
-        arguments, tangents : sequence
+        arguments, tangents : tuple or list
             The arguments, and a direction of the same structure and shapes. Either
-            may have leading axes, and both are broadcast.
+            may have leading axes, and both are broadcast. The only argument may be given
+            without a tuple, if it is neither a tuple nor a list itself.
         out, num_threads, progress
             As for calling the tape.
 
@@ -474,6 +475,7 @@ class Tape(Readable):
         >>> tape.jvp((2.0, 5.0), (1.0, 0.0))
         (10.0, 5.0)
         """
+        arguments, tangents = map(one_for_each_argument, (arguments, tangents))
         x = self._point(arguments)
         direction = None if x is None else self._point(tangents, "tangents")
         if x is None or direction is None:
@@ -496,8 +498,8 @@ class Tape(Readable):
 
         Parameters
         ----------
-        arguments : sequence
-            The arguments.
+        arguments : tuple or list
+            The arguments; or the only one, as for `jvp`.
         cotangents
             A tree of the result's structure and shapes. Either may have leading
             axes, and both are broadcast.
@@ -524,6 +526,7 @@ class Tape(Readable):
         >>> tape.vjp((2.0, 5.0), (1.0, 0.0))
         ((10.0, 7.0), (5.0, 2.0))
         """
+        arguments = one_for_each_argument(arguments)
         x = self._point(arguments)
         weights = None
         if x is not None and not are_streams(cotangents):
@@ -542,8 +545,8 @@ class Tape(Readable):
 
         Parameters
         ----------
-        arguments : sequence
-            One point.
+        arguments : tuple or list
+            One point; or the only argument, as for `jvp`.
 
         Returns
         -------
@@ -567,7 +570,7 @@ class Tape(Readable):
         >>> push_forward(1.0, 0.0), push_forward(0.0, 1.0)
         (5.0, 2.0)
         """
-        x = self._one_point(arguments)
+        x = self._one_point(one_for_each_argument(arguments))
         status, y, push = self.derivatives.linearize(x)
         if status >= 0:
             self._raise_branch(x)
@@ -717,8 +720,9 @@ class Tape(Readable):
         A tape that is run often is compiled without being asked to, in the background;
         ``NUMTAPE_NATIVE=off`` in the environment keeps it from that. Values are the same
         to the bit at single points, and at many points within the vector maths'
-        accuracy; derivatives over arrays may add up in another order. Code is kept on
-        disk for other processes (in ``NUMTAPE_CACHE_DIR``).
+        accuracy; derivatives are those of the interpreter to the bit, but for narrow
+        products of matrices, which may add up in another order. Code is kept on disk for
+        other processes (in ``NUMTAPE_CACHE_DIR``).
 
         Parameters
         ----------
@@ -921,9 +925,9 @@ class Tape(Readable):
 
         Parameters
         ----------
-        arguments, vectors : sequence
-            The arguments, and trees of the same structure and shapes. Either may
-            have leading axes, and both are broadcast.
+        arguments, vectors : tuple or list
+            The arguments, and trees of the same structure and shapes; or the only ones, as
+            for `jvp`. Either may have leading axes, and both are broadcast.
         out, num_threads, progress
             As for calling the tape.
 
@@ -945,6 +949,7 @@ class Tape(Readable):
         >>> tape.hvp((np.array([1.0, 3.0]),), (np.array([1.0, 0.0]),))
         (array([6., 2.]),)
         """
+        arguments, vectors = map(one_for_each_argument, (arguments, vectors))
         x = self._point(arguments)
         if x is None or self._point(vectors, "vectors") is None:
             options = Options(out, num_threads, progress)
@@ -989,9 +994,10 @@ class Tape(Readable):
 
     def by_argument(self, leaves: Sequence[Any]) -> tuple[Any, ...]:
         """Leaves for all inputs as a tuple of trees like the arguments; None for static ones."""
-        trees = iter(self.select(self.owners).trees(leaves))
-        count = len(self.signature.structure.children)
-        return tuple(next(trees) if k in self.owners else None for k in range(count))
+        remaining, owners = iter(leaves), self.owners
+        structures = self.signature.derivative_structures
+        trees = (structure.build(remaining) for structure in structures)
+        return tuple(tree if k in owners else None for k, tree in enumerate(trees))
 
     def select(self, argnums: int | Sequence[int]) -> Selection:
         """The inputs meant by argnums."""

@@ -11,7 +11,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Structure", "flatten", "map_leaves"]
+import numpy as np
+
+__all__ = [
+    "Structure",
+    "flatten",
+    "map_leaves",
+    "one_for_each_argument",
+    "places",
+    "shown",
+    "without",
+]
+
+_SHOWN = 8  # children of a container that a message tells of
+_LINE = 100  # and characters of a value
 
 
 @dataclass(frozen=True)
@@ -54,9 +67,11 @@ class Structure:
             return "*"
         if self.kind is type(None):
             return "None"
-        children = [str(child) for child in self.children]
+        children = [str(child) for child in self.children[:_SHOWN]]
         if self.names:
-            children = [f"{n}: {c}" for n, c in zip(self.names, children, strict=True)]
+            children = [f"{n}: {c}" for n, c in zip(self.names, children, strict=False)]
+        if len(self.children) > _SHOWN:
+            children.append(f"... {len(self.children)} in all")
         inside = ", ".join(children)
         if self.kind is list:
             return f"[{inside}]"
@@ -102,7 +117,39 @@ def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> A
     return made
 
 
+def one_for_each_argument(values: Any) -> tuple[Any, ...]:
+    """Trees by argument; what is neither a tuple nor a list is meant as the only one."""
+    return tuple(values) if isinstance(values, tuple | list) else (values,)
+
+
 def map_leaves(function: Any, tree: Any) -> Any:
     """The tree with `function` applied to each leaf."""
     leaves, structure = flatten(tree)
     return structure.build([function(leaf) for leaf in leaves])
+
+
+def places(structure: Structure) -> Iterator[str]:
+    """How each leaf is reached from the tree, as Python writes it: ``["a"][0]``, ``.name``."""
+    if structure.kind is None:
+        yield ""
+    for k, child in enumerate(structure.children):
+        name = structure.names[k] if structure.names else k
+        is_dataclass = structure.names and not issubclass(structure.kind, dict)
+        key = f".{name}" if is_dataclass else f"[{name!r}]"
+        yield from (key + place for place in places(child))
+
+
+def without(structure: Structure, stays: Iterator[bool]) -> Structure:
+    """A structure with None in the places of those leaves that do not stay."""
+    if structure.kind is None:
+        return structure if next(stays) else _NONE
+    children = tuple(without(child, stays) for child in structure.children)
+    return Structure(structure.kind, structure.names, children)
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: on one line, and not all of a long one."""
+    if isinstance(value, np.ndarray) and value.size > _SHOWN:
+        return f"an array of {value.dtype} of shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= _LINE else f"{text[: _LINE - 20]} ... {text[-15:]}"

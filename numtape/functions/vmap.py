@@ -23,7 +23,7 @@ from numtape.functions.recording import check_callable
 from numtape.functions.signature import Call
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.tape import Tape
-from numtape.functions.trees import Structure, flatten, map_leaves
+from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.run.batch import Failures, untold
 from numtape.trace.record import active_recorder
 from numtape.trace.traced import is_traced
@@ -327,8 +327,8 @@ def _moved(leaf: Any, axis: int) -> Any:
     rank = getattr(leaf, "ndim", 0)
     if not -rank <= axis < rank:
         raise InputError(
-            f"arguments hold {leaf!r}, which has no axis {axis} to count points along: in_axes "
-            "says which axis that is. Say None there for what all points share",
+            f"arguments hold {shown(leaf)}, which has no axis {axis} to count points along: "
+            "in_axes says which axis that is. Say None there for what all points share",
             code="wrong-points",
         )
     is_odd = isinstance(leaf, np.matrix | np.ma.MaskedArray)

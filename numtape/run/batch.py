@@ -91,12 +91,22 @@ class Batch:
     tape : FlatTape
     shared : bool array
         For each input, whether it has one value for all points.
+    exact : frozenset of int
+        Opcodes that are to round as at a single point; see `LanePlan`.
     """
 
-    def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_]) -> None:
-        self._tape, self._shared = tape, shared
+    def __init__(
+        self,
+        tape: FlatTape,
+        shared: npt.NDArray[np.bool_],
+        exact: frozenset[int] = frozenset(),
+    ) -> None:
+        self._tape, self._shared, self._exact = tape, shared, exact
         # The plan, and workspaces for it that nobody uses.
-        self._ready: tuple[LanePlan, deque[LaneWorkspace]] = LanePlan(tape, shared), deque()
+        self._ready: tuple[LanePlan, deque[LaneWorkspace]] = (
+            LanePlan(tape, shared, exact=exact),
+            deque(),
+        )
         self._points = 0  # run so far, until there is machine code
         # For each point: scalar instructions, and the elements that vector ones walk.
         arrays = sum(math.prod(vector.shape) for vector in tape.vectors)
@@ -113,7 +123,7 @@ class Batch:
         plan = self.plan
         if plan.machine_code is None:
             if self._tape.is_scalar:
-                plan = LanePlan(self._tape, self._shared, native=True)
+                plan = LanePlan(self._tape, self._shared, True, self._exact)
             plan.compile(effort, may_go_on)
             if plan.machine_code is not None:
                 self._ready = plan, deque()

@@ -19,6 +19,7 @@ from llvmlite import binding, ir
 __all__ = [
     "SINGLE",
     "Form",
+    "declaration",
     "emit",
     "functions_called",
     "has_vector_forms",
@@ -92,6 +93,15 @@ def target_machine(effort: int) -> Any:
         cpu=binding.get_host_cpu_name(),
         features=binding.get_host_cpu_features().flatten(),
     )
+
+
+def declaration(name: str, kind: Any, operands: Sequence[Any]) -> str:
+    """How text declares a function that is not in its module.
+
+    All text does so by this, because a module may not hold two declarations of a function, and
+    whoever writes one keeps only those that are not the same.
+    """
+    return f"declare {kind} @{name}({', '.join(map(str, operands))})"
 
 
 def functions_called(expression: ast.expr) -> set[tuple[str, int]]:

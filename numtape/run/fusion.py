@@ -11,10 +11,11 @@ used again, so it tells of more than slots do. Inside a group rows go through al
 members before the next ones do, so a member may read another's results of the same
 row alone, and may overwrite only what nobody reads later on.
 
-Members that have to round as NumPy does are elementwise and exact operations; a sum
-may come in another order where nothing but derivatives needs it. Neither is a narrow
-product of matrices then BLAS's (`products.py`). What does not fit in here is left to the
-kernels.
+Members that have to round as NumPy does are elementwise operations that call no function of
+the C library, and sums, which are added up in NumPy's order everywhere (`sums.py`). Where
+nothing but derivatives needs it, functions are those of vector maths, as in the kernels,
+and a narrow product of matrices is not BLAS's (`products.py`). What does not fit in here is
+left to the kernels.
 """
 
 import math
@@ -26,11 +27,12 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 
-from numtape.ops.structured import INITIAL, MAP, PRODUCT, REDUCE
+from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import ROWS
 from numtape.run.emitter import functions_called
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
 from numtape.run.products import Product, is_narrow, write_product
+from numtape.run.sums import PAIRWISE
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, contiguous_strides
 
 __all__ = ["Fused", "fuse"]
@@ -87,6 +89,8 @@ def fuse(tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool
             functions.update(dict.fromkeys(group.segments, "nothing"))
             functions[group.position] = name
         modules.append(str(module))
+    if any("sum_begin" in module for module in modules):
+        modules.append(PAIRWISE)
     products = list(_products(program))
     for start in range(0, len(products), _PER_MODULE):
         module = ir.Module("products")
@@ -259,12 +263,20 @@ def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
         return None
     vector, number = program.vector(segment), program.numbers[segment]
     exact = not program.free[number]
-    if vector.kind not in (MAP, REDUCE) or (vector.kind == REDUCE and exact):
+    if vector.kind not in (MAP, REDUCE):
         return None
     if expression_of(vector.opcode, exact) is None:
         return None
-    if vector.kind == REDUCE and ROWS[vector.opcode].name not in INITIAL:
-        return None
+    run = 0
+    if vector.kind == REDUCE:
+        name = ROWS[vector.opcode].name
+        if name in ("add", "multiply") and vector.result_strides[-1] == 0:
+            run = vector.shape[-1]
+        # Of zeros and nans NumPy's largest may be another one; a product along a run goes one
+        # after the other; and a run is not to vanish where axes of 1 do.
+        in_order = name == "add" or (name == "multiply" and not run)
+        if run == 1 or not (in_order or (name in ("maximum", "minimum") and not exact)):
+            return None
     if not vector.size or 0 in vector.shape or any(v.table is not None for v in vector.operands):
         return None
     found = _by_rows(vector, rows)
@@ -288,24 +300,29 @@ def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
         width,
         vector.size,
         int(program.places[first]),
+        run,
     )
     reads = tuple(_extent(each.base, extents, each.strides) for each in member.operands)
     return _Candidate(segment, first, member, reads)
 
 
 def _walk(vector: VectorInstruction) -> list[tuple[int, tuple[int, ...]]]:
-    """Extents, with the strides of operands and result: longer steps first, joined where even."""
+    """Extents, with the strides of operands and result, joined where even.
+
+    Of the largest or smallest the longer steps come first. Sums are walked as NumPy does.
+    """
     results = vector.result_strides if vector.kind == REDUCE else contiguous_strides(vector.shape)
     views = [*(view.strides for view in vector.operands), results]
     order = list(range(len(vector.shape)))
-    if vector.kind == REDUCE:  # NumPy's order of axes is for roundings
+    is_sum = vector.kind == REDUCE and ROWS[vector.opcode].name in ("add", "multiply")
+    if vector.kind == REDUCE and not is_sum:
         order.sort(key=lambda axis: -abs(views[0][axis]))
     axes: list[tuple[int, tuple[int, ...]]] = []
     for axis in order:
         extent, steps = vector.shape[axis], tuple(each[axis] for each in views)
         if extent == 1:
             continue
-        if axes and axes[-1][1] == tuple(step * extent for step in steps):
+        if axes and not is_sum and axes[-1][1] == tuple(step * extent for step in steps):
             axes[-1] = (axes[-1][0] * extent, steps)
         else:
             axes.append((extent, steps))

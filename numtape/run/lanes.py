@@ -5,6 +5,7 @@ for, so each instruction is dispatched once a block. A tape with vector instruct
 is run one point after the other: its loops are over the elements of its arrays.
 """
 
+import ast
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,15 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.ops.structured import MAP, PRODUCT
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels
+from numtape.run.emitter import functions_called
 from numtape.run.native import Code, lane_code
 from numtape.run.rows import turning_loop
 from numtape.run.vector_maths import MULTIPLE, lane_loops
 from numtape.run.workspace import Plan, Workspace, check_places
-from numtape.tape.flat import FlatTape
+from numtape.tape.flat import VECTOR, FlatTape
 
-__all__ = ["LanePlan", "LaneWorkspace"]
+__all__ = ["LanePlan", "LaneWorkspace", "exact_opcodes", "vector_maths_called"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -53,6 +56,8 @@ class LanePlan(Plan):
         For each input, whether it has one value for all points.
     native : bool
         Whether it is for machine code, which must then be made before it is run.
+    exact : frozenset of int
+        The opcodes that are to round as at a single point, besides those that guards need.
 
     Attributes
     ----------
@@ -62,11 +67,18 @@ class LanePlan(Plan):
         Where the two kinds of inputs are kept.
     """
 
-    def __init__(self, tape: FlatTape, shared: npt.NDArray[np.bool_], native: bool = False) -> None:
+    def __init__(
+        self,
+        tape: FlatTape,
+        shared: npt.NDArray[np.bool_],
+        native: bool = False,
+        exact: frozenset[int] = frozenset(),
+    ) -> None:
         if tape.is_scalar:
             tape, shared = _shared_first(tape, shared)
-        free = None if tape.is_scalar else ~tape.needed(tape.guard_slots)
-        super().__init__(tape, apart=True, vector_maths=free)
+        exact |= exact_opcodes(tape)
+        self.is_free = ~np.isin(_opcodes(tape), list(exact))
+        super().__init__(tape, apart=True, vector_maths=None if tape.is_scalar else self.is_free)
         self.shared_places = tape.first_input + np.flatnonzero(shared)
         self.varying_places = tape.first_input + np.flatnonzero(~shared)
         self.run: Callable[..., int] = _kernels.evaluate_points
@@ -87,12 +99,10 @@ class LanePlan(Plan):
     def _use_vector_maths(self) -> None:
         """Loops over lanes for all instructions, and products for squares written as powers.
 
-        What guards depend on is run by loops that round as single points do, so that a
-        point takes the same path in a batch as alone. The table of loops is there twice:
-        with vector maths in the second half.
+        The table of loops is there twice: with vector maths in the second half.
         """
         code, constants = self.tape.code, np.append(0.0, self.tape.constants)
-        self.is_free = is_free = ~self.tape.needed(self.tape.guard_slots)
+        is_free = self.is_free
         is_power = np.isin(code[:, 0], [k for k, row in enumerate(ROWS) if row.is_power])
         exponents = np.where(is_power & (code[:, 2] < len(constants)), code[:, 2], 0)
         is_square = is_free & (constants[exponents] == 2.0)
@@ -130,6 +140,39 @@ class LanePlan(Plan):
                 self.outputs,
             ]
         return parts
+
+
+def exact_opcodes(tape: FlatTape) -> frozenset[int]:
+    """The operations that have to round at many points as they do at one.
+
+    They are those that a guard depends on anywhere, so that a point takes the same path in a
+    batch as alone. Elsewhere on the tape they round so too: where one exp is subtracted from
+    another that it equals, nothing is left.
+    """
+    return frozenset(_opcodes(tape)[tape.needed(tape.guard_slots)].tolist())
+
+
+def vector_maths_called(tape: FlatTape, exact: frozenset[int]) -> frozenset[str]:
+    """The functions that round at many points unlike at one, where some opcodes do not."""
+    used = set(_opcodes(tape).tolist()) - exact
+    texts = [ROWS[opcode].vector or ROWS[opcode].primal for opcode in used if opcode >= 0]
+    expressions = [ast.parse(text, mode="eval").body for text in texts if text is not None]
+    found = {name for expression in expressions for name, _ in functions_called(expression)}
+    return frozenset(found | {"product"} if -1 in used else found)
+
+
+def _opcodes(tape: FlatTape) -> Ints:
+    """For each instruction what it applies: a row, by opcode; or a number below 0.
+
+    That is -1 for a product, and one of its own for what rounds the same in any case.
+    """
+    opcodes = tape.code[:, 0].astype(np.int64)
+    vectors = np.flatnonzero(opcodes == VECTOR)
+    for number, vector in zip(vectors.tolist(), tape.code[vectors, 1].tolist(), strict=True):
+        instruction = tape.vectors[vector]
+        own = -1 if instruction.kind == PRODUCT else -2 - number
+        opcodes[number] = instruction.opcode if instruction.kind == MAP else own
+    return opcodes
 
 
 def _shared_first(

@@ -23,7 +23,14 @@ from llvmlite import binding, ir
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import _kernels, emitter
-from numtape.run.emitter import SINGLE, Form, emit, functions_called, has_vector_forms
+from numtape.run.emitter import (
+    SINGLE,
+    Form,
+    declaration,
+    emit,
+    functions_called,
+    has_vector_forms,
+)
 from numtape.run.fusion import fuse
 from numtape.tape.flat import VECTOR, FlatTape
 
@@ -93,7 +100,8 @@ def _lines(opcode: int, form: Form, exact: bool) -> _Lines:
     declarations = [each for lines in called.values() for each in lines.declarations]
     for each in module.globals.values():
         if each is not function and not each.name.startswith("loop."):
-            declarations.append(str(each))
+            kinds = [argument.type for argument in each.args]
+            declarations.append(declaration(each.name, each.ftype.return_type, kinds))
     return _Lines(
         "\n".join(renamed(str(instruction)) for instruction in builder.block.instructions),
         renamed(result.get_reference()),
@@ -161,8 +169,8 @@ close:
 %g = call double @loop.{opcode}.1(ptr %loops, double %x, double 0x4000000000000000)
 ret double %g
 }}"""
-_FMA = "declare double @llvm.fma.f64(double, double, double)"
-_FABS = "declare double @llvm.fabs.f64(double)"
+_FMA = declaration("llvm.fma.f64", "double", ["double"] * 3)
+_FABS = declaration("llvm.fabs.f64", "double", ["double"])
 
 
 def _exact_square(opcode: int) -> _Lines:
@@ -563,7 +571,7 @@ def _sincos(form: Form) -> str:
 
 def _write_pair(writer: _LaneWriter, pair: tuple[int, int], x: str) -> None:
     kind, name = writer.kind, _sincos(writer.form)
-    writer.declarations[f"declare void @{name}({kind}, ptr, ptr)"] = None
+    writer.declarations[declaration(name, "void", [kind, "ptr", "ptr"])] = None
     slots = [writer.source.results[number] for number in pair]
     for slot in slots:
         writer.before.append(f"%m{slot} = alloca {kind}, align 64")

@@ -5,7 +5,8 @@ small enough that what a tile makes on the way stays in the first-level cache. I
 tile each nest of loops runs once: it does several instructions element by element,
 on as many elements at a time as the processor takes, and what one of them makes
 another has in a register. Sums along the rows end in a place of the same tile, for
-the nests after it; sums over the rows are kept aside until the last tile.
+the nests after it; sums over the rows are kept aside until the last tile. All are added
+up in NumPy's order (`sums.py`).
 
 Which instructions make a group, and which a nest, is decided in `fusion.py`. Here
 they are written down, with what their rows say (`emitter.py`).
@@ -23,6 +24,7 @@ from numtape.ops.structured import INITIAL
 from numtape.ops.table import ROWS
 from numtape.run import emitter
 from numtape.run.emitter import SINGLE, emit, functions_called, has_vector_forms
+from numtape.run.sums import BLOCK, SIDE_BY_SIDE, STATE, WAITING, add_across
 
 __all__ = [
     "FunctionWriter",
@@ -40,6 +42,7 @@ _DOUBLE, _WORD, _BIT, _I32 = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.
 # So many vectors are written out, without a loop, and so many go through a loop at a time.
 _WRITTEN_OUT = 8
 _UNROLLED = 4
+_PIECE = 1024  # elements that go through a loop before what is to be summed is added up
 _MUCH = 12  # instructions in a nest from which on one vector at a time is enough
 
 
@@ -84,6 +87,9 @@ class Member:
         How many results there are.
     place : int
         Where they are kept, if they are.
+    run : int
+        How many elements one after the other NumPy's loop adds up, for a sum whose last
+        axis is one of those that are added up; else 0.
     """
 
     opcode: int
@@ -95,6 +101,7 @@ class Member:
     width: int
     size: int
     place: int
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -316,6 +323,7 @@ class _Writer(FunctionWriter):
         super().__init__(module, name)
         self.group = group
         self.aside: dict[int, Value] = {}  # where members' results are, if not in memory
+        self.streams: dict[int, _Stream] = {}  # of sums that are not made in registers
 
     def write(self) -> None:
         group, builder = self.group, self.builder
@@ -348,6 +356,30 @@ class _Writer(FunctionWriter):
     def tile(self, start: Value, rows: Value) -> None:
         for nest in self.group.nests:
             _NestWriter(self, nest, start, rows).write()
+
+    def stream(self, k: int) -> "_Stream":
+        """Where the numbers of a member's sums wait until a block of them is there."""
+        if k not in self.streams:
+            with self.builder.goto_entry_block():
+                made = _Stream(self.room(STATE), self.room(_PIECE + WAITING + self.form.width))
+                self.call("sum_begin", [made.state, _WORD(self.group.members[k].run)])
+            self.streams[k] = made
+        return self.streams[k]
+
+    def call(self, name: str, arguments: Sequence[Value]) -> None:
+        """Call one of the functions of `PAIRWISE`."""
+        if name not in self.module.globals:
+            kinds = [argument.type for argument in arguments]
+            ir.Function(self.module, ir.FunctionType(ir.VoidType(), kinds), name)
+        self.builder.call(self.module.globals[name], arguments)
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The state of a run that is being added up, and the numbers that wait."""
+
+    state: Value
+    numbers: Value
 
 
 def _initial(member: Member) -> float:
@@ -412,7 +444,13 @@ class _NestWriter:
     def is_whole(self, k: int) -> bool:
         """Whether the innermost loop makes a result of a reduction from beginning to end."""
         *outer, innermost = self.accesses[k].steps
-        return self.members[k].width > 0 and innermost == 0 and 0 not in outer
+        is_theirs = self.members[k].width > 0 and innermost == 0 and 0 not in outer
+        return is_theirs and not self.is_streamed(k)
+
+    def is_streamed(self, k: int) -> bool:
+        """Whether a sum's numbers wait aside, because the innermost loop is not a block of them."""
+        run, count = self.members[k].run, self.count(len(self.counts) - 1)
+        return run > 0 and not (isinstance(count, int) and count == run <= BLOCK)
 
     def count(self, axis: int) -> Value:
         extent = self.counts[axis]
@@ -420,20 +458,34 @@ class _NestWriter:
 
     def walk(self, axis: int, pointers: dict[Any, Value]) -> None:
         """The loops from an axis on."""
-        if axis == len(self.counts) - 1:
-            _Innermost(self, pointers, self.count(axis)).write()
-            return
+        count, builder = self.count(axis), self.builder
+        if axis < len(self.counts) - 1:
+            self.writer.loop(
+                0, count, 1, lambda i: self.walk(axis + 1, self.moved(axis, pointers, i))
+            )
+        elif self.is_short(axis) or not any(map(self.is_streamed, self.members)):
+            _Innermost(self, pointers, count).write()
+        else:
 
-        def body(index: Value) -> None:
-            moved = {
-                key: self.writer.at(
-                    pointer, self.writer.times(index, self.accesses[key].steps[axis])
-                )
-                for key, pointer in pointers.items()
-            }
-            self.walk(axis + 1, moved)
+            def piece(start: Value) -> None:
+                left = builder.sub(self.writer.word(count), self.writer.word(start))
+                is_whole = builder.icmp_signed("<", _WORD(_PIECE), left)
+                some = builder.select(is_whole, _WORD(_PIECE), left)
+                _Innermost(self, self.moved(axis, pointers, start), some).write()
 
-        self.writer.loop(0, self.count(axis), 1, body)
+            self.writer.loop(0, count, _PIECE, piece)
+
+    def is_short(self, axis: int) -> bool:
+        """Whether so many elements at most are in an axis that numbers may wait aside."""
+        return self.counts[axis] * (1 if axis else self.writer.group.tile) <= _PIECE
+
+    def moved(self, axis: int, pointers: dict[Any, Value], index: Value) -> dict[Any, Value]:
+        """The pointers so far along an axis."""
+        steps = {key: access.steps[axis] for key, access in self.accesses.items()}
+        return {
+            key: self.writer.at(pointer, self.writer.times(index, steps[key]))
+            for key, pointer in pointers.items()
+        }
 
 
 def _joined(
@@ -462,70 +514,130 @@ class _Innermost:
         self.pointers, self.count = pointers, count
         self.step = {key: access.steps[-1] for key, access in nest.accesses.items()}
         self.broadcast: dict[Any, Value] = {}
-        self.sums = [k for k, member in nest.members.items() if member.reduces and not self.step[k]]
+        reduced = [k for k, member in nest.members.items() if member.reduces and not self.step[k]]
+        self.streams = {k: self.writer.stream(k) for k in reduced if nest.is_streamed(k)}
+        self.sums = [k for k in reduced if k not in self.streams]
+        self.blocks = [k for k in self.sums if nest.members[k].run]  # added up in NumPy's order
         much = len(nest.members) > _MUCH or any(
             functions_called(expression)
             for member in nest.members.values()
             if (expression := expression_of(member.opcode, member.exact)) is not None
         )
-        self.unrolled = 1 if much else _UNROLLED
+        # A block has eight sums, which may take several vectors.
+        self.together = SIDE_BY_SIDE // self.form.width if self.blocks else 1
+        self.unrolled = self.together if much else max(_UNROLLED, self.together)
 
     def write(self) -> None:
-        width = self.form.width
         for key in set(self.nest.operands.values()):
             if self.step[key] == 0:
                 self.broadcast[key] = self.writer.splat(
                     self.builder.load(self.pointers[key], align=8)
                 )
-        sums = [self.constant(_initial(self.nest.members[k])) for k in self.sums]
-        if isinstance(self.count, int) and self.count <= width * _WRITTEN_OUT:
-            parts = [sums] * min(self.unrolled, -(-self.count // width))
-            for number, index in enumerate(range(0, self.count, width)):
-                part = number % len(parts)
-                parts[part] = self.elements(index, self.known_mask(index), parts[part])
+        for k, stream in self.streams.items():
+            held = self.builder.load(self.held(stream))
+            self.pointers[k, "numbers"] = self.writer.at(stream.numbers, held)
+        parts = [
+            [self.constant(_initial(self.nest.members[k]))] * self.side_by_side(k)
+            for k in self.sums
+        ]
+        rest: list[list[Value]] = [[] for _ in self.sums]
+        count, width = self.count, self.form.width
+        if isinstance(count, int) and count <= width * _WRITTEN_OUT:
+            self.several(0, range(0, count, width), count, parts, rest)
         else:
-            parts = self.loops(sums)
+            parts = self.loops(parts, rest)
         for number, k in enumerate(self.sums):
-            self.finish(k, [part[number] for part in parts])
+            self.finish(k, parts[number], rest[number])
+        for k, stream in self.streams.items():
+            numbers = self.writer.add(self.builder.load(self.held(stream)), count)
+            arguments = [stream.state, stream.numbers, numbers, self.pointers[k]]
+            self.writer.call("sum_more", arguments)
 
-    def loops(self, sums: list[Value]) -> list[list[Value]]:
-        """Most elements several vectors at a time, then one, then what is left."""
-        width, many, each = self.form.width, self.unrolled, len(sums)
+    def held(self, stream: _Stream) -> Value:
+        words = self.builder.bitcast(stream.state, _WORD.as_pointer())
+        return self.writer.at(words, 3)
 
-        def several(index: Value, *carried: Value) -> list[Value]:
-            found: list[Value] = []
-            for k in range(many):
-                part = list(carried[k * each : (k + 1) * each])
-                found += self.elements(self.writer.add(index, k * width), None, part)
-            return found
+    def side_by_side(self, k: int) -> int:
+        """How many vectors a sum is kept in."""
+        if k in self.blocks:
+            return self.together
+        vectors = (
+            -(-self.count // self.form.width) if isinstance(self.count, int) else self.unrolled
+        )
+        return max(1, min(self.unrolled, vectors))
 
-        def single(index: Value, *carried: Value) -> list[Value]:
-            return [*self.elements(index, None, list(carried[:each])), *carried[each:]]
+    def several(
+        self,
+        start: Value,
+        steps: Sequence[int],
+        known: Value,
+        parts: list[list[Value]],
+        rest: list[list[Value]],
+    ) -> None:
+        """Vectors of elements, at these steps from an index on, of so many in all.
 
-        def rest(index: Value, *carried: Value) -> list[Value]:
-            known = isinstance(index, int)
-            mask = self.known_mask(index) if known else self.mask(index)
-            return [*self.elements(index, mask, list(carried[:each])), *carried[each:]]
+        What is reduced is added to the parts of its sum, or to the rest of a block.
+        """
+        width = self.form.width
+        for number, step in enumerate(steps):
+            index = self.writer.add(start, step)
+            mask = None
+            if known is not None:
+                is_known = isinstance(index, int) and isinstance(known, int)
+                mask = self.known_mask(index) if is_known else self.mask(index)
+            values = self.elements(index, mask)
+            for k, mine, left in zip(self.sums, parts, rest, strict=True):
+                if k in self.blocks and known is not None:
+                    assert isinstance(known, int)
+                    if index >= known // SIDE_BY_SIDE * SIDE_BY_SIDE:
+                        lanes = range(min(width, known - index))
+                        left += [self.builder.extract_element(values[k], _I32(j)) for j in lanes]
+                        continue
+                part = number % len(mine)
+                more = self.apply(self.nest.members[k], [mine[part], values[k]])
+                mine[part] = more if mask is None else self.builder.select(mask, more, mine[part])
+
+    def loops(self, parts: list[list[Value]], rest: list[list[Value]]) -> list[list[Value]]:
+        """Most elements several vectors at a time, then one (or a block's), then what is left."""
+        width = self.form.width
+
+        def nested(flat: Sequence[Value]) -> list[list[Value]]:
+            values = iter(flat)
+            return [[next(values) for _ in mine] for mine in parts]
+
+        def flat(nest: Sequence[Sequence[Value]]) -> list[Value]:
+            return [value for mine in nest for value in mine]
+
+        def vectors(count: int, masked: bool = False) -> Callable[..., list[Value]]:
+            def body(index: Value, *carried: Value) -> list[Value]:
+                found = nested(carried)
+                steps = range(0, count * width, width)
+                self.several(index, steps, self.count if masked else None, found, rest)
+                return flat(found)
+
+            return body
 
         index: Value = 0
-        carried = sums * many
-        for body, step in ((several, many * width), (single, width))[many == 1 :]:
-            stop = self.writer.add(self.count, 1 - step)
-            index, carried = self.writer.loop(index, stop, step, body, carried)
+        carried = flat(parts)
+        for count in dict.fromkeys((self.unrolled, self.together)):
+            stop = self.writer.add(self.count, 1 - count * width)
+            index, carried = self.writer.loop(index, stop, count * width, vectors(count), carried)
         if not isinstance(self.count, int):
-            _, carried = self.writer.loop(index, self.count, width, rest, carried)
-        elif self.count % width:
-            carried = rest(self.count // width * width, *carried)
-        return [carried[k * each : (k + 1) * each] for k in range(many)]
+            _, carried = self.writer.loop(index, self.count, width, vectors(1, True), carried)
+        else:
+            done = self.count // (self.together * width) * self.together * width
+            left = -(-(self.count - done) // width)
+            carried = vectors(left, True)(done, *carried)
+        return nested(carried)
 
-    def elements(self, index: Value, mask: Value, sums: list[Value]) -> list[Value]:
-        """A vector of elements from an index on; the sums with them.
+    def elements(self, index: Value, mask: Value) -> dict[int, Value]:
+        """A vector of elements from an index on: what is reduced of them in registers.
 
         A mask has the lanes that there are elements for, and is None where that is all.
         """
         values: dict[int, Value] = {}
         loaded: dict[Any, Value] = {}
-        found = dict(zip(self.sums, sums, strict=True))
+        reduced: dict[int, Value] = {}
         for k, member in self.nest.members.items():
             operands = []
             for place, operand in enumerate(member.operands):
@@ -536,9 +648,10 @@ class _Innermost:
                     if key not in loaded:
                         loaded[key] = self.load(key, index, mask)
                     operands.append(loaded[key])
-            if k in found:
-                more = self.apply(member, [found[k], *operands])
-                found[k] = more if mask is None else self.builder.select(mask, more, found[k])
+            if k in self.streams:
+                self.store((k, "numbers"), index, mask, operands[0])
+            elif k in self.sums:
+                reduced[k] = operands[0]
             elif member.reduces:
                 so_far = self.load(k, index, mask)
                 self.store(k, index, mask, self.apply(member, [so_far, *operands]))
@@ -546,16 +659,33 @@ class _Innermost:
                 values[k] = self.apply(member, operands)
                 if k in self.nest.stored:
                     self.store(k, index, mask, values[k])
-        return [found[k] for k in self.sums]
+        return reduced
 
     def apply(self, member: Member, operands: list[Value]) -> Value:
         expression = expression_of(member.opcode, member.exact)
         assert expression is not None
         return emit(self.builder, self.form, expression, operands)
 
-    def finish(self, k: int, parts: list[Value]) -> None:
+    def finish(self, k: int, parts: list[Value], rest: list[Value]) -> None:
         """Add up what a reduction has in its lanes, to what its result is so far."""
-        member, builder, width = self.nest.members[k], self.builder, self.form.width
+        member, builder = self.nest.members[k], self.builder
+        if k in self.blocks:
+            few = isinstance(self.count, int) and self.count < SIDE_BY_SIDE
+            number = add_across(builder, () if few else parts, rest)
+        else:
+            number = self.combined(member, parts)
+        so_far: Value = ir.Constant(_DOUBLE, _initial(member))
+        if not self.nest.is_whole(k):
+            so_far = builder.load(self.pointers[k], align=8)
+        expression = expression_of(member.opcode, member.exact)
+        assert expression is not None
+        builder.store(
+            emit(builder, SINGLE, expression, [so_far, number]), self.pointers[k], align=8
+        )
+
+    def combined(self, member: Member, parts: list[Value]) -> Value:
+        """What parts and lanes come to, in any order."""
+        builder, width = self.builder, self.form.width
         while len(parts) > 1:
             parts = [
                 self.apply(member, parts[j : j + 2]) if j + 1 < len(parts) else parts[j]
@@ -568,13 +698,7 @@ class _Innermost:
             order = ir.Constant(ir.VectorType(_I32, width), turned)
             total = self.apply(member, [total, builder.shuffle_vector(total, total, order)])
             distance //= 2
-        number = builder.extract_element(total, _I32(0))
-        if not self.nest.is_whole(k):
-            so_far = builder.load(self.pointers[k], align=8)
-            expression = expression_of(member.opcode, member.exact)
-            assert expression is not None
-            number = emit(builder, SINGLE, expression, [so_far, number])
-        builder.store(number, self.pointers[k], align=8)
+        return builder.extract_element(total, _I32(0))
 
     # Vectors.
 

@@ -64,14 +64,16 @@ def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
 def array_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
     """The addresses of loops for any number of elements, at any steps.
 
-    For those of some rows that have vector maths, or with `exact` for those that have
-    no ufunc's loop. Results are as in lanes.
+    For those of some rows that have no ufunc's loop, and if not `exact` for those that have
+    vector maths too. Results are as in lanes.
     """
-    if exact:
-        return _loops([opcode for opcode in opcodes if not has_double_loop(opcode)], True, True)
-    if emitter.vector_library() is None:
-        return {}
-    return _loops([opcode for opcode in opcodes if ROWS[opcode].vector is not None], False, True)
+    has_maths = not exact and emitter.vector_library() is not None
+    wanted = [
+        opcode
+        for opcode in opcodes
+        if not has_double_loop(opcode) or (has_maths and ROWS[opcode].vector is not None)
+    ]
+    return _loops(wanted, exact, True)
 
 
 def _loops(opcodes: list[int], exact: bool, any_step: bool) -> dict[int, int]:

@@ -81,7 +81,7 @@ class Plan:
         Whether results are kept away from the operands of their own instruction.
     vector_maths : bool array, optional
         For each instruction, whether it may round unlike NumPy if it is one over
-        arrays: by vector maths, or adding up in another order. None for none.
+        arrays: by vector maths, or in products of matrices. None for none.
     """
 
     def __init__(

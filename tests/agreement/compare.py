@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from unittest import mock
 
 import naive
 import numpy as np
@@ -31,6 +32,8 @@ import numtape as nt
 from agreement.programs import Program
 from numtape.functions.paths import Recordings
 from numtape.functions.trees import flatten
+from numtape.ops.structured import FUNCTION, PRODUCT
+from numtape.run import fusion
 from numtape.tape.flat import FlatTape, VectorInstruction
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
 from numtape.transform.passes import fold_constants, optimize, remove_dead, share, simplify
@@ -161,6 +164,7 @@ class _Check:
             self._batches(tape, chosen)
         for tape, chosen in by_use[:1]:
             self._values(tape, chosen[0])
+            self._compiled(tape, chosen[0])
             self._derivatives(tape, chosen[0])
             if self.generic:
                 self._differences(tape, chosen[0])
@@ -369,6 +373,27 @@ class _Check:
             self.same(way, number, numbers(kept(*self.points[number])), expected)
 
     # derivatives
+
+    def _compiled(self, tape: nt.Tape, number: int) -> None:
+        """Machine code has the interpreter's bits, and so what cancels in one does in the other.
+
+        Derivatives of scalars come by sweeps otherwise, which add up in another order, and
+        those of products of matrices by BLAS.
+        """
+        x, native = _packed(self.points[number]), copy.copy(tape)
+        rng = np.random.default_rng(1)
+        v, w = rng.normal(size=tape.flat.inputs), rng.normal(size=len(tape.flat.outputs))
+        is_same = not tape.flat.is_scalar and all(
+            vector.kind not in (PRODUCT, FUNCTION) for vector in tape.flat.vectors
+        )
+        compare = self.same if is_same else self.derivative
+        with mock.patch.object(fusion, "_WORTH", 0):
+            native.compile(quick=True)
+            found = [native.derivatives.jvp(x, v), native.derivatives.vjp(x, w)]
+        expected = [tape.derivatives.jvp(x, v), tape.derivatives.vjp(x, w)]
+        for way, mine, other in zip(("jvp", "vjp"), found, expected, strict=True):
+            self.same(f"the value beside a compiled {way}", number, mine[1], other[1])
+            compare(f"compiled {way}", number, mine[2], other[2])
 
     def derivative(self, way: str, number: int, found, expected, rtol: float = 1e-9) -> None:
         """To rounding, where all partial derivatives are finite."""

@@ -15,9 +15,13 @@ import pytest
 from checks import assert_same_bits
 
 import numtape as nt
+from numtape.ops.table import ROWS
 from numtape.run import fusion
+from numtape.run.compiling import THOROUGH
 from numtape.run.nests import split
 from numtape.run.products import Product, is_narrow
+from numtape.run.workspace import Plan, Workspace
+from numtape.trace.recorder import Recorder
 
 sys.path.append(str(Path(__file__).parents[2] / "asv_benchmarks"))
 
@@ -54,6 +58,13 @@ def plan_of(tape, derivative="gradient"):
     return tape.derivatives._derived.get(derivative)._plan(False)
 
 
+def has_products(tape):
+    """Whether a gradient multiplies matrices by code of its own."""
+    plan = plan_of(tape)
+    program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
+    return bool(list(fusion._products(program)))
+
+
 def check(function, point, rtol=1e-12, points=()):
     """Compiled and interpreted agree at some points, in values and in gradients."""
     plain, compiled = nt.record(function, point), nt.record(function, point)
@@ -62,6 +73,8 @@ def check(function, point, rtol=1e-12, points=()):
         assert_same_bits(plain(each), compiled(each))
         with np.errstate(all="ignore"):
             expected, found = plain.gradient(each), compiled.gradient(each)
+        if not has_products(compiled):
+            assert_same_bits(found, expected)
         scale = np.max(np.abs(expected), where=np.isfinite(expected), initial=1e-300)
         np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
         # The value beside a derivative is still NumPy's.
@@ -243,7 +256,52 @@ def test_an_exact_tape_has_exact_members_alone():
     found = groups(tape.runner._plan(False))
     assert found
     for group in found:
-        assert all(member.exact and not member.reduces for member in group.members)
+        assert all(member.exact for member in group.members)
+    # NumPy's exponential is called, and then what is added up goes through the same rows.
+    assert [member.reduces for member in found[0].members].count(True) == 1
+
+
+def test_largest_numbers_that_values_need_are_left_to_numpy():
+    x = np.linspace(-0.1, 1.0, 300)
+    tape = nt.record(lambda x: np.max(x * 2.0) + np.prod(x + 1.0) + np.sum(np.abs(x)), x)
+    tape.compile()
+    assert_same_bits(tape(x), np.max(x * 2.0) + np.prod(x + 1.0) + np.sum(np.abs(x)))
+    reducing = [
+        ROWS[member.opcode].name
+        for group in groups(tape.runner._plan(False))
+        for member in group.members
+        if member.reduces
+    ]
+    assert reducing == ["add"]
+
+
+@pytest.mark.parametrize("free", [False, True])
+def test_all_rows_in_one_group(free, monkeypatch):
+    """Every row over arrays, in one function and one module, with a sum of each."""
+    for name in ("_MEMBERS", "_WINDOW", "_AHEAD"):
+        monkeypatch.setattr(fusion, name, 1 << 20)
+    count = 64
+    recorder = Recorder(2 * count)
+    x, y = 1 + np.arange(count), 1 + count + np.arange(count)
+    results, sums = [], []
+    for opcode, row in enumerate(ROWS):
+        results.append(recorder.elementwise(opcode, (x, y)[: row.arity]))
+    for result in results:
+        sums.append(np.ravel(recorder.reduce("add", result, (0,))))
+    point = np.linspace(0.1, 0.9, 2 * count)
+    tape = recorder.finish(np.concatenate([*results, *sums]), point)
+    wanted = np.full(tape.instructions, free)
+    out = []
+    for compiled in (False, True):
+        plan = Plan(tape, vector_maths=wanted)
+        if compiled:
+            plan.compile(THOROUGH)
+            assert plan.machine_code is not None
+            found = [member for group in groups(plan) for member in group.members]
+            assert len({member.opcode for member in found}) > (60 if free else 30)
+        out.append(np.empty(len(tape.outputs)))
+        assert plan.evaluate(Workspace(plan).handle, point, out[-1]) == -1
+    assert_same_bits(*out)
 
 
 def test_what_is_cheap_is_computed_again(monkeypatch):

@@ -130,6 +130,33 @@ def test_every_row(width, monkeypatch):
     assert_batches_agree(tape, OPERANDS, np.zeros(2, bool), pairs=True)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_row_with_every_other(width, monkeypatch):
+    """All forms of all rows in one module: free, as guards need them, and with 2.0 for y."""
+    monkeypatch.setattr(native, "_CHUNK", 1 << 20)
+    if emitter.vector_form().mark in "edb" and WIDTHS[width] <= emitter.vector_form():
+        monkeypatch.setattr(emitter, "vector_form", lambda: WIDTHS[width])
+    recorder = Recorder(3)
+    two = recorder.constant(2.0)
+    binary = [opcode for opcode, row in enumerate(ROWS) if row.arity == 2]
+    results = [recorder.scalar(opcode, 1, 2 * row.arity - 2) for opcode, row in enumerate(ROWS)]
+    results += [recorder.scalar(opcode, 1, two) for opcode in binary]
+    guarded = [recorder.scalar(opcode, 3, 3 * row.arity - 3) for opcode, row in enumerate(ROWS)]
+    guarded += [recorder.scalar(opcode, 3, two) for opcode in binary]
+    for slot in guarded:  # is it itself, or is it not?
+        same, other = (recorder.scalar(OPCODE[n], slot, slot) for n in ("equal", "not_equal"))
+        recorder.guard(recorder.scalar(OPCODE["logical_or"], same, other), 1.0, Location("f", 1))
+    tape = recorder.finish(np.array([*results, *guarded]), np.array([0.5, 0.75, 0.5]))
+    plan = Plan(tape)
+    plan.compile(THOROUGH)
+    workspace, out = Workspace(plan), np.empty(len(tape.outputs))
+    points = np.column_stack([OPERANDS, OPERANDS[::-1, 0]])
+    for x in points:
+        assert plan.evaluate(workspace.handle, x, out) == -1
+        assert_same_bits(out, evaluate(tape, x))
+    assert_batches_agree(tape, points, np.zeros(3, bool), pairs=True)
+
+
 def test_guards_end_a_run_early():
     def function(x):
         total = x[0] * 2.0

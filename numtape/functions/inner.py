@@ -7,6 +7,7 @@ the slots that the arguments and the captured values have there.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,12 +60,19 @@ class InnerTape:
         arguments = map_leaves(
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
         )
+        leaves, _ = flatten(arguments)
         call = read_call(map_leaves(plain_values, arguments))
+        memory = [
+            leaf.primals if isinstance(leaf, TracedArray) else leaf
+            for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
+            if shape is not None
+        ]
+        call = replace(call, given=memory)
         self.tape, captured = record_call_inside(function, call, has_aux)
         self._outer = outer
         inputs = [
             lift(outer, leaf)[0].ravel()
-            for leaf, shape in zip(flatten(arguments)[0], call.signature.shapes, strict=True)
+            for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
             if shape is not None
         ]
         self._captured = np.array(captured, np.int64)
@@ -174,4 +182,4 @@ def plain_values(leaf: Any) -> Any:
     if not isinstance(leaf, Traced):
         return leaf
     values = np.array(leaf.primals, np.float64)
-    return values if values.ndim else float(values)
+    return values if isinstance(leaf, TracedArray) else float(values)

@@ -112,7 +112,10 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
     elif given.statics != wanted.statics:
         rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
     else:
-        return _points(call.inputs, wanted.traced_shapes, what)
+        points = _points(call.inputs, wanted.traced_shapes, what)
+        if wanted.shared is None or points.leading or call.with_shared().signature == wanted:
+            return points
+        rule = "share memory with each other otherwise than when the tape was recorded"
     raise InputError(
         f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
         "recording, and takes leading axes for many points. Record another tape for these, or use "

@@ -115,7 +115,8 @@ def record_call_inside(
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
-    recording = record_flat(run, call.inputs, keep_lines=lines)
+    recording = record_flat(run, call.inputs, call.given, keep_lines=lines)
+    signature = call.with_shared().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]
     result = Result(
@@ -125,4 +126,4 @@ def record_call_inside(
         tuple(seen["aux_leaves"]),
         shapes[count:],
     )
-    return Tape(recording.tape, call.signature, result), recording.captured
+    return Tape(recording.tape, signature, result), recording.captured

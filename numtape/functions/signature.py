@@ -8,7 +8,7 @@ signature under which a recording is kept.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten
+from numtape.trace.sharing import overlapping
 from numtape.trace.traced import Traced
 
 __all__ = ["Call", "Signature", "argnums_key", "differentiated", "read_call", "static_key"]
@@ -38,12 +39,18 @@ class Signature:
         The keys of the static leaves.
     owners : tuple of int
         For each traced leaf, which argument it is in.
+    points : tuple of int
+        The traced leaves that are arrays of rank 0, and no numbers.
+    shared : tuple, optional
+        Which traced leaves share memory, and how; None unless the function assigns to them.
     """
 
     structure: Structure
     shapes: tuple[tuple[int, ...] | None, ...]
     statics: tuple[Any, ...]
     owners: tuple[int, ...]
+    points: tuple[int, ...] = ()
+    shared: tuple[Any, ...] | None = None
 
     @property
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -74,11 +81,24 @@ class Call:
         The traced leaves.
     statics : list
         The static leaves.
+    given : list
+        The traced leaves as they were given.
     """
 
     signature: Signature
     inputs: list[Floats]
     statics: list[Any]
+    given: list[Any]
+
+    def with_shared(self) -> "Call":
+        """The same call with a signature that says which leaves share memory."""
+        shared = []
+        for first, second in overlapping(self.given):
+            one, two = (self.given[k].__array_interface__ for k in (first, second))
+            apart = two["data"][0] - one["data"][0]
+            steps = self.given[first].strides, self.given[second].strides
+            shared.append((first, second, apart, *steps))
+        return replace(self, signature=replace(self.signature, shared=tuple(shared)))
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""
@@ -110,6 +130,7 @@ def read_call(
         differentiated argument is not a float.
     """
     inputs: list[Floats] = []
+    given: list[Any] = []
     statics: list[Any] = []
     keys: list[Any] = []
     shapes: list[tuple[int, ...] | None] = []
@@ -128,6 +149,7 @@ def read_call(
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
                 inputs.append(value)
+                given.append(leaf)
                 shapes.append(value.shape)
                 owners.append(number)
                 continue
@@ -141,10 +163,14 @@ def read_call(
             statics.append(leaf)
             keys.append(static_key(leaf, number))
             shapes.append(None)
+    points = [
+        k for k, leaf in enumerate(given) if not inputs[k].shape and isinstance(leaf, np.ndarray)
+    ]
     signature = Signature(
-        Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
+        *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
+        tuple(points),
     )
-    return Call(signature, inputs, statics)
+    return Call(signature, inputs, statics, given)
 
 
 def _type_name(leaf: Any) -> str:

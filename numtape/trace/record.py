@@ -1,5 +1,6 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy a
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, end_at_user
+from numtape.trace.sharing import Arguments
 from numtape.trace.substitutes import BINDINGS, explained, learn
-from numtape.trace.traced import Traced, is_traced, lift, wrap
+from numtape.trace.traced import Traced, is_traced, lift, moved, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -39,11 +41,14 @@ class Recording(NamedTuple):
         The leaves of the result.
     captured : list of int
         Slots of the recording around this one whose values were used.
+    writes : bool
+        Whether the function assigns to one of several arrays that it was given.
     """
 
     tape: FlatTape
     values: list[Floats]
     captured: list[int]
+    writes: bool
 
 
 _RUNNING = threading.local()
@@ -58,6 +63,7 @@ def active_recorder() -> Recorder | None:
 def record_flat(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
+    given: Sequence[Any] = (),
     keep_lines: bool = False,
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
@@ -69,6 +75,8 @@ def record_flat(
         values, numbers, arrays, object arrays of traced scalars.
     inputs : sequence of float64 arrays
         The recording point.
+    given : sequence, optional
+        What each input was made of: a number, or an array, which may share memory with others.
     keep_lines : bool
         Whether to keep the source line of every instruction.
 
@@ -86,7 +94,7 @@ def record_flat(
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         known = BINDINGS.load()
         try:
-            leaves = _called(function, inputs, recorder)
+            leaves = _called(function, inputs, given, recorder)
             break
         except Exception as error:
             if learn(error, known):
@@ -116,19 +124,28 @@ def record_flat(
         recorder.finish(outputs, np.concatenate(point)),
         [values for _, values in lifted],
         list(recorder.captured),
+        recorder.writes,
     )
 
 
 def _called(
-    function: Callable[[list[Any]], Sequence[Any]], inputs: Sequence[Floats], recorder: Recorder
+    function: Callable[[list[Any]], Sequence[Any]],
+    inputs: Sequence[Floats],
+    given: Sequence[Any],
+    recorder: Recorder,
 ) -> Sequence[Any]:
     """The result of a function on traced inputs, with its recorder the active one."""
     traced = []
     start = 1
-    for value in inputs:
+    for value, original in itertools.zip_longest(inputs, given):
         slots = np.arange(start, start + value.size).reshape(value.shape)
-        traced.append(wrap(recorder, slots, value.copy(order="K")))
+        is_array = isinstance(original, np.ndarray)
+        traced.append((moved if is_array else wrap)(recorder, slots, value.copy(order="K")))
         start += value.size
+    arrays = [k for k, each in enumerate(given) if isinstance(each, np.ndarray)]
+    if len(arrays) > 1:
+        memory = [given[k] for k in arrays]
+        recorder.sharers.append(Arguments(recorder, [traced[k] for k in arrays], memory))
     if not hasattr(_RUNNING, "stack"):
         _RUNNING.stack = []
     stack = _RUNNING.stack

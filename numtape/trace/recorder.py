@@ -18,12 +18,12 @@ import os
 import re
 import struct
 import sys
-import weakref
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,10 +118,12 @@ class Recorder:
         "inputs",
         "keep_lines",
         "lines",
+        "mirrors",
         "next_slot",
         "parent",
-        "rows",
+        "sharers",
         "vectors",
+        "writes",
     )
 
     def __init__(
@@ -139,8 +141,10 @@ class Recorder:
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
-        # Slots taken at places found during the run, where NumPy gives a view, and of what.
-        self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
+        # Who shares memory with traced arrays, see `sharing.py`: all, and those that are written to.
+        self.sharers: list[Any] = []
+        self.mirrors: list[Any] = []
+        self.writes = False  # whether an argument was assigned to, if there are several
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
         self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below

@@ -35,7 +35,6 @@ __all__ = [
     "as_traced",
     "assign_out",
     "call_function",
-    "check_rows",
     "guarded",
     "has_places",
     "has_traced",
@@ -43,9 +42,12 @@ __all__ = [
     "is_object_array",
     "is_traced",
     "lift",
+    "moved",
     "plain_key",
     "scalar_of",
+    "settle",
     "wrap",
+    "write",
 ]
 
 _Values = npt.NDArray[Any]
@@ -108,6 +110,7 @@ class Traced:
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
+    _mirror_of: Callable[..., Any]  # by `sharing.py`
 
     # NumPy's protocols
 
@@ -285,8 +288,9 @@ class TracedScalar(Traced):
     copy = tolist = item
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        """As an array of that shape."""
-        return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
+        """As an array of that shape; a scalar for the shape ()."""
+        slots, values = self.slots[()].reshape(*shape), self.primals[()].reshape(*shape)
+        return moved(self.recorder, slots, values)
 
     def astype(self, dtype: Any, **options: Any) -> Any:
         """As a float64, an integer or a bool."""
@@ -331,7 +335,7 @@ class TracedInteger(TracedScalar):
 
 
 class TracedArray(Traced):
-    """An array under trace, of rank 1 or more.
+    """An array under trace, of any rank.
 
     Parameters
     ----------
@@ -342,34 +346,58 @@ class TracedArray(Traced):
         Its values at the recording point, of the same shape.
     """
 
-    __slots__ = ("primals", "slots")
+    __slots__ = ("_primals", "_slots")
 
     def __init__(self, recorder: Recorder, slots: Slots, primals: _Values) -> None:
-        if slots.ndim > 1:
+        if slots.strides != primals.strides:
             slots, primals = _same_layout(slots, primals)
         self.recorder = recorder
-        self.slots = slots
-        self.primals = primals
+        self._slots = slots
+        self._primals = primals
+
+    @property
+    def slots(self) -> Slots:
+        """The slot of each element, as of now."""
+        if self.recorder.mirrors:
+            settle(self.recorder)
+        return self._slots
+
+    @property
+    def primals(self) -> _Values:
+        """The values at the recording point, as of now."""
+        if self.recorder.mirrors:
+            settle(self.recorder)
+        return self._primals
 
     @property
     def shape(self) -> tuple[int, ...]:
         """As of an ndarray."""
-        return self.slots.shape
+        return self._slots.shape
 
     @property
     def ndim(self) -> int:
         """As of an ndarray."""
-        return self.slots.ndim
+        return self._slots.ndim
 
     @property
     def size(self) -> int:
         """As of an ndarray."""
-        return self.slots.size
+        return self._slots.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64; bool for outcomes of comparisons, int64 for positions and counts."""
-        return self.primals.dtype
+        return self._primals.dtype
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """As of an ndarray."""
+        return self._primals.strides
+
+    @property
+    def flags(self) -> Any:
+        """As of an ndarray."""
+        return self._primals.flags
 
     @property
     def T(self) -> "TracedArray":  # noqa: N802 (NumPy's name)
@@ -381,8 +409,12 @@ class TracedArray(Traced):
         """As of an ndarray."""
         return _Flat(self)
 
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
+
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self._slots)
 
     def __repr__(self) -> str:
         return f"Traced({self.primals!r})"
@@ -400,29 +432,45 @@ class TracedArray(Traced):
             )
         return bool(self.ravel()[0])
 
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.ndim or self.dtype.kind != "i":
+            raise TypeError("only integer scalar arrays can be converted to a scalar index")
+        return operator.index(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __format__(self, specification: str) -> str:
+        return format(self._primals, specification)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        if self.dtype.kind in "ib":  # no derivative to lose: each is guarded
-            return guarded(self).astype(dtype or self.dtype)
-        if dtype is not None and np.dtype(dtype).kind != "O":
+        if self.dtype.kind == "f" and dtype is not None and np.dtype(dtype).kind != "O":
             _escaped(self.recorder, "a conversion to an array of numbers")
-        elements = np.empty(self.shape, object)
-        for index in np.ndindex(self.shape):
-            elements[index] = self[index]
-        elements.flags.writeable = False  # it is no view: writing to it would be lost
-        return elements
+        mirror: npt.NDArray[Any] = self._mirror_of(self)
+        if copy or (dtype is not None and np.dtype(dtype) != mirror.dtype):
+            return np.array(mirror, dtype)
+        return mirror
 
     def __iter__(self) -> Iterator[Any]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
         # Element by element, as NumPy does: the array may be assigned to meanwhile.
-        return (self[k] for k in range(len(self.slots)))
+        return (self[k] for k in range(len(self._slots)))
 
     def __getitem__(self, key: Any) -> Any:
-        if type(key) is int and self.slots.ndim == 1:
-            return scalar_of(self.recorder, self.slots.item(key), self.primals.item(key))
+        recorder = self.recorder
+        if recorder.mirrors:
+            settle(recorder)
+        if type(key) is int and self._slots.ndim == 1:
+            return scalar_of(recorder, self._slots.item(key), self._primals.item(key))
         if type(key) is not slice:
             if has_places(key):
                 return self._get_at(self, key)
             key = plain_key(key)
-        return wrap(self.recorder, self.slots[key], self.primals[key])
+        return moved(recorder, self._slots[key], self._primals[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if type(key) is not int and type(key) is not slice:
@@ -434,14 +482,11 @@ class TracedArray(Traced):
                 value = np.where(mask, value, self)
                 key = ...
             key = plain_key(key)
-        if self.recorder.rows:
-            check_rows(self)
         slots, values = lift(self.recorder, value)
-        if self.primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
+        if self.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
             converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
             slots, values = lift(self.recorder, converted.reshape(np.shape(slots)))
-        self.slots[key] = slots
-        self.primals[key] = values
+        write(self, lambda elements, each: elements.__setitem__(key, each), (slots, values))
 
     def __copy__(self) -> "TracedArray":
         return self.copy()
@@ -459,7 +504,7 @@ class TracedArray(Traced):
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As `ndarray.reshape`."""
         slots = self.slots.reshape(*shape, order=order)
-        return wrap(self.recorder, slots, self.primals.reshape(*shape, order=order))
+        return moved(self.recorder, slots, self.primals.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.ravel`."""
@@ -488,19 +533,24 @@ class TracedArray(Traced):
             )
         return self.ravel()[0]
 
-    def tolist(self) -> list[Any]:
+    def tolist(self) -> Any:
         """Nested lists of traced scalars."""
+        if not self.ndim:
+            return self.item()
         return [row.tolist() if isinstance(row, TracedArray) else row for row in self]
 
-    def astype(self, dtype: Any, **options: Any) -> Any:
-        """A copy as float64, integers or bools."""
+    def astype(self, dtype: Any, order: Any = "K", *args: Any, **options: Any) -> Any:
+        """As float64, integers or bools: a copy, unless it is the same and ``copy=False``."""
+        copy = args[2] if len(args) > 2 else options.get("copy", True)
+        if not copy and self._primals.astype(dtype, order, copy=False) is self._primals:
+            return self
         kind = np.dtype(dtype).kind
         if np.dtype(dtype) == np.float64:
-            return as_floats(self.copy("K"))
+            return as_floats(self.copy(order))
         if kind == "b" and self.dtype != bool:
             return self.__ne__(0.0)
         if kind in "iu":
-            return as_integers(np.trunc(self) if self.dtype == np.float64 else self)
+            return as_integers(np.trunc(self) if self.dtype == np.float64 else self.copy(order))
         if kind == "b":
             return self.copy()
         raise UnsupportedError(
@@ -513,9 +563,25 @@ class TracedArray(Traced):
         """Assign one value to every element."""
         self[...] = value
 
+    def view(self, dtype: Any = None, type: Any = None) -> "TracedArray":  # noqa: A002
+        """Another array of the same memory, of the same dtype."""
+        if dtype not in (None, np.ndarray) and np.dtype(dtype) != self.dtype:
+            raise UnsupportedError(
+                f"view({dtype!r}) of a traced array at {user_location()}: its elements are "
+                f"{self.dtype}, and their bytes those of one point. Write x.astype(...)",
+                code="unsupported-option",
+            )
+        return TracedArray(self.recorder, self.slots.view(), self.primals.view())
+
+    def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
+        """As of an ndarray: whether it may be written to."""
+        for elements in (self._primals, self._slots):
+            elements.setflags(write)
+
 
 def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
     """Slots and values with equal layouts in memory, so that views of both are views alike."""
+    # (Those of float64 with equal strides do not come here.)
     if all(
         a * values.itemsize == b * slots.itemsize or n == 1
         for a, b, n in zip(slots.strides, values.strides, slots.shape, strict=True)
@@ -538,17 +604,47 @@ class _Flat:
 
     def __getitem__(self, key: Any) -> Any:
         array = self._array
-        return wrap(array.recorder, array.slots.flat[key], array.primals.flat[key])
+        return moved(array.recorder, array.slots.flat[key], array.primals.flat[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if self._array.recorder.rows:
-            check_rows(self._array)
-        slots, values = lift(self._array.recorder, value)
-        self._array.slots.flat[key] = slots
-        self._array.primals.flat[key] = values
+        lifted = lift(self._array.recorder, value)
+        write(self._array, lambda elements, each: elements.flat.__setitem__(key, each), lifted)
+
+    def copy(self) -> "TracedArray":
+        """As of a flatiter: a vector."""
+        return self._array.flatten()
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
+
+
+# memory that others share
+
+
+def settle(recorder: Recorder) -> None:
+    """Take over what was written to arrays that NumPy made of traced ones, see `sharing.py`."""
+    mirrors, recorder.mirrors = recorder.mirrors, []
+    for mirror in mirrors:
+        mirror.settle()
+    # Those that nobody has any more cannot be written to again.
+    recorder.mirrors += [mirror for mirror in mirrors if mirror.is_alive()]
+
+
+def write(array: TracedArray, change: Callable[..., None], *lifted: tuple[Any, Any]) -> None:
+    """Change an array in place: ``change(elements, *operands)`` for values, and for slots.
+
+    All assigning comes here, because of those who share the memory and are no views of it.
+    """
+    recorder = array.recorder
+    slots = array.slots
+    if recorder.sharers:
+        recorder.sharers = [each for each in recorder.sharers if each.is_alive()]
+        for each in recorder.sharers:
+            each.expect(slots)
+    change(array._primals, *(values for _, values in lifted))  # first: it may be read-only
+    change(slots, *(slots for slots, _ in lifted))
+    for each in recorder.sharers:
+        each.update()
 
 
 # calling NumPy's functions
@@ -599,10 +695,17 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
 
 
 def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
-    """A traced array, or a traced scalar where the shape is ()."""
+    """What was computed: a traced array, or a traced scalar where the shape is ()."""
     if np.ndim(slots) == 0:
         return scalar_of(recorder, int(slots), np.asarray(values).item())
     return TracedArray(recorder, slots, np.asarray(values))
+
+
+def moved(recorder: Recorder, slots: Any, values: Any) -> Any:
+    """What NumPy made by moving elements: an array, of any rank, where it made an array."""
+    if isinstance(slots, np.ndarray):
+        return TracedArray(recorder, slots, np.asarray(values))
+    return scalar_of(recorder, int(slots), values.item())
 
 
 def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
@@ -702,25 +805,6 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
     return slots, values
 
 
-def check_rows(array: TracedArray) -> None:
-    """Raise where writing to an array would be seen, or be lost, through a view that is none.
-
-    A part of an array at a traced integer is taken during the run; NumPy gives a view of it.
-    """
-    rows = [(row(), source) for row, source in array.recorder.rows]
-    for row, source in rows:
-        if row is not None and any(
-            np.may_share_memory(array.slots, each) for each in (row, source)
-        ):
-            raise TraceError(
-                f"an array is assigned to at {user_location()}, while a part of it that was taken "
-                "at a traced integer, as in row = x[np.argmax(y)], is in use: to NumPy that part "
-                "is a view, to numtape a copy, so the two would differ from here on. Write "
-                "row = x[np.argmax(y)].copy(), and x[np.argmax(y)] = row to put it back"
-            )
-    array.recorder.rows[:] = [each for each in array.recorder.rows if each[0]() is not None]
-
-
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
     try:
@@ -743,19 +827,24 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
     if isinstance(operand, Traced) and operand.recorder is recorder:
         return operand
     slots, values = lift(recorder, operand)
-    return wrap(recorder, slots.copy(), values)
+    is_array = isinstance(operand, np.ndarray | TracedArray)
+    return (moved if is_array else wrap)(recorder, slots.copy(), np.array(values))
 
 
 def as_floats(operand: Any) -> Any:
     """A traced value as floats: bools, if it has any, count as 0.0 and 1.0."""
-    if operand.dtype == np.float64:
-        return operand
-    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.float64))
+    return operand if operand.dtype == np.float64 else _converted(operand, np.float64)
 
 
 def as_integers(operand: Any) -> Any:
     """A traced value of integers or bools as integers."""
-    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.int64))
+    return operand if operand.dtype == np.int64 else _converted(operand, np.int64)
+
+
+def _converted(operand: Any, dtype: Any) -> Any:
+    if isinstance(operand, TracedScalar):
+        return scalar_of(operand.recorder, operand.slot, operand.primals.astype(dtype).item())
+    return TracedArray(operand.recorder, operand.slots.copy("K"), operand.primals.astype(dtype))
 
 
 def guarded(array: Any) -> _Values:

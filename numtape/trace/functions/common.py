@@ -11,7 +11,16 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.trace.recorder import Recorder, user_location
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_traced, innermost, lift, wrap
+from numtape.trace.traced import (
+    NUMPY_FUNCTIONS,
+    Traced,
+    TracedScalar,
+    as_traced,
+    innermost,
+    lift,
+    moved,
+    wrap,
+)
 
 __all__ = [
     "axes_of",
@@ -69,13 +78,19 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
     What it returns, an array or a list or tuple of them, is wrapped.
     """
     recorder = innermost(*operands)
-    lifted = [lift(recorder, operand) for operand in operands]
-    slots = function(*(np.asarray(slots) for slots, _ in lifted))
-    values = function(*(np.asarray(values) for _, values in lifted))
+    lifted = [_as_numpys(recorder, operand) for operand in operands]
+    slots = function(*(slots for slots, _ in lifted))
+    values = function(*(values for _, values in lifted))
     if isinstance(slots, list | tuple):
         pairs = zip(slots, values, strict=True)
-        return type(slots)(wrap(recorder, *pair) for pair in pairs)
-    return wrap(recorder, slots, values)
+        return type(slots)(moved(recorder, *pair) for pair in pairs)
+    return moved(recorder, slots, values)
+
+
+def _as_numpys(recorder: Recorder, operand: Any) -> tuple[Any, Any]:
+    """An operand's slots and values: arrays for an array, NumPy's scalars for a scalar."""
+    slots, values = (np.asarray(each) for each in lift(recorder, operand))
+    return (slots[()], values[()]) if isinstance(operand, TracedScalar) else (slots, values)
 
 
 def constants_of(recorder: Recorder, values: Any) -> Any:
@@ -83,7 +98,7 @@ def constants_of(recorder: Recorder, values: Any) -> Any:
     floats = np.array(values, np.float64)
     slots = np.empty_like(floats, np.int64)
     slots[...] = recorder.constant_array(floats)
-    return wrap(recorder, slots, floats)
+    return moved(recorder, slots, floats)
 
 
 def integers_of(recorder: Recorder, values: Any) -> Any:

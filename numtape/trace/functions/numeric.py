@@ -1,11 +1,13 @@
 """Elementwise functions that are no ufuncs, tests of values, and what depends on shapes alone."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
+from numtape.trace.sharing import memories
 from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
 from numtape.trace.ufuncs import apply_row
 
@@ -208,10 +210,17 @@ def _text(a: Any, *arguments: Any, **options: Any) -> str:
 
 @implements("astype")
 def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
-    return x.astype(dtype)
+    return x.astype(dtype, copy=copy)
 
 
-@implements("may_share_memory", "shares_memory")
-def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
-    slots = [getattr(each, "slots", each) for each in (a, b)]
-    return np.may_share_memory(*slots)
+def _asks_memory(name: str) -> None:
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(a: Any, b: Any, max_work: Any = None) -> bool:
+        pairs = itertools.product(memories(a), memories(b))
+        return any(function(one, other, max_work) for one, other in pairs)
+
+
+_asks_memory("may_share_memory")
+_asks_memory("shares_memory")

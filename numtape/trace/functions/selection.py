@@ -17,7 +17,6 @@ from numtape.trace.traced import (
     TracedArray,
     as_floats,
     as_traced,
-    check_rows,
     guarded,
     has_traced,
     innermost,
@@ -25,6 +24,7 @@ from numtape.trace.traced import (
     lift,
     plain_key,
     wrap,
+    write,
 )
 from numtape.trace.ufuncs import apply_row
 
@@ -246,11 +246,7 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
             "hold them. Make it with np.zeros_like(x) or np.zeros(n, like=x)",
             code="plain-array",
         )
-    if array.recorder.rows:
-        check_rows(array)
-    lifted = [lift(array.recorder, value) for value in values]
-    function(array.slots, *(slots for slots, _ in lifted))
-    function(array.primals, *(np.asarray(value) for _, value in lifted))
+    write(array, function, *(lift(array.recorder, value) for value in values))
 
 
 @implements("put")

@@ -205,7 +205,7 @@ class Recordings:
         self._weight = 0
         self._made = 0
         self._has_warned = False
-        self._writes = False  # whether it was seen to assign to one of several arrays given
+        self._writes = False  # whether it was seen to assign to its arguments
 
     def paths(
         self, arguments: tuple[Any, ...], named: dict[str, Any], by: tuple[int, ...] = ()
@@ -216,7 +216,7 @@ class Recordings:
         """
         call = read_call((*arguments, named) if named else arguments, by)
         if self._writes:
-            call = call.with_shared()
+            call = call.with_memory()
         return self._paths_of((call.signature, bool(named))), call
 
     def _paths_of(self, key: Key) -> Paths:
@@ -244,8 +244,8 @@ class Recordings:
         tape = record_call(function, call, self.has_aux)
         if self.optimized:
             tape = tape.optimize()
-        if tape.signature.shared is not None and paths.key[0].shared is None:
-            # It holds where as much memory is shared: not for all calls of this signature.
+        if tape.signature.memory is not None and paths.key[0].memory is None:
+            # It holds for arguments that lie in memory alike: not for all of this signature.
             self._writes = True
             paths = self._paths_of((tape.signature, paths.key[1]))
         most = _max_paths()

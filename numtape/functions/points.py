@@ -113,7 +113,7 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
         rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
     else:
         points = _points(call.inputs, wanted.traced_shapes, what)
-        if wanted.shared is None or points.leading or call.with_shared().signature == wanted:
+        if wanted.memory is None or points.leading or call.with_memory().signature == wanted:
             return points
         rule = "share memory with each other otherwise than when the tape was recorded"
     raise InputError(

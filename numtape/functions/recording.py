@@ -116,7 +116,7 @@ def record_call_inside(
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
     recording = record_flat(run, call.inputs, call.given, keep_lines=lines)
-    signature = call.with_shared().signature if recording.writes else call.signature
+    signature = call.with_memory().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]
     result = Result(

@@ -41,8 +41,9 @@ class Signature:
         For each traced leaf, which argument it is in.
     points : tuple of int
         The traced leaves that are arrays of rank 0, and no numbers.
-    shared : tuple, optional
-        Which traced leaves share memory, and how; None unless the function assigns to them.
+    memory : tuple, optional
+        Which traced leaves share memory, and how those lie in it that do not lie row by row;
+        None unless the function assigns to them.
     """
 
     structure: Structure
@@ -50,7 +51,7 @@ class Signature:
     statics: tuple[Any, ...]
     owners: tuple[int, ...]
     points: tuple[int, ...] = ()
-    shared: tuple[Any, ...] | None = None
+    memory: tuple[Any, ...] | None = None
 
     @property
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -90,15 +91,18 @@ class Call:
     statics: list[Any]
     given: list[Any]
 
-    def with_shared(self) -> "Call":
-        """The same call with a signature that says which leaves share memory."""
-        shared = []
+    def with_memory(self) -> "Call":
+        """The same call with a signature that says how the leaves lie in memory."""
+        memory: list[tuple[Any, ...]] = [
+            (number, leaf.strides)
+            for number, leaf in enumerate(self.given)
+            if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous
+        ]
         for first, second in overlapping(self.given):
-            one, two = (self.given[k].__array_interface__ for k in (first, second))
-            apart = two["data"][0] - one["data"][0]
-            steps = self.given[first].strides, self.given[second].strides
-            shared.append((first, second, apart, *steps))
-        return replace(self, signature=replace(self.signature, shared=tuple(shared)))
+            one, two = self.given[first], self.given[second]
+            apart = two.__array_interface__["data"][0] - one.__array_interface__["data"][0]
+            memory.append((first, second, apart, one.strides, two.strides))
+        return replace(self, signature=replace(self.signature, memory=tuple(memory)))
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""

@@ -23,7 +23,7 @@ from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, end_at_user
 from numtape.trace.sharing import Arguments
 from numtape.trace.substitutes import BINDINGS, explained, learn
-from numtape.trace.traced import Traced, is_traced, lift, moved, wrap
+from numtape.trace.traced import Traced, is_traced, laid_out, lift, moved, wrap
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -42,7 +42,7 @@ class Recording(NamedTuple):
     captured : list of int
         Slots of the recording around this one whose values were used.
     writes : bool
-        Whether the function assigns to one of several arrays that it was given.
+        Whether the function assigns to an array that it was given.
     """
 
     tape: FlatTape
@@ -140,10 +140,10 @@ def _called(
     for value, original in itertools.zip_longest(inputs, given):
         slots = np.arange(start, start + value.size).reshape(value.shape)
         is_array = isinstance(original, np.ndarray)
-        traced.append((moved if is_array else wrap)(recorder, slots, value.copy(order="K")))
+        traced.append((moved if is_array else wrap)(recorder, slots, laid_out(value, value)))
         start += value.size
     arrays = [k for k, each in enumerate(given) if isinstance(each, np.ndarray)]
-    if len(arrays) > 1:
+    if arrays:
         memory = [given[k] for k in arrays]
         recorder.sharers.append(Arguments(recorder, [traced[k] for k in arrays], memory))
     if not hasattr(_RUNNING, "stack"):

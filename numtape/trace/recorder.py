@@ -141,10 +141,10 @@ class Recorder:
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
-        # Who shares memory with traced arrays, see `sharing.py`: all, and those that are written to.
+        # Who shares memory with traced arrays, see `sharing.py`; of these, who is written to.
         self.sharers: list[Any] = []
         self.mirrors: list[Any] = []
-        self.writes = False  # whether an argument was assigned to, if there are several
+        self.writes = False  # whether an argument was assigned to
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
         self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below

@@ -31,8 +31,10 @@ _Array = npt.NDArray[Any]
 
 def _owner(array: _Array) -> _Array:
     """The array whose memory a view is of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
+    base: Any = array
+    while (base := getattr(base, "base", None)) is not None:
+        if isinstance(base, np.ndarray):  # (what `as_strided` puts between them is none)
+            array = base
     return array
 
 
@@ -71,7 +73,9 @@ class Row:
     def expect(self, slots: Slots) -> None:
         """Raise where writing would be seen, or be lost, through a view that is none."""
         row = self._row()
-        if row is not None and any(np.may_share_memory(slots, each) for each in (row, self._source)):
+        if row is not None and any(
+            np.may_share_memory(slots, each) for each in (row, self._source)
+        ):
             raise TraceError(
                 f"an array is assigned to at {user_location()}, while a part of it that was taken "
                 "at a traced integer, as in row = x[np.argmax(y)], is in use: to NumPy that part "

@@ -30,6 +30,7 @@ __all__ = [
     "TracedArray",
     "TracedInteger",
     "TracedScalar",
+    "as_computed",
     "as_floats",
     "as_integers",
     "as_traced",
@@ -41,6 +42,7 @@ __all__ = [
     "innermost",
     "is_object_array",
     "is_traced",
+    "laid_out",
     "lift",
     "moved",
     "plain_key",
@@ -587,10 +589,22 @@ def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
         for a, b, n in zip(slots.strides, values.strides, slots.shape, strict=True)
     ):
         return slots, values
-    values = values.copy(order="K")
-    laid_out = np.empty_like(values, dtype=np.int64)
-    laid_out[...] = slots
-    return laid_out, values
+    return laid_out(slots, values), laid_out(values, values)
+
+
+def laid_out(elements: _Values, like: _Values) -> _Values:
+    """A copy that lies in memory as another array does, gaps included: it is viewed alike."""
+    if like.flags.forc or 0 in like.strides:
+        copy = np.empty_like(like, elements.dtype)
+    else:
+        low, high = np.lib.array_utils.byte_bounds(like)
+        offset = like.__array_interface__["data"][0] - low
+        scale = elements.itemsize / like.itemsize
+        memory = np.empty(int((high - low) * scale) // elements.itemsize, elements.dtype)
+        strides = [int(stride * scale) for stride in like.strides]
+        copy = np.ndarray(like.shape, elements.dtype, memory, int(offset * scale), strides)
+    copy[...] = elements
+    return copy
 
 
 class _Flat:
@@ -712,6 +726,12 @@ def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
     """A traced scalar of the class that its value asks for."""
     kind = TracedInteger if type(value) is int else TracedScalar
     return kind(recorder, slot, value)
+
+
+def as_computed(result: Any) -> Any:
+    """A result as ufuncs give it: a scalar where its rank is 0."""
+    is_array = isinstance(result, TracedArray | np.ndarray)
+    return result[()] if is_array and not result.ndim else result
 
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:

@@ -18,6 +18,7 @@ from numtape.trace.traced import (
     Traced,
     TracedArray,
     TracedScalar,
+    as_computed,
     assign_out,
     has_traced,
     innermost,
@@ -253,7 +254,7 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if ufunc is np.modf:
         x = inputs[0]
         part = np.where(np.isinf(x), np.copysign(0.0, x), np.fmod(x, 1.0))
-        return part, np.trunc(x)
+        return as_computed(part), np.trunc(x)
     if ufunc is np.ldexp:
         return inputs[0] * np.exp2(inputs[1])
     if ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout]:  # made of a Python function

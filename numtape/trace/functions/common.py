@@ -81,10 +81,17 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
     lifted = [_as_numpys(recorder, operand) for operand in operands]
     slots = function(*(slots for slots, _ in lifted))
     values = function(*(values for _, values in lifted))
+    given = [pair for pair in zip(operands, lifted, strict=True) if isinstance(pair[0], Traced)]
+
+    def made(slots: Any, values: Any) -> Any:
+        for operand, (_, own) in given:
+            if values is own:  # NumPy gave what it was given
+                return operand
+        return moved(recorder, slots, values)
+
     if isinstance(slots, list | tuple):
-        pairs = zip(slots, values, strict=True)
-        return type(slots)(moved(recorder, *pair) for pair in pairs)
-    return moved(recorder, slots, values)
+        return type(slots)(made(*pair) for pair in zip(slots, values, strict=True))
+    return made(slots, values)
 
 
 def _as_numpys(recorder: Recorder, operand: Any) -> tuple[Any, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
-from numtape.trace.functions.common import constants_of, implements, no_dtype
+from numtape.trace.functions.common import constants_of, implements, move, no_dtype
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
@@ -15,7 +15,7 @@ from numtape.trace.traced import (
     innermost,
     is_traced,
     lift,
-    wrap,
+    moved,
 )
 
 __all__: list[str] = []
@@ -62,7 +62,7 @@ def _full_like(
     slots = np.empty_like(plain, np.int64, order, shape=shape)
     values = np.empty_like(plain, np.asarray(value).dtype, order, shape=shape)
     slots[...], values[...] = fill, value
-    return wrap(recorder, slots, values)
+    return moved(recorder, slots, values)
 
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
@@ -71,7 +71,8 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
         return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}
     if function in _CONVERSIONS:
-        return np.copy(as_traced(like.recorder, arguments[0]))
+        array = as_traced(like.recorder, arguments[0])
+        return move(lambda elements: function(elements, *arguments[2:], **options), array)
     if function is np.full:
         shape, value, *_ = (*arguments, options.get("fill_value"))
         return np.copy(np.broadcast_to(as_traced(like.recorder, value), shape))

@@ -9,7 +9,7 @@ import numpy as np
 
 from numtape.errors import InputError
 from numtape.trace.functions.common import implements, move, no_dtype, traced_or_array
-from numtape.trace.traced import has_traced
+from numtape.trace.traced import as_computed, has_traced
 
 __all__: list[str] = []
 
@@ -18,6 +18,10 @@ __all__: list[str] = []
 def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options: Any) -> Any:
     no_dtype(dtype)
     inputs, output, arrays = _parsed(operands)
+    if len(arrays) == 1 and set(inputs[0]) == set(output):  # nothing is summed: a view, or a copy
+        pattern = f"{inputs[0]}->{output}"
+        options["optimize"] = optimize
+        return move(lambda elements: np.einsum(pattern, elements, **options), arrays[0])
     terms = [_distinct(*each) for each in zip(inputs, arrays, strict=True)]
     for pair in _order(inputs, output, arrays, optimize):
         chosen = [terms[k] for k in pair]
@@ -29,7 +33,8 @@ def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options:
     if summed:
         array = np.sum(array, axis=summed)
         letters = "".join(letter for letter in letters if letter in output)
-    return np.copy(np.transpose(array, [letters.index(letter) for letter in output]))
+    array = np.transpose(array, [letters.index(letter) for letter in output])
+    return as_computed(np.copy(array))
 
 
 def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.sharing import memories
-from numtape.trace.traced import Traced, TracedArray, as_floats, as_traced, innermost
+from numtape.trace.traced import Traced, TracedArray, as_computed, as_floats, as_traced, innermost
 from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
@@ -21,7 +21,7 @@ def _sinc(x: Any) -> Any:
 
 @implements("i0")
 def _i0(x: Any) -> Any:
-    return apply_row(ROWS[OPCODE["i0"]], (x,))
+    return np.asarray(apply_row(ROWS[OPCODE["i0"]], (x,)), like=x)
 
 
 @implements("round", "around")
@@ -46,15 +46,16 @@ def _fix(x: Any, out: Any = None) -> Any:
 def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    x = as_floats(traced(x))
+    given = traced(x)
+    x = as_floats(given)
     largest = np.finfo(np.float64).max
     result = np.where(np.isnan(x), nan, x)
     result = np.where(x == np.inf, largest if posinf is None else posinf, result)
     result = np.where(x == -np.inf, -largest if neginf is None else neginf, result)
     if not copy and isinstance(x, TracedArray):
         x[...] = result
-        return x
-    return result
+        result = x
+    return result if np.ndim(given) else as_computed(result)
 
 
 # what complex numbers are for; traced values are real
@@ -62,23 +63,23 @@ def _nan_to_num(
 
 @implements("real")
 def _real(val: Any) -> Any:
-    return val
+    return traced(val)
 
 
 @implements("imag")
 def _imag(val: Any) -> Any:
-    return np.zeros_like(val)
+    return val.imag
 
 
 @implements("real_if_close")
 def _real_if_close(a: Any, tol: Any = 100) -> Any:
-    return a
+    return np.asarray(traced(a), like=a)
 
 
 @implements("angle")
 def _angle(z: Any, deg: bool = False) -> Any:
     z = traced(z)
-    angle = np.where(np.isnan(z), z, np.where(np.signbit(z), np.pi, 0.0))
+    angle = as_computed(np.where(np.isnan(z), z, np.where(np.signbit(z), np.pi, 0.0)))
     return np.rad2deg(angle) if deg else angle
 
 

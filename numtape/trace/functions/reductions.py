@@ -16,7 +16,7 @@ from numtape.trace.functions.common import (
     traced,
 )
 from numtape.trace.recorder import Slots
-from numtape.trace.traced import as_integers, wrap
+from numtape.trace.traced import as_computed, as_integers, wrap
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 
@@ -60,7 +60,7 @@ def reduced(
         shape = shape or [n for k, n in enumerate(array.shape) if k not in axes]
         return np.full_like(array, initial, shape=tuple(shape))
     if array.ndim == 0 or not axes:
-        result = +array if array.dtype != bool else array
+        result = as_computed(np.copy(array))
     else:
         kept = is_kept(keepdims)
         values = getattr(np, name).reduce(np.asarray(array.primals), axis=axes, keepdims=kept)

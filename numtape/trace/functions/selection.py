@@ -15,6 +15,7 @@ from numtape.trace.functions.common import implements, move, no_options, traced,
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     TracedArray,
+    as_computed,
     as_floats,
     as_traced,
     guarded,
@@ -22,6 +23,7 @@ from numtape.trace.traced import (
     innermost,
     is_object_array,
     lift,
+    moved,
     plain_key,
     wrap,
     write,
@@ -42,7 +44,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
         values_x, values_y = np.asarray(values_x, float), np.asarray(values_y, float)
     if not has_traced(condition):
         condition = np.asarray(condition)
-        return wrap(
+        return moved(
             recorder,
             np.where(condition, slots_x, slots_y),
             np.where(condition, values_x, values_y),
@@ -52,7 +54,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     taken = recorder.elementwise(keep, (slots, slots_x))
     other = recorder.elementwise(drop, (slots, slots_y))
     result = recorder.elementwise(merge, (taken, other))
-    return wrap(recorder, result, np.where(chosen, values_x, values_y))
+    return moved(recorder, np.asarray(result), np.where(chosen, values_x, values_y))
 
 
 @implements("select")
@@ -155,7 +157,8 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         result = choices[-1]
         for k in range(count - 2, -1, -1):
             result = np.where(a == k, choices[k], result)
-        return np.copy(np.broadcast_to(result, np.broadcast_shapes(a.shape, np.shape(result))))
+        shape = np.broadcast_shapes(a.shape, np.shape(result))
+        return as_computed(np.copy(np.broadcast_to(result, shape)))
     return move(lambda *each: np.choose(a, each, mode=mode), *choices)
 
 
@@ -182,6 +185,8 @@ def _clip(
     high = a_max if a_max is not None and a_max is not np._NoValue else max
     low, high = (None if bound is np._NoValue else bound for bound in (low, high))
     result = as_traced(innermost(a, low, high), a)
+    if low is high is None:
+        return as_computed(np.copy(result))
     if low is not None:
         result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
     if high is not None:

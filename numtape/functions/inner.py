@@ -21,6 +21,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
+from numtape.trace.sharing import memory_of
 from numtape.trace.traced import Traced, TracedArray, as_traced, innermost, is_traced, lift, wrap
 from numtape.transform.builder import replay
 from numtape.transform.derivative import (
@@ -63,12 +64,13 @@ class InnerTape:
         leaves, _ = flatten(arguments)
         call = read_call(map_leaves(plain_values, arguments))
         memory = [
-            leaf.primals if isinstance(leaf, TracedArray) else leaf
+            memory_of(leaf) if isinstance(leaf, TracedArray) else leaf
             for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
             if shape is not None
         ]
         call = replace(call, given=memory)
         self.tape, captured = record_call_inside(function, call, has_aux)
+        outer.writes |= self.tape.signature.memory is not None  # which is that of its arguments
         self._outer = outer
         inputs = [
             lift(outer, leaf)[0].ravel()

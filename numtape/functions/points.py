@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.signature import Signature, read_call
+from numtape.functions.signature import Signature, memory_key, read_call
 from numtape.functions.trees import Structure, flatten
 from numtape.trace.traced import Traced
 
-__all__ = ["Points", "outputs_for", "read_points", "read_seeds"]
+__all__ = ["Points", "check_memory", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,15 +113,28 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
         rule = f"with static values {given.statics} were given, and {wanted.statics} are needed"
     else:
         points = _points(call.inputs, wanted.traced_shapes, what)
-        if wanted.memory is None or points.leading or call.with_memory().signature == wanted:
-            return points
-        rule = "share memory with each other otherwise than when the tape was recorded"
+        if points.count:
+            check_memory(wanted, call.given)
+        return points
     raise InputError(
         f"{what} {rule}: a tape keeps the structure, shapes and static arguments of its "
         "recording, and takes leading axes for many points. Record another tape for these, or use "
         "numtape.grad and its like, which do so by themselves",
         code="wrong-structure",
     )
+
+
+def check_memory(signature: Signature, leaves: Sequence[Any]) -> None:
+    """Raise unless leaves, perhaps of many points, lie in memory as those of the recording did."""
+    shapes = signature.traced_shapes
+    ranks = [np.ndim(leaf) - len(shape) for leaf, shape in zip(leaves, shapes, strict=True)]
+    if signature.memory is not None and memory_key(leaves, ranks) != signature.memory:
+        raise InputError(
+            "the function assigns to its arguments, and those given lie in memory otherwise than "
+            "when it was recorded: other elements would change with them. Pass copies, x.copy(), "
+            "where the recording had separate arrays in C order, or record at such arguments",
+            code="shared-memory",
+        )
 
 
 def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:

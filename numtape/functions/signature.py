@@ -20,7 +20,15 @@ from numtape.functions.trees import Structure, flatten
 from numtape.trace.sharing import overlapping
 from numtape.trace.traced import Traced
 
-__all__ = ["Call", "Signature", "argnums_key", "differentiated", "read_call", "static_key"]
+__all__ = [
+    "Call",
+    "Signature",
+    "argnums_key",
+    "differentiated",
+    "memory_key",
+    "read_call",
+    "static_key",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,16 +101,8 @@ class Call:
 
     def with_memory(self) -> "Call":
         """The same call with a signature that says how the leaves lie in memory."""
-        memory: list[tuple[Any, ...]] = [
-            (number, leaf.strides)
-            for number, leaf in enumerate(self.given)
-            if isinstance(leaf, np.ndarray) and not leaf.flags.c_contiguous
-        ]
-        for first, second in overlapping(self.given):
-            one, two = self.given[first], self.given[second]
-            apart = two.__array_interface__["data"][0] - one.__array_interface__["data"][0]
-            memory.append((first, second, apart, one.strides, two.strides))
-        return replace(self, signature=replace(self.signature, memory=tuple(memory)))
+        memory = memory_key(self.given, [0] * len(self.given))
+        return replace(self, signature=replace(self.signature, memory=memory))
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""
@@ -233,6 +233,32 @@ def static_key(leaf: Any, number: int) -> Any:
             code="wrong-type",
         ) from None
     return (type(leaf), leaf)
+
+
+def memory_key(leaves: Sequence[Any], ranks: Sequence[int]) -> tuple[tuple[Any, ...], ...]:
+    """How leaves lie in memory, as far as it shows where they are assigned to.
+
+    Of leaves that do not lie row by row the steps; of those that share memory how far apart
+    they are. `ranks` are the numbers of leading axes that count points: what is said is of
+    the first point, and of all where the leaves step alike.
+    """
+    firsts = [
+        leaf[(0,) * rank] if isinstance(leaf, np.ndarray) and leaf.size else leaf
+        for leaf, rank in zip(leaves, ranks, strict=True)
+    ]
+    memory: list[tuple[Any, ...]] = [
+        (number, first.strides)
+        for number, first in enumerate(firsts)
+        if isinstance(first, np.ndarray) and not first.flags.c_contiguous
+    ]
+    for one, other in overlapping(firsts):
+        places = (firsts[k].__array_interface__["data"][0] for k in (one, other))
+        memory.append((one, other, next(places) - next(places)))
+    for one, other in overlapping(leaves):
+        steps = [leaves[k].strides[: ranks[k]] for k in (one, other)]
+        if steps[0] != steps[1] and np.shares_memory(leaves[one], leaves[other]):
+            memory.append((one, other))  # differently at each point
+    return tuple(memory)
 
 
 def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:

@@ -130,13 +130,24 @@ def _is_bool_scalar(operand: Any) -> bool:
     return isinstance(getattr(operand, "primal", operand), bool | np.bool_)
 
 
-def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+def _array_binary(
+    ufunc: Any, compute: Callable[[Any, Any], Any] | None = None
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """A binary operator of traced arrays, its reflection, and in place.
+
+    Of an array of rank 0 with floats `compute` is applied to its scalar, which is quicker.
+    """
+
     def forward(self: TracedArray, other: Any) -> Any:
+        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+            return compute(self[()], other)
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _not_a_number(ufunc, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
+        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+            return compute(other, self[()])
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _not_a_number(ufunc, other)
         return ufunc(other, self)
@@ -213,7 +224,9 @@ def _install() -> None:
         forward, reflected = _scalar_binary(row, compute, ufunc)
         _set(TracedScalar, name, forward)
         _set(TracedScalar, f"r{name}", reflected)
-        forward, reflected, in_place = _array_binary(ufunc)
+        # The others are of Python floats what they are not of arrays.
+        alike = compute if name in ("add", "sub", "mul") else None
+        forward, reflected, in_place = _array_binary(ufunc, alike)
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
         _set(TracedArray, f"i{name}", in_place)
@@ -224,7 +237,7 @@ def _install() -> None:
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
-        _set(TracedArray, name, _array_binary(ufunc)[0])
+        _set(TracedArray, name, _array_binary(ufunc, compute)[0])
         _set(TracedInteger, name, _integer_binary(ufunc)[0])
     for name, ufunc in _ONLY_BY_UFUNC:
         forward, reflected, _ = _array_binary(ufunc)

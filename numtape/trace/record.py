@@ -21,7 +21,7 @@ import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy a
 from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, end_at_user
-from numtape.trace.sharing import Arguments
+from numtape.trace.sharing import share
 from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import Traced, is_traced, laid_out, lift, moved, wrap
 
@@ -143,9 +143,7 @@ def _called(
         traced.append((moved if is_array else wrap)(recorder, slots, laid_out(value, value)))
         start += value.size
     arrays = [k for k, each in enumerate(given) if isinstance(each, np.ndarray)]
-    if arrays:
-        memory = [given[k] for k in arrays]
-        recorder.sharers.append(Arguments(recorder, [traced[k] for k in arrays], memory))
+    share([traced[k] for k in arrays], [given[k] for k in arrays])
     if not hasattr(_RUNNING, "stack"):
         _RUNNING.stack = []
     stack = _RUNNING.stack

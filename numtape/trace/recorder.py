@@ -108,6 +108,7 @@ class Recorder:
         "_constant_count",
         "_constant_parts",
         "_constants",
+        "arguments",
         "captured",
         "captured_values",
         "code",
@@ -144,7 +145,10 @@ class Recorder:
         # Who shares memory with traced arrays, see `sharing.py`; of these, who is written to.
         self.sharers: list[Any] = []
         self.mirrors: list[Any] = []
-        self.writes = False  # whether an argument was assigned to
+        # By the identity of their memory, the slots of arguments and the arrays that were given;
+        # and whether any was assigned to.
+        self.arguments: dict[int, tuple[Slots, npt.NDArray[np.generic]]] = {}
+        self.writes = False
         self.next_slot = RESULTS
         self._constants: dict[float | bytes, int] = {}
         self._bounds: list[tuple[int, int, int]] = []  # slots from, to: whole numbers below

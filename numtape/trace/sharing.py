@@ -21,21 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TraceError
-from numtape.trace.recorder import Recorder, Slots, user_location
-from numtape.trace.traced import Traced, TracedArray, lift, scalar_of, write
+from numtape.trace.recorder import Slots, user_location
+from numtape.trace.traced import Traced, TracedArray, lift, owner, scalar_of, write
 
-__all__ = ["Arguments", "Row", "memories", "overlapping"]
+__all__ = ["Row", "memories", "memory_of", "overlapping", "share"]
 
 _Array = npt.NDArray[Any]
-
-
-def _owner(array: _Array) -> _Array:
-    """The array whose memory a view is of."""
-    base: Any = array
-    while (base := getattr(base, "base", None)) is not None:
-        if isinstance(base, np.ndarray):  # (what `as_strided` puts between them is none)
-            array = base
-    return array
 
 
 def _address(array: _Array) -> int:
@@ -63,7 +54,7 @@ class Row:
     """A part taken at a place found during the run, where NumPy gives a view, and of what."""
 
     def __init__(self, row: TracedArray, source: TracedArray) -> None:
-        self._row = weakref.ref(_owner(row.slots))
+        self._row = weakref.ref(owner(row.slots))
         self._source = source.slots
 
     def is_alive(self) -> bool:
@@ -97,7 +88,7 @@ class Mirror:
 
     def __init__(self, array: TracedArray) -> None:
         self.recorder = array.recorder
-        self.root = _owner(array.slots)
+        self.root = owner(array.slots)
         is_float = array.dtype.kind == "f"
         self.dtype = np.dtype(object) if is_float else array.dtype
         # None of these is touched but where an array was asked for.
@@ -177,7 +168,7 @@ def _pointers(elements: _Array) -> npt.NDArray[np.int64]:
 
 def _mirror(array: TracedArray) -> Mirror | None:
     """The mirror that there is of an array's memory."""
-    root = _owner(array.slots)
+    root = owner(array.slots)
     for each in array.recorder.mirrors:
         if each.root is root and each.dtype.kind in ("O", array.dtype.kind):
             mirror: Mirror = each
@@ -205,7 +196,18 @@ def memories(operand: Any) -> list[_Array]:
     if not isinstance(operand, TracedArray):
         return [] if isinstance(operand, Traced) else [np.asarray(operand)]
     mirror = _mirror(operand)
-    return [operand.slots] if mirror is None else [operand.slots, mirror.elements(operand.slots)]
+    mirrored = [] if mirror is None else [mirror.elements(operand.slots)]
+    return [operand.slots, memory_of(operand), *mirrored]
+
+
+def memory_of(array: TracedArray) -> _Array:
+    """An array in the memory where the plain call would have it, as far as it is an argument's."""
+    slots, given = array.recorder.arguments.get(id(owner(array.slots)), (array.slots, None))
+    if given is None or 0 in given.strides:
+        return array.primals
+    offset = (_address(array.slots) - _address(slots)) // 8 * given.itemsize
+    strides = tuple(stride // 8 * given.itemsize for stride in array.slots.strides)
+    return np.asarray(_Memory(given, given.dtype.str, array.shape, strides, offset))
 
 
 # arguments
@@ -248,49 +250,50 @@ class _Link:
 
 
 class Arguments:
-    """The arrays given to the recorded function: what is assigned to one, and who else sees it.
+    """Arguments that share memory with each other: what is assigned to one, all of them see."""
 
-    Parameters
-    ----------
-    recorder : Recorder
-        Its `writes` tells later whether any of them was assigned to.
-    arrays : sequence of TracedArray
-    memory : sequence of arrays
-        Those that the function was called with.
-    """
-
-    def __init__(
-        self, recorder: Recorder, arrays: Sequence[TracedArray], memory: Sequence[_Array]
-    ) -> None:
-        self._recorder, self._arrays = recorder, arrays
-        self._links = list(_links(arrays, memory))
+    def __init__(self, links: Sequence[_Link]) -> None:
+        self._links = links
 
     def is_alive(self) -> bool:
-        """Whether there is anything to note."""
-        return bool(self._links) or not self._recorder.writes
+        """Always: the arguments may be assigned to at any time."""
+        return True
 
     def expect(self, slots: Slots) -> None:
-        """Note that an argument is assigned to."""
-        for array in self._arrays:
-            if np.may_share_memory(slots, array.slots):
-                self._recorder.writes = True
-        others = [each for each in self._recorder.sharers if each is not self]
-        for link in self._links if others else ():
+        """Have those know who share memory with the others."""
+        for link in self._links:
             for one, two in (link.arrays, link.arrays[::-1]):
                 if np.may_share_memory(slots, one.slots):
-                    for each in others:
-                        each.expect(two.slots)
+                    for each in two.recorder.sharers:
+                        if each is not self:
+                            each.expect(two.slots)
 
     def update(self) -> None:
-        """Have those that share memory with what was assigned to see it."""
+        """Assign to the others as well."""
         for link in self._links:
             link.update()
 
 
+def share(arrays: Sequence[TracedArray], memory: Sequence[_Array]) -> None:
+    """Have the arguments of a recorded function share memory as in the plain call.
+
+    Parameters
+    ----------
+    arrays : sequence of TracedArray
+    memory : sequence of arrays
+        Those that the function was called with.
+    """
+    for array, given in zip(arrays, memory, strict=True):
+        array.recorder.arguments[id(owner(array.slots))] = array.slots, given
+    links = list(_links(arrays, memory))
+    if links:
+        arrays[0].recorder.sharers.append(Arguments(links))
+
+
 def _links(arrays: Sequence[TracedArray], memory: Sequence[_Array]) -> Iterator[_Link]:
     for pair in overlapping(memory):
-        addresses = [_addresses(memory[k]) for k in pair]
-        shared, *places = np.intersect1d(*addresses, return_indices=True)
+        one, two = (_addresses(memory[k]) for k in pair)
+        shared, *places = np.intersect1d(one, two, return_indices=True)
         if shared.size:
             yield _Link([arrays[k] for k in pair], places)
 

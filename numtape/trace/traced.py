@@ -45,6 +45,7 @@ __all__ = [
     "laid_out",
     "lift",
     "moved",
+    "owner",
     "plain_key",
     "scalar_of",
     "settle",
@@ -484,11 +485,22 @@ class TracedArray(Traced):
                 value = np.where(mask, value, self)
                 key = ...
             key = plain_key(key)
-        slots, values = lift(self.recorder, value)
-        if self.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
-            converted = np.atleast_1d(wrap(self.recorder, slots, values)).astype(self.dtype)
-            slots, values = lift(self.recorder, converted.reshape(np.shape(slots)))
-        write(self, lambda elements, each: elements.__setitem__(key, each), (slots, values))
+        recorder = self.recorder
+        slots: Any
+        if type(value) is TracedScalar and value.recorder is recorder:
+            slots, values = value.slot, value.primal
+        else:
+            slots, values = lift(recorder, value)
+        if self._primals.dtype.char != "d" and np.asarray(values).dtype.kind == "f":
+            converted = np.atleast_1d(wrap(recorder, slots, values)).astype(self.dtype)
+            slots, values = lift(recorder, converted.reshape(np.shape(slots)))
+        if recorder.sharers:
+            write(self, lambda elements, each: elements.__setitem__(key, each), (slots, values))
+            return
+        if recorder.arguments and not recorder.writes:
+            _note_arguments(recorder, self._slots)
+        self._primals[key] = values  # first: it may be read-only
+        self._slots[key] = slots
 
     def __copy__(self) -> "TracedArray":
         return self.copy()
@@ -570,7 +582,8 @@ class TracedArray(Traced):
         if dtype not in (None, np.ndarray) and np.dtype(dtype) != self.dtype:
             raise UnsupportedError(
                 f"view({dtype!r}) of a traced array at {user_location()}: its elements are "
-                f"{self.dtype}, and their bytes those of one point. Write x.astype(...)",
+                f"{self.dtype}, and their bytes those of one point. Leave the dtype out, or write "
+                "x.astype(float) for a copy",
                 code="unsupported-option",
             )
         return TracedArray(self.recorder, self.slots.view(), self.primals.view())
@@ -578,7 +591,7 @@ class TracedArray(Traced):
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
         """As of an ndarray: whether it may be written to."""
         for elements in (self._primals, self._slots):
-            elements.setflags(write)
+            elements.setflags(write=write)
 
 
 def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
@@ -655,10 +668,28 @@ def write(array: TracedArray, change: Callable[..., None], *lifted: tuple[Any, A
         recorder.sharers = [each for each in recorder.sharers if each.is_alive()]
         for each in recorder.sharers:
             each.expect(slots)
-    change(array._primals, *(values for _, values in lifted))  # first: it may be read-only
+    if recorder.arguments and not recorder.writes:
+        _note_arguments(recorder, slots)
+    change(array._primals, *(values for _, values in lifted))
     change(slots, *(slots for slots, _ in lifted))
     for each in recorder.sharers:
         each.update()
+
+
+def owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array whose memory a view is of."""
+    base: Any = array
+    while (base := getattr(base, "base", None)) is not None:
+        if isinstance(base, np.ndarray):  # (what `as_strided` puts between them is none)
+            array = base
+    return array
+
+
+def _note_arguments(recorder: Recorder, slots: Slots) -> None:
+    """Note whether what is assigned to is an argument's memory."""
+    base = slots.base  # as a rule the owner, but this is quicker
+    root = slots if base is None else base if type(base) is np.ndarray else owner(slots)
+    recorder.writes = id(root) in recorder.arguments
 
 
 # calling NumPy's functions
@@ -759,8 +790,21 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             "imaginary part as two real values",
             code="complex-value",
         )
+    if recorder.writes:
+        _not_an_argument(recorder, array)
     floats = array.astype(np.float64)
     return recorder.constant_array(floats), array if array.dtype.kind == "b" else floats
+
+
+def _not_an_argument(recorder: Recorder, array: npt.NDArray[Any]) -> None:
+    """Refuse a plain array that the plain call would have changed by assigning to an argument."""
+    if any(np.may_share_memory(array, given) for _, given in recorder.arguments.values()):
+        raise InputError(
+            f"an array is used at {user_location()} that shares memory with an argument, and the "
+            "function has assigned to that: in the plain call both change, while numtape leaves "
+            "the caller's arrays alone. Use the argument, or pass both as arguments",
+            code="shared-memory",
+        )
 
 
 def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:

@@ -159,6 +159,7 @@ class Mirror:
                 part = TracedArray(self.recorder, slots, primals)
                 lifted = lift(self.recorder, elements[written])
                 write(part, lambda target, each, at=written: target.__setitem__(at, each), lifted)
+                seen[written] = elements[written]
 
 
 def _pointers(elements: _Array) -> npt.NDArray[np.int64]:

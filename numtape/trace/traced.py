@@ -439,9 +439,8 @@ class TracedArray(Traced):
         return int(self.item())
 
     def __index__(self) -> int:
-        if self.ndim or self.dtype.kind != "i":
-            raise TypeError("only integer scalar arrays can be converted to a scalar index")
-        return operator.index(self.item())
+        is_integer = not self.ndim and self.dtype.kind == "i"
+        return operator.index(self.item() if is_integer else self._primals)  # NumPy refuses those
 
     def __float__(self) -> float:
         return float(self.item())
@@ -458,8 +457,6 @@ class TracedArray(Traced):
         return mirror
 
     def __iter__(self) -> Iterator[Any]:
-        if not self.ndim:
-            raise TypeError("iteration over a 0-d array")
         # Element by element, as NumPy does: the array may be assigned to meanwhile.
         return (self[k] for k in range(len(self._slots)))
 

@@ -140,14 +140,14 @@ def _array_binary(
 
     def forward(self: TracedArray, other: Any) -> Any:
         if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
-            return compute(self[()], other)
+            return compute(_scalar_of(self), other)
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _not_a_number(ufunc, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
         if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
-            return compute(other, self[()])
+            return compute(other, _scalar_of(self))
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _not_a_number(ufunc, other)
         return ufunc(other, self)
@@ -157,6 +157,11 @@ def _array_binary(
         return self
 
     return forward, reflected, in_place
+
+
+def _scalar_of(array: TracedArray) -> TracedScalar:
+    """The one float of an array of rank 0."""
+    return TracedScalar(array.recorder, array.slots.item(), array.primals.item())
 
 
 def _array_power(self: TracedArray, exponent: Any) -> Any:

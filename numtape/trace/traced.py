@@ -776,7 +776,9 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
         if isinstance(operand, TracedScalar):
             return operand.slots, operand.primal
         assert isinstance(operand, TracedArray)
-        return operand.slots, operand.primals
+        if recorder.mirrors:
+            settle(recorder)
+        return operand._slots, operand._primals
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)

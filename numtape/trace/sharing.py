@@ -237,8 +237,9 @@ class _Link:
         self.arrays, self._places = arrays, places
         self._seen = [array.slots.flat[at] for array, at in zip(arrays, places, strict=True)]
 
-    def update(self) -> None:
-        """Assign to the other what was assigned to one."""
+    def update(self) -> bool:
+        """Assign to the other what was assigned to one; returns whether anything was."""
+        has_changed = False
         for this, other in ((0, 1), (1, 0)):
             one, two = self.arrays[this], self.arrays[other]
             slots = one.slots.flat[self._places[this]]
@@ -248,6 +249,8 @@ class _Link:
                 two.slots.flat[to] = slots[changed]
                 two.primals.flat[to] = one.primals.flat[at]
                 self._seen[this][changed] = self._seen[other][changed] = slots[changed]
+                has_changed = True
+        return has_changed
 
 
 class Arguments:
@@ -270,9 +273,9 @@ class Arguments:
                             each.expect(two.slots)
 
     def update(self) -> None:
-        """Assign to the others as well."""
-        for link in self._links:
-            link.update()
+        """Assign to the others as well, and to those that share memory with these."""
+        while any([link.update() for link in self._links]):
+            pass
 
 
 def share(arrays: Sequence[TracedArray], memory: Sequence[_Array]) -> None:

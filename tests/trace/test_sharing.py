@@ -209,6 +209,26 @@ def test_programs(program):
     assert_second_derivatives(program, 1.0, X)
 
 
+def test_shuffling():
+    """Through ``np.asarray(x)``, which is an array to NumPy; `x` itself is refused."""
+
+    def through(x):
+        y = np.outer(x, x)
+        np.random.default_rng(5).shuffle(np.asarray(y))
+        np.random.RandomState(5).shuffle(np.asarray(y[0]))
+        return np.sum(y * np.arange(25.0).reshape(5, 5))
+
+    def itself(x):
+        y = np.outer(x, x)
+        np.random.default_rng(5).shuffle(y)
+        return np.sum(y)
+
+    assert nt.record(through, X)(X) == pytest.approx(through(X), rel=1e-14)
+    assert_first_derivatives(through, X)
+    with pytest.raises(nt.UnsupportedError, match=r"shuffle\(np.asarray\(x\)\)"):
+        nt.grad(itself)(X)
+
+
 def test_what_numpy_refuses_is_refused():
     for write in (
         lambda x: np.diagonal(np.outer(x, x)).__setitem__(0, 1.0),
@@ -385,6 +405,24 @@ def test_whose_derivative_it_is():
     np.testing.assert_array_equal(
         nt.grad(first_alone, (0, 1))(z, z), [3.0 * np.eye(5)[0], ones - np.eye(5)[0]]
     )
+
+
+def test_three_arguments_of_one_array():
+    def f(a, b, t):
+        t *= np.sum(a)
+        b[0] += t
+        a[1, 0] *= b[1]
+        t -= a[0, 1]
+        return np.sum(a * a) + 3.0 * np.sum(b * b) + 5.0 * t
+
+    def given():
+        x = np.linspace(0.3, 1.7, 6)
+        return x.reshape(2, 3), x[1:4], x[1, ...]
+
+    g = nt.value_and_grad(f, (0, 1, 2))
+    for _ in range(2):
+        for arguments in (given(), [x.copy() for x in given()]):
+            assert g(*arguments)[0] == pytest.approx(f(*copy.deepcopy(_Kept(arguments)).arrays))
 
 
 def test_leaves_of_a_tree_and_other_floats():

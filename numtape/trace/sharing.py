@@ -274,7 +274,7 @@ class Arguments:
 
     def update(self) -> None:
         """Assign to the others as well, and to those that share memory with these."""
-        while any([link.update() for link in self._links]):
+        while any(link.update() for link in self._links):
             pass
 
 

@@ -267,8 +267,8 @@ def explained(error: Exception) -> Exception:
     if isinstance(error, UserWarning) and re.match(_SHUFFLES, str(error)):
         return UnsupportedError(
             f"shuffle of a traced array at {where} ({error}): NumPy exchanges elements one by one "
-            "there, and rows that are views would come out twice. Write rng.shuffle(np.asarray(x)), "
-            "which shares memory with x, or x = rng.permutation(x)",
+            "there, and rows that are views would come out twice. Write "
+            "rng.shuffle(np.asarray(x)), which shares memory with x, or x = rng.permutation(x)",
             code="refused-value",
         )
     if type(error).__module__.startswith("numba.") and "pyobject" in str(error):

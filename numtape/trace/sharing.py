@@ -41,7 +41,7 @@ class _Memory:
         self, base: _Array, typestr: str, shape: Any, strides: Any, offset: int = 0
     ) -> None:
         self._base = base
-        self.__array_interface__ = {
+        self.__array_interface__: dict[str, Any] = {
             "data": (_address(base) + offset, False),
             "typestr": typestr,
             "shape": shape,
@@ -108,7 +108,10 @@ class Mirror:
             self.update()
         memory = self.place(slots, self._elements)
         self._given.append(weakref.ref(memory))
-        return np.asarray(memory)
+        view = np.asarray(memory)
+        if not primals.flags.writeable:
+            view.flags.writeable = False
+        return view
 
     def place(self, slots: Slots, target: _Array) -> _Memory:
         """Where in an array of the root's size the elements of a view of the root are."""

@@ -235,6 +235,8 @@ def test_what_numpy_refuses_is_refused():
         lambda x: np.broadcast_to(x, (2, 5)).__setitem__(0, 1.0),
         lambda x: np.lib.stride_tricks.sliding_window_view(x, 2).__setitem__(0, 1.0),
         lambda x: x.imag.__setitem__(0, 1.0),
+        lambda x: np.asarray(np.diagonal(np.outer(x, x))).__setitem__(0, 1.0),
+        lambda x: np.asarray(np.broadcast_to(x, (2, 5)))[0].__setitem__(0, 1.0),
     ):
         for call in (write, nt.grad(write)):
             with pytest.raises(ValueError, match="read-only"):

@@ -135,6 +135,7 @@ def read_call(
     """
     inputs: list[Floats] = []
     given: list[Any] = []
+    points: list[int] = []
     statics: list[Any] = []
     keys: list[Any] = []
     shapes: list[tuple[int, ...] | None] = []
@@ -152,6 +153,8 @@ def read_call(
         for leaf in leaves:
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
+                if not value.shape and isinstance(leaf, np.ndarray):
+                    points.append(len(inputs))
                 inputs.append(value)
                 given.append(leaf)
                 shapes.append(value.shape)
@@ -167,9 +170,6 @@ def read_call(
             statics.append(leaf)
             keys.append(static_key(leaf, number))
             shapes.append(None)
-    points = [
-        k for k, leaf in enumerate(given) if not inputs[k].shape and isinstance(leaf, np.ndarray)
-    ]
     signature = Signature(
         *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
         tuple(points),

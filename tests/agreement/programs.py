@@ -453,27 +453,6 @@ np.copyto({r}, {s})
 np.copyto({r}, {c}, where={r} > 0.0)
 np.put({v}, [0, -1], {s})
 np.fill_diagonal({m}, {s})
-{r}[:1].reshape(-1)[0] = {s}
-{v}[:1].squeeze()[...] = {s}
-{v}[0, ...].fill({s})
-{r}.reshape(-1)[-1:] *= {s}
-{r}.ravel("F")[:1] = {s}
-{r}.view()[0] = {c}
-{r}.astype(float, copy=False)[-1] = {s}
-{r}.T.flat[0] = {s}
-np.einsum("i->i", {v})[:1] += {s}
-np.einsum("ij->ji", {m})[0] *= 0.5
-np.flip({r})[0] = {c}
-np.split({v}, [1])[0][...] = {s}
-np.expand_dims({r}, 0)[0, -1] = {s}
-np.atleast_2d({r})[-1] *= 0.75
-np.moveaxis({m}, 0, -1)[0] = {s}
-np.asarray({r})[0] = {s}
-np.asarray({r}).sort(axis=0)
-np.ascontiguousarray({r})[-1:] = {c}
-np.asfortranarray({m})[0] = {c}
-np.asarray({r}[::-1]).T[-1] += 0.5
-np.lib.stride_tricks.as_strided({v}, {v}.shape, {v}.strides)[0] = {s}
 np.clip({r}, -0.7, 0.6, out={r})
 {v}[0], {v}[-1] = {v}[-1], {v}[0]
 {s} = {s} * 0.5 + {s2}

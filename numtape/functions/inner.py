@@ -7,6 +7,7 @@ the slots that the arguments and the captured values have there.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
+from numtape.trace.sharing import memory_of
 from numtape.trace.traced import (
     Traced,
     TracedArray,
@@ -68,10 +70,17 @@ class InnerTape:
         arguments = map_leaves(
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
         )
+        leaves, _ = flatten(arguments)
         call = read_call(map_leaves(plain_values, arguments))
+        memory = [
+            memory_of(leaf) if isinstance(leaf, TracedArray) else leaf
+            for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
+            if shape is not None
+        ]
+        call = replace(call, given=memory)
         inputs = [
             lift(outer, leaf)[0].ravel()
-            for leaf, shape in zip(flatten(arguments)[0], call.signature.shapes, strict=True)
+            for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
             if shape is not None
         ]
 
@@ -191,4 +200,4 @@ def plain_values(leaf: Any) -> Any:
     if isinstance(leaf, TracedFloat):
         return float(leaf.primal)
     values = np.array(leaf.primals, np.float64)
-    return values if values.ndim else values[()]
+    return values if isinstance(leaf, TracedArray) else values[()]

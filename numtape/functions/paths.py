@@ -205,6 +205,7 @@ class Recordings:
         self._weight = 0
         self._made = 0
         self._has_warned = False
+        self._writes = False  # whether it was seen to assign to its arguments
 
     def paths(
         self, arguments: tuple[Any, ...], named: dict[str, Any], by: tuple[int, ...] = ()
@@ -214,7 +215,11 @@ class Recordings:
         Named arguments become one more argument, a dict.
         """
         call = read_call((*arguments, named) if named else arguments, by)
-        key = (call.signature, call.pythons, bool(named))
+        if self._writes:
+            call = call.with_memory()
+        return self._paths_of((call.signature, call.pythons, bool(named))), call
+
+    def _paths_of(self, key: Key) -> Paths:
         paths = self._paths.get(key)
         if paths is None:
             with self._lock:
@@ -224,7 +229,7 @@ class Recordings:
                 paths = self._paths.setdefault(key, Paths(self, key))
         elif paths.latest is not None:
             self.note_use(paths.latest)
-        return paths, call
+        return paths
 
     def note_use(self, tape: Tape) -> None:
         """A tape is used now; it will be among the last to be forgotten."""
@@ -239,6 +244,10 @@ class Recordings:
         tape = record_call(function, call, self.has_aux)
         if self.optimized:
             tape = tape.optimize()
+        if tape.signature.memory is not None and paths.key[0].memory is None:
+            # It holds for arguments that lie in memory alike: not for all of this signature.
+            self._writes = True
+            paths = self._paths_of((tape.signature, *paths.key[1:]))
         most = _max_paths()
         with self._lock:
             self._made += 1

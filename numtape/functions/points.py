@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.signature import Signature, read_call, static_text
+from numtape.functions.signature import Signature, memory_key, read_call, static_text
 from numtape.functions.trees import Structure, flatten, shown
 from numtape.trace.traced import Traced
 
-__all__ = ["Points", "outputs_for", "read_points", "read_seeds"]
+__all__ = ["Points", "check_memory", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -108,7 +108,10 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
             f"entry for each argument, of shapes {shown(wanted.shapes)}"
         )
     elif given.has_statics_of(wanted):
-        return _points(call.inputs, wanted.traced_shapes, what)
+        points = _points(call.inputs, wanted.traced_shapes, what)
+        if points.count:
+            check_memory(wanted, call.given)
+        return points
     else:
         pairs = zip(given.leaves(), wanted.leaves(), strict=True)
         number, place, got, key = next((*a, b) for a, (*_, b) in pairs if a[2] != b)
@@ -132,6 +135,19 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
 
 def _text(key: Any) -> str:
     return "a float or an array of floats" if key is None else static_text(key)
+
+
+def check_memory(signature: Signature, leaves: Sequence[Any]) -> None:
+    """Raise unless leaves, perhaps of many points, lie in memory as those of the recording did."""
+    shapes = signature.traced_shapes
+    ranks = [np.ndim(leaf) - len(shape) for leaf, shape in zip(leaves, shapes, strict=True)]
+    if signature.memory is not None and memory_key(leaves, ranks) != signature.memory:
+        raise InputError(
+            "the function assigns to its arguments, and those given lie in memory otherwise than "
+            "when it was recorded: other elements would change with them. Pass copies, x.copy(), "
+            "where the recording had separate arrays in C order, or record at such arguments",
+            code="shared-memory",
+        )
 
 
 def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:

@@ -123,7 +123,8 @@ def record_call_inside(
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
-    recording = record_flat(run, call.inputs, lines, call.pythons, failed)
+    recording = record_flat(run, call.inputs, call.given, lines, call.pythons, failed)
+    signature = call.with_memory().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]
     result = Result(
@@ -133,4 +134,4 @@ def record_call_inside(
         tuple(seen["aux_leaves"]),
         shapes[count:],
     )
-    return Tape(recording.tape, call.signature, result), recording.captured
+    return Tape(recording.tape, signature, result), recording.captured

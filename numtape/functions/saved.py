@@ -10,6 +10,7 @@ import dataclasses
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,8 @@ def write(
         "shapes": signature.shapes,
         "statics": [_static(key) for key in signature.statics],
     }
+    if signature.memory is not None:
+        header["arguments"]["memory"] = signature.memory
     header["result"] = {"tree": _tree(result.structure), "shapes": result.shapes}
     if result.aux is not None:
         header["aux"] = {
@@ -81,7 +84,8 @@ def _read(
     counts = [_leaves(child) for child in structure.children]
     argument = [number for number, count in enumerate(counts) for _ in range(count)]
     owners = tuple(a for a, shape in zip(argument, shapes, strict=True) if shape is not None)
-    signature = Signature(structure, shapes, statics, owners)
+    memory = _memory(arguments["memory"]) if "memory" in arguments else None
+    signature = Signature(structure, shapes, statics, owners, memory=memory)
     outputs = _structure(result.get("tree"), types)
     output_shapes = _traced(_shapes(result, outputs))
     made = Result(outputs, output_shapes)
@@ -94,6 +98,17 @@ def _read(
             f"{len(flat.outputs)} outputs"
         )
     return flat, signature, made
+
+
+def _memory(entries: Any) -> tuple[tuple[Any, ...], ...]:
+    """How arguments lie in memory: only compared with how those of a call do."""
+    try:
+        return tuple(
+            tuple(tuple(map(index, x)) if isinstance(x, list) else index(x) for x in entry)
+            for entry in entries
+        )
+    except TypeError:
+        raise _broken(f"arguments that lie in memory as {entries!r}") from None
 
 
 def _aux(

@@ -8,7 +8,7 @@ signature under which a recording is kept.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.trees import Structure, flatten, places, shown, without
+from numtape.trace.sharing import overlapping
 from numtape.trace.traced import Traced
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Signature",
     "argnums_key",
     "differentiated",
+    "memory_key",
     "not_differentiable",
     "read_call",
     "static_key",
@@ -47,12 +49,19 @@ class Signature:
         The keys of the static leaves.
     owners : tuple of int
         For each traced leaf, which argument it is in.
+    points : tuple of int
+        The traced leaves that are arrays of rank 0, and no numbers.
+    memory : tuple, optional
+        Which traced leaves share memory, and how those lie in it that do not lie row by row;
+        None unless the function assigns to them.
     """
 
     structure: Structure
     shapes: tuple[tuple[int, ...] | None, ...]
     statics: tuple[Any, ...]
     owners: tuple[int, ...]
+    points: tuple[int, ...] = ()
+    memory: tuple[Any, ...] | None = None
 
     @property
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -101,6 +110,8 @@ class Call:
         The traced leaves.
     statics : list
         The static leaves.
+    given : list
+        The traced leaves as they were given.
     pythons : tuple of bool
         For each traced leaf whether it is a float of Python's, and not one of NumPy's. A tape
         takes either for the other; of functions there is a recording for each.
@@ -109,7 +120,13 @@ class Call:
     signature: Signature
     inputs: list[Floats]
     statics: list[Any]
+    given: list[Any]
     pythons: tuple[bool, ...] = ()
+
+    def with_memory(self) -> "Call":
+        """The same call with a signature that says how the leaves lie in memory."""
+        memory = memory_key(self.given, [0] * len(self.given))
+        return replace(self, signature=replace(self.signature, memory=memory))
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
         """The arguments with other values in the places of the traced leaves."""
@@ -141,6 +158,8 @@ def read_call(
         differentiated argument is not a float.
     """
     inputs: list[Floats] = []
+    given: list[Any] = []
+    points: list[int] = []
     statics: list[Any] = []
     keys: list[Any] = []
     shapes: list[tuple[int, ...] | None] = []
@@ -159,7 +178,10 @@ def read_call(
         for count, leaf in enumerate(leaves):
             value = _as_floats(leaf, number, keep_types)
             if value is not None:
+                if not value.shape and isinstance(leaf, np.ndarray):
+                    points.append(len(inputs))
                 inputs.append(value)
+                given.append(leaf)
                 shapes.append(value.shape)
                 owners.append(number)
                 pythons.append(isinstance(leaf, float) and not isinstance(leaf, np.floating))
@@ -172,9 +194,10 @@ def read_call(
             keys.append(static_key(leaf, number))
             shapes.append(None)
     signature = Signature(
-        Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)
+        *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
+        tuple(points),
     )
-    return Call(signature, inputs, statics, tuple(pythons))
+    return Call(signature, inputs, statics, given, tuple(pythons))
 
 
 def not_differentiable(number: int, place: str, key: Any) -> InputError:
@@ -254,6 +277,32 @@ def static_key(leaf: Any, number: int) -> Any:
             code="wrong-type",
         ) from None
     return (type(leaf), leaf)
+
+
+def memory_key(leaves: Sequence[Any], ranks: Sequence[int]) -> tuple[tuple[Any, ...], ...]:
+    """How leaves lie in memory, as far as it shows where they are assigned to.
+
+    Of leaves that do not lie row by row the steps; of those that share memory how far apart
+    they are. `ranks` are the numbers of leading axes that count points: what is said is of
+    the first point, and of all where the leaves step alike.
+    """
+    firsts = [
+        leaf[(0,) * rank] if isinstance(leaf, np.ndarray) and leaf.size else leaf
+        for leaf, rank in zip(leaves, ranks, strict=True)
+    ]
+    memory: list[tuple[Any, ...]] = [
+        (number, first.strides)
+        for number, first in enumerate(firsts)
+        if isinstance(first, np.ndarray) and not first.flags.c_contiguous
+    ]
+    for one, other in overlapping(firsts):
+        places = (firsts[k].__array_interface__["data"][0] for k in (one, other))
+        memory.append((one, other, next(places) - next(places)))
+    for one, other in overlapping(leaves):
+        steps = [leaves[k].strides[: ranks[k]] for k in (one, other)]
+        if steps[0] != steps[1] and np.shares_memory(leaves[one], leaves[other]):
+            memory.append((one, other))  # differently at each point
+    return tuple(memory)
 
 
 def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:

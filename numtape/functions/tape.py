@@ -88,7 +88,8 @@ class Tape(Readable):
         self._effort: int | None = None  # how hard to try to make machine code of those
         self._modes: Recent[str] = Recent()
         # Calls of floats and arrays alone need no sorting of arguments.
-        self._shapes = signature.traced_shapes if signature.is_flat else ()
+        is_flat = signature.is_flat and signature.memory is None
+        self._shapes = signature.traced_shapes if is_flat else ()
         self._input_shape = self._shapes[0] if self.is_simple else ()
 
     def __reduce__(self) -> Any:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.functions.batch import Options, evaluate_many
 from numtape.functions.paths import Paths, Recordings
-from numtape.functions.points import Points, outputs_for
+from numtape.functions.points import Points, check_memory, outputs_for
 from numtape.functions.recording import check_callable
 from numtape.functions.signature import Call
 from numtape.functions.streams import are_streams, in_blocks
@@ -26,7 +26,7 @@ from numtape.functions.tape import Tape
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.run.batch import Failures, untold
 from numtape.trace.record import active_recorder
-from numtape.trace.traced import is_traced
+from numtape.trace.traced import TracedArray, is_traced
 
 __all__ = ["vmap"]
 
@@ -139,13 +139,19 @@ class Vectorized:
             return self._streamed(leaves, structure, axes, bool(named), out)
         batch = _Batch(leaves, structure, axes, bool(named))
         paths = self._recordings.paths(*batch.arguments_at(0))[0]
-        result = self._latest(paths, batch).result
+        latest = self._latest(paths, batch)
+        if latest.signature.memory is not None:  # where the recordings are that hold for it
+            paths = self._recordings.paths(*batch.arguments_at(0))[0]
+        result = latest.result
         place = self._out_axes
         for shape in result.shapes:
             _check_out_axis(place, len(shape))
         if out is not None:
             out = map_leaves(lambda leaf: _counted_first(leaf, place), out)
         points = batch.points(self._call_at(batch, 0))
+        floats = [leaf if leaf.dtype.kind == "f" else None for leaf in points.leaves]
+        if batch.count:
+            check_memory(latest.signature, floats)
         leading = (batch.count,)
         outputs = outputs_for(result.structure, result.shapes, leading, out, points.leaves)
         if batch.count:
@@ -201,7 +207,9 @@ class Vectorized:
         self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool
     ) -> Any:
         """As part of a function that is being recorded: once for each point."""
-        batch = _Batch(leaves, structure, axes, named)
+        # Copies, as everywhere what the function does to its arguments is not the caller's.
+        own = {id(leaf): np.copy(leaf) for leaf in leaves if isinstance(leaf, TracedArray)}
+        batch = _Batch([own.get(id(leaf), leaf) for leaf in leaves], structure, axes, named)
         results = []
         for number in range(batch.count):
             arguments, by_name = batch.arguments_at(number)

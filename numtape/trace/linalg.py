@@ -24,6 +24,7 @@ from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
+    as_computed,
     as_floats,
     as_traced,
     guarded,
@@ -227,6 +228,8 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
             f"np.linalg.multi_dot of {len(arrays)} array: it needs two or more. Give them in one "
             "list"
         )
+    if len(arrays) == 2:
+        return np.dot(*arrays)
     is_row, is_column = arrays[0].ndim == 1, arrays[-1].ndim == 1
     if is_row:
         arrays[0] = arrays[0][None, :]
@@ -234,7 +237,7 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
         arrays[-1] = arrays[-1][:, None]
     result = _chain(arrays, _best_splits([a.shape[0] for a in arrays] + [arrays[-1].shape[1]]))
     result = result[0] if is_row else result
-    return result[..., 0] if is_column else result
+    return as_computed(result[..., 0]) if is_column else result
 
 
 def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
@@ -508,7 +511,9 @@ def _of_matrices(x: Any, order: Any, axes: tuple[int, int], keepdims: bool) -> A
     moved = np.moveaxis(x, axes, (-2, -1))
     if order in (2, -2, "nuc"):
         s = singular_values(moved)
-        result = np.sum(s, axis=-1) if order == "nuc" else s[..., 0 if order == 2 else -1]
+        result = (
+            np.sum(s, axis=-1) if order == "nuc" else as_computed(s[..., 0 if order == 2 else -1])
+        )
     elif order in (1, -1):
         result = _extreme(np.sum(abs(moved), axis=-2), order)
     elif order in (np.inf, -np.inf):

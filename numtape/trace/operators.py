@@ -296,13 +296,24 @@ def _is_bool_scalar(operand: Any) -> bool:
     return isinstance(getattr(operand, "primal", operand), bool | np.bool_)
 
 
-def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+def _array_binary(
+    ufunc: Any, compute: Callable[[Any, Any], Any] | None = None
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """A binary operator of traced arrays, its reflection, and in place.
+
+    Of an array of rank 0 with floats `compute` is applied to its scalar, which is quicker.
+    """
+
     def forward(self: TracedArray, other: Any) -> Any:
+        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+            return compute(_scalar_of(self), other)
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _other_operand(ufunc, self, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
+        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+            return compute(other, _scalar_of(self))
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _other_operand(ufunc, other, self)
         return ufunc(other, self)
@@ -314,6 +325,11 @@ def _array_binary(ufunc: Any) -> tuple[Callable[..., Any], Callable[..., Any], C
         return self
 
     return forward, reflected, in_place
+
+
+def _scalar_of(array: TracedArray) -> TracedScalar:
+    """The one float of an array of rank 0."""
+    return TracedScalar(array.recorder, array.slots.item(), array.primals.item())
 
 
 def _array_power(self: TracedArray, exponent: Any) -> Any:
@@ -416,7 +432,9 @@ def _install() -> None:
         forward, reflected = _python_binary(row, operate, ufunc, *checks)
         _set(TracedFloat, name, forward)
         _set(TracedFloat, f"r{name}", reflected)
-        forward, reflected, in_place = _array_binary(ufunc)
+        # The others are of Python floats what they are not of arrays.
+        alike = compute if name in ("add", "sub", "mul") else None
+        forward, reflected, in_place = _array_binary(ufunc, alike)
         _set(TracedArray, name, forward)
         _set(TracedArray, f"r{name}", reflected)
         _set(TracedArray, f"i{name}", in_place)
@@ -429,7 +447,7 @@ def _install() -> None:
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:
         _set(TracedScalar, name, _scalar_comparison(ufunc.__name__, compute, ufunc))
-        _set(TracedArray, name, _array_binary(ufunc)[0])
+        _set(TracedArray, name, _array_binary(ufunc, compute)[0])
     for name, ufunc in _ONLY_BY_UFUNC:
         forward, reflected, in_place = _array_binary(ufunc)
         for kind in (TracedScalar, TracedArray):

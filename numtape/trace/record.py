@@ -1,5 +1,6 @@
 """Running a Python function under trace: from values in to a flat tape out."""
 
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -20,8 +21,17 @@ from numtape.errors import OutputError
 from numtape.tape.flat import FlatTape
 from numtape.trace.handlers import RECORDING
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, end_at_user
+from numtape.trace.sharing import share
 from numtape.trace.substitutes import BINDINGS, explained, learn
-from numtape.trace.traced import Traced, as_python, is_traced, lift, wrap
+from numtape.trace.traced import (
+    Traced,
+    as_python,
+    is_traced,
+    laid_out,
+    lift,
+    moved,
+    wrap,
+)
 
 __all__ = ["Recording", "active_recorder", "record_flat"]
 
@@ -39,16 +49,20 @@ class Recording(NamedTuple):
         The leaves of the result.
     captured : list of int
         Slots of the recording around this one whose values were used.
+    writes : bool
+        Whether the function assigns to an array that it was given.
     """
 
     tape: FlatTape
     values: list[Floats]
     captured: list[int]
+    writes: bool
 
 
 def record_flat(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
+    given: Sequence[Any] = (),
     keep_lines: bool = False,
     pythons: Sequence[bool] = (),
     failed: Callable[[FlatTape, list[int]], None] | None = None,
@@ -62,6 +76,8 @@ def record_flat(
         values, numbers, arrays, object arrays of traced scalars.
     inputs : sequence of float64 arrays
         The recording point.
+    given : sequence, optional
+        What each input was made of: a number, or an array, which may share memory with others.
     keep_lines : bool
         Whether to keep the source line of every instruction.
     pythons : sequence of bool, optional
@@ -84,7 +100,7 @@ def record_flat(
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         known = BINDINGS.load()
         try:
-            leaves = _called(function, inputs, recorder, pythons)
+            leaves = _called(function, inputs, given, recorder, pythons)
         except Exception as error:
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
@@ -117,6 +133,7 @@ def record_flat(
         recorder.finish(outputs, _point(inputs, recorder)),
         [values for _, values in lifted],
         list(recorder.captured),
+        recorder.writes,
     )
 
 
@@ -129,17 +146,21 @@ def _point(inputs: Sequence[Floats], recorder: Recorder) -> Floats:
 def _called(
     function: Callable[[list[Any]], Sequence[Any]],
     inputs: Sequence[Floats],
+    given: Sequence[Any],
     recorder: Recorder,
     pythons: Sequence[bool],
 ) -> Sequence[Any]:
     """The result of a function on traced inputs, with its recorder the active one."""
-    traced = []
+    traced: list[Any] = []
     start = 1
-    for value, is_python in zip(inputs, pythons or [False] * len(inputs), strict=True):
+    for value, original, is_python in itertools.zip_longest(inputs, given, pythons):
         slots = np.arange(start, start + value.size).reshape(value.shape)
-        argument = wrap(recorder, slots, value.copy(order="K"))
+        is_array = isinstance(original, np.ndarray)
+        argument = (moved if is_array else wrap)(recorder, slots, laid_out(value, value))
         traced.append(as_python(argument) if is_python else argument)
         start += value.size
+    arrays = [k for k, each in enumerate(given) if isinstance(each, np.ndarray)]
+    share([traced[k] for k in arrays], [given[k] for k in arrays])
     if not hasattr(RUNNING, "stack"):
         RUNNING.stack = []
     stack = RUNNING.stack

@@ -19,12 +19,12 @@ import re
 import struct
 import sys
 import threading
-import weakref
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +124,7 @@ class Recorder:
         "_constant_count",
         "_constant_parts",
         "_ranges",
+        "arguments",
         "captured",
         "captured_values",
         "code",
@@ -135,10 +136,12 @@ class Recorder:
         "inputs",
         "keep_lines",
         "lines",
+        "mirrors",
         "next_slot",
         "parent",
-        "rows",
+        "sharers",
         "vectors",
+        "writes",
     )
 
     def __init__(
@@ -156,8 +159,13 @@ class Recorder:
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
-        # Slots taken at places found during the run, where NumPy gives a view, and of what.
-        self.rows: list[tuple[weakref.ref[Slots], Slots]] = []
+        # Who shares memory with traced arrays, see `sharing.py`; of these, who is written to.
+        self.sharers: list[Any] = []
+        self.mirrors: list[Any] = []
+        # By the identity of their memory, the slots of arguments and the arrays that were given;
+        # and whether any was assigned to.
+        self.arguments: dict[int, tuple[Slots, npt.NDArray[np.generic]]] = {}
+        self.writes = False
         self.next_slot = RESULTS
         self.constants: dict[float | bytes, int] = {}
         # Slots from, to: whole numbers from, to.

@@ -14,7 +14,15 @@ from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.trace.linalg import call_function, constant_part
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced, as_floats, as_traced, innermost, lift
+from numtape.trace.traced import (
+    NUMPY_FUNCTIONS,
+    Traced,
+    as_computed,
+    as_floats,
+    as_traced,
+    innermost,
+    lift,
+)
 from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
@@ -65,7 +73,7 @@ def _logsumexp(
         result = np.squeeze(result, axis=axis)
     if not return_sign:
         return result
-    return result, np.where(result == -np.inf, 0.0, 1.0)
+    return result, as_computed(np.where(result == -np.inf, 0.0, 1.0))
 
 
 def _weighted_logsumexp(a: Any, b: Any, axis: Any, keepdims: bool, return_sign: bool) -> Any:
@@ -141,7 +149,7 @@ def _polygamma(n: Any, x: Any) -> Any:
     if not order.any():
         return digamma(np.broadcast_to(x, np.broadcast_shapes(order.shape, np.shape(x))))
     others = (-1.0) ** (order + 1) * gamma(order + 1.0) * _zeta(order + 1, x)
-    return others if order.all() else np.where(order == 0, digamma(x), others)
+    return others if order.all() else as_computed(np.where(order == 0, digamma(x), others))
 
 
 @stands_in_for("scipy.special", "multigammaln")

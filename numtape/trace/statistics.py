@@ -19,7 +19,7 @@ from numtape.errors import NumtapeError, UnsupportedError
 from numtape.ops.table import load_ufunc
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
-from numtape.trace.traced import Traced, as_floats, as_traced, innermost, is_traced
+from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, innermost, is_traced
 
 __all__: list[str] = []
 
@@ -58,7 +58,7 @@ def _beta_logpdf(x: Any, a: Any, b: Any) -> Any:
 
 def _at_edges(is_edge: Any, there: Any, elsewhere: Any) -> Any:
     """A density that is a power at the edges, where its logarithm's slope is infinite."""
-    return np.where(is_edge, there, elsewhere)
+    return as_computed(np.where(is_edge, there, elsewhere))
 
 
 def _beta_pdf(x: Any, a: Any, b: Any) -> Any:
@@ -192,7 +192,7 @@ def _apply_where(
             return fill_value if f2 is None else f2(*args, **options)
     with np.errstate(all="ignore"):
         other = fill_value if f2 is None else f2(*args, **options)
-        return np.where(cond, f1(*args, **options), other)
+        return as_computed(np.where(cond, f1(*args, **options), other))
 
 
 # arguments
@@ -223,7 +223,7 @@ def _read(distribution: Any, x: Any, arguments: Any, options: Any) -> tuple[Any,
 
 
 def _checked(valid: Any, result: Any) -> Any:
-    return result if valid is None else np.where(valid, result, np.nan)
+    return result if valid is None else as_computed(np.where(valid, result, np.nan))
 
 
 def _outside(x: Any, low: Any, high: Any) -> tuple[Any, Any]:
@@ -240,8 +240,8 @@ def _outside(x: Any, low: Any, high: Any) -> tuple[Any, Any]:
 
 def _limited(result: Any, below: Any, at_low: float, above: Any, at_high: float) -> Any:
     if below is not None:
-        result = np.where(below, at_low, result)
-    return result if above is None else np.where(above, at_high, result)
+        result = as_computed(np.where(below, at_low, result))
+    return result if above is None else as_computed(np.where(above, at_high, result))
 
 
 # methods of continuous distributions: what they are below and above the support

@@ -32,6 +32,7 @@ Here is the mechanism. The functions are in `special.py`, `linalg.py` and their 
 
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from dis import opmap
 from functools import wraps
@@ -270,6 +271,13 @@ def explained(error: Exception) -> Exception:
         return _refused_by_scipy(scipys, where, error)
     if isinstance(error, NumtapeError):
         return error
+    if isinstance(error, UserWarning) and re.match(_SHUFFLES, str(error)):
+        return UnsupportedError(
+            f"shuffle of a traced array at {where} ({error}): NumPy exchanges elements one by one "
+            "there, and rows that are views would come out twice. Write "
+            "rng.shuffle(np.asarray(x)), which shares memory with x, or x = rng.permutation(x)",
+            code="refused-value",
+        )
     if type(error).__module__.startswith("numba.") and "pyobject" in str(error):
         return UnsupportedError(
             f"a function compiled by Numba was called with a traced value at {where}: machine code "
@@ -319,6 +327,10 @@ def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> Uns
         "indexing), or apply it to numtape.stop_gradient(x) values outside the recorded function"
     )
 
+
+# NumPy warns of what is no array and may come out with rows twice: traced arrays would.
+_SHUFFLES = "you are shuffling a 'Traced"
+warnings.filterwarnings("error", _SHUFFLES, UserWarning)
 
 # How NumPy and others speak of arrays of objects, which np.array makes of traced scalars.
 _OBJECTS = r"ufunc|object arr|object_|dtype\('O'\)|holds references|data types in|'float' object"

@@ -42,6 +42,7 @@ __all__ = [
     "TracedFloat",
     "TracedInteger",
     "TracedScalar",
+    "as_computed",
     "as_floats",
     "as_integers",
     "as_python",
@@ -49,19 +50,23 @@ __all__ = [
     "assign_out",
     "call_function",
     "check_casting",
-    "check_rows",
     "guarded",
     "has_places",
     "has_traced",
     "innermost",
     "is_object_array",
     "is_traced",
+    "laid_out",
     "lift",
+    "moved",
+    "owner",
     "plain_key",
     "refuse",
     "scalar_of",
+    "settle",
     "shown",
     "wrap",
+    "write",
 ]
 
 _Values = npt.NDArray[Any]
@@ -155,6 +160,7 @@ class Traced:
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
     astype: Callable[..., Any]  # this by `functions/methods.py`
+    _mirror_of: Callable[..., Any]  # by `sharing.py`
 
     # NumPy's protocols
 
@@ -360,8 +366,9 @@ class TracedScalar(Traced):
         return self
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        """As an array of that shape."""
-        return TracedArray(self.recorder, self.slots, self.primals).reshape(*shape)
+        """As an array of that shape; a scalar for the shape ()."""
+        slots, values = self.slots[()].reshape(*shape), self.primals[()].reshape(*shape)
+        return moved(self.recorder, slots, values)
 
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As an array of one element."""
@@ -449,7 +456,7 @@ class TracedTruth(TracedBool):
 
 
 class TracedArray(Traced):
-    """An array under trace, of rank 1 or more.
+    """An array under trace, of any rank.
 
     Parameters
     ----------
@@ -460,34 +467,58 @@ class TracedArray(Traced):
         Its values at the recording point, of the same shape.
     """
 
-    __slots__ = ("primals", "slots")
+    __slots__ = ("_primals", "_slots")
 
     def __init__(self, recorder: Recorder, slots: Slots, primals: _Values) -> None:
-        if slots.ndim > 1:
+        if slots.strides != primals.strides:
             slots, primals = _same_layout(slots, primals)
         self.recorder = recorder
-        self.slots = slots
-        self.primals = primals
+        self._slots = slots
+        self._primals = primals
+
+    @property
+    def slots(self) -> Slots:
+        """The slot of each element, as of now."""
+        if self.recorder.mirrors:
+            settle(self.recorder)
+        return self._slots
+
+    @property
+    def primals(self) -> _Values:
+        """The values at the recording point, as of now."""
+        if self.recorder.mirrors:
+            settle(self.recorder)
+        return self._primals
 
     @property
     def shape(self) -> tuple[int, ...]:
         """As of an ndarray."""
-        return self.slots.shape
+        return self._slots.shape
 
     @property
     def ndim(self) -> int:
         """As of an ndarray."""
-        return self.slots.ndim
+        return self._slots.ndim
 
     @property
     def size(self) -> int:
         """As of an ndarray."""
-        return self.slots.size
+        return self._slots.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """float64; bool for outcomes of comparisons, int64 for positions and counts."""
-        return self.primals.dtype
+        return self._primals.dtype
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """As of an ndarray."""
+        return self._primals.strides
+
+    @property
+    def flags(self) -> Any:
+        """As of an ndarray."""
+        return self._primals.flags
 
     @property
     def T(self) -> "TracedArray":  # noqa: N802 (NumPy's name)
@@ -499,8 +530,12 @@ class TracedArray(Traced):
         """As of an ndarray."""
         return _Flat(self)
 
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
+
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self._slots)
 
     def __repr__(self) -> str:
         text = repr(shown(self))
@@ -519,29 +554,42 @@ class TracedArray(Traced):
             )
         return bool(self.ravel()[0])
 
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        is_integer = not self.ndim and self.dtype.kind == "i"
+        return operator.index(self.item() if is_integer else self._primals)  # NumPy refuses those
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __format__(self, specification: str) -> str:
+        return format(self._primals, specification)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        if self.dtype.kind in "ib":  # no derivative to lose: each is guarded
-            return guarded(self).astype(dtype or self.dtype)
-        if dtype is not None and np.dtype(dtype).kind != "O":
+        if self.dtype.kind == "f" and dtype is not None and np.dtype(dtype).kind != "O":
             _escaped(self.recorder, "a conversion to an array of numbers")
-        elements = np.empty(self.shape, object)
-        for index in np.ndindex(self.shape):
-            elements[index] = self[index]
-        elements.flags.writeable = False  # it is no view: writing to it would be lost
-        return elements
+        mirror: npt.NDArray[Any] = self._mirror_of(self)
+        if copy or (dtype is not None and np.dtype(dtype) != mirror.dtype):
+            return np.array(mirror, dtype)
+        return mirror
 
     def __iter__(self) -> Iterator[Any]:
         # Element by element, as NumPy does: the array may be assigned to meanwhile.
-        return (self[k] for k in range(len(self.slots)))
+        return (self[k] for k in range(len(self._slots)))
 
     def __getitem__(self, key: Any) -> Any:
-        if type(key) is int and self.slots.ndim == 1:
-            return scalar_of(self.recorder, self.slots.item(key), self.primals.item(key))
+        recorder = self.recorder
+        if recorder.mirrors:
+            settle(recorder)
+        if type(key) is int and self._slots.ndim == 1:
+            return scalar_of(recorder, self._slots.item(key), self._primals.item(key))
         if type(key) is not slice:
             if has_places(key):
                 return self._get_at(self, key)
             key = plain_key(key)
-        return wrap(self.recorder, self.slots[key], self.primals[key])
+        return moved(recorder, self._slots[key], self._primals[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if type(key) is not int and type(key) is not slice:
@@ -553,13 +601,21 @@ class TracedArray(Traced):
                 value = np.where(mask, value, self)
                 key = ...
             key = plain_key(key)
-        if self.recorder.rows:
-            check_rows(self)
-        slots, values = lift(self.recorder, value)
-        if self.primals.dtype.char != "d" and np.asarray(values).dtype != self.primals.dtype:
-            slots, values = lift(self.recorder, as_traced(self.recorder, value).astype(self.dtype))
-        self.slots[key] = slots
-        self.primals[key] = values
+        recorder = self.recorder
+        slots: Any
+        if type(value) is TracedScalar and value.recorder is recorder:
+            slots, values = value.slot, value.primal
+        else:
+            slots, values = lift(recorder, value)
+        if self._primals.dtype.char != "d" and np.asarray(values).dtype != self._primals.dtype:
+            slots, values = lift(recorder, as_traced(recorder, value).astype(self.dtype))
+        if recorder.sharers:
+            write(self, lambda elements, each: elements.__setitem__(key, each), (slots, values))
+            return
+        if recorder.arguments and not recorder.writes:
+            _note_arguments(recorder, self._slots)
+        self._primals[key] = values  # first: it may be read-only
+        self._slots[key] = slots
 
     def __copy__(self) -> "TracedArray":
         return self.copy()
@@ -577,7 +633,7 @@ class TracedArray(Traced):
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As `ndarray.reshape`."""
         slots = self.slots.reshape(*shape, order=order)
-        return wrap(self.recorder, slots, self.primals.reshape(*shape, order=order))
+        return moved(self.recorder, slots, self.primals.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.ravel`."""
@@ -606,26 +662,57 @@ class TracedArray(Traced):
             )
         return as_python(self.ravel()[0])
 
-    def tolist(self) -> list[Any]:
+    def tolist(self) -> Any:
         """Nested lists of traced scalars."""
+        if not self.ndim:
+            return self.item()
         return [row.tolist() for row in self]
 
     def fill(self, value: Any) -> None:
         """Assign one value to every element."""
         self[...] = value
 
+    def view(self, dtype: Any = None, type: Any = None) -> "TracedArray":  # noqa: A002
+        """Another array of the same memory, of the same dtype."""
+        if dtype not in (None, np.ndarray) and np.dtype(dtype) != self.dtype:
+            raise UnsupportedError(
+                f"view({dtype!r}) of a traced array at {user_location()}: its elements are "
+                f"{self.dtype}, and their bytes those of one point. Leave the dtype out, or write "
+                "x.astype(float) for a copy",
+                code="unsupported-option",
+            )
+        return TracedArray(self.recorder, self.slots.view(), self.primals.view())
+
+    def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
+        """As of an ndarray: whether it may be written to."""
+        for elements in (self._primals, self._slots):
+            elements.setflags(write=write)
+
 
 def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
     """Slots and values with equal layouts in memory, so that views of both are views alike."""
+    # (Those of float64 with equal strides do not come here.)
     if all(
         a * values.itemsize == b * slots.itemsize or n == 1
         for a, b, n in zip(slots.strides, values.strides, slots.shape, strict=True)
     ):
         return slots, values
-    values = values.copy(order="K")
-    laid_out = np.empty_like(values, dtype=np.int64)
-    laid_out[...] = slots
-    return laid_out, values
+    return laid_out(slots, values), laid_out(values, values)
+
+
+def laid_out(elements: _Values, like: _Values) -> _Values:
+    """A copy that lies in memory as another array does, gaps included: it is viewed alike."""
+    if like.flags.forc or 0 in like.strides:
+        copy = np.empty_like(like, elements.dtype)
+    else:
+        low, high = np.lib.array_utils.byte_bounds(like)
+        offset = like.__array_interface__["data"][0] - low
+        scale = elements.itemsize / like.itemsize
+        memory = np.empty(int((high - low) * scale) // elements.itemsize, elements.dtype)
+        strides = [int(stride * scale) for stride in like.strides]
+        copy = np.ndarray(like.shape, elements.dtype, memory, int(offset * scale), strides)
+    copy[...] = elements
+    return copy
 
 
 class _Flat:
@@ -639,20 +726,68 @@ class _Flat:
 
     def __getitem__(self, key: Any) -> Any:
         array = self._array
-        return wrap(array.recorder, array.slots.flat[key], array.primals.flat[key])
+        return moved(array.recorder, array.slots.flat[key], array.primals.flat[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if self._array.recorder.rows:
-            check_rows(self._array)
         array = self._array
-        if array.primals.dtype.char != "d":
+        if array.dtype.char != "d":
             value = as_traced(array.recorder, value).astype(array.dtype)
-        slots, values = lift(array.recorder, value)
-        array.slots.flat[key] = slots
-        array.primals.flat[key] = values
+        lifted = lift(array.recorder, value)
+        write(array, lambda elements, each: elements.flat.__setitem__(key, each), lifted)
+
+    def copy(self) -> "TracedArray":
+        """As of a flatiter: a vector."""
+        return self._array.flatten()
 
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
+
+
+# memory that others share
+
+
+def settle(recorder: Recorder) -> None:
+    """Take over what was written to arrays that NumPy made of traced ones, see `sharing.py`."""
+    mirrors, recorder.mirrors = recorder.mirrors, []
+    for mirror in mirrors:
+        mirror.settle()
+    # Those that nobody has any more cannot be written to again.
+    recorder.mirrors += [mirror for mirror in mirrors if mirror.is_alive()]
+
+
+def write(array: TracedArray, change: Callable[..., None], *lifted: tuple[Any, Any]) -> None:
+    """Change an array in place: ``change(elements, *operands)`` for values, and for slots.
+
+    All assigning comes here, because of those who share the memory and are no views of it.
+    """
+    recorder = array.recorder
+    slots = array.slots
+    if recorder.sharers:
+        recorder.sharers = [each for each in recorder.sharers if each.is_alive()]
+        for each in recorder.sharers:
+            each.expect(slots)
+    if recorder.arguments and not recorder.writes:
+        _note_arguments(recorder, slots)
+    change(array._primals, *(values for _, values in lifted))
+    change(slots, *(slots for slots, _ in lifted))
+    for each in recorder.sharers:
+        each.update()
+
+
+def owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array whose memory a view is of."""
+    base: Any = array
+    while (base := getattr(base, "base", None)) is not None:
+        if isinstance(base, np.ndarray):  # (what `as_strided` puts between them is none)
+            array = base
+    return array
+
+
+def _note_arguments(recorder: Recorder, slots: Slots) -> None:
+    """Note whether what is assigned to is an argument's memory."""
+    base = slots.base  # as a rule the owner, but this is quicker
+    root = slots if base is None else base if type(base) is np.ndarray else owner(slots)
+    recorder.writes = id(root) in recorder.arguments
 
 
 # calling NumPy's functions
@@ -722,7 +857,7 @@ def check_casting(name: str, result: Any, out: Any, casting: Any = "same_kind") 
 
 
 def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
-    """A traced array, or a traced scalar where the shape is ().
+    """What was computed: a traced array, or a traced scalar where the shape is ().
 
     Values of types that traced values do not have, as int8, are guarded and returned.
     """
@@ -757,6 +892,15 @@ def _not_carried(recorder: Recorder, slots: Slots, values: _Values) -> Any:
     return values[()]
 
 
+def moved(recorder: Recorder, slots: Any, values: Any) -> Any:
+    """What NumPy made by moving elements: an array, of any rank, where it made an array."""
+    if values.dtype.char not in _CARRIED:
+        return _not_carried(recorder, slots, values)
+    if isinstance(slots, np.ndarray):
+        return TracedArray(recorder, slots, np.asarray(values))
+    return scalar_of(recorder, int(slots), values.item())
+
+
 def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
     """A traced scalar of the class that its value asks for."""
     return _SCALARS[type(value)](recorder, slot, value)
@@ -767,6 +911,12 @@ _SCALARS: dict[type, type[TracedScalar]] = {
     bool: TracedBool,
     int: TracedInteger,
 }
+
+
+def as_computed(result: Any) -> Any:
+    """A result as ufuncs give it: a scalar where its rank is 0."""
+    is_array = isinstance(result, TracedArray | np.ndarray)
+    return result[()] if is_array and not result.ndim else result
 
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
@@ -783,7 +933,9 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
         if isinstance(operand, TracedScalar):
             return operand.slots, operand.primal
         assert isinstance(operand, TracedArray)
-        return operand.slots, operand.primals
+        if recorder.mirrors:
+            settle(recorder)
+        return operand._slots, operand._primals
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)
@@ -800,6 +952,8 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             "computes in float64, which has fewer digits. Write y.astype(float)",
             code="unsupported-dtype",
         )
+    if recorder.writes:
+        _not_an_argument(recorder, array)
     floats = array.astype(np.float64)
     if array.dtype.kind in "iu" and array.dtype.itemsize == 8 and (floats != array).any():
         raise UnsupportedError(
@@ -808,6 +962,17 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             code="unsupported-dtype",
         )
     return recorder.constant_array(floats), array.copy()
+
+
+def _not_an_argument(recorder: Recorder, array: npt.NDArray[Any]) -> None:
+    """Refuse a plain array that the plain call would have changed by assigning to an argument."""
+    if any(np.may_share_memory(array, given) for _, given in recorder.arguments.values()):
+        raise InputError(
+            f"an array is used at {user_location()} that shares memory with an argument, and the "
+            "function has assigned to that: in the plain call both change, while numtape leaves "
+            "the caller's arrays alone. Use the argument, or pass both as arguments",
+            code="shared-memory",
+        )
 
 
 def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
@@ -875,25 +1040,6 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
     return slots, np.array(values.tolist()) if values.size else np.zeros(values.shape)
 
 
-def check_rows(array: TracedArray) -> None:
-    """Raise where writing to an array would be seen, or be lost, through a view that is none.
-
-    A part of an array at a traced integer is taken during the run; NumPy gives a view of it.
-    """
-    rows = [(row(), source) for row, source in array.recorder.rows]
-    for row, source in rows:
-        if row is not None and any(
-            np.may_share_memory(array.slots, each) for each in (row, source)
-        ):
-            raise TraceError(
-                f"an array is assigned to at {user_location()}, while a part of it that was taken "
-                "at a traced integer, as in row = x[np.argmax(y)], is in use: to NumPy that part "
-                "is a view, to numtape a copy, so the two would differ from here on. Write "
-                "row = x[np.argmax(y)].copy(), and x[np.argmax(y)] = row to put it back"
-            )
-    array.recorder.rows[:] = [each for each in array.recorder.rows if each[0]() is not None]
-
-
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
     for operand in operands:
@@ -917,23 +1063,28 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
         values = values.astype(np.float64)
     elif values.dtype.kind != "b":
         values = values.astype(np.int64)
-    return wrap(recorder, slots.copy(), values)
+    is_array = isinstance(operand, np.ndarray | TracedArray)
+    return (moved if is_array else wrap)(recorder, np.array(slots), values)
 
 
 def as_floats(operand: Any) -> Any:
     """A value as floats: bools, if it has any, count as 0.0 and 1.0."""
     if not isinstance(operand, Traced):
         return np.asarray(operand, np.float64)
-    if operand.dtype == np.float64:
-        return operand
-    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.float64))
+    return operand if operand.dtype == np.float64 else _converted(operand, np.float64)
 
 
 def as_integers(operand: Any) -> Any:
     """A traced value of whole numbers or bools as integers."""
     if operand.dtype == bool:
         operand.recorder.note_range(operand.slots, 0.0, 1.0)
-    return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.int64))
+    return operand if operand.dtype == np.int64 else _converted(operand, np.int64)
+
+
+def _converted(operand: Any, dtype: Any) -> Any:
+    if isinstance(operand, TracedScalar):
+        return scalar_of(operand.recorder, operand.slot, operand.primals.astype(dtype).item())
+    return TracedArray(operand.recorder, operand.slots.copy("K"), operand.primals.astype(dtype))
 
 
 def guarded(array: Any) -> _Values:

@@ -25,6 +25,7 @@ from numtape.trace.traced import (
     TracedArray,
     TracedBool,
     TracedScalar,
+    as_computed,
     as_floats,
     assign_out,
     has_traced,
@@ -270,7 +271,7 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
     if ufunc is np.modf:
         x = inputs[0]
         part = np.where(np.isinf(x), np.copysign(0.0, x), np.fmod(x, 1.0))
-        return part, np.trunc(x)
+        return as_computed(part), np.trunc(x)
     if ufunc is np.ldexp:
         exponent = np.clip(1.0 * inputs[1], -2046.0, 2046.0)
         half = np.trunc(0.5 * exponent)  # 2.0**exponent may be infinite where the result is not

@@ -15,11 +15,13 @@ from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
+    TracedScalar,
     as_floats,
     as_integers,
     as_traced,
     innermost,
     lift,
+    moved,
     wrap,
 )
 
@@ -81,13 +83,26 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
     What it returns, an array or a list or tuple of them, is wrapped.
     """
     recorder = innermost(*operands)
-    lifted = [lift(recorder, operand) for operand in operands]
-    slots = function(*(np.asarray(slots) for slots, _ in lifted))
-    values = function(*(np.asarray(values) for _, values in lifted))
+    lifted = [_as_numpys(recorder, operand) for operand in operands]
+    slots = function(*(slots for slots, _ in lifted))
+    values = function(*(values for _, values in lifted))
+    given = [pair for pair in zip(operands, lifted, strict=True) if isinstance(pair[0], Traced)]
+
+    def made(slots: Any, values: Any) -> Any:
+        for operand, (_, own) in given:
+            if values is own:  # NumPy gave what it was given
+                return operand
+        return moved(recorder, slots, values)
+
     if isinstance(slots, list | tuple):
-        pairs = zip(slots, values, strict=True)
-        return type(slots)(wrap(recorder, *pair) for pair in pairs)
-    return wrap(recorder, slots, values)
+        return type(slots)(made(*pair) for pair in zip(slots, values, strict=True))
+    return made(slots, values)
+
+
+def _as_numpys(recorder: Recorder, operand: Any) -> tuple[Any, Any]:
+    """An operand's slots and values: arrays for an array, NumPy's scalars for a scalar."""
+    slots, values = (np.asarray(each) for each in lift(recorder, operand))
+    return (slots[()], values[()]) if isinstance(operand, TracedScalar) else (slots, values)
 
 
 def constants_of(recorder: Recorder, values: Any) -> Any:
@@ -95,7 +110,7 @@ def constants_of(recorder: Recorder, values: Any) -> Any:
     values = np.array(values)
     slots = np.empty_like(values, np.int64)
     slots[...] = recorder.constant_array(values.astype(np.float64))
-    return wrap(recorder, slots, values)
+    return moved(recorder, slots, values)
 
 
 def integers_of(recorder: Recorder, values: Any) -> Any:

@@ -10,6 +10,7 @@ from numtape.trace.functions.common import (
     check_finite,
     constants_of,
     implements,
+    move,
     no_dtype,
     traced_or_array,
 )
@@ -23,7 +24,7 @@ from numtape.trace.traced import (
     innermost,
     is_traced,
     lift,
-    wrap,
+    moved,
 )
 
 __all__: list[str] = []
@@ -72,7 +73,7 @@ def _full_like(
     slots = np.empty_like(plain, np.int64, order, shape=shape)
     values = np.empty_like(plain, kind, order, shape=shape)
     slots[...], values[...] = fill, value
-    return wrap(recorder, slots, values)
+    return moved(recorder, slots, values)
 
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
@@ -81,7 +82,8 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
         return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}
     if function in _CONVERSIONS:
-        return np.copy(as_traced(like.recorder, arguments[0]))
+        array = as_traced(like.recorder, arguments[0])
+        return move(lambda elements: function(elements, *arguments[2:], **options), array)
     if function is np.full:
         shape, value, *_ = (*arguments, options.get("fill_value"))
         return np.copy(np.broadcast_to(as_traced(like.recorder, value), shape))

@@ -10,7 +10,7 @@ import numpy as np
 from numtape.errors import InputError
 from numtape.trace.functions.common import implements, move, no_dtype, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, typed
-from numtape.trace.traced import has_traced
+from numtape.trace.traced import as_computed, has_traced
 
 __all__: list[str] = []
 
@@ -19,6 +19,10 @@ __all__: list[str] = []
 def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options: Any) -> Any:
     no_dtype(dtype)
     inputs, output, arrays = _parsed(operands)
+    if len(arrays) == 1 and set(inputs[0]) == set(output):  # nothing is summed: a view, or a copy
+        pattern = f"{inputs[0]}->{output}"
+        options["optimize"] = optimize
+        return move(lambda elements: np.einsum(pattern, elements, **options), arrays[0])
     kind = np.result_type(*(typed(array) for array in arrays))
     if are_whole(*arrays) and kind not in (bool, np.int64):
         check_type("einsum", kind)
@@ -36,7 +40,8 @@ def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options:
     if summed:
         array = _summed(array, summed)
         letters = "".join(letter for letter in letters if letter in output)
-    return np.copy(np.transpose(array, [letters.index(letter) for letter in output]))
+    array = np.transpose(array, [letters.index(letter) for letter in output])
+    return as_computed(np.copy(array))
 
 
 def _plain(operands: Any, arrays: Any) -> Any:

@@ -105,7 +105,7 @@ def _histogramdd(
     if isinstance(sample, list | tuple):
         sample = np.atleast_2d(np.stack([traced_or_array(each) for each in sample])).T
     points = as_traced(innermost(sample, weights), sample)
-    points = points[:, None] if points.ndim == 1 else points
+    points = np.atleast_2d(points).T if points.ndim < 2 else points
     count, rank = points.shape
     bins = [bins] * rank if np.ndim(bins) == 0 else list(bins)
     ranges = [None] * rank if range is None else list(range)

@@ -5,7 +5,6 @@ one guard for the whole index; where it does not hold, the function is recorded
 afresh, and NumPy's rules apply there.
 """
 
-import weakref
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from numtape.trace.functions.common import (
     traced_or_array,
 )
 from numtape.trace.recorder import user_location
+from numtape.trace.sharing import Row
 from numtape.trace.traced import (
     Traced,
     TracedArray,
@@ -147,8 +147,7 @@ def _get(array: TracedArray, key: Any) -> Any:
     result = _taken(array, key)
     parts = key if isinstance(key, tuple) else (key,)
     if isinstance(result, TracedArray) and all(np.ndim(part) == 0 for part in parts):
-        slots = result.slots if result.slots.base is None else result.slots.base
-        array.recorder.rows.append((weakref.ref(slots), array.slots))
+        array.recorder.sharers.append(Row(result, array))
     return result
 
 

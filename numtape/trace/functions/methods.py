@@ -8,7 +8,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.integers import plainly, to_integers, typed
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, as_floats, call_function, refuse
+from numtape.trace.traced import Traced, TracedArray, as_floats, call_function, refuse
 
 __all__: list[str] = []
 
@@ -89,9 +89,15 @@ def _itself(self: Any) -> Any:
     return self
 
 
+def _assigned(self: Any, value: Any) -> None:
+    self[...] = value
+
+
 def _zeros(self: Any) -> Any:
-    """Zeros: the value is real."""
-    return np.zeros_like(self)
+    """Zeros that may not be assigned to, as NumPy's: the value is real."""
+    zeros = np.zeros_like(self)
+    zeros.setflags(write=False)
+    return zeros if self.ndim or isinstance(self, TracedArray) else zeros[()]
 
 
 def _matrix_transposed(self: Any) -> Any:
@@ -122,7 +128,7 @@ def _refused(name: str, remedy: str) -> None:
 
 for _name in ("conj", "conjugate"):
     setattr(Traced, _name, _itself)
-setattr(Traced, "real", property(_itself))  # noqa: B010 (mypy knows of no such attributes)
+setattr(Traced, "real", property(_itself, _assigned))  # noqa: B010 (mypy knows of no such attributes)
 setattr(Traced, "imag", property(_zeros))  # noqa: B010
 setattr(Traced, "mT", property(_matrix_transposed))  # noqa: B010
 setattr(Traced, "nbytes", property(_bytes))  # noqa: B010
@@ -132,6 +138,5 @@ _LOSES = (
 )
 for _name in ("tobytes", "tofile", "dump", "dumps"):
     _refused(_name, _LOSES)
-_refused("view", "its elements are float64. Write x.copy(), or x.astype(float)")
 _refused("byteswap", "it would change the numbers. Convert outside the recorded function")
 _refused("resize", "its size is fixed. Write np.resize(x, shape)")

@@ -8,7 +8,7 @@ import numpy as np
 from numtape.trace.functions.common import implements, is_kept, no_dtype, no_options, traced
 from numtape.trace.functions.reductions import is_given, masks
 from numtape.trace.integers import are_whole
-from numtape.trace.traced import as_floats
+from numtape.trace.traced import as_computed, as_floats
 
 __all__: list[str] = []
 
@@ -54,7 +54,7 @@ def _nan_extreme(name: str, function: Callable[..., Any], value: float) -> None:
         if is_given(initial):
             return result
         none = np.all(missing, axis=axis, keepdims=is_kept(keepdims), where=where)
-        return np.where(none, np.nan, result)
+        return as_computed(np.where(none, np.nan, result))
 
 
 _nan_extreme("nanmax", np.max, -np.inf)

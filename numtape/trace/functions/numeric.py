@@ -1,5 +1,6 @@
 """Elementwise functions that are no ufuncs, tests of values, and what depends on shapes alone."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, typed
 from numtape.trace.recorder import EXACT, user_location
+from numtape.trace.sharing import memories
 from numtape.trace.traced import (
     Traced,
     TracedArray,
     TracedFloat,
+    as_computed,
     as_floats,
     as_python,
     as_traced,
@@ -31,7 +34,7 @@ def _sinc(x: Any) -> Any:
 
 @implements("i0")
 def _i0(x: Any) -> Any:
-    return apply_row(ROWS[OPCODE["i0"]], (x,))
+    return np.asarray(apply_row(ROWS[OPCODE["i0"]], (x,)), like=x)
 
 
 @implements("round", "around")
@@ -77,7 +80,11 @@ def rounded_as_python(x: Any, digits: int) -> Any:
 
 
 def _python_round(self: TracedFloat, digits: int | None = None) -> Any:
-    return self._rounded("rint") if digits is None else as_python(rounded_as_python(self, digits))
+    return (
+        self._rounded("rint")
+        if digits is None
+        else as_python(as_computed(rounded_as_python(self, digits)))
+    )
 
 
 setattr(TracedFloat, "__round__", _python_round)  # noqa: B010
@@ -106,17 +113,18 @@ def _fix(x: Any, out: Any = None) -> Any:
 def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:
-    x = traced(x)
-    if are_whole(x):
-        return np.copy(x) if copy else x
+    given = traced(x)
+    if are_whole(given):
+        return np.copy(given) if copy else given
+    x = as_floats(given)
     largest = np.finfo(np.float64).max
     result = np.where(np.isnan(x), nan, x)
     result = np.where(x == np.inf, largest if posinf is None else posinf, result)
     result = np.where(x == -np.inf, -largest if neginf is None else neginf, result)
     if not copy and isinstance(x, TracedArray):
         x[...] = result
-        return x
-    return result
+        result = x
+    return result if np.ndim(given) else as_computed(result)
 
 
 # what complex numbers are for; traced values are real
@@ -124,23 +132,23 @@ def _nan_to_num(
 
 @implements("real")
 def _real(val: Any) -> Any:
-    return val
+    return traced(val)
 
 
 @implements("imag")
 def _imag(val: Any) -> Any:
-    return np.zeros_like(val)
+    return val.imag
 
 
 @implements("real_if_close")
 def _real_if_close(a: Any, tol: Any = 100) -> Any:
-    return a
+    return np.asarray(traced(a), like=a)
 
 
 @implements("angle")
 def _angle(z: Any, deg: bool = False) -> Any:
     z = traced(z)
-    angle = np.where(np.isnan(z), z, np.where(np.signbit(z), np.pi, 0.0))
+    angle = as_computed(np.where(np.isnan(z), z, np.where(np.signbit(z), np.pi, 0.0)))
     return np.rad2deg(angle) if deg else angle
 
 
@@ -291,7 +299,14 @@ def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> 
     return x.astype(dtype, copy=copy)
 
 
-@implements("may_share_memory", "shares_memory")
-def _shares_memory(a: Any, b: Any, max_work: Any = None) -> bool:
-    slots = [getattr(each, "slots", each) for each in (a, b)]
-    return np.may_share_memory(*slots)
+def _asks_memory(name: str) -> None:
+    function = getattr(np, name)
+
+    @implements(name)
+    def implementation(a: Any, b: Any, max_work: Any = None) -> bool:
+        pairs = itertools.product(memories(a), memories(b))
+        return any(function(one, other, max_work) for one, other in pairs)
+
+
+_asks_memory("may_share_memory")
+_asks_memory("shares_memory")

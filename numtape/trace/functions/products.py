@@ -11,7 +11,15 @@ from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
 from numtape.trace.recorder import EXACT, Recorder
-from numtape.trace.traced import as_floats, as_traced, has_traced, innermost, lift, wrap
+from numtape.trace.traced import (
+    as_computed,
+    as_floats,
+    as_traced,
+    has_traced,
+    innermost,
+    lift,
+    wrap,
+)
 
 __all__: list[str] = []
 
@@ -77,14 +85,14 @@ def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: A
 def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
     no_options("vecdot", axes=axes)
     x1, x2 = (np.moveaxis(traced_or_array(x), axis, -1) for x in (x1, x2))
-    result = np.matmul(x1[..., None, :], x2[..., :, None])[..., 0, 0]
+    result = as_computed(np.matmul(x1[..., None, :], x2[..., :, None])[..., 0, 0])
     return np.expand_dims(result, axis) if keepdims else result
 
 
 @implements("matvec")
 def _matvec(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
     no_options("matvec", axes=axes, axis=axis)
-    return np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0]
+    return as_computed(np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0])
 
 
 @implements("vecmat")
@@ -106,7 +114,7 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
     if right.ndim > 1:
         columns = np.moveaxis(columns, -2, -1)
     rows = np.reshape(rows, left.shape[:-1] + (1,) * (columns.ndim - 1) + (1, left.shape[-1]))
-    return np.matmul(rows, columns[..., None])[..., 0, 0]
+    return as_computed(np.matmul(rows, columns[..., None])[..., 0, 0])
 
 
 @implements("inner")

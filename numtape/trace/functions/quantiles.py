@@ -16,7 +16,7 @@ from numtape.trace.functions.common import (
 from numtape.trace.functions.indexing import clipped, take_along
 from numtape.trace.functions.order import argsort
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, as_floats, as_traced, has_traced, innermost
+from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, has_traced, innermost
 
 __all__: list[str] = []
 
@@ -33,7 +33,7 @@ def _last(a: Any, axis: Any) -> tuple[Any, Any]:
 
 def _with_axes(result: Any, axes: tuple[int, ...], keepdims: Any, leading: int = 0) -> Any:
     if not is_kept(keepdims):
-        return result
+        return as_computed(result)
     return np.expand_dims(result, tuple(leading + k for k in axes))
 
 

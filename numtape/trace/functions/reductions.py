@@ -18,7 +18,7 @@ from numtape.trace.functions.common import (
 )
 from numtape.trace.integers import are_whole, plainly, range_of, typed, whole
 from numtape.trace.recorder import EXACT, Slots
-from numtape.trace.traced import Traced, as_floats, as_integers, plain_key, wrap
+from numtape.trace.traced import Traced, as_computed, as_floats, as_integers, plain_key, wrap
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 
@@ -63,7 +63,7 @@ def reduced(
         shape = shape or [n for k, n in enumerate(array.shape) if k not in axes]
         return np.full_like(array, initial, shape=tuple(shape))
     if array.ndim == 0 or not axes:
-        result = +array if array.dtype != bool else array
+        result = as_computed(np.copy(array))
     else:
         kept, ufunc = is_kept(keepdims), getattr(np, name)
         is_integer = array.dtype.kind == "i"

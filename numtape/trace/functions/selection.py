@@ -16,16 +16,18 @@ from numtape.trace.integers import are_whole, range_of, typed
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     TracedArray,
+    as_computed,
     as_traced,
     check_casting,
-    check_rows,
     guarded,
     has_traced,
     innermost,
     is_object_array,
     lift,
+    moved,
     plain_key,
     wrap,
+    write,
 )
 from numtape.trace.ufuncs import apply_row
 
@@ -43,7 +45,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     values = np.where(typed(condition), typed(x), typed(y))
     (slots_x, _), (slots_y, _) = lift(recorder, x), lift(recorder, y)
     if not has_traced(condition):
-        return wrap(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
+        return moved(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
     slots, _ = lift(recorder, condition)
     keep, drop, merge = (OPCODE[name] for name in ("keep", "drop", "merge"))
     taken = recorder.elementwise(keep, (slots, slots_x))
@@ -52,7 +54,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if values.dtype.kind == "i":
         ends = [range_of(x), range_of(y)]
         recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
-    return wrap(recorder, result, values)
+    return moved(recorder, np.asarray(result), values)
 
 
 @implements("select")
@@ -164,7 +166,8 @@ def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
         result = choices[-1]
         for k in range(count - 2, -1, -1):
             result = np.where(a == k, choices[k], result)
-        return np.copy(np.broadcast_to(result, np.broadcast_shapes(a.shape, np.shape(result))))
+        shape = np.broadcast_shapes(a.shape, np.shape(result))
+        return as_computed(np.copy(np.broadcast_to(result, shape)))
     return move(lambda *each: np.choose(a, each, mode=mode), *choices)
 
 
@@ -194,6 +197,8 @@ def _clip(
         result = a if low is None else np.maximum(a, low)
         return result if high is None else np.minimum(result, high)
     result = as_traced(innermost(a, low, high), a)
+    if low is high is None:
+        return as_computed(np.copy(result))
     if low is not None:
         result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
     if high is not None:
@@ -261,13 +266,9 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
             "hold them. Make it with np.zeros_like(x), or with like=x: np.array(y, like=x)",
             code="plain-array",
         )
-    if array.recorder.rows:
-        check_rows(array)
     if array.dtype != np.float64:
         values = tuple(as_traced(array.recorder, value).astype(array.dtype) for value in values)
-    lifted = [lift(array.recorder, value) for value in values]
-    function(array.slots, *(slots for slots, _ in lifted))
-    function(array.primals, *(np.asarray(value) for _, value in lifted))
+    write(array, function, *(lift(array.recorder, value) for value in values))
 
 
 @implements("put")

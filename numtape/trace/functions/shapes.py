@@ -86,7 +86,7 @@ def _sliding_window_view(
     x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> Any:
     windows = np.lib.stride_tricks.sliding_window_view
-    return move(lambda elements: windows(elements, window_shape, axis), x)
+    return move(lambda elements: windows(elements, window_shape, axis, writeable=writeable), x)
 
 
 @implements("ix_")
@@ -156,7 +156,9 @@ for _name in ("diag", "diagflat", "tril", "triu"):
 
 @implements("trim_zeros")
 def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
-    array = np.atleast_1d(traced(filt))
+    array = traced(filt)
+    if not array.ndim:
+        return array
     is_kept = guarded(np.atleast_1d(array != 0.0))
     key = [slice(None)] * is_kept.ndim
     axes = range(is_kept.ndim) if axis is None else np.atleast_1d(axis)

@@ -16,7 +16,7 @@ from numtape.trace.functions.common import (
     traced_or_array,
 )
 from numtape.trace.functions.reductions import masks, reduced
-from numtape.trace.traced import as_floats, as_traced, innermost
+from numtape.trace.traced import as_computed, as_floats, as_traced, innermost
 from numtape.trace.ufuncs import apply_row
 
 __all__: list[str] = []
@@ -105,7 +105,7 @@ def _average(
     if weights is None:
         mean = np.mean(array, axis, keepdims=keepdims)
         scale: Any = np.full_like(mean, _count(array, axis))
-        return (mean, scale) if returned else mean
+        return (mean, as_computed(scale)) if returned else mean
     weights = as_floats(traced_or_array(weights))
     if weights.shape != array.shape:
         shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
@@ -121,7 +121,9 @@ def _average(
     if np.any(scale == 0.0):
         raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     mean = np.sum(array * weights, axis=axis, keepdims=is_kept(keepdims)) / scale
-    return (mean, np.broadcast_to(scale, np.shape(mean))) if returned else mean
+    if not returned:
+        return mean
+    return mean, as_computed(np.copy(np.broadcast_to(scale, np.shape(mean))))
 
 
 @implements("cov")

@@ -25,7 +25,6 @@ __all__ = [
     "check_division",
     "check_overflow",
     "check_power",
-    "check_real",
     "computed",
     "guard_errors",
 ]
@@ -43,9 +42,10 @@ def check_division(divide: Callable[[Any, Any], Any], left: Any, right: Any) -> 
 
 
 def check_power(left: Any, right: Any) -> None:
-    """Raise what Python raises where zero is divided by, and guard whether it is."""
+    """Raise what Python raises where zero is divided by, and refuse complex powers."""
     if _may_be(right < 0.0) and left == 0.0 and right < 0.0 and right > -math.inf:
         operator.pow(0.0, -1.0)
+    _check_real(left, right)
 
 
 def check_overflow(left: Any, right: Any, power: Any) -> None:
@@ -54,7 +54,7 @@ def check_overflow(left: Any, right: Any, power: Any) -> None:
         operator.pow(10.0, 400.0)
 
 
-def check_real(left: Any, right: Any) -> None:
+def _check_real(left: Any, right: Any) -> None:
     """Refuse a power that is complex, and guard that it is not."""
     base, exponent = (getattr(operand, "primal", operand) for operand in (left, right))
     if not isinstance(right, TracedScalar) and float(exponent).is_integer():

@@ -15,7 +15,7 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
-from numtape.trace.exceptions import check_division, check_overflow, check_power, check_real
+from numtape.trace.exceptions import check_division, check_overflow, check_power
 from numtape.trace.handlers import CALM, errors_set, handled, is_watched
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
@@ -120,7 +120,6 @@ def _python_binary(
     `before` and `after` look at the operands and the result where a handler is around.
     """
     opcode = OPCODE[name]
-    is_power = operate is operator.pow
 
     def forward(self: TracedFloat, other: Any) -> Any:
         kind = type(other)
@@ -132,15 +131,15 @@ def _python_binary(
             slot = recorder.constant(value)
         else:
             return rest(self, other, self, other)
-        if is_power:
-            check_real(self, other)
         if before is not None and handled(recorder):
             before(self, other)
         try:
-            value = operate(self.primal, value)
+            found = operate(self.primal, value)
         except ArithmeticError:
-            value = _as_of_numpys(ufunc, self.primal, value)
-        made = TracedFloat(recorder, recorder.scalar(opcode, self.slot, slot), value)
+            found = None
+        if type(found) is not float:  # or it is complex
+            found = _as_of_numpys(ufunc, self.primal, value)
+        made = TracedFloat(recorder, recorder.scalar(opcode, self.slot, slot), found)
         if after is not None and handled(recorder):
             after(self, other, made)
         return made
@@ -151,15 +150,15 @@ def _python_binary(
         value = float(other)
         recorder = self.recorder
         slot = recorder.constant(value)
-        if is_power:
-            check_real(other, self)
         if before is not None and handled(recorder):
             before(other, self)
         try:
-            value = operate(value, self.primal)
+            found = operate(value, self.primal)
         except ArithmeticError:
-            value = _as_of_numpys(ufunc, value, self.primal)
-        made = TracedFloat(recorder, recorder.scalar(opcode, slot, self.slot), value)
+            found = None
+        if type(found) is not float:
+            found = _as_of_numpys(ufunc, value, self.primal)
+        made = TracedFloat(recorder, recorder.scalar(opcode, slot, self.slot), found)
         if after is not None and handled(recorder):
             after(other, self, made)
         return made

@@ -89,6 +89,7 @@ class InnerTape:
             replay(recorded, outer, np.concatenate([*inputs, captured]).astype(np.int64))
 
         self.tape, captured = record_call_inside(function, call, has_aux, failed=failed)
+        outer.writes |= self.tape.signature.memory is not None  # which is that of its arguments
         self._outer = outer
         self._captured = np.array(captured, np.int64)
         slots = np.concatenate([*inputs, self._captured])

@@ -8,7 +8,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.integers import plainly, to_integers, typed
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, TracedArray, as_floats, call_function, refuse
+from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_floats, call_function, refuse
 
 __all__: list[str] = []
 
@@ -53,14 +53,30 @@ setattr(Traced, "sort", _sort)  # noqa: B010 (mypy knows of no such attributes)
 setattr(Traced, "partition", _partition)  # noqa: B010
 
 
-def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
+def _astype(
+    self: Any,
+    dtype: Any,
+    order: Any = "K",
+    casting: Any = "unsafe",
+    subok: bool = True,
+    copy: bool = True,
+) -> Any:
     """As float64, bools or integers; integers of other types are guarded, and plain."""
-    wanted = np.dtype(dtype)
-    if wanted == self.dtype and not (copy and self.ndim):
+    wanted, is_array = np.dtype(dtype), isinstance(self, TracedArray)
+    if not np.can_cast(self.dtype, wanted, casting):
+        return typed(self).astype(wanted, casting=casting)  # NumPy's error
+    if is_array and not copy and self.primals.astype(wanted, order, copy=False) is self.primals:
         return self
+    own = self.copy(order) if is_array else self
+    result = _as_type(own, wanted)
+    if is_array and not self.ndim and isinstance(result, TracedScalar):
+        return TracedArray(self.recorder, result.slots, result.primals)  # an array of rank 0
+    return result
+
+
+def _as_type(self: Any, wanted: Any) -> Any:
     if wanted in (self.dtype, np.float64):
-        own = self.copy("K") if self.ndim else self
-        return own if wanted == self.dtype else as_floats(own)
+        return self if wanted == self.dtype else as_floats(self)
     if wanted.kind == "b":
         return self != 0
     if wanted.kind in "iu":
@@ -74,7 +90,7 @@ def _astype(self: Any, dtype: Any, *, copy: bool = True, **options: Any) -> Any:
     if self.dtype.kind in "ib" and wanted.kind in "fcUSO":
         return plainly(lambda values: values.astype(wanted), self)
     error = UnsupportedError(
-        f"astype({dtype!r}) of a traced value at {user_location()}: numtape differentiates real "
+        f"astype({wanted!r}) of a traced value at {user_location()}: numtape differentiates real "
         "float64 code. Keep the values as floats",
         code="unsupported-option",
     )

@@ -499,7 +499,8 @@ def same_recording(one: FlatTape, other: FlatTape) -> bool:
         np.array_equal(one.code, other.code)
         and _same_bits(one.constants, other.constants)
         and np.array_equal(one.outputs, other.outputs)
-        and [(g.slot, g.outcome) for g in one.guards] == [(g.slot, g.outcome) for g in other.guards]
+        and [guard.slot for guard in one.guards] == [guard.slot for guard in other.guards]
+        and np.array_equal(*([g.outcome for g in each.guards] for each in (one, other)), True)
         and len(one.vectors) == len(other.vectors)
         and all(map(_same_vector, one.vectors, other.vectors))
     )

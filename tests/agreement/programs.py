@@ -741,6 +741,7 @@ class _Writer:
             return [f"{name} = {view}", change.format(name)]
         if kind == "same":
             name, array = self._new("a"), self._filled("{r}")
+            self.exact = False  # sums of arrays of objects add up in order
             view = self._pick(_lines(SAME)).replace("{r}", array).replace("{m}", array)
             change = self._pick(["{} *= -0.5", "{} += 0.25", "{}[-1] = 0.5", "{}[0] *= 2.0"])
             return [f"e = {view}", change.format(array), f"{name} = e + 0.0"]

@@ -744,7 +744,7 @@ class _Writer:
             self.exact = False  # sums of arrays of objects add up in order
             view = self._pick(_lines(SAME)).replace("{r}", array).replace("{m}", array)
             change = self._pick(["{} *= -0.5", "{} += 0.25", "{}[-1] = 0.5", "{}[0] *= 2.0"])
-            return [f"e = {view}", change.format(array), f"{name} = e + 0.0"]
+            return [f"e = {view}", change.format(array), f"{name} = np.sum(e) + e.flat[-1]"]
         if kind in ("if", "for", "while", "elements", "try"):
             return self._block(kind, 0)
         return [f"{self._new('a')} = {self._expression(kind)}"]

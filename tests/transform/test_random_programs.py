@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from agreement.programs import draw_points, programs
 from checks import evaluate, hessian
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 import numtape as nt
@@ -155,7 +155,10 @@ def test_calls_inside_recordings(program, seed):
     def along(*arguments):  # the sum of the gradient's elements
         return sum(np.sum(part) for part in slope(*arguments))
 
-    inner = along(*point)
+    try:
+        inner = along(*point)
+    except nt.UnsupportedError:
+        reject()  # numtape says that it cannot record the program
     value, gradient = nt.value_and_grad(along, argnums)(*point)
     np.testing.assert_allclose(value, inner, rtol=1e-11, atol=1e-12)
     ones = tuple(np.ones_like(part) if np.ndim(part) else 1.0 for part in point)

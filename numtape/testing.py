@@ -145,7 +145,6 @@ def check_derivatives(
     def plain(x: Floats) -> Floats:
         return np.asarray(joined(x))
 
-    differences, noise = _differences(plain, point, step)
     value, recorded = plain(point), np.empty(len(tape.flat.outputs))
     tape.runner.evaluate(point, recorded)
     if not np.allclose(value, recorded, rtol=1e-12, atol=0.0, equal_nan=True):
@@ -154,6 +153,7 @@ def check_derivatives(
             "It looks at more than the numbers it is given: their type (isinstance), random "
             "numbers, the clock, or something outside that changes"
         )
+    differences, noise = _differences(plain, point, value, step)
     error, place = _worst(forward, differences, noise)
     modes, _ = _worst(forward, reverse, np.zeros_like(noise))
     if not modes <= 1e-9:
@@ -180,7 +180,9 @@ def _second_order(function: Callable[[Any], Any], point: Floats, rtol: float, st
     first = jacrev(function)
     found: Floats = np.asarray(jacfwd(first)(point))
     outputs = len(found)
-    differences, noise = _differences(lambda x: np.ravel(first(x)), point, step)
+    differences, noise = _differences(
+        lambda x: np.ravel(first(x)), point, np.ravel(first(point)), step
+    )
     by_output = (
         each.reshape(outputs, -1) for each in (found, differences, noise * np.ones(len(point)))
     )
@@ -200,14 +202,15 @@ def _second_order(function: Callable[[Any], Any], point: Floats, rtol: float, st
 
 
 def _differences(
-    function: Callable[[Floats], Floats], x: Floats, step: float
+    function: Callable[[Floats], Floats], x: Floats, value: Floats, step: float
 ) -> tuple[Floats, Floats]:
     """Central differences by each input at three steps, extrapolated to step 0 (Richardson).
 
-    The second result, a column, is what the function's rounding can make of a derivative.
+    `value` is the function's at x. The second result, a column, is what its rounding can make
+    of a derivative.
     """
     columns = []
-    largest = np.abs(function(x))
+    largest = np.abs(value)
     for column in range(len(x)):
         estimates = []
         for k in range(3):

@@ -142,6 +142,8 @@ class Roots:
         if number is None:
             return "", []
         name, operands = self._row(number)
+        if not name:
+            return "", []
         if self.code[number][0] != VECTOR:
             is_one = isinstance(slots, int)
             return name, operands if is_one else [np.full(slots.shape, each) for each in operands]

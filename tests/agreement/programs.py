@@ -232,17 +232,16 @@ np.diag({m} @ {m}.T) * 0.1
 np.einsum("ij->ji", {m})
 np.einsum("ii->i", np.outer({v}, {v}))
 np.sqrt((({v}[:, None] - {v}[None]) ** 2))
-np.convolve({v} > {c}, {v} > 0.0) * 0.5
-np.cumsum({v} > {c}) * 0.25
-np.cumsum({m} > {c}, axis=0) * 0.25
-(np.argsort({v}) * 50).astype(np.int8) * 0.01
-(np.argsort({v}) * 100).astype(np.uint8) * 0.01
-np.argsort({v}) // 2 * 0.5
-np.argsort({v}) % 3 * {c}
-np.bincount(np.argsort({v}) % 3, minlength=3) * 0.5
-np.diff({v} > {c}) * 1.0
-np.logical_xor({r} > {c}, {r} < 0.5) * 1.0
-~({r} > {c}) * 0.5
+np.convolve({v} > {c}, {v} > 0.0) * {s}
+np.cumsum({v} > {c}) * {s}
+np.cumsum({m} > {c}, axis=0) * {s}
+(np.argsort({v}) * 50).astype(np.int8) * 0.01 * {s}
+(np.argsort({v}) * 100).astype(np.uint8) * 0.01 * {s}
+np.argsort({v}) // 2 * {s}
+np.argsort({v}) % 3 * {s}
+np.bincount(np.argsort({v}) % 3, minlength=3) * {s}
+np.diff({v} > {c}) * {s}
+np.logical_xor({r} > {c}, {r} < 0.5) * {s}
 np.insert({v}, np.argmax({v}), {s})
 np.delete({v}, np.argmin({v}))
 np.round({r}, 1)
@@ -744,7 +743,12 @@ class _Writer:
             self.exact = False  # sums of arrays of objects add up in order
             view = self._pick(_lines(SAME)).replace("{r}", array).replace("{m}", array)
             change = self._pick(["{} *= -0.5", "{} += 0.25", "{}[-1] = 0.5", "{}[0] *= 2.0"])
-            return [f"e = {view}", change.format(array), f"{name} = np.sum(e) + e.flat[-1]"]
+            return [
+                f"e = {view}",
+                change.format(array),
+                f"{name} = e.flat[0] + e.flat[-1]",
+                "del e",
+            ]
         if kind in ("if", "for", "while", "elements", "try"):
             return self._block(kind, 0)
         return [f"{self._new('a')} = {self._expression(kind)}"]

@@ -244,6 +244,13 @@ def test_what_is_under_a_root_need_not_be_a_sum_of_squares():
         np.testing.assert_array_equal(nt.grad(lambda x: np.sum(np.sqrt(x) ** 2))(np.zeros(size)), 0)
 
 
+def test_elements_of_what_has_more_results_than_operands():
+    x = np.array([0.3, -0.7])
+    found = nt.hessian(lambda x: np.sum(np.maximum(x, np.fft.rfft(x).real) ** 2))(x)
+    expected = nt.hessian(lambda x: x[0] ** 2 + (x[0] - x[1]) ** 2)(x)
+    np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
 def test_products_of_different_roots_are_no_squares():
     x = np.array([0.3, -0.7])
     found = nt.hessian(lambda x: abs(x[0]) * abs(x[1]) * scipy.special.expit(abs(x[0])))(x)

@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE
+from numtape.trace.escapes import refuse
 from numtape.trace.handlers import raises_underflow, watches
 from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, user_location
-from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift, refuse
+from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift
 
 __all__ = [
     "QUIET",

@@ -15,6 +15,7 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
+from numtape.trace.escapes import refuse
 from numtape.trace.exceptions import check_division, check_overflow, check_power
 from numtape.trace.handlers import CALM, errors_set, handled, is_watched
 from numtape.trace.recorder import user_location
@@ -30,7 +31,6 @@ from numtape.trace.traced import (
     as_traced,
     check_casting,
     innermost,
-    refuse,
 )
 
 __all__: list[str] = []

@@ -10,20 +10,17 @@ Here are the two classes and how operands of any type are lifted to slots. What
 NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions`.
 """
 
-import linecache
 import numbers
 import operator
-import re
 import sys
 from collections.abc import Callable, Iterator
-from dis import get_instructions, opmap
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
+from numtape.trace.escapes import escaped, is_formatting, refuse
 from numtape.trace.recorder import (
     CONSTANTS,
     RESULTS,
@@ -61,7 +58,6 @@ __all__ = [
     "moved",
     "owner",
     "plain_key",
-    "refuse",
     "scalar_of",
     "settle",
     "shown",
@@ -77,71 +73,6 @@ NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 # The same for functions called as ``np.zeros(n, like=x)``.
 LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
-
-
-# What to write for functions of `math` that are called otherwise in NumPy, if it has them.
-_MATH = {
-    "fsum": "np.sum(x)",
-    "dist": "np.linalg.norm(x - y)",
-    "hypot": "np.hypot(x, y)",
-    "sumprod": "np.dot(x, y)",
-    "remainder": "x - y * np.rint(x / y)",
-    "gamma": "scipy.special.gamma(x)",
-    "lgamma": "scipy.special.gammaln(x)",
-    "erf": "scipy.special.erf(x)",
-    "erfc": "scipy.special.erfc(x)",
-    "pow": "x**y",
-    "atan2": "np.arctan2(x, y)",
-    "fmod": "np.fmod(x, y)",
-    "copysign": "np.copysign(x, y)",
-}
-
-
-def _escaped(recorder: Recorder, what: str) -> NoReturn:
-    """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
-    location = user_location()
-    source = linecache.getline(location.file, location.line).strip()
-    assigned = re.search(r"(\w+)\[[^=]*\]\s*[-+*/]?=[^=]", source)
-    if assigned:
-        y = assigned[1]
-        remedy = (
-            "make the array that is assigned into able to hold traced values, where x is an "
-            f"argument: {y} = np.zeros_like(x), {y} = np.zeros(n, like=x), {y} = np.eye(n, like=x) "
-            f"or {y} = np.array(values, like=x); or collect the values in a list and write "
-            f"{y} = np.array(values)"
-        )
-    elif names := dict.fromkeys(re.findall(r"\bmath\.(\w+)\(", source)):
-        pairs = [(_MATH.get(name, f"np.{name}(x)"), name) for name in names]
-        written = (
-            f"{new} for math.{old}({'x, y' if 'y' in new[3:] else 'x'})" for new, old in pairs
-        )
-        remedy = f"write {', '.join(written)}: NumPy's functions are recorded"
-    elif "initial=" in source:
-        remedy = "combine it afterwards: np.maximum(np.max(y), x) for np.max(y, initial=x)"
-    elif "float(" in source:
-        remedy = "drop the float(...); for a constant copy, write numtape.stop_gradient(x)"
-    elif "arange(" in source:
-        remedy = (
-            "write np.arange(int(n)) for a count, which is guarded; else start + step * "
-            "np.arange(n), or np.linspace(start, stop, n)"
-        )
-    elif "array(" in source:
-        remedy = "drop the conversion, or convert without dtype: np.array([x, y])"
-    else:
-        remedy = "keep the traced value, or write numtape.stop_gradient(x) if it is to be constant"
-    where = f" (in `{source}`, {location})" if source else f" ({location})"
-    error = TraceError(
-        f"{what} would turn a traced value into a plain number{where}: its derivative would be "
-        f"lost. Instead, {remedy}",
-        code="plain-array" if assigned else "escaped-value",
-    )
-    refuse(recorder, error)
-
-
-def refuse(recorder: Recorder, error: TraceError) -> NoReturn:
-    """Raise what the plain call does not, and again at the end should the function catch it."""
-    recorder.escaped = error
-    raise error
 
 
 class Traced:
@@ -184,7 +115,7 @@ class Traced:
     # conversions that would lose the derivative
 
     def __float__(self) -> float:
-        _escaped(self.recorder, "float(...)")
+        escaped(self.recorder, "float(...)")
 
     def __complex__(self) -> complex:
         error = TraceError(
@@ -301,9 +232,9 @@ class TracedScalar(Traced):
         return self.primal
 
     def __float__(self) -> float:
-        if type(self.primal) is not float or _is_formatting(sys._getframe(1)):
+        if type(self.primal) is not float or is_formatting(sys._getframe(1)):
             return float(self._shown())
-        _escaped(self.recorder, "float(...)")
+        escaped(self.recorder, "float(...)")
 
     def __copy__(self) -> "TracedScalar":
         return self
@@ -569,7 +500,7 @@ class TracedArray(Traced):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if self.dtype.kind == "f" and dtype is not None and np.dtype(dtype).kind != "O":
-            _escaped(self.recorder, "a conversion to an array of numbers")
+            escaped(self.recorder, "a conversion to an array of numbers")
         mirror: npt.NDArray[Any] = self._mirror_of(self)
         if copy or (dtype is not None and np.dtype(dtype) != mirror.dtype):
             return np.array(mirror, dtype)
@@ -1101,23 +1032,6 @@ def guarded(array: Any) -> _Values:
 def shown(array: Any) -> _Values:
     """The values of a traced array for a text: integers and bools are guarded, floats are not."""
     return array.primals if array.dtype == np.float64 else guarded(array)
-
-
-def _is_formatting(frame: FrameType) -> bool:
-    """Whether a frame is at ``text % values``: the number is for a person to read.
-
-    The operator of a traced number and a float is never that, for it does not ask for a float.
-    """
-    code, place = frame.f_code.co_code, frame.f_lasti
-    return code[place] == opmap["BINARY_OP"] and code[place + 1] in _REMAINDERS
-
-
-# The two arguments of the instruction that stand for % and for %=.
-_REMAINDERS = {
-    instruction.arg
-    for instruction in get_instructions(compile("x % y; x %= y", "", "exec"))
-    if instruction.opname == "BINARY_OP"
-}
 
 
 _PYTHONS = {float: TracedFloat, int: TracedInt, bool: TracedTruth}

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
+from numtape.trace.escapes import refuse
 from numtape.trace.integers import plainly, to_integers, typed
 from numtape.trace.recorder import user_location
-from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_floats, call_function, refuse
+from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_floats, call_function
 
 __all__: list[str] = []
 

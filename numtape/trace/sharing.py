@@ -109,7 +109,8 @@ class Mirror:
         memory = self.place(slots, self._elements)
         self._given.append(weakref.ref(memory))
         view = np.asarray(memory)
-        if not primals.flags.writeable:
+        # Not by `flags`, which warns of what `np.broadcast_arrays` made.
+        if primals.__array_interface__["data"][1]:
             view.flags.writeable = False
         return view
 

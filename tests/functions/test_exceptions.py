@@ -626,7 +626,7 @@ REFUSED = {
     "solve": lambda x: np.sum(np.linalg.solve(np.diag(x), x)),
     "cholesky": lambda x: np.sum(np.linalg.cholesky(np.diag(x))),
     "eigvalsh": lambda x: np.sum(np.linalg.eigvalsh(np.diag(x))),
-    "SciPy's solve": lambda x: np.sum(scipy.linalg.solve(np.diag(x), x)),
+    "SciPy's solve": lambda x: np.sum(scipy.linalg.solve(np.diag(x)[:, ::-1], x)),
 }
 
 

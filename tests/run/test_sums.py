@@ -9,6 +9,8 @@ from numtape.run import emitter, fusion
 from numtape.run.emitter import Form
 from numtape.run.sums import BLOCK, WAITING
 
+IS_OLD = np.lib.NumpyVersion(np.__version__) < "2.3.0"
+
 FORMS = {"avx512f": Form(8, "e"), "avx2": Form(4, "d"), "sse2": Form(2, "b")}
 
 
@@ -38,8 +40,11 @@ def assert_sums_as_numpy(function, *points):
     tape.compile()
     for point in points:
         value, derivative = tape.jvp(point, point)
-        assert_same_bits(value, function(point))
-        assert_same_bits(derivative, function(point))
+        assert_same_bits(derivative, value)
+        if IS_OLD and point.size > 8192:  # NumPy itself cuts long runs into pieces, or not
+            np.testing.assert_allclose(value, function(point), rtol=1e-13)
+        else:
+            assert_same_bits(value, function(point))
     plan = tape.derivatives._derived.get("tangent")._plan(False)
     program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
     members = [m for group in fusion._chosen(program) for m in group.finished(program).members]

@@ -94,7 +94,7 @@ def _numbers(result):
     """The numbers in a result, functions and text left out."""
     leaves = flatten(list(result) if isinstance(result, tuple) else result)[0]
     return [
-        leaf for leaf in leaves if isinstance(leaf, Traced | np.ndarray | np.generic | float | bool)
+        leaf for leaf in leaves if isinstance(leaf, Traced | np.ndarray | np.generic | float | int)
     ]
 
 

@@ -191,6 +191,8 @@ def _methods() -> Iterator[tuple[str, Any]]:
             yield f"x.{name}", lambda x, n=name: getattr(x, n)
 
 
+IS_OLD = np.lib.NumpyVersion(np.__version__) < "2.3.0"
+
 CALLS = {**dict(_public()), **dict(_methods()), **FORMS}
 
 ARRAYS = [
@@ -280,6 +282,8 @@ def _try(call: Any, shape: tuple[int, ...], layout: str, number: int) -> tuple[A
 def test_views_are_views_and_copies_are_copies(name):
     wrong = []
     for shape, layout in ARRAYS:
+        if name == "numpy.trim_zeros" and not shape and IS_OLD:
+            continue  # NumPy 2.2 knew no arrays but vectors there
         for number in range(_count(CALLS[name], shape, layout)):
             try:
                 expected, found = _try(CALLS[name], shape, layout, number)
@@ -306,7 +310,10 @@ def test_arrays_of_rank_0_and_scalars(name):
             return sum(np.sum(leaf) for leaf in leaves) + 0.0 * np.sum(arguments[0])
 
         plain = [np.copy(x) if np.ndim(x) else np.float64(x) for x in case.point(1)]
-        expected = [_is_array(leaf) for leaf in _leaves(case.function(*plain))]
+        try:
+            expected = [_is_array(leaf) for leaf in _leaves(case.function(*plain))]
+        except TypeError:  # an option that this NumPy does not have
+            continue
         nt.record(f, *plain)
         if name == "einsum" and number == 17:
             continue  # by its way through `tensordot`, NumPy gives an array of rank 0

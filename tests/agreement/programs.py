@@ -226,7 +226,7 @@ np.array({s})
 {v}[0, ...]
 {v}[:1].squeeze()
 {v}[1:2].reshape(())
-np.asarray({r})
+~np.asarray({r})
 np.atleast_1d({s})
 np.diag({m} @ {m}.T) * 0.1
 np.einsum("ij->ji", {m})

@@ -116,7 +116,7 @@ class _Derivation:
             for instruction in builder.vectors
         ]
         self.vectors = list(builder.vectors)
-        self.roots = Roots(builder)
+        self.roots = Roots(builder, code, starts)
         for number in self.roots.norms:  # `sqrt` where it is a norm
             opcode, vector, _ = self.code[number]
             if opcode == VECTOR:
@@ -220,22 +220,13 @@ class _Derivation:
         for column in columns:
             total = np.zeros(len(places), np.int64)
             for slots, factor in terms:
-                part = self._times_where_set(factor.slots, _at(column, self._places(slots)))
+                part = self._products(_SCALE, factor.slots, _at(column, self._places(slots)))
                 if part.size != places.size:  # a sum of squares
                     part = self._summed(part)
                 total = self._sum(total, part.reshape(-1))
             _put(column, places, total)
         _put(risky, places, 1)
         return True
-
-    def _times_where_set(self, factor: Slots, seeds: Slots) -> Slots:
-        """Zero-safe products, where seeds are not zero by structure."""
-        product = np.zeros(seeds.shape, np.int64)
-        live = seeds != 0
-        if live.any():
-            factor = np.broadcast_to(factor, seeds.shape)[live]
-            product[live] = self.builder.elementwise(_SCALE, (factor, seeds[live]))
-        return product
 
     def _summed(self, parts: Slots) -> Slots:
         """The sum of those that are not zero by structure."""
@@ -314,7 +305,7 @@ class _Derivation:
                 is_sum = slots.size != weights.size  # of squares
                 own = weights if is_sum else weights.reshape(slots.shape)
                 own = np.broadcast_to(own, slots.shape)
-                part = self._times_where_set(factor.slots, own)
+                part = self._products(_SCALE, factor.slots, own)
                 _put(risky, targets, 1)
                 if self.is_scalar:
                     if active[int(targets)] and int(part):
@@ -492,14 +483,19 @@ class _Derivation:
         times = _SCALE if known.singular or risky or self.is_seeded else _MULTIPLY
         if partial.ndim == 0 and builder.known(int(partial)) == 1.0:
             return seeds, known.singular
+        return self._products(times, partial, seeds), known.singular
+
+    def _products(self, times: int, factor: Slots, seeds: Slots) -> Slots:
+        """Products by one of the two opcodes, where seeds are not zero by structure."""
         live = seeds != 0
         if live.all():
-            return builder.elementwise(times, (partial, seeds)), known.singular
-        # Only where a seed is not zero by structure: there is nothing to compute elsewhere.
+            return self.builder.elementwise(times, (factor, seeds))
+        # There is nothing to compute elsewhere.
         product = np.zeros(seeds.shape, np.int64)
-        partial = np.broadcast_to(partial, seeds.shape)[live]
-        product[live] = builder.elementwise(times, (partial, seeds[live]))
-        return product, known.singular
+        if live.any():
+            factor = np.broadcast_to(factor, seeds.shape)[live]
+            product[live] = self.builder.elementwise(times, (factor, seeds[live]))
+        return product
 
 
 def _collected(columns: Sequence[Any], places: Slots) -> Slots:

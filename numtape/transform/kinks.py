@@ -51,16 +51,18 @@ class Roots:
     ----------
     builder : Builder
         With the instructions of one tape and nothing else yet.
+    code : int64 array (instructions, 3)
+        Those instructions.
+    starts : int64 array (instructions + 1)
+        How many results there are before each, and in all.
     """
 
-    def __init__(self, builder: Builder) -> None:
+    def __init__(self, builder: Builder, code: Slots, starts: Slots) -> None:
         self.builder = builder
         self.vectors = list(builder.vectors)
-        code = np.array(builder.code, np.int64).reshape(-1, 3)
         self.code = code.tolist()
-        sizes = np.where(code[:, 0] == VECTOR, code[:, 2], 1)
-        self.starts = (RESULTS + np.cumsum(sizes) - sizes).tolist()
-        self.end = RESULTS + int(sizes.sum())
+        self.starts = (RESULTS + starts[:-1]).tolist()
+        self.end = RESULTS + int(starts[-1])
         opcodes = np.concatenate([code[:, 0], [each.opcode for each in self.vectors]])
         self.roots: dict[int, int] = {}  # instructions that are roots: made of how many others
         self.norms: list[int] = []  # those of them that are the `sqrt` of a sum of squares

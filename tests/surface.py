@@ -65,6 +65,12 @@ def _with(change, name="y"):
     return function
 
 
+def _filled(y, x):
+    for k, value in enumerate(x):
+        y[k] = value * value
+    return y
+
+
 MASK = np.array([True, False, True, True, False])
 INDEX = np.array([3, 1, 1, 0])
 FORTRAN = {"order": "F"}
@@ -638,7 +644,12 @@ EXAMPLES: dict[str, list[Case]] = {
         of(lambda x: np.full((2, 3), x) * 2.0, ()),
         of(lambda x: np.full(3, x[0], like=x), (2,)),
     ],
-    "zeros": [of(lambda x: np.zeros(3, like=x) + x, (3,))],
+    "zeros": [
+        of(lambda x: np.zeros(3, like=x) + x, (3,)),
+        of(lambda x: _filled(np.zeros(3), x), (3,)),
+    ],
+    "fromiter": [of(lambda x: np.fromiter((v * v for v in x), float), (3,))],
+    "float64": [of(lambda x: np.float64(x[0]) * np.float64(x), (3,))],
     "ones": [of(lambda x: np.ones(3, like=x) * x, (3,))],
     "empty": [of(lambda x: np.empty(0, like=x).sum() + x, (3,))],
     "eye": [of(lambda x: np.eye(3, like=x) * x, (3,))],
@@ -813,9 +824,7 @@ WITHOUT_DERIVATIVE: dict[str, Any] = {
     "bitwise_count": lambda x: np.bitwise_count(x),
     "bitwise_left_shift": lambda x: np.bitwise_left_shift(x, 1),
     "bitwise_right_shift": lambda x: np.bitwise_right_shift(x, 1),
-    "float64": lambda x: np.float64(x[0]),
     "frexp": lambda x: np.frexp(x),
-    "fromiter": lambda x: np.fromiter(x, float),
     "gcd": lambda x: np.gcd(x, x),
     "histogram_bin_edges": lambda x: np.histogram_bin_edges(x),
     "isnat": lambda x: np.isnat(x),
@@ -843,7 +852,7 @@ NOT_NUMERIC = {
         complex256 complexfloating csingle datetime64 double flexible float16 float32 float128
         floating generic half inexact int8 int16 int32 int64 int_ intc integer intp long longdouble
         longlong number object_ short signedinteger single str_ timedelta64 ubyte uint uint8 uint16
-        uint32 uint64 uintc uintp ulong ulonglong unsignedinteger ushort void float64
+        uint32 uint64 uintc uintp ulong ulonglong unsignedinteger ushort void
         isfortran""",
     "classes": """
         ndarray ufunc broadcast flatiter matrix memmap nditer ndindex recarray record errstate

@@ -27,7 +27,7 @@ from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
-from numtape.trace.traced import TracedFloat, as_python, is_traced
+from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
 
 __all__ = [
@@ -603,6 +603,8 @@ def _float_seeds(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[An
 
 def _as_float_leaf(leaf: Any) -> Any:
     """Seeds may be given as integers: as floats."""
+    if isinstance(leaf, Traced):
+        return leaf
     if isinstance(leaf, int | np.integer):
         return float(leaf)
     if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "iub":

@@ -10,7 +10,7 @@ from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten
 from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
-from numtape.trace.substitutes import substitute_of
+from numtape.trace.resolve import resolved
 from numtape.trace.traced import is_traced
 
 __all__ = ["check_callable", "record", "record_call", "record_call_inside"]
@@ -105,10 +105,9 @@ def record_call_inside(
     See `record_flat` for `failed`.
     """
     seen: dict[str, Any] = {}
-    function = substitute_of(function)
 
     def run(traced: list[Any]) -> list[Any]:
-        output = function(*call.arguments(traced))
+        output = resolved(function)(*call.arguments(traced))
         aux_leaves: list[Any] = []
         if has_aux:
             if not isinstance(output, tuple) or len(output) != 2:

@@ -6,7 +6,6 @@ what to write instead. A number that is only shown to a person may go.
 """
 
 import linecache
-import re
 from dis import get_instructions, opmap
 from types import FrameType
 from typing import NoReturn
@@ -16,61 +15,32 @@ from numtape.trace.recorder import Recorder, user_location
 
 __all__ = ["escaped", "is_formatting", "refuse"]
 
-# What to write for functions of `math` that are called otherwise in NumPy, if it has them.
-_MATH = {
-    "fsum": "np.sum(x)",
-    "dist": "np.linalg.norm(x - y)",
-    "hypot": "np.hypot(x, y)",
-    "sumprod": "np.dot(x, y)",
-    "remainder": "x - y * np.rint(x / y)",
-    "gamma": "scipy.special.gamma(x)",
-    "lgamma": "scipy.special.gammaln(x)",
-    "erf": "scipy.special.erf(x)",
-    "erfc": "scipy.special.erfc(x)",
-    "pow": "x**y",
-    "atan2": "np.arctan2(x, y)",
-    "fmod": "np.fmod(x, y)",
-    "copysign": "np.copysign(x, y)",
-}
-
 
 def escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
     source = linecache.getline(location.file, location.line).strip()
-    assigned = re.search(r"(\w+)\[[^=]*\]\s*[-+*/]?=[^=]", source)
-    if assigned:
-        y = assigned[1]
+    if not source:
         remedy = (
-            "make the array that is assigned into able to hold traced values, where x is an "
-            f"argument: {y} = np.zeros_like(x), {y} = np.zeros(n, like=x), {y} = np.eye(n, like=x) "
-            f"or {y} = np.array(values, like=x); or collect the values in a list and write "
-            f"{y} = np.array(values)"
+            "write the function into a file: of code that has no source, as it is given to exec or "
+            "to python -c, np.zeros(n), math.sin(x) and float(x) are plain. Or write it with what "
+            "is recorded there too, where x is an argument: np.zeros(n, like=x), np.sin(x), "
+            "np.array(values, like=x)"
         )
-    elif names := dict.fromkeys(re.findall(r"\bmath\.(\w+)\(", source)):
-        pairs = [(_MATH.get(name, f"np.{name}(x)"), name) for name in names]
-        written = (
-            f"{new} for math.{old}({'x, y' if 'y' in new[3:] else 'x'})" for new, old in pairs
-        )
-        remedy = f"write {', '.join(written)}: NumPy's functions are recorded"
     elif "initial=" in source:
         remedy = "combine it afterwards: np.maximum(np.max(y), x) for np.max(y, initial=x)"
-    elif "float(" in source:
-        remedy = "drop the float(...); for a constant copy, write numtape.stop_gradient(x)"
     elif "arange(" in source:
         remedy = (
             "write np.arange(int(n)) for a count, which is guarded; else start + step * "
             "np.arange(n), or np.linspace(start, stop, n)"
         )
-    elif "array(" in source:
-        remedy = "drop the conversion, or convert without dtype: np.array([x, y])"
     else:
         remedy = "keep the traced value, or write numtape.stop_gradient(x) if it is to be constant"
     where = f" (in `{source}`, {location})" if source else f" ({location})"
     error = TraceError(
         f"{what} would turn a traced value into a plain number{where}: its derivative would be "
         f"lost. Instead, {remedy}",
-        code="plain-array" if assigned else "escaped-value",
+        code="escaped-value",
     )
     refuse(recorder, error)
 

@@ -24,6 +24,7 @@ from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift
 __all__ = [
     "QUIET",
     "check_division",
+    "check_domain",
     "check_overflow",
     "check_power",
     "computed",
@@ -53,6 +54,22 @@ def check_overflow(left: Any, right: Any, power: Any) -> None:
     """Raise what Python raises where a power is too large, and guard whether it is."""
     if abs(power) == math.inf and abs(left) < math.inf and abs(right) < math.inf:
         operator.pow(10.0, 400.0)
+
+
+def check_domain(function: Callable[..., Any], arguments: Sequence[Any], result: Any) -> None:
+    """Raise what a function of `math` raises, and guard whether it does.
+
+    It raises nothing where the result is finite. Elsewhere it goes by what the arguments are:
+    nan, infinite, zero, negative.
+    """
+    if result.dtype != np.float64 or np.isfinite(result):
+        return
+    recorder = result.recorder
+    for each in arguments:
+        if isinstance(each, TracedScalar):
+            _guard_kinds(recorder, each.slots.ravel(), each.primals.ravel())
+            bool(each.__lt__(0.0))
+    function(*(getattr(each, "primal", each) for each in arguments))
 
 
 def _check_real(left: Any, right: Any) -> None:

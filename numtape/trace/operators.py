@@ -167,7 +167,7 @@ def _python_binary(
         kind = type(other)
         if kind is TracedScalar or kind in _NUMBERS:
             return operate(_as_numpys(left), _as_numpys(right))
-        if not isinstance(other, bool | TracedFloat):
+        if type(other) is not bool and not isinstance(other, TracedFloat):
             return _other_operand(ufunc, left, right)
         # A bool, or a float of a recording around this one, which may have caught it here.
         recorder = innermost(left, right)

@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import numtape.trace.constructors
 import numtape.trace.fourier
 import numtape.trace.functions
 import numtape.trace.integration
 import numtape.trace.interpolation
 import numtape.trace.linalg
 import numtape.trace.operators
+import numtape.trace.pythons
 import numtape.trace.scipy_linalg
 import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
-from numtape.errors import OutputError
+from numtape.errors import OutputError, TraceError, UnsupportedError
 from numtape.tape.flat import FlatTape
 from numtape.trace.handlers import RECORDING
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, end_at_user
@@ -51,12 +53,15 @@ class Recording(NamedTuple):
         Slots of the recording around this one whose values were used.
     writes : bool
         Whether the function assigns to an array that it was given.
+    is_thorough : bool
+        Whether it took thorough copies of the function to record it, see `resolve.py`.
     """
 
     tape: FlatTape
     values: list[Floats]
     captured: list[int]
     writes: bool
+    is_thorough: bool
 
 
 def record_flat(
@@ -66,6 +71,7 @@ def record_flat(
     keep_lines: bool = False,
     pythons: Sequence[bool] = (),
     failed: Callable[[FlatTape, list[int]], None] | None = None,
+    is_thorough: bool = False,
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
 
@@ -85,6 +91,8 @@ def record_flat(
     failed : callable, optional
         Is given what had been recorded when the function raised: the tape, without outputs,
         and the captured slots.
+    is_thorough : bool
+        Whether to begin with thorough copies.
 
     Returns
     -------
@@ -98,16 +106,21 @@ def record_flat(
     parent = active_recorder()
     while True:
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
+        recorder.is_thorough |= is_thorough
         known = BINDINGS.load()
         try:
             leaves = _called(function, inputs, given, recorder, pythons)
         except Exception as error:
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
+            reason = explained(error)
+            is_refused = reason is not error or isinstance(error, TraceError | UnsupportedError)
+            if not recorder.is_thorough and (is_refused or recorder.escaped is not None):
+                is_thorough = True
+                continue
             if failed is not None:
                 point = _point(inputs, recorder)
                 failed(recorder.finish(np.zeros(0, np.int64), point), list(recorder.captured))
-            reason = explained(error)
             if reason is error:
                 reason = _cause(error, recorder.escaped) or error
             end_at_user(error)
@@ -116,9 +129,11 @@ def record_flat(
             raise reason.with_traceback(error.__traceback__) from None
         if recorder.escaped is None:
             break
-        if not learn(recorder.escaped, known):  # the function caught what the plain call has not
-            end_at_user(recorder.escaped)
-            raise recorder.escaped
+        if not learn(recorder.escaped, known):
+            if recorder.is_thorough:  # the function caught what the plain call has not
+                end_at_user(recorder.escaped)
+                raise recorder.escaped
+            is_thorough = True
     lifted = [_output(recorder, leaf) for leaf in leaves]
     if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
         shown = leaves[0] if len(leaves) == 1 else list(leaves) or None
@@ -134,6 +149,7 @@ def record_flat(
         [values for _, values in lifted],
         list(recorder.captured),
         recorder.writes,
+        recorder.is_thorough,
     )
 
 
@@ -168,7 +184,8 @@ def _called(
     # In this form, and not in a context manager's, no interruption leaves it on the stack.
     try:
         stack.append(recorder)
-        BINDINGS.begin(recorder)
+        if recorder.is_thorough:
+            BINDINGS.begin(recorder)
         return function(traced)
     finally:
         del stack[depth:]

@@ -69,6 +69,7 @@ __all__ = [
     "active_recorder",
     "contiguous_strides",
     "end_at_user",
+    "is_library",
     "is_users",
     "user_location",
     "view_of",
@@ -133,7 +134,9 @@ class Recorder:
         "escaped",
         "guarded",
         "guards",
+        "home",
         "inputs",
+        "is_thorough",
         "keep_lines",
         "lines",
         "mirrors",
@@ -153,6 +156,8 @@ class Recorder:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.captured: dict[int, int] = {}  # slots here by the parent's slots
         self.captured_values: list[float] = []
+        self.is_thorough: bool = parent is not None and parent.is_thorough  # see `resolve.py`
+        self.home = object()  # what fresh arrays know it by, without keeping it
         self.escaped: Exception | None = None  # a conversion that lost a derivative
         self.code: list[int] = []
         self.vectors: list[VectorInstruction] = []
@@ -557,6 +562,18 @@ def user_location() -> Location:
 def is_users(frame: FrameType) -> bool:
     """Whether a frame runs the user's code, and not numtape's, NumPy's or SciPy's own."""
     return not _INTERNAL.match(frame.f_globals.get("__name__", ""))
+
+
+def is_library(module: str) -> bool:
+    """Whether a module's functions are called as they are: Python's own, NumPy's and the like."""
+    top = module.partition(".")[0]
+    return bool(
+        _INTERNAL.match(module) or (top in _LIBRARIES and top != "__main__") or module == "numtape"
+    )
+
+
+# Whose code does not meet traced values as the user's does, or is too much to read.
+_LIBRARIES = sys.stdlib_module_names | {"pandas", "xarray", "matplotlib", "jax", "torch", "pytest"}
 
 
 def end_at_user(error: BaseException) -> None:

@@ -159,6 +159,8 @@ class _Bindings:
 
     def begin(self, recorder: Recorder) -> None:
         """Have the substitutes in place while this recorder is used, at least."""
+        if recorder in self.running:
+            return
         with self.lock:
             self.load()
             is_first = not len(self.running)
@@ -169,6 +171,8 @@ class _Bindings:
 
     def end(self, recorder: Recorder) -> None:
         """Of nested and simultaneous recordings the last one to end restores the originals."""
+        if recorder not in self.running:
+            return
         with self.lock:
             self.running.discard(recorder)
             if not len(self.running):
@@ -266,6 +270,8 @@ def explained(error: Exception) -> Exception:
     called = error.__traceback__
     if users is not None:
         where, called = f"{users.tb_frame.f_code.co_filename}:{users.tb_lineno}", users.tb_next
+        while called is not None and _module(called).startswith("numtape."):  # of a stand-in
+            called = called.tb_next
     scipys = _first_of("scipy", called)
     if scipys is not None and (_is_refusal(error) or _is_given_traced(scipys)):
         return _refused_by_scipy(scipys, where, error)
@@ -278,7 +284,8 @@ def explained(error: Exception) -> Exception:
             "rng.shuffle(np.asarray(x)), which shares memory with x, or x = rng.permutation(x)",
             code="refused-value",
         )
-    if type(error).__module__.startswith("numba.") and "pyobject" in str(error):
+    is_numbas = type(error).__module__.startswith("numba.") and "pyobject" in str(error)
+    if is_numbas or (isinstance(error, TypeError) and "can't unbox" in str(error)):
         return UnsupportedError(
             f"a function compiled by Numba was called with a traced value at {where}: machine code "
             "cannot be recorded. Call the Python function that it was made of, f.py_func(x), while "
@@ -287,7 +294,8 @@ def explained(error: Exception) -> Exception:
         )
     if called is None or _is_pythons(called):  # in the user's line, compiled code, or Python's own
         raised = called is None and users is not None and _is_raised(users)
-        is_refused = users is not None and not raised and _says_traced(error)
+        is_refused = users is not None and not raised
+        is_refused = is_refused and (_says_traced(error) or _meets_traced(called, error))
         name = "what is called"
     else:
         is_refused = _is_refusal(error) and _first_of("numpy", called) is called
@@ -351,6 +359,15 @@ def _first_of(package: str, trace: TracebackType | None) -> TracebackType | None
 def _is_given_traced(trace: TracebackType) -> bool:
     """Whether a function that was running has a traced value among its arguments."""
     return has_traced(*trace.tb_frame.f_locals.values())
+
+
+def _meets_traced(trace: TracebackType | None, error: Exception) -> bool:
+    """Whether a function of Python's own did not know the type of a traced value."""
+    while trace is not None:
+        if trace.tb_next is None:
+            return isinstance(error, TypeError) and _is_given_traced(trace)
+        trace = trace.tb_next
+    return False
 
 
 def _is_refusal(error: Exception) -> bool:

@@ -10,7 +10,6 @@ Here are the two classes and how operands of any type are lifted to slots. What
 NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions`.
 """
 
-import numbers
 import operator
 import sys
 from collections.abc import Callable, Iterator
@@ -62,6 +61,7 @@ __all__ = [
     "settle",
     "shown",
     "wrap",
+    "writable",
     "write",
 ]
 
@@ -84,7 +84,7 @@ class Traced:
         Where operations on the value are written.
     """
 
-    __slots__ = ("recorder",)
+    __slots__ = ()
 
     recorder: Recorder
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
@@ -183,7 +183,7 @@ class TracedScalar(Traced):
         Its value at the recording point; bool for the outcome of a comparison.
     """
 
-    __slots__ = ("primal", "slot")
+    __slots__ = ("primal", "recorder", "slot")
 
     def __init__(self, recorder: Recorder, slot: int, primal: Any) -> None:
         self.recorder = recorder
@@ -193,6 +193,13 @@ class TracedScalar(Traced):
     shape: tuple[int, ...] = ()
     ndim = 0
     size = 1
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """What the plain value is an instance of: so `isinstance` answers as in the plain call."""
+        return self._plain
+
+    _plain: Any = np.float64
 
     @property
     def slots(self) -> Slots:
@@ -313,13 +320,11 @@ class TracedScalar(Traced):
         return self
 
 
-numbers.Real.register(TracedScalar)
-
-
 class TracedBool(TracedScalar):
     """A bool under trace: the outcome of a comparison."""
 
     __slots__ = ()
+    _plain: Any = np.bool_
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         # NumPy asks for this in lists, np.array([v > 0.0 for v in x]) for example.
@@ -339,6 +344,7 @@ class TracedFloat(TracedScalar):
     """
 
     __slots__ = ()
+    _plain = float
 
 
 class TracedInteger(TracedScalar):
@@ -348,6 +354,7 @@ class TracedInteger(TracedScalar):
     """
 
     __slots__ = ()
+    _plain: Any = np.int64
 
     def __repr__(self) -> str:
         return repr(np.int64(self._shown()))
@@ -372,6 +379,7 @@ class TracedInt(TracedInteger):
     """One of Python's, as a list has it that was an array."""
 
     __slots__ = ()
+    _plain: Any = int
 
     def __repr__(self) -> str:
         return repr(self._shown())
@@ -381,6 +389,7 @@ class TracedTruth(TracedBool):
     """Likewise a bool."""
 
     __slots__ = ()
+    _plain: Any = bool
 
     def __repr__(self) -> str:
         return repr(self._shown())
@@ -398,7 +407,7 @@ class TracedArray(Traced):
         Its values at the recording point, of the same shape.
     """
 
-    __slots__ = ("_primals", "_slots")
+    # No `__slots__`: with them no array of NumPy's could become one, see `fresh.py`.
 
     def __init__(self, recorder: Recorder, slots: Slots, primals: _Values) -> None:
         if slots.strides != primals.strides:
@@ -406,6 +415,11 @@ class TracedArray(Traced):
         self.recorder = recorder
         self._slots = slots
         self._primals = primals
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """As of an ndarray, so that `isinstance` answers as in the plain call."""
+        return np.ndarray
 
     @property
     def slots(self) -> Slots:
@@ -749,6 +763,7 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
     if is_object_array(out):
         out[...] = np.asarray(result)
         return out
+    out = writable(out, result)
     if not isinstance(out, TracedArray):
         plain = result if not isinstance(result, Traced) else None
         if isinstance(result, Traced) and result.dtype.kind in "ib":
@@ -771,6 +786,14 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
     check_casting(name, result, out)
     out[...] = result
     return out
+
+
+def writable(array: Any, *values: Any) -> Any:
+    """An array that is to be written to: a fresh one is traced from now on if the values are."""
+    become_traced = getattr(array, "become_traced", None)  # see `fresh.py`
+    if become_traced is not None and has_traced(*values):
+        become_traced(*values)
+    return array
 
 
 def check_casting(name: str, result: Any, out: Any, casting: Any = "same_kind") -> None:

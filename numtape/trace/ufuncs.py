@@ -195,7 +195,8 @@ def _goes_on_with_plain(method: str, inputs: tuple[Any, ...], out: tuple[Any, ..
     if any(has_traced(each) and not are_whole(each) for each in inputs):
         return False
     if method == "__call__":
-        return any(isinstance(each, np.ndarray) and each.dtype != object for each in out)
+        plain = (each for each in out if not isinstance(each, Traced))
+        return any(isinstance(each, np.ndarray) and each.dtype != object for each in plain)
     return bool(sys._getframe(3).f_globals.get("__name__") == "numpy._core._methods")
 
 

@@ -255,8 +255,8 @@ def test_zeros_from_like_a_scalar():
 
 def test_object_arrays_meet_traced_values():
     def f(x):
-        pair = np.array([x[0], x[1]])
-        assert pair.dtype == object
+        pair = np.empty(2, object)
+        pair[:] = x[0], x[1]
         return np.sum(np.sin(pair) * x) + np.sum(np.sqrt(np.exp(pair))) + pair @ x
 
     x = np.array([0.3, 0.7])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import numtape as nt
+from tests.checks import without_source
 
 X = np.array([0.5, 1.5, 2.5])
 
@@ -21,17 +22,16 @@ def _message(function, kind=nt.TraceError, *arguments):
 
 
 def test_float():
-    message = _message(lambda x: np.sin(float(x[0])) * x[1])
+    message = _message(lambda x: np.float32(x[0]) * x[1])
     assert "derivative would be lost" in message
-    assert "drop the float(...)" in message
     assert "stop_gradient" in message
     assert __file__ in message
 
 
 def test_math():
-    message = _message(lambda x: math.sin(x[0]) * x[1])
-    assert "math.sin(x[0])" in message
-    assert "np.sin(x) for math.sin(x)" in message
+    message = _message(without_source(lambda x: math.sin(x[0]) * x[1]))
+    assert "into a file" in message
+    assert "np.sin(x)" in message
 
 
 def test_complex():
@@ -87,11 +87,10 @@ def _chain(error):
 def test_assignment_into_a_plain_array(function):
     """Whatever NumPy lets through is, or chains, our error with the remedy."""
     with pytest.raises((nt.TraceError, TypeError, ValueError)) as caught:
-        nt.record(function, X)
+        nt.record(without_source(function), X)
     ours = [error for error in _chain(caught.value) if isinstance(error, nt.TraceError)]
     assert ours
-    assert "y = np.zeros(n, like=x)" in str(ours[0])
-    assert "np.zeros_like(x)" in str(ours[0])
+    assert "np.zeros(n, like=x)" in str(ours[0])
 
 
 def test_out_is_a_plain_array():
@@ -100,7 +99,7 @@ def test_out_is_a_plain_array():
         np.sin(x, out=y)
         return y
 
-    assert "np.zeros_like(x)" in _message(f)
+    assert "np.zeros_like(x)" in _message(without_source(f))
 
 
 def test_in_place_on_a_plain_array():
@@ -109,12 +108,12 @@ def test_in_place_on_a_plain_array():
         y += x
         return y
 
-    assert "np.zeros_like(x)" in _message(f)
+    assert "np.zeros_like(x)" in _message(without_source(f))
 
 
 def test_conversion_with_a_dtype():
-    message = _message(lambda x: np.asarray(x, dtype=float) * 2.0)
-    assert "convert without dtype" in message
+    message = _message(without_source(lambda x: np.asarray(x, dtype=float) * 2.0))
+    assert "like=x" in message
 
 
 def test_unsupported_function():
@@ -131,7 +130,7 @@ def test_unsupported_ufunc():
 
 
 def test_unsupported_ufunc_method():
-    message = _message(lambda x: np.add.at(np.zeros(3), [0], x[0]))
+    message = _message(without_source(lambda x: np.add.at(np.zeros(3), [0], x[0])))
     assert "add.at" in message
     assert "np.zeros_like(x)" in message
     message = _message(lambda x: np.gcd(x, x), nt.UnsupportedError)

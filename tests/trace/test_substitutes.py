@@ -16,6 +16,7 @@ from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 
 import numtape as nt
+from tests.checks import without_source
 
 ORIGINAL = scipy.special.logsumexp
 X = np.array([0.5, -1.0, 2.0])
@@ -45,10 +46,12 @@ def test_originals_are_back_afterwards():
         return logsumexp(x)
 
     nt.grad(function)(X)
+    assert seen[-1][0] is ORIGINAL
+    nt.grad(without_source(function))(X)  # whose calls cannot be resolved
     assert seen[-1][0] is not ORIGINAL
     assert scipy.special.logsumexp is logsumexp is ORIGINAL
     with pytest.raises(ZeroDivisionError):
-        nt.grad(lambda x: logsumexp(x) + 1 / 0)(X)
+        nt.grad(without_source(lambda x: logsumexp(x) + 1 / 0))(X)
     assert scipy.special.logsumexp is logsumexp is ORIGINAL
 
 
@@ -106,10 +109,9 @@ def test_other_threads_notice_nothing():
 
 
 def test_a_function_that_is_not_found_is_named():
-    hidden = partial(ORIGINAL, axis=0)
-    for function in (hidden, lambda x: hidden(x)):
-        with pytest.raises(nt.TraceError, match=r"scipy\.special|plain number"):
-            nt.grad(function)(X)
+    function = without_source(lambda reduce, x: reduce(x), partial(ORIGINAL, axis=0))
+    with pytest.raises(nt.TraceError, match=r"scipy\.special|plain number"):
+        nt.grad(function)(X)
     with pytest.raises(nt.UnsupportedError, match=r"scipy\.special\._basic\.comb"):
         nt.grad(lambda x: comb(x, 2.0))(5.0)
 
@@ -131,9 +133,9 @@ def test_functions_without_a_rule_are_named_with_the_users_line(name):
 def test_a_hidden_reference_to_a_known_function_is_told():
     hidden = [ORIGINAL, scipy.linalg.expm]
     with pytest.raises(nt.UnsupportedError, match=r"scipy\.special\.logsumexp\(x\)"):
-        nt.grad(lambda x: hidden[0](x))(X)
+        nt.grad(without_source(lambda hidden, x: hidden[0](x), hidden))(X)
     with pytest.raises(nt.TraceError):
-        nt.grad(lambda x: np.sum(hidden[1](np.outer(x, x))))(X)
+        nt.grad(without_source(lambda hidden, x: np.sum(hidden[1](np.outer(x, x))), hidden))(X)
 
 
 def test_errors_of_the_function_itself_are_left_alone():

@@ -82,8 +82,10 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
         return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}
     if function in _CONVERSIONS:
+        options |= dict(zip(("dtype", "order"), arguments[1:], strict=False))
+        options.pop("dtype", None)
         array = as_traced(like.recorder, arguments[0])
-        return move(lambda elements: function(elements, *arguments[2:], **options), array)
+        return move(lambda elements: function(elements, **options), array)
     if function is np.full:
         shape, value, *_ = (*arguments, options.get("fill_value"))
         return np.copy(np.broadcast_to(as_traced(like.recorder, value), shape))

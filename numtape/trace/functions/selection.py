@@ -27,6 +27,7 @@ from numtape.trace.traced import (
     moved,
     plain_key,
     wrap,
+    writable,
     write,
 )
 from numtape.trace.ufuncs import apply_row
@@ -257,6 +258,7 @@ def _assigns(function: Callable[..., Any], array: Any, *values: Any) -> None:
     if is_object_array(array):
         function(array, *(np.asarray(value, object) for value in values))
         return
+    array = writable(array, *values)
     if not isinstance(array, TracedArray):
         if not any(has_traced(value) and not are_whole(value) for value in values):
             function(array, *(np.asarray(value) for value in values))  # which guards them
@@ -287,6 +289,7 @@ def _place(arr: Any, mask: Any, vals: Any) -> None:
 @implements("putmask")
 def _putmask(a: Any, mask: Any, values: Any) -> None:
     check_casting("putmask", traced_or_array(values), a, "safe")
+    a = writable(a, values, mask)
     if np.shape(values) in ((), np.shape(a)) and isinstance(a, TracedArray):
         a[...] = np.where(mask, values, a)
         return
@@ -296,6 +299,7 @@ def _putmask(a: Any, mask: Any, values: Any) -> None:
 
 @implements("copyto")
 def _copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    dst = writable(dst, src, where)
     if is_object_array(dst):  # np.full(n, x) makes one
         every = np.broadcast_to(np.asarray(src, object), dst.shape)
         dst[...] = np.where(where, every, dst)

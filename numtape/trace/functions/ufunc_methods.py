@@ -20,6 +20,7 @@ from numtape.trace.traced import (
     is_object_array,
     plain_key,
     wrap,
+    writable,
 )
 
 __all__: list[str] = []
@@ -57,6 +58,7 @@ def _at(ufunc: Any, a: Any, indices: Any, *operands: Any) -> None:
     if is_object_array(a):
         ufunc.at(a, plain_key(indices), *(np.asarray(each, object) for each in operands))
         return
+    a = writable(a, indices, *operands)
     if not isinstance(a, TracedArray):
         raise TraceError(
             f"{ufunc.__name__}.at(y, ...) at {user_location()}: y is a plain array, which cannot "

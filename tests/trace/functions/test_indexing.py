@@ -5,6 +5,7 @@ import pytest
 from checks import derivatives_every_way
 
 import numtape as nt
+from tests.checks import without_source
 
 W = np.array([1.0, 10.0, 100.0, 1e3, 1e4, 1e5])
 W23 = W.reshape(2, 3)
@@ -78,14 +79,14 @@ GUARDED = {
     "slice": lambda x: np.sum(x[np.argmax(x) :] ** 2) * x,
     "range": lambda x: sum(x[k] * k for k in range(np.argmax(x) + 1)) * x,
     "dict": lambda x: dict(enumerate(W))[np.argmax(x)] * x,
-    "float": lambda x: float(np.argmax(x)) * x,
+    "float without source": without_source(lambda x: float(np.argmax(x)) * x),
     "branch": lambda x: x * 2.0 if np.argmax(x) == 3 else x * 3.0,
     "truth": lambda x: x * 2.0 if np.argmax(x) else x * 3.0,
     "size": lambda x: np.eye(np.argmax(x) + 1).sum() * x,
-    "asarray": lambda x: np.asarray(np.argsort(x)) * x,
+    "asarray without source": without_source(lambda x: np.asarray(np.argsort(x)) * x),
     "mask of a plain array": lambda x: W[x > 0.0].sum() * x,
     "rows of a plain matrix": lambda x: np.eye(6)[x > 0.0].sum(axis=0) * x,
-    "asarray of a mask": lambda x: np.asarray(x > 0.0) * x,
+    "asarray of a mask without source": without_source(lambda x: np.asarray(x > 0.0) * x),
     "assigned twice": lambda x: _assigned(x, np.argsort(x)[[0, 1, 1]], x[:3]),
 }
 

@@ -5,6 +5,7 @@ import pytest
 from checks import assert_replays
 
 import numtape as nt
+from tests.checks import without_source
 
 BINARY = [
     *("add", "multiply", "maximum", "minimum", "subtract", "divide", "logaddexp", "hypot"),
@@ -128,10 +129,13 @@ def test_out_must_fit():
     x = np.ones(3)
     with pytest.raises(ValueError, match="shape"):
         nt.record(lambda x: np.add(x, 1.0, out=np.zeros(2, like=x)), x)
-    for function in (
-        lambda x: np.sum(x, out=np.zeros(())),
-        lambda x: np.add(x, 1.0, out=np.zeros(3)),
-        lambda x: np.add.at(np.zeros(3), [0], x[:1]),
+    for function in map(
+        without_source,
+        (
+            lambda x: np.sum(x, out=np.zeros(())),
+            lambda x: np.add(x, 1.0, out=np.zeros(3)),
+            lambda x: np.add.at(np.zeros(3), [0], x[:1]),
+        ),
     ):
         with pytest.raises(nt.TraceError, match="plain array"):
             nt.record(function, x)

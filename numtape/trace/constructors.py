@@ -1,0 +1,170 @@
+"""Stand-ins for what makes arrays and numbers: `np.array`, `np.zeros`, `float` and their like.
+
+They are called in place of the originals by code that is being recorded, see `resolve.py`. Of
+plain values they give what the original gives, as an array that may be written to by traced
+values; of traced ones a traced array.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numtape.trace.fresh import Fresh
+from numtape.trace.functions.creation import make_like
+from numtape.trace.lists import LISTS, gathered, is_of_numbers
+from numtape.trace.resolve import made, stands_for
+from numtape.trace.traced import (
+    Traced,
+    TracedScalar,
+    as_floats,
+    as_python,
+    as_traced,
+    has_traced,
+    innermost,
+    scalar_of,
+)
+
+__all__: list[str] = []
+
+
+def _converting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`np.array` and the other functions that make an array of what they are given."""
+
+    @stands_for(function)
+    def converted(*arguments: Any, **options: Any) -> Any:
+        if not arguments:
+            given = "object" if "object" in options else "a"
+            if given not in options:
+                return function(**options)
+            arguments = (options.pop(given),)
+        value = arguments[0]
+        if type(value) is Fresh:
+            result = made(function(*arguments, **options))
+            return value if _is_same(result, value) else result
+        if not has_traced(value):
+            return made(function(*arguments, **options))
+        options.pop("like", None)
+        options |= dict(zip(("dtype", "order"), arguments[1:], strict=False))
+        dtype = options.pop("dtype", None)
+        if dtype is not None and np.dtype(dtype).kind == "O":
+            return function(value, dtype, **options)
+        if not isinstance(value, Traced):
+            if type(value) in LISTS and not is_of_numbers(value):
+                return function(*arguments, **options)
+            value = gathered(value) if type(value) in LISTS else as_traced(innermost(value), value)
+        if dtype is not None and np.dtype(dtype) != value.dtype:
+            value = value.astype(dtype)
+            if not isinstance(value, Traced):
+                return function(value, **options)
+        return make_like(value, function, (value,), options)
+
+    return converted
+
+
+_ARRAY, _ASARRAY = _converting(np.array), _converting(np.asarray)
+for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray):
+    _converting(_function)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two arrays are the same elements of the same memory."""
+    return (
+        isinstance(one, np.ndarray)
+        and one.dtype == other.dtype
+        and one.shape == other.shape
+        and one.strides == other.strides
+        and one.__array_interface__["data"][0] == other.__array_interface__["data"][0]
+    )
+
+
+@stands_for(np.require)
+def _require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any = None) -> Any:
+    if not has_traced(a):
+        return made(np.require(a, dtype, requirements))
+    array = _ASARRAY(a, dtype)
+    wants = {str(each).upper() for each in requirements or ()}
+    order = "F" if wants & {"F", "F_CONTIGUOUS", "FORTRAN"} else None
+    order = "C" if wants & {"C", "C_CONTIGUOUS", "CONTIGUOUS"} else order
+    is_owned = bool(wants & {"O", "OWNDATA"}) or (bool(wants & {"W"}) and not array.flags.writeable)
+    return array.copy(order or "K") if is_owned else _ASARRAY(array, None, order)
+
+
+def _making(function: Callable[..., Any]) -> None:
+    """`np.zeros` and the other functions that make an array of numbers."""
+
+    @stands_for(function)
+    def construct(*arguments: Any, **options: Any) -> Any:
+        return made(function(*arguments, **options))
+
+
+_MAKERS: tuple[Any, ...] = (*(np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange),)
+for _maker in _MAKERS:
+    _making(_maker)
+
+
+@stands_for(np.empty)
+def _empty(*arguments: Any, **options: Any) -> Any:
+    """Zeros: what is left as it is would be other numbers at each recording."""
+    array = made(np.empty(*arguments, **options))
+    if type(array) is Fresh:
+        array[...] = 0.0
+    return array
+
+
+@stands_for(np.full)
+def _full(shape: Any, fill_value: Any, dtype: Any = None, *arguments: Any, **options: Any) -> Any:
+    if not has_traced(fill_value):
+        return made(np.full(shape, fill_value, dtype, *arguments, **options))
+    value = _ASARRAY(fill_value, dtype)
+    if not isinstance(value, Traced):
+        return made(np.full(shape, value, dtype, *arguments, **options))
+    return make_like(value, np.full, (shape, value), {})
+
+
+@stands_for(np.fromiter)
+def _fromiter(iter: Any, dtype: Any, count: int = -1, **options: Any) -> Any:  # noqa: A002
+    values = (
+        list(iter) if count < 0 else [each for each, _ in zip(iter, range(count), strict=False)]
+    )
+    if has_traced(values):
+        return _ARRAY(values, dtype)
+    return made(np.fromiter(values, dtype, count, **options))
+
+
+# numbers and types
+
+
+def _one(value: Any) -> Any:
+    """The one element of a traced value, for NumPy's error if there are more."""
+    if isinstance(value, TracedScalar):
+        return value
+    if value.size != 1:
+        return float(value.primals)
+    return value.ravel()[0]
+
+
+@stands_for(float)
+def _float(*arguments: Any) -> Any:
+    if len(arguments) == 1 and isinstance(arguments[0], Traced):
+        return as_python(as_floats(_one(arguments[0])))
+    return float(*arguments)
+
+
+@stands_for(np.float64)
+def _float64(*arguments: Any) -> Any:
+    if len(arguments) != 1 or not has_traced(*arguments):
+        return np.float64(*arguments)
+    value = as_floats(_ASARRAY(arguments[0]))
+    return (
+        scalar_of(value.recorder, int(value.slots), value.primals.item())
+        if not value.ndim
+        else value
+    )
+
+
+@stands_for(type)
+def _type(*arguments: Any, **options: Any) -> Any:
+    if len(arguments) == 1 and isinstance(arguments[0], Traced | Fresh):
+        return arguments[0].__class__
+    return type(*arguments, **options)

@@ -1,0 +1,221 @@
+"""Arrays that a function makes while it is recorded: plain ones, until something traced is written.
+
+``y = np.zeros(n)`` holds numbers, and costs what NumPy's array costs, as long as numbers are
+written to it. At the first traced value it becomes a traced array, and so does each view of
+it: the class of these objects changes, so that whoever holds one sees the same array. Its
+memory is given up then, filled with nan, and to C code its elements are opaque bytes: nothing
+that still reads there gets a number that was right before.
+
+Which arrays become fresh ones is decided by `resolve.py`. An array that was there before the
+recording began is never one that changes: no later run would fill it.
+"""
+
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import TraceError
+from numtape.trace.recorder import RUNNING, Recorder, active_recorder, user_location
+from numtape.trace.traced import Traced, TracedArray, has_traced
+
+__all__ = ["Fresh", "fresh", "viewed"]
+
+_DTYPE = np.dtype(np.float64)
+_OPAQUE = np.dtype("V8")
+_set_class = object.__dict__["__class__"].__set__
+
+
+class Fresh(np.ndarray[Any, Any]):
+    """A plain array of floats that becomes a traced one when a traced value is written to it."""
+
+    home: Any = None  # the token of the recording that made it; None of what was there before
+    _views: "list[weakref.ref[Fresh]]"  # of an array that is no view of a fresh one
+    _most: int
+
+    def __array_finalize__(self, obj: Any) -> None:
+        base, root = self.base, _root_of(self)
+        if root is not self:
+            _note_view(root, self)
+        elif base is None or base is not obj:  # it was computed of another fresh one
+            recorder = active_recorder()
+            self.home = recorder and recorder.home
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return np.ndarray
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if _is_traced(value) or _is_traced(key):
+            become_traced(self, key, value)[key] = value
+        else:
+            np.ndarray.__setitem__(self, key, value)
+
+    def fill(self, value: Any) -> None:
+        """As of an ndarray."""
+        self[...] = value
+
+    def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
+        """As of an ndarray."""
+        np.put(self, indices, values, mode)
+
+    @property
+    def flat(self) -> Any:
+        """As of an ndarray."""
+        return _Flat(self)
+
+    @flat.setter
+    def flat(self, value: Any) -> None:
+        self.flat[:] = value
+
+    def __repr__(self) -> str:
+        return repr(np.asarray(self))
+
+    def __reduce__(self) -> Any:
+        return np.asarray(self).__reduce__()
+
+    def become_traced(self, *values: Any) -> Any:
+        """See `become_traced`."""
+        return become_traced(self, *values)
+
+
+class _FreshTraced(TracedArray, Fresh):  # type: ignore[misc, override]
+    """What a fresh array becomes: a traced array that still is the object that it was."""
+
+    become_traced = None  # type: ignore[assignment]
+    home = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        pass
+
+    def __reduce__(self) -> Any:
+        return TracedArray.__reduce__(self)
+
+
+class _Flat:
+    """What ``y.flat`` is of a fresh array."""
+
+    def __init__(self, array: Fresh) -> None:
+        self._array = array
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np.asarray(self._array).flat, name)
+
+    def __len__(self) -> int:
+        return self._array.size
+
+    def __iter__(self) -> Any:
+        return (self[k] for k in range(self._array.size))
+
+    def __getitem__(self, key: Any) -> Any:
+        array = self._array
+        return array.flat[key] if isinstance(array, Traced) else np.asarray(array).flat[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        array = self._array
+        if isinstance(array, Traced) or _is_traced(value) or _is_traced(key):
+            become_traced(array, key, value).flat[key] = value
+        else:
+            np.asarray(array).flat[key] = value
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(np.asarray(self._array).flat, dtype)
+
+
+def fresh(array: npt.NDArray[Any]) -> Any:
+    """The array as one that may become traced, if it holds floats: it was made just now."""
+    if array.dtype is not _DTYPE and array.dtype != _DTYPE:
+        return array
+    own: Fresh = array.view(Fresh)
+    stack = RUNNING.stack
+    own.home = stack[-1].home if stack else None
+    return own
+
+
+def viewed(array: npt.NDArray[Any]) -> Any:
+    """The same of an array that was there before: what is computed from it may become traced."""
+    return array.view(Fresh) if array.dtype == _DTYPE else array
+
+
+def _is_traced(value: Any) -> bool:
+    kind = type(value)
+    if kind is float or kind is int or kind is np.float64 or kind is slice:
+        return False
+    if kind is tuple:
+        return any(map(_is_traced, value))
+    return has_traced(value)
+
+
+def _root_of(array: Fresh) -> Fresh:
+    """The fresh array whose memory a view is of: the outermost that is known."""
+    root, base = array, array.base
+    while isinstance(base, np.ndarray):
+        if type(base) is Fresh:
+            root = base
+        base = base.base
+    return root
+
+
+def _note_view(root: Fresh, view: Fresh) -> None:
+    views = root.__dict__.get("_views")
+    if views is None:
+        views, root._most = [], 32
+        root._views = views
+    elif len(views) > root._most:
+        views[:] = [each for each in views if each() is not None]
+        root._most = 32 + 2 * len(views)
+    views.append(weakref.ref(view))
+
+
+def become_traced(array: Any, *values: Any) -> Any:
+    """Make a fresh array, and all that shares its memory, traced; returns the array.
+
+    Parameters
+    ----------
+    array : Fresh
+    *values
+        What is to be written: where, and what.
+    """
+    if isinstance(array, Traced):
+        return array
+    root = _root_of(array)
+    recorder = _recorder_of(root)
+    views = (each() for each in root.__dict__.get("_views", ()))
+    members = [root, *(each for each in views if each is not None)]
+    if recorder is None or any(each.dtype != _DTYPE for each in members):
+        raise TraceError(
+            f"a traced value was written at {user_location()} to an array that the recorded "
+            "function has not made: it would be changed by this call alone, and by none that "
+            "replays what was recorded. Write to an array that the function makes, as np.zeros(n) "
+            "or y.copy(), and return it",
+            code="plain-array",
+        )
+    numbers = np.asarray(root)
+    low, high = np.lib.array_utils.byte_bounds(numbers)
+    count = (high - low) // 8
+    memory = np.zeros(count), np.zeros(count, np.int64)
+    for elements, own in zip(memory, (numbers, recorder.constant_array(numbers)), strict=True):
+        _place(root, low, elements)[...] = own
+    for each in members:
+        primals, slots = (_place(each, low, elements) for elements in memory)
+        is_writable = each.flags.writeable
+        primals.flags.writeable = slots.flags.writeable = is_writable
+        each.recorder, each._primals, each._slots = recorder, primals, slots
+    numbers[...] = np.nan
+    for each in members:
+        _set_class(each, _FreshTraced)
+        np.ndarray.dtype.__set__(each, _OPAQUE)  # type: ignore[attr-defined]
+    return array
+
+
+def _recorder_of(root: Fresh) -> Recorder | None:
+    """The recorder of the recording that made an array, if it is still going on."""
+    stack: list[Recorder] = getattr(RUNNING, "stack", [])
+    return next((each for each in reversed(stack) if each.home is root.home), None)
+
+
+def _place(view: Fresh, low: int, memory: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The part of a copied memory that stands for a view of the original."""
+    offset = view.__array_interface__["data"][0] - low if view.size else 0
+    return np.ndarray(view.shape, memory.dtype, memory, offset, view.strides)

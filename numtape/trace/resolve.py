@@ -1,0 +1,381 @@
+"""What calls become while a function is recorded: what rewritten code asks for each of them.
+
+Code meets NumPy, Python and SciPy where no protocol asks: ``np.zeros(n)`` makes an array that
+cannot hold a traced value, `math.sin` and `float` want a number, SciPy's functions convert what
+they are given. So the function that is recorded, and the Python that it calls, run as copies
+whose calls are resolved (`source.py` makes them). Here a callee is looked up by its identity:
+
+- what has a stand-in (`constructors.py`, `pythons.py`, SciPy's functions of `substitutes.py`) is
+  replaced by it, whatever it was reached by: an import, an attribute, a container, a partial, a
+  bound method;
+- a Python function outside of NumPy, SciPy and the standard library is replaced by its copy;
+- arrays that NumPy's functions make of plain ones come as fresh ones (`fresh.py`);
+- anything else is called as it is.
+
+Nothing is exchanged for anyone: other threads, and the function outside of recordings, run what
+was written. Only one thing is not seen in this way: operators and properties of classes reach
+their methods without a call. A recording that fails is therefore tried once more by *thorough*
+copies, which look at attributes and results too, and cost more.
+"""
+
+import functools
+import operator
+import sys
+import types
+import weakref
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from numtape.trace.fresh import fresh, viewed
+from numtape.trace.lists import with_arrays
+from numtape.trace.recorder import active_recorder, is_library
+from numtape.trace.source import Hooks, rewritten
+from numtape.trace.substitutes import BINDINGS
+from numtape.trace.traced import Traced
+
+__all__ = ["OF_TYPES", "callback", "made", "resolved", "stands_for"]
+
+_FLOAT64 = np.dtype(np.float64)
+
+# By identity: what was registered, and what stands for it.
+_STAND_INS: dict[int, tuple[Any, Any]] = {}
+
+# By type: what makes a stand-in of a callable object.
+OF_TYPES: dict[type, Callable[[Any], Any]] = {}
+
+
+def stands_for(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function to be called where rewritten code calls one of these."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        for original in originals:
+            _STAND_INS[id(original)] = original, function
+        return function
+
+    return register
+
+
+# arrays that were made
+
+
+def _count(array: Any) -> int:
+    return sys.getrefcount(array)
+
+
+def _is_new(array: Any) -> bool:
+    """Whether nobody but the caller's caller has an array, or the memory that it is a view of."""
+    base = array.base
+    if base is None:
+        return _count(array) <= _ALONE[0]
+    return type(base) is np.ndarray and base.base is None and _count(base) <= _ALONE[1]
+
+
+def _calibrated() -> tuple[int, int]:
+    """What is counted of an array, and of the base of a view, that nobody else has."""
+    counts: list[int] = []
+
+    def outer(array: Any) -> None:
+        inner(array)
+
+    def inner(array: Any) -> None:
+        base = array.base
+        counts.append(_count(array) if base is None else _count(base))
+
+    outer(np.zeros(1))
+    outer(np.zeros(2)[1:])
+    return counts[0], counts[1]
+
+
+_ALONE = _calibrated()
+
+
+def made(result: Any) -> Any:
+    """What a call gave: an array of floats as one that may be written to by traced values."""
+    if type(result) is np.ndarray and result.dtype == _FLOAT64:
+        return fresh(result) if _is_new(result) else viewed(result)
+    kind = type(result)
+    if (kind is list or kind is tuple) and all(type(each) is np.ndarray for each in result):
+        return kind(fresh(each) for each in result)
+    return result
+
+
+def _making(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of NumPy's, whose arrays may be written to."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return made(function(*arguments, **options))
+
+    return call
+
+
+def _taking_lists(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, and what is given as lists of traced values is given as arrays."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        return made(function(*with_arrays(arguments), **options))
+
+    return call
+
+
+# These take sequences of arrays, which NumPy looks into.
+_OF_SEQUENCES = frozenset(
+    {"concatenate", "stack", "vstack", "hstack", "dstack", "column_stack", "block", "select"}
+    | {"choose", "einsum", "multi_dot", "lexsort", "histogramdd", "broadcast_arrays", "piecewise"}
+)
+
+
+# copies of functions
+
+
+class _Copy(NamedTuple):
+    """What a function's copy was made of."""
+
+    code: types.CodeType
+    defaults: Any
+    kwdefaults: Any
+    function: "weakref.ref[Any]"
+
+    def is_good(self) -> bool:
+        """Whether the function still is what was copied: notebooks exchange its code."""
+        function = self.function()
+        return (
+            function is not None
+            and self.code is function.__code__
+            and self.defaults is function.__defaults__
+            and self.kwdefaults is function.__kwdefaults__
+        )
+
+
+class _Resolver:
+    """Copies and stand-ins, of one thoroughness.
+
+    Attributes
+    ----------
+    resolve : callable
+        Given what is to be called, returns what is called instead.
+    """
+
+    def __init__(self, is_thorough: bool) -> None:
+        self._is_thorough = is_thorough
+        self._known: dict[int, Any] = {}  # what is called instead, by identity
+        self._kept: list[Any] = []  # the originals of these, so that no other has their identity
+        self._version = -1
+        self._codes: dict[int, tuple[types.CodeType, types.CodeType | None, bool]] = {}
+        self._copies: dict[int, _Copy] = {}
+        found, find = self._known.get, self._find
+
+        def resolve(callee: Any) -> Any:
+            return found(id(callee)) or find(callee)
+
+        self.resolve = resolve
+        self._hooks = (
+            Hooks(resolve, self._value, self._attribute, self._operate)
+            if is_thorough
+            else Hooks(resolve)
+        )
+
+    def update(self) -> None:
+        """Take over what was registered, and what has changed since the last recording."""
+        for key in list(self._copies):
+            if not self._copies[key].is_good():
+                self._known.pop(key, None)
+                del self._copies[key]
+        version = BINDINGS.load()
+        if version == self._version:
+            return
+        with BINDINGS.lock:
+            for original, substitute in list(BINDINGS.by_original.values()):
+                self._keep(original, substitute)
+        if self._version < 0:
+            for each in _numpys():
+                takes_sequence = each.__name__ in _OF_SEQUENCES
+                self._keep(each, (_making if takes_sequence else _taking_lists)(each))
+            for original, stand_in in _STAND_INS.values():
+                self._keep(original, stand_in)
+        self._version = version
+
+    def _keep(self, original: Any, stand_in: Any) -> None:
+        self._kept.append(original)
+        self._known[id(original)] = stand_in
+
+    def _find(self, callee: Any) -> Any:
+        """What is called instead of something that has no stand-in of its own."""
+        kind = type(callee)
+        if kind is types.BuiltinMethodType:
+            return _making(callee) if type(callee.__self__) is np.ndarray else callee
+        if kind is types.FunctionType:
+            return self._copy_of(callee)
+        if kind is types.MethodType:
+            function = self.resolve(callee.__func__)
+            same = function is callee.__func__
+            return callee if same else types.MethodType(function, callee.__self__)
+        if kind is np.ufunc:
+            return _taking_lists(callee) if self._is_thorough else callee
+        if kind is functools.partial:
+            function = self.resolve(callee.func)
+            if function is callee.func:
+                return callee
+            return functools.partial(function, *callee.args, **callee.keywords)
+        if kind in OF_TYPES:
+            return OF_TYPES[kind](callee)
+        if isinstance(callee, type):
+            return self._class(callee)
+        call = getattr(kind, "__call__", None)  # noqa: B004 (what it is, is asked)
+        if type(call) is types.FunctionType:
+            function = self.resolve(call)
+            return callee if function is call else types.MethodType(function, callee)
+        return callee
+
+    def _copy_of(self, function: types.FunctionType) -> Any:
+        """The copy of a Python function; itself where it is to be called as it is."""
+        code = self._code_of(function)
+        if code is None:
+            return function
+        key, known = id(function), self._known
+        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        copy = types.FunctionType(
+            *(code, function.__globals__, function.__name__, function.__defaults__),
+            tuple(cells[name] for name in code.co_freevars),
+        )
+        copy.__kwdefaults__ = function.__kwdefaults__
+        copy.__qualname__ = function.__qualname__
+        copy.__dict__.update(function.__dict__)
+        known[key] = copy
+        self._copies[key] = _Copy(
+            *(function.__code__, function.__defaults__, function.__kwdefaults__),
+            # As soon as the function is gone another may have its identity.
+            weakref.ref(function, lambda _: known.pop(key, None) and None),
+        )
+        return copy
+
+    def _code_of(self, function: types.FunctionType) -> types.CodeType | None:
+        code = function.__code__
+        known = self._codes.get(id(code))
+        if known is None:
+            is_called_as_it_is = is_library(function.__globals__.get("__name__") or "")
+            new = None if is_called_as_it_is else rewritten(code, function.__globals__, self._hooks)
+            known = self._codes[id(code)] = code, new, is_called_as_it_is
+            for each in () if new is None else _inner(new):
+                self._codes[id(each)] = each, None, True  # it has its calls resolved already
+        code, new, is_called_as_it_is = known
+        if new is None and not is_called_as_it_is:
+            bind_names()
+        return new
+
+    def _class(self, kind: Any) -> Any:
+        """A class, whose `__init__` is reached by no call of the function's."""
+        initialize = getattr(kind, "__init__", None)
+        if type(initialize) is not types.FunctionType or kind.__new__ is not object.__new__:
+            return kind
+        if type(kind).__call__ is not type.__call__ or kind.__flags__ & _ABSTRACT:
+            return kind
+        own = self.resolve(initialize)
+        after = getattr(kind, "__post_init__", None)
+        if is_dataclass(kind) and type(after) is types.FunctionType:
+            return self._data(kind, self.resolve(after))
+        if own is initialize:
+            return kind
+
+        def construct(*arguments: Any, **options: Any) -> Any:
+            instance = object.__new__(kind)
+            own(instance, *arguments, **options)
+            return instance
+
+        return construct
+
+    def _data(self, kind: Any, after: Any) -> Any:
+        """A dataclass, whose `__init__` is made of no source and calls `__post_init__`."""
+        own = type(kind.__name__, (kind,), {"__post_init__": after, "__slots__": ()})
+
+        def construct(*arguments: Any, **options: Any) -> Any:
+            instance = own(*arguments, **options)
+            object.__setattr__(instance, "__class__", kind)
+            return instance
+
+        return construct
+
+    # of thorough copies
+
+    def _value(self, value: Any) -> Any:
+        """A value that was there or was computed: an array may be written to."""
+        if type(value) is np.ndarray and value.dtype == _FLOAT64:
+            return made(value)
+        return value
+
+    def _attribute(self, owner: Any, name: str) -> Any:
+        """An attribute: of a property of a class, by the property's copy."""
+        kind = type(owner)
+        if kind.__flags__ & _HEAP and not isinstance(owner, Traced | np.ndarray | type):
+            found = getattr(kind, name, None)
+            if type(found) is property and type(found.fget) is types.FunctionType:
+                return self._value(self.resolve(found.fget)(owner))
+        return self._value(getattr(owner, name))
+
+    def _operate(self, name: str, left: Any, right: Any) -> Any:
+        """What an operator gives: of objects of classes, by the copies of their methods."""
+        for owner, other, method in ((left, right, name), (right, left, f"r{name}")):
+            kind = type(owner)
+            if kind.__flags__ & _HEAP and not isinstance(owner, Traced | np.ndarray):
+                function = getattr(kind, f"__{method}__", None)
+                if type(function) is types.FunctionType:
+                    result = self.resolve(function)(owner, other)
+                    if result is not NotImplemented:
+                        return self._value(result)
+        return self._value(_OPERATORS[name](left, right))
+
+
+_OPERATORS = {
+    name: getattr(operator, f"__{name}__")
+    for name in (
+        *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
+        *("lshift", "rshift", "or", "xor", "and"),
+    )
+}
+
+_HEAP, _ABSTRACT = 1 << 9, 1 << 20  # bits of a class's flags: it was made by Python code; abstract
+
+
+def _inner(code: types.CodeType) -> list[types.CodeType]:
+    """The code objects of the functions inside a function, at any depth."""
+    found = [each for each in code.co_consts if isinstance(each, types.CodeType)]
+    return found + [inner for each in found for inner in _inner(each)]
+
+
+def _numpys() -> list[Any]:
+    """NumPy's functions that are given arrays, and may return some."""
+    modules = (np, np.linalg, np.fft)
+    return [
+        each
+        for module in modules
+        for name, each in vars(module).items()
+        if isinstance(each, type(np.sum)) and not name.startswith("_")
+    ]
+
+
+_RESOLVERS = _Resolver(False), _Resolver(True)
+
+
+def resolved(function: Any) -> Any:
+    """What is called in place of a function that is to be recorded."""
+    recorder = active_recorder()
+    resolver = _RESOLVERS[recorder is not None and recorder.is_thorough]
+    resolver.update()
+    return resolver.resolve(function)
+
+
+def bind_names() -> None:
+    """Have SciPy's functions found by their names: for code that has no source, or SciPy's own."""
+    recorder = active_recorder()
+    if recorder is not None:
+        BINDINGS.begin(recorder)
+
+
+def callback(function: Any) -> Any:
+    """A function that is handed to another one, which calls it, resolved likewise."""
+    recorder = active_recorder()
+    if recorder is None or function is None:
+        return function
+    return _RESOLVERS[recorder.is_thorough].resolve(function)

@@ -1,0 +1,425 @@
+"""A function's code with its calls written otherwise, made from its source.
+
+``f(x)`` becomes ``resolve(f)(x)``: what is called is looked up when it is called, whatever
+name, attribute or container it came from, and nothing of NumPy or Python is exchanged for
+anyone. In a *thorough* copy all that arrays come from goes through functions as well: names
+of outside, attributes, elements, results of operators and calls.
+
+Here is how the source of a code object is found and rewritten, and how a code object comes of
+it that has the same name, lines, variables and free variables. What calls resolve to is the
+subject of `resolve.py`.
+
+A function has no such copy where its source is not to be had: code given to ``exec`` or to
+``python -c``, a file that was changed since it was imported.
+"""
+
+import __future__
+
+import ast
+import builtins
+import linecache
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+__all__ = ["Hooks", "rewritten"]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What rewritten code calls.
+
+    Attributes
+    ----------
+    resolve : callable
+        Given what is to be called, returns what is called instead.
+    value : callable, optional
+        Given a value that was there or was computed, returns it or what stands for it; of a
+        thorough copy.
+    attribute : callable, optional
+        Given an object and a name, returns the attribute; of a thorough copy.
+    operate : callable, optional
+        Given the name of an operator's method, as ``"add"``, and two operands, returns what the
+        operator gives; of a thorough copy.
+    """
+
+    resolve: Callable[[Any], Any]
+    value: Callable[[Any], Any] | None = None
+    attribute: Callable[[Any, str], Any] | None = None
+    operate: Callable[[str, Any, Any], Any] | None = None
+
+
+# Names that code is compiled with, in place of the hooks: constants that no program has.
+_MARKS = {name: f"\0numtape {name}" for name in ("resolve", "value", "attribute", "operate")}
+
+# To call these is to ask the interpreter about the frame, or never to meet an array.
+_LEFT_ALONE = frozenset(
+    {"super", "locals", "globals", "vars", "dir", "isinstance", "issubclass", "hasattr", "range"}
+    | {"len", "print", "zip", "enumerate", "list", "tuple", "dict", "set", "frozenset", "id"}
+    | {"iter", "next", "slice", "callable", "repr", "str", "format", "hash"}
+)
+# Methods of lists, dicts and strings; of a user's class they may be more: to a thorough copy.
+_PLAIN_METHODS = frozenset(
+    {"append", "extend", "items", "keys", "values", "join", "split", "strip", "lower", "upper"}
+)
+_BUILTINS = frozenset(dir(builtins))
+_LAMBDA = "<lambda>"
+_FUTURE = sum({getattr(__future__, name).compiler_flag for name in __future__.all_feature_names})
+_NESTED = 0x10  # the bit of a code's flags that says whether it is in another function's
+
+
+def rewritten(code: CodeType, names: Mapping[str, Any], hooks: Hooks) -> CodeType | None:
+    """A function's code with its calls resolved.
+
+    Parameters
+    ----------
+    code : code
+        The function's.
+    names : mapping
+        Its globals, by which files in archives are found.
+    hooks : Hooks
+
+    Returns
+    -------
+    code or None
+        None where there is no source that compiles to `code`.
+
+    Notes
+    -----
+    Reading and compiling takes some milliseconds.
+    """
+    try:
+        file = _file(code.co_filename, names)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    found = _find(code, file)
+    if found is None:
+        return None
+    node, owner = found
+    inner = list(_all_codes(code))
+    used = {name for each in inner for name in (*each.co_names, *each.co_freevars)}
+    imported = sorted(used & file.imported)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)  # of ours, or seen before
+        own = _compiled(node, owner, code, imported)
+        if own is None or not (_is_same(own, code) or _has_assertions(node)):
+            return None
+        outer = frozenset(used) - _BUILTINS
+        made = _compiled(_Rewriter(hooks, outer).function(node), owner, code, imported)
+    if made is None:
+        return None
+    marks = {mark: getattr(hooks, name) for name, mark in _MARKS.items()}
+    return _filled(made, marks).replace(
+        co_qualname=code.co_qualname, co_firstlineno=code.co_firstlineno, co_flags=code.co_flags
+    )
+
+
+# finding the source
+
+_Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+
+
+class _File:
+    """A file that was read.
+
+    Attributes
+    ----------
+    lines : list of str
+    functions : dict
+        By line, the functions that begin there, each with the name of the class that it is in.
+    imported : set of str
+        Names that the module imports, of which Python compiles calls in a way of its own.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self.functions: dict[int, list[tuple[_Function, str]]] = {}
+        self.imported: set[str] = set()
+        self._read(ast.parse("".join(lines)), "", True)
+
+    def _read(self, node: ast.AST, owner: str, is_top: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            own, top = owner, is_top
+            if isinstance(child, _Function):
+                first = [child, *getattr(child, "decorator_list", ())]
+                for line in {each.lineno for each in first[:2]}:
+                    self.functions.setdefault(line, []).append((child, owner))
+                top = False
+            elif isinstance(child, ast.ClassDef):
+                own, top = child.name, False
+            elif is_top and isinstance(child, ast.Import | ast.ImportFrom):
+                self.imported |= {
+                    each.asname or each.name.partition(".")[0] for each in child.names
+                }
+            self._read(child, own, top)
+
+
+_FILES: dict[str, _File] = {}  # the last ones, by name
+_MOST = 16
+
+
+def _file(name: str, names: Mapping[str, Any]) -> _File:
+    linecache.checkcache(name)
+    lines = linecache.getlines(name, dict(names))
+    file = _FILES.get(name)
+    if file is None or file.lines != lines:
+        while len(_FILES) >= _MOST:
+            _FILES.pop(next(iter(_FILES)), None)
+        file = _FILES[name] = _File(lines)
+    return file
+
+
+def _find(code: CodeType, file: _File) -> tuple[_Function, str] | None:
+    """The function's part of the tree of its file, and the class that it is in."""
+    functions = file.functions
+    if code.co_name != _LAMBDA:
+        candidates = [
+            found
+            for found in functions.get(code.co_firstlineno, ())
+            if getattr(found[0], "name", None) == code.co_name
+        ]
+    else:
+        # Several may begin in a line, but no two have a body at the same place.
+        places = set(code.co_positions())
+        candidates = [
+            (node, owner)
+            for node, owner in functions.get(code.co_firstlineno, ())
+            if isinstance(node, ast.Lambda) and _place(node.body) in places
+        ]
+        if len(candidates) > 1:  # one is inside another, whose code has places of its own
+            candidates = [max(candidates, key=lambda found: _place(found[0].body))]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def _place(node: Any) -> tuple[int, int, int, int]:
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
+
+
+# compiling
+
+_NO_PARAMETERS: dict[str, Any] = (
+    {"type_params": []} if "type_params" in ast.FunctionDef._fields else {}
+)
+
+
+def _compiled(
+    node: _Function, owner: str, code: CodeType, imported: Sequence[str]
+) -> CodeType | None:
+    """The code object of a function's tree, compiled where its free variables exist."""
+    statement: ast.stmt
+    if isinstance(node, ast.Lambda):
+        bare = ast.copy_location(ast.Lambda(_without_defaults(node.args), node.body), node)
+        statement = ast.copy_location(ast.Expr(bare), node)
+    else:
+        fields: dict[str, Any] = {name: getattr(node, name, None) for name in node._fields}
+        fields |= {"args": _without_defaults(node.args), "decorator_list": [], "returns": None}
+        if "type_params" in fields:
+            fields["type_params"] = []
+        statement = ast.copy_location(type(node)(**fields), node)
+    body: list[ast.stmt] = [statement]
+    if owner:  # for names that are private to it, and `super`
+        inside = ast.ClassDef(owner, [], [], [statement], [], **_NO_PARAMETERS)
+        body = [ast.copy_location(inside, node)]
+        if owner not in code.co_freevars:
+            body.insert(0, ast.copy_location(ast.Global([owner]), node))
+    free = [name for name in code.co_freevars if name != "__class__" or not owner]
+    arguments = ast.arguments([], [ast.arg(name) for name in free], None, [], [], None, [])
+    outside = ast.FunctionDef("outside", arguments, body, [], None, **_NO_PARAMETERS)
+    imports = [ast.Import([ast.alias(name)], lineno=1, col_offset=0) for name in imported]
+    module = ast.Module([*imports, ast.copy_location(outside, node)], [])
+    ast.fix_missing_locations(module)
+    try:
+        top = compile(module, code.co_filename, "exec", code.co_flags & _FUTURE, dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    made = _inside(top, "outside")
+    if made is not None and owner:
+        made = _inside(made, owner)
+    if made is not None:
+        made = _inside(made, code.co_name)
+    if made is None or not set(made.co_freevars) <= set(code.co_freevars):
+        return None
+    return made
+
+
+def _all_codes(code: CodeType) -> Iterator[CodeType]:
+    """A code object and those of the functions inside it."""
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _all_codes(constant)
+
+
+def _inside(code: CodeType, name: str) -> CodeType | None:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType) and constant.co_name == name:
+            return constant
+    return None
+
+
+def _without_defaults(arguments: ast.arguments) -> ast.arguments:
+    """Arguments as they are, with nothing in them that would be code of its own."""
+
+    def bare(argument: ast.arg | None) -> ast.arg | None:
+        return argument and ast.copy_location(ast.arg(argument.arg), argument)
+
+    none = ast.Constant(None)
+    return ast.arguments(
+        [bare(each) for each in arguments.posonlyargs],  # type: ignore[misc]
+        [bare(each) for each in arguments.args],  # type: ignore[misc]
+        bare(arguments.vararg),
+        [bare(each) for each in arguments.kwonlyargs],  # type: ignore[misc]
+        [each and none for each in arguments.kw_defaults],
+        bare(arguments.kwarg),
+        [none for _ in arguments.defaults],
+    )
+
+
+def _is_same(one: CodeType, other: CodeType) -> bool:
+    """Whether two code objects do the same, wherever they stand."""
+    plain = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars")
+    if any(getattr(one, name) != getattr(other, name) for name in plain):
+        return False
+    if (one.co_flags ^ other.co_flags) & ~_NESTED:
+        return False
+    pairs = list(zip(one.co_consts, other.co_consts, strict=False))
+    return len(one.co_consts) == len(other.co_consts) and all(
+        _is_same(a, b)
+        if isinstance(a, CodeType) and isinstance(b, CodeType)
+        else repr(a) == repr(b)
+        for a, b in pairs
+    )
+
+
+def _has_assertions(node: _Function) -> bool:
+    """Whether there is something in it that pytest writes otherwise."""
+    return any(isinstance(each, ast.Assert) for each in ast.walk(node))
+
+
+def _filled(code: CodeType, marks: Mapping[str, Any]) -> CodeType:
+    """The code with the hooks in place of their marks."""
+    constants = tuple(
+        _filled(each, marks)
+        if isinstance(each, CodeType)
+        else marks.get(each, each)
+        if type(each) is str
+        else each
+        for each in code.co_consts
+    )
+    return code.replace(co_consts=constants)
+
+
+# rewriting
+
+
+# The methods of operators, without their underscores.
+_METHODS = {
+    ast.Add: "add",
+    ast.Sub: "sub",
+    ast.Mult: "mul",
+    ast.MatMult: "matmul",
+    ast.Div: "truediv",
+    ast.FloorDiv: "floordiv",
+    ast.Mod: "mod",
+    ast.Pow: "pow",
+    ast.LShift: "lshift",
+    ast.RShift: "rshift",
+    ast.BitOr: "or",
+    ast.BitXor: "xor",
+    ast.BitAnd: "and",
+}
+
+
+class _Rewriter(ast.NodeTransformer):
+    """Makes a copy of a tree with its calls resolved, and leaves the tree as it is."""
+
+    def __init__(self, hooks: Hooks, outer: frozenset[str]) -> None:
+        self._is_thorough = hooks.value is not None
+        self._outer = outer  # names of outside, but Python's own
+
+    def function(self, node: _Function) -> Any:
+        """The function, with the body rewritten."""
+        if isinstance(node, ast.Lambda):
+            return ast.copy_location(ast.Lambda(node.args, self.visit(node.body)), node)
+        return self._copy(node, body=[self.visit(each) for each in node.body])
+
+    def generic_visit(self, node: ast.AST) -> Any:
+        fields: dict[str, Any] = {}
+        for name, field in ast.iter_fields(node):
+            if isinstance(field, list):
+                field = [self.visit(each) if isinstance(each, ast.AST) else each for each in field]
+            elif isinstance(field, ast.AST):
+                field = self.visit(field)
+            fields[name] = field
+        return self._copy(node, **fields)
+
+    def _copy(self, node: Any, **changed: Any) -> Any:
+        fields = {name: getattr(node, name, None) for name in node._fields} | changed
+        return ast.copy_location(type(node)(**fields), node)
+
+    def _call(self, hook: str, node: ast.expr, *arguments: ast.expr) -> Any:
+        """A call of a hook, at the place of a node: with it, or with other arguments."""
+        function = ast.copy_location(ast.Constant(_MARKS[hook]), node)
+        return ast.copy_location(ast.Call(function, list(arguments or (node,)), []), node)
+
+    def _value(self, node: Any) -> Any:
+        return self._call("value", node) if self._is_thorough else node
+
+    def visit_Call(self, node: ast.Call) -> Any:
+        arguments = [self.visit(each) for each in node.args]
+        keywords = [self.visit(each) for each in node.keywords]
+        function = node.func
+        if isinstance(function, ast.Name):
+            is_left = function.id in _LEFT_ALONE
+            called: Any = function if is_left else self._call("resolve", function)
+        elif isinstance(function, ast.Attribute):
+            if isinstance(function.value, ast.Name):
+                called = function
+            else:
+                called = self._copy(function, value=self.visit(function.value))
+            if self._is_thorough or function.attr not in _PLAIN_METHODS:
+                called = self._call("resolve", called)
+        else:
+            called = self._call("resolve", self.visit(function))
+        return self._value(self._copy(node, func=called, args=arguments, keywords=keywords))
+
+    def visit_Name(self, node: ast.Name) -> Any:
+        if isinstance(node.ctx, ast.Load) and node.id in self._outer:
+            return self._value(node)
+        return node
+
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
+        own: Any = self.generic_visit(node)
+        if not self._is_thorough or not isinstance(node.ctx, ast.Load):
+            return own
+        if node.attr.startswith("__") and not node.attr.endswith("__"):  # a private name of a class
+            return self._value(own)
+        name = ast.copy_location(ast.Constant(node.attr), node)
+        return self._call("attribute", node, own.value, name)
+
+    def visit_Subscript(self, node: ast.Subscript) -> Any:
+        own = self.generic_visit(node)
+        return self._value(own) if isinstance(node.ctx, ast.Load) else own
+
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
+        own = self.generic_visit(node)
+        if not self._is_thorough:
+            return own
+        name = ast.copy_location(ast.Constant(_METHODS[type(node.op)]), node)
+        return self._call("operate", node, name, own.left, own.right)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
+        return self._value(self.generic_visit(node))
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        value = node.value and self.visit(node.value)
+        return self._copy(node, target=self.visit(node.target), value=value)
+
+    def visit_arg(self, node: ast.arg) -> Any:
+        return node
+
+    def visit_match_case(self, node: ast.match_case) -> Any:
+        guard = node.guard and self.visit(node.guard)  # patterns are no expressions
+        return ast.match_case(node.pattern, guard, [self.visit(each) for each in node.body])

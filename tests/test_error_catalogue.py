@@ -52,10 +52,10 @@ SECTIONS = sections()
 
 # Fragments of each message: the value, the rule, the remedy.
 PARTS = {
-    "escaped-value": ("math.sin(x)", "derivative would be lost", "write np.sin(x)"),
-    "plain-array": ("y[0] = x[0]", "derivative would be lost", "y = np.zeros_like(x)"),
+    "escaped-value": ("np.float32(x)", "derivative would be lost", "numtape.stop_gradient(x)"),
+    "plain-array": ("has not made", "changed by this call alone", "np.zeros(n) or y.copy()"),
     "array-of-objects": ("callable sin", "have no rule", "np.stack([x, 1.0])"),
-    "refused-value": ("TracedFloat is not JSON", "does not take traced values", "Write it with"),
+    "refused-value": ("float is not JSON", "does not take traced values", "Write it with"),
     "hashed-value": ("hash(...)", "silently constant", "Use an integer or a string"),
     "not-an-index": ("0.5", "must be an integer", "Write int(x)"),
     "not-a-number": ("None of type NoneType", "must be a number", "Leave it out"),

@@ -1,31 +1,27 @@
-"""SciPy's Python functions on traced values: found by standing in for them while recording.
+"""SciPy's Python functions on traced values: what stands in for which.
 
 NumPy's functions, and all ufuncs, ask their arguments how to be computed
 (`__array_function__`, `__array_ufunc__`). SciPy's functions that are written in
 Python do not: they convert their arguments to arrays of numbers, which a traced
-value refuses, for its derivative would be lost. So that code which calls
-`scipy.special.logsumexp` or `scipy.stats.norm.logpdf` is recorded unchanged, these
-names are bound to substitutes *while a function is being recorded*. A substitute
-calls numtape's version where an argument is traced, and the original otherwise, so
-other threads notice nothing; when the last recording ends, the originals are back.
+value refuses, for its derivative would be lost. A substitute calls numtape's version where an
+argument is traced, and the original otherwise. Code that is being recorded calls substitutes in
+place of the originals, by whatever reference it reached them (`resolve.py`).
 
-What was considered instead:
+Code that has no source cannot be rewritten so. While it runs, SciPy's names are bound to the
+substitutes for everyone, and when the last such recording ends, the originals are back. What was
+considered instead:
 
 - SciPy's array-API mode asks for `__array_namespace__`, but only where an
   environment variable is set before SciPy is imported.
 - Replacing a function's code object would reach every reference to it, and change
   SciPy itself for everyone.
-- Functions to import from numtape would work, and users would have to rewrite.
 
-A name that a module imported (``from scipy.special import logsumexp``) is another
+A name that such a module imported (``from scipy.special import logsumexp``) is another
 reference to the original. Where a recording fails, `learn` looks through the modules
 whose functions were running for such names; those are then bound to substitutes
 too, and the function is recorded again. Methods (of distributions, of splines) are
-found through their class, however their object was imported.
-
-A function that is reached in neither way (kept in a container or a closure under
-another name) meets a traced value and raises; `explained` says which and what to do.
-Nothing is ever computed from the bare numbers.
+found through their class. A function that is reached in neither way meets a traced value and
+raises; `explained` says which and what to do. Nothing is ever computed from the bare numbers.
 
 Here is the mechanism. The functions are in `special.py`, `linalg.py` and their like.
 """
@@ -325,8 +321,8 @@ def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> Uns
     if known is not None:
         return UnsupportedError(
             f"{name} was called with a traced value at {where}, by a reference that numtape does "
-            f"not find. Call it through its module, as in {known}(x), or by a name that your "
-            "module imported"
+            "not find in code that has no source, as it is given to exec or python -c. Write the "
+            f"function into a file, or {known}"
         )
     words = error.args[0] if isinstance(error, NumtapeError) else error
     return UnsupportedError(
@@ -395,10 +391,16 @@ def _is_pythons(trace: TracebackType) -> bool:
 
 
 def _known_by_code(code: Any) -> str | None:
-    """The public name of the function with that code, if it has a substitute and no namesakes."""
+    """How to call the function with that code, if it has a substitute and no namesakes."""
     names = [
-        f"{module}.{name}"
+        (module, name)
         for (module, name), (original, _) in BINDINGS.by_name.items()
         if getattr(original, "__code__", None) is code
     ]
-    return names[0] if len(names) == 1 else None
+    if len(names) != 1:
+        return None
+    ((module, name),) = names
+    kind, _, method = name.rpartition(".")
+    if kind:
+        return f"call the method of an object that is made inside, as in y.{method}(x)"
+    return f"call it by the name of its module: {module}.{name}(x)"

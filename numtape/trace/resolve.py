@@ -13,28 +13,28 @@ whose calls are resolved (`source.py` makes them). Here a callee is looked up by
 - anything else is called as it is.
 
 Nothing is exchanged for anyone: other threads, and the function outside of recordings, run what
-was written. Only one thing is not seen in this way: operators and properties of classes reach
-their methods without a call. A recording that fails is therefore tried once more by *thorough*
-copies, which look at attributes and results too, and cost more.
+was written. Two things are not seen in this way: arrays of outside, from which operators make new
+ones, and operators and properties of classes, which reach their methods without a call. A
+recording that fails is therefore tried once more by *thorough* copies, which look at attributes,
+elements and results of operators too, and cost more; and there the special methods and properties
+of the user's classes are given such code for good, which outside of recordings does what it did.
 """
 
 import functools
-import operator
 import sys
 import types
 import weakref
 from collections.abc import Callable
-from dataclasses import is_dataclass
 from typing import Any, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
 from numtape.trace.fresh import fresh, viewed
 from numtape.trace.lists import with_arrays
-from numtape.trace.recorder import active_recorder, is_library
+from numtape.trace.recorder import RUNNING, active_recorder, is_library
 from numtape.trace.source import Hooks, rewritten
 from numtape.trace.substitutes import BINDINGS
-from numtape.trace.traced import Traced
 
 __all__ = ["OF_TYPES", "callback", "made", "resolved", "stands_for"]
 
@@ -171,11 +171,10 @@ class _Resolver:
             return found(id(callee)) or find(callee)
 
         self.resolve = resolve
-        self._hooks = (
-            Hooks(resolve, self._value, self._attribute, self._operate)
-            if is_thorough
-            else Hooks(resolve)
-        )
+        self._hooks = Hooks(resolve, self._value) if is_thorough else Hooks(resolve)
+        # Code that stays where it was put is run outside of recordings too.
+        self._lasting = Hooks(_while_recording(resolve), _while_recording(self._value))
+        self._prepared: WeakSet[type] = WeakSet()
 
     def update(self) -> None:
         """Take over what was registered, and what has changed since the last recording."""
@@ -231,11 +230,15 @@ class _Resolver:
 
     def _copy_of(self, function: types.FunctionType) -> Any:
         """The copy of a Python function; itself where it is to be called as it is."""
-        code = self._code_of(function)
+        code, closure = self._code_of(function), function.__closure__ or ()
         if code is None:
-            return function
+            if function.__globals__.get("__name__") not in _OF_DECORATORS:
+                return function
+            if hasattr(function, "dispatch"):
+                return self._dispatching(function)
+            code, closure = function.__code__, self._resolved_cells(function)
         key, known = id(function), self._known
-        cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        cells = dict(zip(function.__code__.co_freevars, closure, strict=True))
         copy = types.FunctionType(
             *(code, function.__globals__, function.__name__, function.__defaults__),
             tuple(cells[name] for name in code.co_freevars),
@@ -250,6 +253,23 @@ class _Resolver:
             weakref.ref(function, lambda _: known.pop(key, None) and None),
         )
         return copy
+
+    def _resolved_cells(self, function: types.FunctionType) -> tuple[types.CellType, ...]:
+        """What a decorator of the standard library closes over, with copies of functions."""
+        contents = [each.cell_contents for each in function.__closure__ or ()]
+        return tuple(
+            types.CellType(self._copy_of(each) if type(each) is types.FunctionType else each)
+            for each in contents
+        )
+
+    def _dispatching(self, function: Any) -> Any:
+        """A function that chooses others by the class of its argument."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            chosen = function.dispatch(arguments[0].__class__)
+            return self.resolve(chosen)(*arguments, **options)
+
+        return call
 
     def _code_of(self, function: types.FunctionType) -> types.CodeType | None:
         code = function.__code__
@@ -267,15 +287,15 @@ class _Resolver:
 
     def _class(self, kind: Any) -> Any:
         """A class, whose `__init__` is reached by no call of the function's."""
+        if self._is_thorough:
+            self._prepare(kind)
+            return kind
         initialize = getattr(kind, "__init__", None)
         if type(initialize) is not types.FunctionType or kind.__new__ is not object.__new__:
             return kind
         if type(kind).__call__ is not type.__call__ or kind.__flags__ & _ABSTRACT:
             return kind
         own = self.resolve(initialize)
-        after = getattr(kind, "__post_init__", None)
-        if is_dataclass(kind) and type(after) is types.FunctionType:
-            return self._data(kind, self.resolve(after))
         if own is initialize:
             return kind
 
@@ -286,54 +306,64 @@ class _Resolver:
 
         return construct
 
-    def _data(self, kind: Any, after: Any) -> Any:
-        """A dataclass, whose `__init__` is made of no source and calls `__post_init__`."""
-        own = type(kind.__name__, (kind,), {"__post_init__": after, "__slots__": ()})
-
-        def construct(*arguments: Any, **options: Any) -> Any:
-            instance = own(*arguments, **options)
-            object.__setattr__(instance, "__class__", kind)
-            return instance
-
-        return construct
-
     # of thorough copies
 
     def _value(self, value: Any) -> Any:
         """A value that was there or was computed: an array may be written to."""
-        if type(value) is np.ndarray and value.dtype == _FLOAT64:
+        kind = type(value)
+        if kind is np.ndarray:
             return made(value)
+        if kind.__flags__ & _HEAP and kind not in self._prepared:
+            self._prepare(kind)
         return value
 
-    def _attribute(self, owner: Any, name: str) -> Any:
-        """An attribute: of a property of a class, by the property's copy."""
-        kind = type(owner)
-        if kind.__flags__ & _HEAP and not isinstance(owner, Traced | np.ndarray | type):
-            found = getattr(kind, name, None)
-            if type(found) is property and type(found.fget) is types.FunctionType:
-                return self._value(self.resolve(found.fget)(owner))
-        return self._value(getattr(owner, name))
+    def _prepare(self, kind: Any) -> None:
+        """Have what is reached by no call done thoroughly: a class's properties and operators.
 
-    def _operate(self, name: str, left: Any, right: Any) -> Any:
-        """What an operator gives: of objects of classes, by the copies of their methods."""
-        for owner, other, method in ((left, right, name), (right, left, f"r{name}")):
-            kind = type(owner)
-            if kind.__flags__ & _HEAP and not isinstance(owner, Traced | np.ndarray):
-                function = getattr(kind, f"__{method}__", None)
-                if type(function) is types.FunctionType:
-                    result = self.resolve(function)(owner, other)
-                    if result is not NotImplemented:
-                        return self._value(result)
-        return self._value(_OPERATORS[name](left, right))
+        There is no call to be resolved, so the functions get other code, which does the same
+        outside of recordings; it stays.
+        """
+        for base in (*kind.__mro__, *type(kind).__mro__):
+            if base in self._prepared or not base.__flags__ & _HEAP:
+                continue
+            self._prepared.add(base)
+            if is_library(base.__module__):
+                continue
+            for name, member in list(vars(base).items()):
+                for function in _functions_of(name, member):
+                    self._exchange(function)
+
+    def _exchange(self, function: types.FunctionType) -> None:
+        old = function.__code__
+        new = rewritten(old, function.__globals__, self._lasting)
+        if new is not None and new.co_freevars == old.co_freevars:
+            for each in (new, *_inner(new)):
+                self._codes[id(each)] = each, None, True
+            function.__code__ = new
 
 
-_OPERATORS = {
-    name: getattr(operator, f"__{name}__")
-    for name in (
-        *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow"),
-        *("lshift", "rshift", "or", "xor", "and"),
-    )
-}
+def _while_recording(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def apply(value: Any) -> Any:
+        return hook(value) if getattr(RUNNING, "stack", None) else value
+
+    return apply
+
+
+def _functions_of(name: str, member: Any) -> list[types.FunctionType]:
+    """The functions of a class's member that are called by Python alone."""
+    if isinstance(member, property):
+        functions = [member.fget, member.fset, member.fdel]
+    elif isinstance(member, functools.cached_property):
+        functions = [member.func]
+    elif name.startswith("__") and name.endswith("__"):
+        functions = [getattr(member, "__func__", member)]
+    else:
+        functions = []
+    return [each for each in functions if type(each) is types.FunctionType]
+
+
+# Modules whose functions return others, which call the user's.
+_OF_DECORATORS = {"contextlib", "functools"}
 
 _HEAP, _ABSTRACT = 1 << 9, 1 << 20  # bits of a class's flags: it was made by Python code; abstract
 

@@ -38,21 +38,14 @@ class Hooks:
     value : callable, optional
         Given a value that was there or was computed, returns it or what stands for it; of a
         thorough copy.
-    attribute : callable, optional
-        Given an object and a name, returns the attribute; of a thorough copy.
-    operate : callable, optional
-        Given the name of an operator's method, as ``"add"``, and two operands, returns what the
-        operator gives; of a thorough copy.
     """
 
     resolve: Callable[[Any], Any]
     value: Callable[[Any], Any] | None = None
-    attribute: Callable[[Any, str], Any] | None = None
-    operate: Callable[[str, Any, Any], Any] | None = None
 
 
 # Names that code is compiled with, in place of the hooks: constants that no program has.
-_MARKS = {name: f"\0numtape {name}" for name in ("resolve", "value", "attribute", "operate")}
+_MARKS = {name: f"\0numtape {name}" for name in ("resolve", "value")}
 
 # To call these is to ask the interpreter about the frame, or never to meet an array.
 _LEFT_ALONE = frozenset(
@@ -111,9 +104,7 @@ def rewritten(code: CodeType, names: Mapping[str, Any], hooks: Hooks) -> CodeTyp
     if made is None:
         return None
     marks = {mark: getattr(hooks, name) for name, mark in _MARKS.items()}
-    return _filled(made, marks).replace(
-        co_qualname=code.co_qualname, co_firstlineno=code.co_firstlineno, co_flags=code.co_flags
-    )
+    return _filled(made, marks).replace(co_qualname=code.co_qualname, co_flags=code.co_flags)
 
 
 # finding the source
@@ -214,16 +205,20 @@ def _compiled(
         statement = ast.copy_location(ast.Expr(bare), node)
     else:
         fields: dict[str, Any] = {name: getattr(node, name, None) for name in node._fields}
-        fields |= {"args": _without_defaults(node.args), "decorator_list": [], "returns": None}
+        fields |= {"args": _without_defaults(node.args), "returns": None}
+        fields["decorator_list"] = [  # a function begins at its first decorator's line
+            ast.copy_location(ast.Constant(None), each) for each in node.decorator_list
+        ]
         if "type_params" in fields:
             fields["type_params"] = []
         statement = ast.copy_location(type(node)(**fields), node)
-    body: list[ast.stmt] = [statement]
     if owner:  # for names that are private to it, and `super`
         inside = ast.ClassDef(owner, [], [], [statement], [], **_NO_PARAMETERS)
-        body = [ast.copy_location(inside, node)]
-        if owner not in code.co_freevars:
-            body.insert(0, ast.copy_location(ast.Global([owner]), node))
+        statement = ast.copy_location(inside, node)
+    body: list[ast.stmt] = [statement]
+    bound = getattr(statement, "name", None)  # a name of outside that the function may use
+    if bound and bound not in code.co_freevars:
+        body.insert(0, ast.copy_location(ast.Global([bound]), node))
     free = [name for name in code.co_freevars if name != "__class__" or not owner]
     arguments = ast.arguments([], [ast.arg(name) for name in free], None, [], [], None, [])
     outside = ast.FunctionDef("outside", arguments, body, [], None, **_NO_PARAMETERS)
@@ -314,24 +309,6 @@ def _filled(code: CodeType, marks: Mapping[str, Any]) -> CodeType:
 # rewriting
 
 
-# The methods of operators, without their underscores.
-_METHODS = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mul",
-    ast.MatMult: "matmul",
-    ast.Div: "truediv",
-    ast.FloorDiv: "floordiv",
-    ast.Mod: "mod",
-    ast.Pow: "pow",
-    ast.LShift: "lshift",
-    ast.RShift: "rshift",
-    ast.BitOr: "or",
-    ast.BitXor: "xor",
-    ast.BitAnd: "and",
-}
-
-
 class _Rewriter(ast.NodeTransformer):
     """Makes a copy of a tree with its calls resolved, and leaves the tree as it is."""
 
@@ -359,10 +336,9 @@ class _Rewriter(ast.NodeTransformer):
         fields = {name: getattr(node, name, None) for name in node._fields} | changed
         return ast.copy_location(type(node)(**fields), node)
 
-    def _call(self, hook: str, node: ast.expr, *arguments: ast.expr) -> Any:
-        """A call of a hook, at the place of a node: with it, or with other arguments."""
+    def _call(self, hook: str, node: ast.expr) -> Any:
         function = ast.copy_location(ast.Constant(_MARKS[hook]), node)
-        return ast.copy_location(ast.Call(function, list(arguments or (node,)), []), node)
+        return ast.copy_location(ast.Call(function, [node], []), node)
 
     def _value(self, node: Any) -> Any:
         return self._call("value", node) if self._is_thorough else node
@@ -391,24 +367,15 @@ class _Rewriter(ast.NodeTransformer):
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
-        own: Any = self.generic_visit(node)
-        if not self._is_thorough or not isinstance(node.ctx, ast.Load):
-            return own
-        if node.attr.startswith("__") and not node.attr.endswith("__"):  # a private name of a class
-            return self._value(own)
-        name = ast.copy_location(ast.Constant(node.attr), node)
-        return self._call("attribute", node, own.value, name)
+        own = self.generic_visit(node)
+        return self._value(own) if isinstance(node.ctx, ast.Load) else own
 
     def visit_Subscript(self, node: ast.Subscript) -> Any:
         own = self.generic_visit(node)
         return self._value(own) if isinstance(node.ctx, ast.Load) else own
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
-        own = self.generic_visit(node)
-        if not self._is_thorough:
-            return own
-        name = ast.copy_location(ast.Constant(_METHODS[type(node.op)]), node)
-        return self._call("operate", node, name, own.left, own.right)
+        return self._value(self.generic_visit(node))
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> Any:
         return self._value(self.generic_visit(node))

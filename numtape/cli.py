@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -198,19 +198,13 @@ def _users_traceback(error: Exception) -> str | None:
     """An error's traceback with the user's own lines alone; None where there are none of them."""
     frames = []
     for frame, line in traceback.walk_tb(error.__traceback__):
-        if is_users(frame) and not _is_pythons(frame):
+        if is_users(frame):
             frames.append((frame, line))
     if not frames and not isinstance(error, SyntaxError):
         return None
     lines = ["Traceback (most recent call last):\n"] if frames else []
     lines += traceback.StackSummary.extract(frames).format()
     return "".join([*lines, *traceback.format_exception_only(error)])
-
-
-def _is_pythons(frame: FrameType) -> bool:
-    """Whether a frame belongs to what imports modules."""
-    name = frame.f_globals.get("__name__", "")
-    return bool(re.match(r"importlib\b|_frozen_importlib", name))
 
 
 def _function(text: str) -> Callable[..., Any]:

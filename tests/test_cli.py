@@ -62,7 +62,7 @@ def recursive(x):
 
 
 def escapes(x):
-    return float(x) * 2.0
+    return np.float32(x) * 2.0
 
 
 number = 3
@@ -143,7 +143,7 @@ def test_check_finds_a_kink(module, capsys):
         ("models_of_cli:many", "3", "3.0"),
         ("models_of_cli:many", "'text'", "--at"),
         ("models_of_cli:constant", "1.0", "silently zero"),
-        ("models_of_cli:escapes", "1.0", "drop the float"),
+        ("models_of_cli:escapes", "1.0", "keep the traced value"),
         ("models_of_cli:pair", "1.0", "--at"),
     ],
 )

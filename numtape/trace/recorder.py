@@ -70,6 +70,7 @@ __all__ = [
     "contiguous_strides",
     "end_at_user",
     "is_library",
+    "is_pythons",
     "is_users",
     "user_location",
     "view_of",
@@ -551,7 +552,7 @@ class Recorder:
 
 
 def user_location() -> Location:
-    """The innermost line being run that is not numtape's, NumPy's or SciPy's own."""
+    """The innermost line being run that is the user's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_back is not None and not is_users(frame):
         frame = frame.f_back
@@ -560,20 +561,24 @@ def user_location() -> Location:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs the user's code, and not numtape's, NumPy's or SciPy's own."""
-    return not _INTERNAL.match(frame.f_globals.get("__name__", ""))
+    """Whether a frame runs the user's code, and not Python's, numtape's, NumPy's or SciPy's own."""
+    name = frame.f_globals.get("__name__", "")
+    return not (_INTERNAL.match(name) or is_pythons(name))
+
+
+def is_pythons(module: str) -> bool:
+    """Whether a module is of Python's own, as json."""
+    return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def is_library(module: str) -> bool:
     """Whether a module's functions are called as they are: Python's own, NumPy's and the like."""
-    top = module.partition(".")[0]
-    return bool(
-        _INTERNAL.match(module) or (top in _LIBRARIES and top != "__main__") or module == "numtape"
-    )
+    is_ours = bool(_INTERNAL.match(module)) or module == "numtape"
+    return is_ours or is_pythons(module) or module.partition(".")[0] in _LIBRARIES
 
 
 # Whose code does not meet traced values as the user's does, or is too much to read.
-_LIBRARIES = sys.stdlib_module_names | {"pandas", "xarray", "matplotlib", "jax", "torch", "pytest"}
+_LIBRARIES = {"pandas", "xarray", "matplotlib", "jax", "torch", "pytest"}
 
 
 def end_at_user(error: BaseException) -> None:

@@ -38,7 +38,7 @@ from weakref import WeakSet
 
 from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
-from numtape.trace.recorder import RUNNING, Recorder, is_users, user_location
+from numtape.trace.recorder import RUNNING, Recorder, is_pythons, is_users, user_location
 from numtape.trace.traced import has_traced
 
 __all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
@@ -259,7 +259,7 @@ def explained(error: Exception) -> Exception:
     """
     users, trace = None, error.__traceback__
     while trace is not None:  # the user's last line, perhaps called back by SciPy
-        if is_users(trace.tb_frame) and not _is_pythons(trace):
+        if is_users(trace.tb_frame):
             users = trace
         trace = trace.tb_next
     where: Any = user_location()
@@ -288,7 +288,7 @@ def explained(error: Exception) -> Exception:
             "recording",
             code="refused-value",
         )
-    if called is None or _is_pythons(called):  # in the user's line, compiled code, or Python's own
+    if called is None or is_pythons(_module(called)):  # in the user's line, or compiled code
         raised = called is None and users is not None and _is_raised(users)
         is_refused = users is not None and not raised
         is_refused = is_refused and (_says_traced(error) or _meets_traced(called, error))
@@ -383,11 +383,6 @@ def _says_traced(error: Exception) -> bool:
 def _is_raised(trace: TracebackType) -> bool:
     """Whether a line ended in a raise statement, and not in a call."""
     return bool(trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"])
-
-
-def _is_pythons(trace: TracebackType) -> bool:
-    """Whether a frame runs a module of Python's own, such as json."""
-    return _module(trace).partition(".")[0] in sys.stdlib_module_names
 
 
 def _known_by_code(code: Any) -> str | None:

@@ -32,6 +32,7 @@ from numtape.trace.traced import (
     check_casting,
     innermost,
 )
+from numtape.trace.ufuncs import OF_A_NUMBER
 
 __all__: list[str] = []
 
@@ -427,6 +428,8 @@ def _install() -> None:
         forward, reflected = _scalar_binary(row, compute, ufunc)
         _set(TracedScalar, name, forward)
         _set(TracedScalar, f"r{name}", reflected)
+        if name in ("add", "sub", "mul", "truediv"):
+            OF_A_NUMBER[ufunc] = reflected
         operate, *checks = _PYTHONS_OWN[name]
         forward, reflected = _python_binary(row, operate, ufunc, *checks)
         _set(TracedFloat, name, forward)

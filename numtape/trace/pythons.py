@@ -68,8 +68,7 @@ def _elementary(name: str, compute: Callable[..., Any]) -> None:
 def _recorded(original: Any, compute: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     numbers = tuple(map(_number, arguments))
     recorder = innermost(*numbers)
-    with np.errstate(all="ignore"):
-        result = compute(*numbers)
+    result = compute(*numbers)
     if not isinstance(result, TracedScalar):
         return result
     if handled(recorder):

@@ -36,9 +36,12 @@ from numtape.trace.traced import (
     scalar_of,
 )
 
-__all__ = ["apply_row"]
+__all__ = ["OF_A_NUMBER", "apply_row"]
 
 _Values = npt.NDArray[Any]
+
+# By ufunc, the operator of a number and a traced scalar: NumPy's numbers come this way.
+OF_A_NUMBER: dict[Any, Any] = {}
 
 _ROWS_OF_UFUNCS: dict[Any, Row | None] = {}
 
@@ -234,6 +237,11 @@ def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
             value = ufunc(x.primal).item()
             kind = TracedScalar if type(value) is float else TracedBool
             return kind(x.recorder, slot, value)
+    elif type(inputs[0]) is np.float64 and type(inputs[-1]) is TracedScalar:  # as y[0] * x
+        reflected = OF_A_NUMBER.get(ufunc)
+        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
+        if reflected is not None and is_calm:
+            return reflected(inputs[1], inputs[0])
     value = None
     result: Any
     if are_whole(*inputs) and not _is_of_objects(ufunc):

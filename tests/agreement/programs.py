@@ -16,7 +16,11 @@ which NumPy itself gives another last digit or sign of zero for one element than
 (powers, fmin, fmax); the others agree bit for bit.
 """
 
+import functools
+import linecache
+import math
 import re
+import statistics
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -548,6 +552,85 @@ np.array({r})
 np.asarray({m}.T)
 """
 
+# Where no protocol asks: Python's own functions, lists, numbers.
+PYTHONS = """
+~math.exp(-{s} * {s})
+~math.sin({s}) * math.cos({s2})
+~math.sqrt(1.0 + {s} * {s})
+~math.log(1.5 + math.sin({s}), 2)
+~math.hypot({s}, {s2}, 0.5)
+~math.atan2({s}, 2.0 + {s2} * {s2})
+~math.pow(1.2 + math.tanh({s}), {c})
+~math.fsum({v})
+~math.prod([{s}, {s2}, 0.5])
+~math.dist([{s}, 1.0], [{s2}, 0.25])
+~math.sin({f}) / 2.0
+~statistics.mean([{s}, {s2}, {c}])
+~sum(map(math.tanh, {v}))
+~functools.reduce(lambda a, b: 0.5 * a + math.tanh(b), {v}, 0.0)
+~np.vectorize(lambda a: math.exp(-a * a))({r})
+np.vectorize(lambda a, b: a * 0.5 if a > b else b)({v}, {s})
+sorted([{s}, {s2}, {c}], key=lambda a: -a)[1]
+max([{s}, {s2}, 0.25], key=abs)
+math.copysign({s}, {s2}) * 0.5
+{s} if math.isfinite({s}) and not math.isnan({s2}) else {c}
+math.floor({s}) * 0.25 + math.trunc({s2}) * 0.5
+float({s}) * 0.5 + {s2}
+float(np.sum({r})) * 0.25
+float({k}) * 0.5
+float({s} > {c}) * {s2}
+np.float64({s}) * 0.5
+np.array([{s}, {s2}, {c}])
+np.array([{s}, {c}], dtype=float) * {s2}
+np.array([[{s}, {c}], [{c2}, {s2}]])
+np.array([{v}, 2.0 * {v}])
+np.asarray({r}, dtype=float) * 0.5
+np.concatenate([{v}, [{c}]], dtype=float)
+np.full(3, {s}) * {s2}
+np.fromiter((a * 0.5 for a in {v}), float)
+np.mean([{s}, {s2}])
+np.max([{s}, {c}, {s2}])
+(1.0 if isinstance({r}, np.ndarray) and type({r}) is np.ndarray else 0.5) * {s}
+(1.0 if isinstance({s}, float) else 0.5) * {s2}
+(1.0 if np.issubdtype(np.array([{s}, {s2}]).dtype, np.floating) else 0.5) * {s}
+"""
+
+# Arrays of numbers that a function makes, of the shape of another, and what is written to them.
+MAKERS = """
+np.zeros({r}.shape)
+np.empty({r}.shape)
+np.ones({r}.shape, dtype=float)
+np.full({r}.shape, {c})
+np.zeros({r}.T.shape, order="F").T
+np.arange(float({r}.size)).reshape({r}.shape)
+np.linspace(-1.0, 1.0, {r}.size).reshape({r}.shape)
+np.zeros((2, *{r}.shape))[1]
+np.zeros({r}.size + 1)[1:].reshape({r}.shape)
+np.array(np.ones({r}.shape).tolist())
+0.5 * np.ones({r}.shape)
+np.where(np.arange({r}.size).reshape({r}.shape) > 1, 0.5, 0.0)
+"""
+
+FILLS = """
+{w}[...] = {r}
+{w} += {r}
+{w} *= 0.5
+{w}[0] = {w}[-1]
+{w}[-1] = {s}
+{w}[-1] *= {s}
+{w}[{r} > {c}] = {s}
+{w}[{r} > {c}] = 1.0
+{w}.flat[0] = {s}
+{w}.fill({s})
+np.add({r}, 0.25, out={w})
+np.copyto({w}, {r})
+np.copyto({w}, {s}, where={r} > 0.0)
+np.add.at({w}, 0, {s})
+for i, e in enumerate({r}): {w}[i] = e * 0.5
+for i in range(len({r})): {w}[i] = {r}[-1 - i]
+for i in range(1, len({r})): {w}[i] = {w}[i - 1] * 0.5 + {r}[i]
+"""
+
 NUMBERS = ["0.5", "0.0", "1.0", "-0.25", "1.7", "-1.0", "2.0", "0.1", "3.0"]
 
 
@@ -561,14 +644,16 @@ EXPRESSIONS = {
     "shapes": _lines(SHAPES),
     "reductions": _lines(REDUCTIONS),
     "algebra": _lines(ALGEBRA),
+    "pythons": _lines(PYTHONS),
 }
 _KINDS = ["unary", "binary", "shapes", "reductions", "algebra", "change", "if", "for", "while"]
 _KINDS += ["integer", "binary", "shapes", "reductions", "change", "if", "elements", "try", "if"]
-_KINDS += ["risk", "view", "same", "integer", "risk", "view"]
+_KINDS += ["risk", "view", "same", "integer", "risk", "view", "fresh", "pythons", "fresh"]
 _BRANCHES = ["if", "while", "integer", "if", "elements", "for", "change", "while"] * 2
 _PLACE = re.compile(r"\{(\w)(\d?)\}")
 _SORTS = ["sort", "median", "quantile", "percentile", "partition", "unique"]
-_NAMESPACE = {"np": np, "scipy": scipy}
+_NAMESPACE = {"np": np, "scipy": scipy, "math": math}
+_NAMESPACE |= {"statistics": statistics, "functools": functools}
 
 
 @dataclass(frozen=True)
@@ -594,9 +679,11 @@ class Program:
 
     @cached_property
     def function(self) -> Callable:
-        """The program, compiled."""
-        namespace = dict(_NAMESPACE)
-        exec(compile(self.source, "<program>", "exec"), namespace)
+        """The program, compiled; with its source where numtape finds it."""
+        namespace, name = dict(_NAMESPACE), f"<program {hash(self.source)}>"
+        # (Entries without a time are not compared with a file.)
+        linecache.cache[name] = (len(self.source), None, self.source.splitlines(True), name)
+        exec(compile(self.source, name, "exec"), namespace)
         return namespace["program"]
 
 
@@ -749,9 +836,25 @@ class _Writer:
                 f"{name} = e.flat[0] + e.flat[-1]",
                 "del e",
             ]
+        if kind == "fresh":
+            return self._fresh()
         if kind in ("if", "for", "while", "elements", "try"):
             return self._block(kind, 0)
         return [f"{self._new('a')} = {self._expression(kind)}"]
+
+    def _fresh(self) -> list[str]:
+        """An array that is made, a view of it perhaps, and writing to either."""
+        name, like = self._new("w"), self._filled("{r}")
+        make = self._pick(_lines(MAKERS)).replace("{r}", like)
+        lines, named = [f"{name} = {self._filled(make)}"], [name]
+        if self._choose(2):
+            named.append(self._new("w"))
+            view = self._pick(["[::-1]", "[...]", "[:]", ".reshape({r}.shape)", ".T.T", ".view()"])
+            lines.append(f"{named[1]} = {name}{view.replace('{r}', like)}")
+        for _ in range(1 + self._choose(3)):
+            fill = self._pick(_lines(FILLS)).replace("{w}", self._pick(named))
+            lines.append(self._filled(fill.replace("{r}", like)))
+        return lines
 
     def _new(self, letter: str) -> str:
         self._count += 1

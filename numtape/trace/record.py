@@ -15,6 +15,7 @@ import numtape.trace.interpolation
 import numtape.trace.linalg
 import numtape.trace.operators
 import numtape.trace.scipy_linalg
+import numtape.trace.sparse
 import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError

@@ -13,7 +13,10 @@ import numtape.trace.functions
 import numtape.trace.integration
 import numtape.trace.interpolation
 import numtape.trace.linalg
+import numtape.trace.multivariate
 import numtape.trace.operators
+import numtape.trace.pseudoinverse
+import numtape.trace.samples
 import numtape.trace.scipy_linalg
 import numtape.trace.sparse
 import numtape.trace.special

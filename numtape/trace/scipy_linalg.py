@@ -20,6 +20,7 @@ from numtape.trace import linalg
 from numtape.trace.functions.common import check_finite as refuse_infinite
 from numtape.trace.handlers import handled
 from numtape.trace.linalg import matrix_of
+from numtape.trace.pseudoinverse import pseudoinverse
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import has_traced, innermost
@@ -28,6 +29,8 @@ __all__: list[str] = []
 
 # A dense matrix of so many rows takes 32 MB.
 _LARGEST = 2000
+
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 def _implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -323,7 +326,7 @@ def _lstsq(
     lapack_driver: Any = None,
 ) -> Any:
     b = matrix_of(b, a)
-    x, misfits, rank, s = np.linalg.lstsq(matrix_of(a, b), b, cond)
+    x, misfits, rank, s = np.linalg.lstsq(matrix_of(a, b), b, _EPSILON if cond is None else cond)
     return x, misfits[0] if b.ndim == 1 and len(misfits) else misfits, rank, s
 
 
@@ -338,8 +341,10 @@ def _pinv(
 ) -> Any:
     _only_defaults("pinv", atol=(atol, None))
     a = matrix_of(a)
-    result = np.linalg.pinv(a, rtol)
-    return (result, min(a.shape[-2:])) if return_rank else result
+    if rtol is None:
+        rtol = max(a.shape) * _EPSILON
+    inverse, rank = pseudoinverse(a, rtol)
+    return (inverse, rank) if return_rank else inverse
 
 
 # decompositions

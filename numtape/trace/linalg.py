@@ -337,7 +337,7 @@ def _svd(
                 "numtape has no rule for this form",
                 "Leave hermitian out, or use np.linalg.eigh",
             )
-        return _sorted_descending(abs(_eigvalsh(a)))
+        return np.sort(abs(_eigvalsh(a)), axis=-1)[..., ::-1]
     if not compute_uv:
         return singular_values(a)
     values = np.linalg.svd(_values(a), full_matrices)
@@ -349,23 +349,6 @@ def singular_values(a: Any) -> Any:
     """The singular values of matrices, largest first."""
     values = np.linalg.svd(_values(a), compute_uv=False)
     return call_function("svd", (a,), (values,))[0]
-
-
-def _sorted_descending(x: Any) -> Any:
-    """In the order that the values have at the recording point, which is guarded."""
-    order = np.argsort(-_values(x), axis=-1)
-    recorder = x.recorder
-    result = wrap(
-        recorder,
-        np.take_along_axis(x.slots, order, axis=-1),
-        np.take_along_axis(_values(x), order, axis=-1),
-    )
-    if x.shape[-1] > 1 and not np.all(result[..., :-1] >= result[..., 1:]):
-        raise InputError(
-            "a matrix holds nan: its singular values have no order. Look for nan before, with "
-            "np.isnan"
-        )
-    return result
 
 
 @implements("svdvals")

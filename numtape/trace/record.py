@@ -8,14 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import numtape.trace.factorizations
 import numtape.trace.fourier
 import numtape.trace.functions
 import numtape.trace.integration
 import numtape.trace.interpolation
 import numtape.trace.linalg
+import numtape.trace.matrix_functions
 import numtape.trace.multivariate
 import numtape.trace.operators
 import numtape.trace.pseudoinverse
+import numtape.trace.roots
 import numtape.trace.samples
 import numtape.trace.scipy_linalg
 import numtape.trace.sparse

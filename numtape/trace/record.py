@@ -19,6 +19,7 @@ import numtape.trace.multivariate
 import numtape.trace.operators
 import numtape.trace.pseudoinverse
 import numtape.trace.roots
+import numtape.trace.rotations
 import numtape.trace.samples
 import numtape.trace.scipy_linalg
 import numtape.trace.sparse

@@ -806,8 +806,7 @@ def works(case: Case) -> bool:
 WORKING = {name: cases for name, cases in NAMESPACES.items() if all(map(works, cases))}
 
 # Calls that raise; of these, what has a derivative, that numtape has no rule for yet ...
-WITHOUT_RULE: dict[str, Any] = {
-}
+WITHOUT_RULE: dict[str, Any] = {}
 
 # ... and what has none, or asks for plain numbers.
 WITHOUT_DERIVATIVE: dict[str, Any] = {

@@ -219,16 +219,21 @@ class TracedRotation(PairOfTraced):
         return shape
 
     def __len__(self) -> int:
-        if self.single:
-            raise TypeError("Single rotation has no len().")
+        self._refuse_single("len(r)")
         return len(self._quaternion)
+
+    def _refuse_single(self, call: str) -> None:
+        if self.single:
+            raise UnsupportedError(
+                f"{call} of a single rotation at {user_location()}: only a stack of rotations has "
+                "a length and elements. Make one of an array with an axis more"
+            )
 
     def __bool__(self) -> bool:
         return True
 
     def __getitem__(self, key: Any) -> "TracedRotation":
-        if self.single:
-            raise TypeError("Single rotation is not subscriptable.")
+        self._refuse_single("r[...]")
         return TracedRotation(self._quaternion[key])
 
     def as_quat(self, canonical: bool = False, *, scalar_first: bool = False) -> Any:

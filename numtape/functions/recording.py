@@ -10,7 +10,7 @@ from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten
 from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
-from numtape.trace.resolve import resolved
+from numtape.trace.resolve import is_thorough, note_thorough, resolved
 from numtape.trace.traced import is_traced
 
 __all__ = ["check_callable", "record", "record_call", "record_call_inside"]
@@ -122,7 +122,11 @@ def record_call_inside(
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
-    recording = record_flat(run, call.inputs, call.given, lines, call.pythons, failed)
+    recording = record_flat(
+        *(run, call.inputs, call.given, lines, call.pythons, failed), is_thorough(function)
+    )
+    if recording.is_thorough:
+        note_thorough(function)
     signature = call.with_memory().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
     count = seen["count"]

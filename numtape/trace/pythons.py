@@ -68,11 +68,14 @@ def _elementary(name: str, compute: Callable[..., Any]) -> None:
 def _recorded(original: Any, compute: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     numbers = tuple(map(_number, arguments))
     recorder = innermost(*numbers)
-    result = compute(*numbers)
+    if not handled(recorder):
+        result = compute(*numbers)
+        return as_python(result) if isinstance(result, TracedScalar) else result
+    with np.errstate(all="ignore"):
+        result = compute(*numbers)
     if not isinstance(result, TracedScalar):
         return result
-    if handled(recorder):
-        check_domain(original, numbers, result)
+    check_domain(original, numbers, result)
     return as_python(result)
 
 

@@ -9,14 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 import numtape.trace.constructors
+import numtape.trace.factorizations
 import numtape.trace.fourier
 import numtape.trace.functions
 import numtape.trace.integration
 import numtape.trace.interpolation
 import numtape.trace.linalg
+import numtape.trace.matrix_functions
+import numtape.trace.multivariate
 import numtape.trace.operators
+import numtape.trace.pseudoinverse
 import numtape.trace.pythons
+import numtape.trace.roots
+import numtape.trace.rotations
+import numtape.trace.samples
 import numtape.trace.scipy_linalg
+import numtape.trace.sparse
 import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError, TraceError, UnsupportedError

@@ -25,6 +25,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
@@ -36,7 +37,15 @@ from numtape.trace.recorder import RUNNING, active_recorder, is_library
 from numtape.trace.source import Hooks, rewritten
 from numtape.trace.substitutes import BINDINGS
 
-__all__ = ["OF_TYPES", "callback", "made", "resolved", "stands_for"]
+__all__ = [
+    "OF_TYPES",
+    "callback",
+    "is_thorough",
+    "made",
+    "note_thorough",
+    "resolved",
+    "stands_for",
+]
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -394,6 +403,24 @@ def resolved(function: Any) -> Any:
     resolver = _RESOLVERS[recorder is not None and recorder.is_thorough]
     resolver.update()
     return resolver.resolve(function)
+
+
+# What was recorded by thorough copies, so that it is again.
+_THOROUGH: WeakSet[Any] = WeakSet()
+
+
+def is_thorough(function: Any) -> bool:
+    """Whether recording a function took thorough copies before."""
+    try:
+        return getattr(function, "__func__", function) in _THOROUGH
+    except TypeError:  # an object of a class without a hash, or without weak references
+        return False
+
+
+def note_thorough(function: Any) -> None:
+    """Note that it did."""
+    with suppress(TypeError):
+        _THOROUGH.add(getattr(function, "__func__", function))
 
 
 def bind_names() -> None:

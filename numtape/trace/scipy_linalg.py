@@ -20,17 +20,21 @@ from numtape.trace import linalg
 from numtape.trace.functions.common import check_finite as refuse_infinite
 from numtape.trace.handlers import handled
 from numtape.trace.linalg import matrix_of
+from numtape.trace.pseudoinverse import pseudoinverse
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import has_traced, innermost
 
-__all__: list[str] = []
+__all__ = ["implements", "solve_triangular", "symmetric", "unsupported"]
 
 # A dense matrix of so many rows takes 32 MB.
 _LARGEST = 2000
 
+_EPSILON = float(np.finfo(np.float64).eps)
 
-def _implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+
+def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what these of `scipy.linalg` do."""
     register = stands_in_for("scipy.linalg", *names)
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,9 +56,10 @@ def _checking_finite(function: Callable[..., Any]) -> Callable[..., Any]:
     return checking
 
 
-def _unsupported(
+def unsupported(
     call: str, reason: str, remedy: str, code: str = "unsupported-option"
 ) -> UnsupportedError:
+    """The error for a function of `scipy.linalg` that has no rule."""
     return UnsupportedError(
         f"scipy.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}", code=code
     )
@@ -65,7 +70,7 @@ def _only_defaults(call: str, **options: Any) -> None:
     for name, (value, default) in options.items():
         is_default = value is default or (type(value) is type(default) and value == default)
         if not is_default:
-            raise _unsupported(
+            raise unsupported(
                 f"{call}(..., {name}={value!r})", "there is no rule for it", f"Leave {name} out"
             )
 
@@ -83,7 +88,7 @@ def _triangle(a: Any, lower: bool) -> Any:
     return np.tril(a) if lower else np.triu(a)
 
 
-def _symmetric(a: Any, lower: bool) -> Any:
+def symmetric(a: Any, lower: bool) -> Any:
     """The symmetric matrix of which one triangle is given."""
     mask = np.tri(a.shape[-1], dtype=bool)
     return _kept(a, mask if lower else mask.T, _transposed(a))
@@ -118,7 +123,7 @@ def _as_assumed(a: Any, assume_a: Any, lower: bool) -> Any:
         )
     role, n = _ROLES[assume_a], a.shape[-1]
     if role == "symmetric":
-        return _symmetric(a, lower)
+        return symmetric(a, lower)
     if role in ("upper", "lower"):
         return _triangle(a, role == "lower")
     if role in ("diagonal", "tridiagonal"):
@@ -127,7 +132,7 @@ def _as_assumed(a: Any, assume_a: Any, lower: bool) -> Any:
     return a
 
 
-@_implements("solve")
+@implements("solve")
 def _solve(
     a: Any,
     b: Any,
@@ -143,7 +148,7 @@ def _solve(
     return np.linalg.solve(_transposed(a) if transposed else a, b)
 
 
-@_implements("inv")
+@implements("inv")
 def _inv(
     a: Any,
     overwrite_a: bool = False,
@@ -155,7 +160,7 @@ def _inv(
     return np.linalg.inv(_as_assumed(matrix_of(a), assume_a, lower))
 
 
-@_implements("det")
+@implements("det")
 def _det(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     return np.linalg.det(matrix_of(a))
 
@@ -165,8 +170,8 @@ def _solve_lower(a: Any, b: Any) -> Any:
     return np.linalg.solve(a[..., ::-1, ::-1], b[..., ::-1, :])[..., ::-1, :]
 
 
-@_implements("solve_triangular")
-def _solve_triangular(
+@implements("solve_triangular")
+def solve_triangular(
     a: Any,
     b: Any,
     trans: Any = 0,
@@ -175,6 +180,7 @@ def _solve_triangular(
     overwrite_b: bool = False,
     check_finite: bool = True,
 ) -> Any:
+    """`scipy.linalg.solve_triangular`."""
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise InputError(
             f"trans is {trans!r}: it must be 0, 1, 2, 'N', 'T' or 'C'. Give one of these"
@@ -190,14 +196,14 @@ def _solve_triangular(
     return x[..., 0] if b.ndim == 1 else x
 
 
-@_implements("cholesky")
+@implements("cholesky")
 def _cholesky(
     a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
 ) -> Any:
     return np.linalg.cholesky(matrix_of(a), upper=not lower)
 
 
-@_implements("cho_factor")
+@implements("cho_factor")
 def _cho_factor(
     a: Any, lower: bool = False, overwrite_a: bool = False, check_finite: bool = True
 ) -> Any:
@@ -206,21 +212,21 @@ def _cho_factor(
     return _kept(_cholesky(a, lower), mask if lower else mask.T, a), lower
 
 
-@_implements("cho_solve")
+@implements("cho_solve")
 def _cho_solve(
     c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite: bool = True
 ) -> Any:
     factor, lower = c_and_lower
     first, second = (0, 1) if lower else (1, 0)
-    x = _solve_triangular(factor, b, trans=first, lower=lower)
-    return _solve_triangular(factor, x, trans=second, lower=lower)
+    x = solve_triangular(factor, b, trans=first, lower=lower)
+    return solve_triangular(factor, x, trans=second, lower=lower)
 
 
 def _dense(call: str, ab: Any, below: int, above: int) -> Any:
     """A banded matrix, its diagonals given as rows, as an ordinary one."""
     n = ab.shape[-1]
     if n > _LARGEST:
-        raise _unsupported(
+        raise unsupported(
             f"{call} of {n} equations",
             f"it is solved as a dense matrix, of at most {_LARGEST} rows",
             "For a tridiagonal matrix write the elimination as a loop over arrays",
@@ -231,7 +237,7 @@ def _dense(call: str, ab: Any, below: int, above: int) -> Any:
     return _kept(ab[np.where(inside, rows, 0), columns], inside)
 
 
-@_implements("solve_banded")
+@implements("solve_banded")
 def _solve_banded(
     l_and_u: Any,
     ab: Any,
@@ -250,7 +256,7 @@ def _solve_banded(
     return np.linalg.solve(_dense("solve_banded", ab, below, above), b)
 
 
-@_implements("solveh_banded")
+@implements("solveh_banded")
 def _solveh_banded(
     ab: Any,
     b: Any,
@@ -262,7 +268,7 @@ def _solveh_banded(
     ab, b = matrix_of(ab, b), matrix_of(b, ab)
     width = ab.shape[0] - 1
     below, above = (width, 0) if lower else (0, width)
-    return np.linalg.solve(_symmetric(_dense("solveh_banded", ab, below, above), lower), b)
+    return np.linalg.solve(symmetric(_dense("solveh_banded", ab, below, above), lower), b)
 
 
 def _columns_stacked(a: Any) -> Any:
@@ -278,12 +284,12 @@ def _kronecker(a: Any, b: Any) -> Any:
     return np.reshape(a[:, None, :, None] * b[None, :, None, :], (m * p, n * q))
 
 
-@_implements("solve_sylvester")
+@implements("solve_sylvester")
 def _solve_sylvester(a: Any, b: Any, q: Any) -> Any:
     a, b, q = matrix_of(a, b, q), matrix_of(b, a, q), matrix_of(q, a, b)
     m, n = a.shape[0], b.shape[0]
     if m * n > _LARGEST:
-        raise _unsupported(
+        raise unsupported(
             f"solve_sylvester of {m} by {n} unknowns",
             f"it is solved as one dense system, of at most {_LARGEST} unknowns",
             "For symmetric a and b use np.linalg.eigh of both",
@@ -292,18 +298,18 @@ def _solve_sylvester(a: Any, b: Any, q: Any) -> Any:
     return _of_columns(np.linalg.solve(system, _columns_stacked(q)), (m, n))
 
 
-@_implements("solve_continuous_lyapunov", "solve_lyapunov")
+@implements("solve_continuous_lyapunov", "solve_lyapunov")
 def _solve_continuous_lyapunov(a: Any, q: Any) -> Any:
     a, q = matrix_of(a, q), matrix_of(q, a)
     return _solve_sylvester(a, a.T, q)
 
 
-@_implements("solve_discrete_lyapunov")
+@implements("solve_discrete_lyapunov")
 def _solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
     a, q = matrix_of(a, q), matrix_of(q, a)
     n = a.shape[0]
     if n * n > _LARGEST:
-        raise _unsupported(
+        raise unsupported(
             f"solve_discrete_lyapunov of {n} rows",
             f"it is solved as one dense system, of at most {_LARGEST} unknowns",
             "Iterate x = a @ x @ a.T + q instead",
@@ -312,7 +318,7 @@ def _solve_discrete_lyapunov(a: Any, q: Any, method: Any = None) -> Any:
     return np.reshape(np.linalg.solve(system, np.ravel(q)), (n, n))
 
 
-@_implements("lstsq")
+@implements("lstsq")
 def _lstsq(
     a: Any,
     b: Any,
@@ -323,11 +329,11 @@ def _lstsq(
     lapack_driver: Any = None,
 ) -> Any:
     b = matrix_of(b, a)
-    x, misfits, rank, s = np.linalg.lstsq(matrix_of(a, b), b, cond)
+    x, misfits, rank, s = np.linalg.lstsq(matrix_of(a, b), b, _EPSILON if cond is None else cond)
     return x, misfits[0] if b.ndim == 1 and len(misfits) else misfits, rank, s
 
 
-@_implements("pinv")
+@implements("pinv")
 def _pinv(
     a: Any,
     *,
@@ -338,14 +344,16 @@ def _pinv(
 ) -> Any:
     _only_defaults("pinv", atol=(atol, None))
     a = matrix_of(a)
-    result = np.linalg.pinv(a, rtol)
-    return (result, min(a.shape[-2:])) if return_rank else result
+    if rtol is None:
+        rtol = max(a.shape) * _EPSILON
+    inverse, rank = pseudoinverse(a, rtol)
+    return (inverse, rank) if return_rank else inverse
 
 
 # decompositions
 
 
-@_implements("eigh")
+@implements("eigh")
 def _eigh(
     a: Any,
     b: Any = None,
@@ -370,25 +378,25 @@ def _eigh(
     return w, v
 
 
-@_implements("eigvalsh")
+@implements("eigvalsh")
 def _eigvalsh(a: Any, b: Any = None, **options: Any) -> Any:
     return _eigh(a, b, eigvals_only=True, **options)
 
 
-@_implements("eig")
+@implements("eig")
 def _eig(a: Any, b: Any = None, left: bool = False, right: bool = True, **options: Any) -> Any:
     _only_defaults("eig", b=(b, None), left=(left, False))
     w, v = np.linalg.eig(matrix_of(a))
     return (w, v) if right else w
 
 
-@_implements("eigvals")
+@implements("eigvals")
 def _eigvals(a: Any, b: Any = None, **options: Any) -> Any:
     _only_defaults("eigvals", b=(b, None))
     return np.linalg.eigvals(matrix_of(a))
 
 
-@_implements("svd")
+@implements("svd")
 def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **options: Any) -> Any:
     if not compute_uv:
         return linalg.singular_values(matrix_of(a))
@@ -396,12 +404,12 @@ def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, **options:
     return u, s, vt
 
 
-@_implements("svdvals")
+@implements("svdvals")
 def _svdvals(a: Any, overwrite_a: bool = False, check_finite: bool = True) -> Any:
     return linalg.singular_values(matrix_of(a))
 
 
-@_implements("qr")
+@implements("qr")
 def _qr(
     a: Any,
     overwrite_a: bool = False,
@@ -414,7 +422,7 @@ def _qr(
     a = matrix_of(a)
     m, n = a.shape[-2:]
     if mode not in ("full", "r", "economic") or (mode != "economic" and m > n):
-        raise _unsupported(
+        raise unsupported(
             f"qr(a, mode={mode!r}) of shape {a.shape}",
             "only the first vectors of Q have a derivative",
             "Use mode='economic'",
@@ -423,7 +431,7 @@ def _qr(
     return (r,) if mode == "r" else (q, r)
 
 
-@_implements("norm")
+@implements("norm")
 def _norm(
     a: Any,
     ord: Any = None,  # noqa: A002 (SciPy's name)
@@ -434,83 +442,10 @@ def _norm(
     return np.linalg.norm(matrix_of(a), ord, axis, keepdims)
 
 
-# functions of matrices
-
-# The Padé approximant of order 13 to exp, and up to which 1-norm it is exact to rounding
-# (Higham, "The scaling and squaring method for the matrix exponential revisited").
-_PADE = (
-    *(64764752532480000.0, 32382376266240000.0, 7771770303897600.0, 1187353796428800.0),
-    *(129060195264000.0, 10559470521600.0, 670442572800.0, 33522128640.0, 1323241920.0),
-    *(40840800.0, 960960.0, 16380.0, 182.0, 1.0),
-)
-_PADE_REACH = 4.25
-
-
-@_implements("expm")
-def _expm(A: Any) -> Any:  # noqa: N803 (SciPy's name)
-    a = matrix_of(A)
-    if a.shape[-1] <= 1:
-        return np.exp(a)
-    size = np.max(np.linalg.norm(a, 1, axis=(-2, -1)))
-    squarings = 0
-    while size > _PADE_REACH * 2.0**squarings:  # guarded: other sizes take another path
-        squarings += 1
-    a = a * 2.0**-squarings
-    identity = np.eye(a.shape[-1])
-    a2 = a @ a
-    a4 = a2 @ a2
-    a6 = a4 @ a2
-    c = _PADE
-    odd = a6 @ (c[13] * a6 + c[11] * a4 + c[9] * a2)
-    odd = a @ (odd + c[7] * a6 + c[5] * a4 + c[3] * a2 + c[1] * identity)
-    even = a6 @ (c[12] * a6 + c[10] * a4 + c[8] * a2)
-    even = even + c[6] * a6 + c[4] * a4 + c[2] * a2 + c[0] * identity
-    result = np.linalg.solve(even - odd, even + odd)
-    for _ in range(squarings):
-        result = result @ result
-    return result
-
-
-@_implements("sqrtm")
-def _sqrtm(A: Any, disp: Any = None, blocksize: Any = None) -> Any:  # noqa: N803 (SciPy's name)
-    if isinstance(disp, bool) and not disp:
-        raise _unsupported("sqrtm(A, disp=False)", "there is no rule for it", "Leave disp out")
-    a = matrix_of(A)
-    eigenvalues = np.linalg.eigvals(np.asarray(a.primals))
-    if np.any((np.imag(eigenvalues) == 0.0) & (np.real(eigenvalues) < 0.0)):
-        raise _unsupported(
-            "sqrtm(A)",
-            f"A has a negative eigenvalue ({np.min(np.real(eigenvalues)):.6g}), so its root is "
-            "complex, and numtape differentiates real code",
-            "Use it for matrices whose eigenvalues are positive",
-        )
-    # Denman and Beavers' iteration, scaled by determinants at first; each step doubles the
-    # number of right digits, of the root and of its derivatives.
-    n = a.shape[-1]
-    x, y = a, matrix_of(np.broadcast_to(np.eye(n), a.shape).copy(), a)
-    for step in range(40):
-        if step < 4:
-            size = abs(
-                np.linalg.det(linalg.constant_part(x)) * np.linalg.det(linalg.constant_part(y))
-            ) ** (-0.5 / n)
-            size = np.reshape(size, (*np.shape(size), 1, 1))
-            x, y = size * x, size * y
-        before = x
-        x, y = 0.5 * (x + np.linalg.inv(y)), 0.5 * (y + np.linalg.inv(x))
-        change = np.max(abs(x - before))
-        if step >= 4 and change <= 1e-9 * np.max(abs(x)):  # guarded
-            break
-    else:
-        raise np.linalg.LinAlgError("sqrtm: the iteration did not converge; is A singular?")
-    for _ in range(2):  # derivatives lag one step behind for each order
-        x, y = 0.5 * (x + np.linalg.inv(y)), 0.5 * (y + np.linalg.inv(x))
-    return x
-
-
 # matrices made of others
 
 
-@_implements("block_diag")
+@implements("block_diag")
 def _block_diag(*arrs: Any) -> Any:
     blocks = [np.atleast_2d(matrix_of(array, *arrs)) for array in arrs]
     rows, columns = (sum(block.shape[k] for block in blocks) for k in (0, 1))
@@ -523,7 +458,7 @@ def _block_diag(*arrs: Any) -> Any:
     return result
 
 
-@_implements("toeplitz")
+@implements("toeplitz")
 def _toeplitz(c: Any, r: Any = None) -> Any:
     r = c if r is None else r
     c, r = np.atleast_1d(matrix_of(c, r)), np.atleast_1d(matrix_of(r, c))
@@ -532,14 +467,14 @@ def _toeplitz(c: Any, r: Any = None) -> Any:
     return both[..., places]
 
 
-@_implements("circulant")
+@implements("circulant")
 def _circulant(c: Any) -> Any:
     c = np.atleast_1d(matrix_of(c))
     n = c.shape[-1]
     return c[..., np.subtract.outer(np.arange(n), np.arange(n)) % n]
 
 
-@_implements("hankel")
+@implements("hankel")
 def _hankel(c: Any, r: Any = None) -> Any:
     c = np.ravel(matrix_of(c, r))
     r = matrix_of(np.zeros(len(c)), c) if r is None else np.ravel(matrix_of(r, c))
@@ -547,13 +482,45 @@ def _hankel(c: Any, r: Any = None) -> Any:
     return both[np.add.outer(np.arange(len(c)), np.arange(len(r)))]
 
 
-for _name in ("lu_factor", "lu", "lu_solve", "logm", "schur", "funm", "signm", "ldl", "polar"):
+@implements("companion")
+def _companion(a: Any) -> Any:
+    a = np.atleast_1d(matrix_of(a))
+    n = a.shape[-1]
+    if n < 2 or np.any(a[..., 0] == 0.0):
+        raise InputError(
+            f"scipy.linalg.companion of {n} coefficients at {user_location()}: it takes two at "
+            "least, the first of which must not be 0. Leave leading zeros out"
+        )
+    first = -a[..., 1:] / a[..., :1]
+    below = np.broadcast_to(np.eye(n - 2, n - 1), (*a.shape[:-1], n - 2, n - 1))
+    return np.concatenate([first[..., None, :], below], axis=-2)
+
+
+@implements("leslie")
+def _leslie(f: Any, s: Any) -> Any:
+    f, s = np.atleast_1d(matrix_of(f, s)), np.atleast_1d(matrix_of(s, f))
+    n = f.size
+    if f.ndim != 1 or s.shape != (n - 1,) or n < 2:
+        raise InputError(
+            f"scipy.linalg.leslie of vectors of shapes {f.shape} and {s.shape}: s must have one "
+            "element less than f, and one at least. Give such vectors"
+        )
+    return np.concatenate([f[None], np.eye(n - 1, n) * s[:, None]])
+
+
+@implements("fiedler")
+def _fiedler(a: Any) -> Any:
+    a = np.atleast_1d(matrix_of(a))
+    return abs(a[..., :, None] - a[..., None, :])
+
+
+for _name in ("funm", "schur", "signm"):
 
     def _refuse(*arguments: Any, _name: str = _name, **options: Any) -> Any:
-        raise _unsupported(
+        raise unsupported(
             f"{_name}(...)",
             "numtape has no rule for it",
-            "Nearest are solve, cho_factor and cho_solve, eigh, svd, expm and sqrtm",
+            "Nearest are eig, eigh, svd, qr, lu, expm, logm and sqrtm",
         )
 
-    _implements(_name)(_refuse)
+    implements(_name)(_refuse)

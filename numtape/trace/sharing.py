@@ -3,8 +3,9 @@
 What is a view in NumPy is one here, because NumPy makes views of slots and values alike. Three
 things share memory with a traced array in another way, and must know when it is assigned to:
 
-- `Row`: a part of it at a traced integer, which is taken during the run: a copy. Assigning to
-  either is refused while both are in use.
+- `Row`: a part of it at a traced integer, which is taken during the run. It is kept equal while
+  both are in use: what is assigned to it is put back, and it is taken again where the array is
+  assigned to.
 - `Mirror`: the array of traced scalars that ``np.asarray(x)`` gives. It is kept equal: at once
   where `x` is assigned to, and before `x` is read again where the mirror was.
 - `Arguments`: arguments that share memory with each other in the plain call. Each has inputs of
@@ -14,13 +15,12 @@ things share memory with a traced array in another way, and must know when it is
 """
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.errors import TraceError
 from numtape.trace.recorder import Slots, user_location
 from numtape.trace.traced import Traced, TracedArray, lift, owner, scalar_of, write
 
@@ -51,31 +51,65 @@ class _Memory:
 
 
 class Row:
-    """A part taken at a place found during the run, where NumPy gives a view, and of what."""
+    """A part taken at a place found during the run, where NumPy gives a view, and of what.
 
-    def __init__(self, row: TracedArray, source: TracedArray) -> None:
-        self._row = weakref.ref(owner(row.slots))
-        self._source = source.slots
+    Parameters
+    ----------
+    row : TracedArray
+        With memory of its own.
+    source : TracedArray
+    key : object
+        The index, as it was given.
+    take, put : callable
+        ``take(source, key)`` and ``put(source, key, row)``.
+    """
+
+    def __init__(
+        self,
+        row: TracedArray,
+        source: TracedArray,
+        key: Any,
+        take: Callable[[TracedArray, Any], TracedArray],
+        put: Callable[[TracedArray, Any, Any], Any],
+    ) -> None:
+        self._row, self._primals = weakref.ref(row.slots), row.primals
+        self._source, self._key = source, key
+        self._take, self._put = take, put
+        self._before: tuple[Slots, Slots] | None = None  # both as they were, while one changes
+        self._is_busy = False
 
     def is_alive(self) -> bool:
         """Whether the part is still in use."""
         return self._row() is not None
 
+    def holds(self, value: Any, source: TracedArray, key: Any) -> bool:
+        """Whether a value is this part itself, so that it needs not be put there."""
+        is_row = isinstance(value, TracedArray) and value._slots is self._row()
+        return is_row and source is self._source and key is self._key
+
     def expect(self, slots: Slots) -> None:
-        """Raise where writing would be seen, or be lost, through a view that is none."""
-        row = self._row()
-        if row is not None and any(
-            np.may_share_memory(slots, each) for each in (row, self._source)
-        ):
-            raise TraceError(
-                f"an array is assigned to at {user_location()}, while a part of it that was taken "
-                "at a traced integer, as in row = x[np.argmax(y)], is in use: to NumPy that part "
-                "is a view, to numtape a copy, so the two would differ from here on. Write "
-                "row = x[np.argmax(y)].copy(), and x[np.argmax(y)] = row to put it back"
-            )
+        """Note what both are like before one of them is written to."""
+        row, source = self._row(), self._source.slots
+        if row is None or self._is_busy:
+            return
+        if np.may_share_memory(slots, row) or np.may_share_memory(slots, source):
+            self._before = row.copy(), source.copy()
 
     def update(self) -> None:
-        """Nothing to do: what shares no memory does not change."""
+        """Put the part back if it has changed, or take it again if the array has."""
+        row, before, self._before = self._row(), self._before, None
+        if row is None or before is None or self._is_busy:
+            return
+        part = TracedArray(self._source.recorder, row, self._primals)
+        self._is_busy = True
+        try:
+            if (row != before[0]).any():
+                self._put(self._source, self._key, part)
+            elif (self._source.slots != before[1]).any():
+                lifted = lift(part.recorder, self._take(self._source, self._key))
+                write(part, lambda elements, each: elements.__setitem__(..., each), lifted)
+        finally:
+            self._is_busy = False
 
 
 class Mirror:

@@ -25,7 +25,7 @@ from numtape.trace.traced import (
 )
 from numtape.trace.ufuncs import apply_row
 
-__all__: list[str] = []
+__all__ = ["multigammaln"]
 
 
 def _row(name: str, *operands: Any) -> Any:
@@ -153,7 +153,8 @@ def _polygamma(n: Any, x: Any) -> Any:
 
 
 @stands_in_for("scipy.special", "multigammaln")
-def _multigammaln(a: Any, d: Any) -> Any:
+def multigammaln(a: Any, d: Any) -> Any:
+    """The logarithm of the multivariate gamma function."""
     if isinstance(d, Traced) or np.ndim(d) > 0 or np.floor(d) != d:
         raise InputError(
             f"multigammaln(a, d) got d = {d!r}: d must be a positive integer. Pass an int"

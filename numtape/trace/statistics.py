@@ -21,7 +21,7 @@ from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, innermost, is_traced
 
-__all__: list[str] = []
+__all__ = ["operand_of"]
 
 
 def _special(name: str, *operands: Any) -> Any:
@@ -92,6 +92,25 @@ def _binomial_sf(k: Any, n: Any, p: Any) -> Any:
     return np.where(k >= n, 0.0, _special("betainc", k + 1.0, np.maximum(n - k, 1.0), p))
 
 
+def _t_moments(df: Any) -> tuple[Any, Any]:
+    with np.errstate(all="ignore"):
+        variance = np.where(df > 2.0, df / (df - 2.0), np.where(df > 1.0, np.inf, np.nan))
+    return np.where(df > 1.0, 0.0, np.inf), variance
+
+
+def _negative_binomial_moments(n: Any, p: Any) -> tuple[Any, Any]:
+    mean = n * (1.0 - p) / p
+    return mean, mean / p
+
+
+def _beta_entropy(a: Any, b: Any) -> Any:
+    if not _all(np.maximum(a, b) < 1e6):
+        raise UnsupportedError("shapes of 1e6 and more, where SciPy has expansions")
+    psi = load_ufunc("scipy.special.digamma")
+    ends = (a - 1.0) * psi(a) + (b - 1.0) * psi(b)
+    return _special("betaln", a, b) - ends + (a + b - 2.0) * psi(a + b)
+
+
 def _exponentiated(logarithm: Callable[..., Any]) -> Callable[..., Any]:
     return lambda x, *shapes: np.exp(logarithm(x, *shapes))
 
@@ -102,6 +121,7 @@ _FORMULAS: dict[tuple[str, str], Callable[..., Any]] = {
     ("t", "_pdf"): _exponentiated(_t_logpdf),
     ("lognorm", "_logpdf"): _lognorm_logpdf,
     ("lognorm", "_pdf"): _exponentiated(_lognorm_logpdf),
+    ("beta", "_entropy"): _beta_entropy,
     ("beta", "_pdf"): _beta_pdf,
     ("gamma", "_pdf"): _gamma_pdf,
     ("erlang", "_pdf"): _gamma_pdf,
@@ -114,6 +134,8 @@ _FORMULAS: dict[tuple[str, str], Callable[..., Any]] = {
     ("binom", "_sf"): _binomial_sf,
     ("nbinom", "_cdf"): lambda k, n, p: _special("betainc", n, k + 1.0, p),
     ("nbinom", "_sf"): lambda k, n, p: _special("betaincc", n, k + 1.0, p),
+    ("t", "_stats"): _t_moments,
+    ("nbinom", "_stats"): _negative_binomial_moments,
     ("bernoulli", "_cdf"): lambda k, p: _binomial_cdf(k, 1.0, p),
     ("bernoulli", "_sf"): lambda k, p: _binomial_sf(k, 1.0, p),
     ("bernoulli", "_logpmf"): lambda k, p: _binomial_logpmf(k, 1.0, p),
@@ -147,27 +169,37 @@ def _formula(distribution: Any, method: str) -> Callable[..., Any]:
         if method == "_isf":
             return lambda q, *shapes: formula(1.0 - q, *shapes)
         return lambda x, *shapes: function(formula(x, *shapes))
-    raise UnsupportedError(
-        f"scipy.stats.{name}.{method[1:]} of a traced value at {user_location()}: SciPy finds it "
+    raise _found_numerically(name, method[1:])
+
+
+def _found_numerically(name: str, method: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"scipy.stats.{name}.{method} of a traced value at {user_location()}: SciPy finds it "
         "numerically, so it has no formula to differentiate. Use the density, or a distribution "
         "that has the method in closed form",
         code="no-derivative",
     )
 
 
-def _computed(distribution: Any, method: str, x: Any, shapes: Any) -> Any:
-    """A formula's value; what cannot be recorded in it is told with the method's name."""
+def _computed(distribution: Any, method: str, *operands: Any) -> Any:
+    """A formula's value at a point, and shapes."""
     formula = _formula(distribution, method)
+    return _recorded(distribution.name, method[1:], lambda: formula(*operands))
+
+
+def _recorded(name: str, method: str, formula: Callable[[], Any]) -> Any:
+    """A formula's value; what cannot be recorded in it is told with the method's name."""
     try:
         with np.errstate(all="ignore"):
-            result = formula(x, *shapes)
+            return formula()
     except (NumtapeError, TypeError, AttributeError, ValueError) as error:
+        if getattr(error, "code", None) == "no-derivative":
+            raise
         raise UnsupportedError(
-            f"scipy.stats.{distribution.name}.{method[1:]} of a traced value at "
-            f"{user_location()}: its formula uses what numtape cannot record ({error.args[0]}). "
-            "Write the formula out with NumPy's functions and those of scipy.special"
+            f"scipy.stats.{name}.{method} of a traced value at {user_location()}: its formula "
+            f"uses what numtape cannot record ({error.args[0]}). Write the formula out with "
+            "NumPy's functions and those of scipy.special"
         ) from None
-    return result
 
 
 @stands_in_for("scipy._lib.array_api_extra", "apply_where")
@@ -198,7 +230,8 @@ def _apply_where(
 # arguments
 
 
-def _operand(value: Any, recorder: Any) -> Any:
+def operand_of(value: Any, recorder: Any) -> Any:
+    """A parameter or a point: traced where it or an element of it is, else an array of floats."""
     if is_traced(value) or isinstance(value, list | tuple):
         return as_floats(as_traced(recorder, value))
     return np.asarray(value, np.float64)[()]
@@ -217,7 +250,7 @@ def _read(distribution: Any, x: Any, arguments: Any, options: Any) -> tuple[Any,
     """The point, shapes, location and scale; and where parameters are valid, or None throughout."""
     shapes, loc, scale = distribution._parse_args(*arguments, **options)
     recorder = innermost(x, *shapes, loc, scale)
-    x, loc, scale, *shapes = (_operand(value, recorder) for value in (x, loc, scale, *shapes))
+    x, loc, scale, *shapes = (operand_of(value, recorder) for value in (x, loc, scale, *shapes))
     valid = np.logical_and(distribution._argcheck(*shapes), scale > 0)
     return x, tuple(shapes), loc, scale, None if _all(valid) else valid
 
@@ -266,7 +299,7 @@ def _continuous(name: str) -> None:
         x, shapes, loc, scale, valid = _read(self, x, arguments, options)
         y = (x - loc) / scale
         below, above = _outside(y, *self._get_support(*shapes))
-        result = _computed(self, f"_{name}", y, shapes)
+        result = _computed(self, f"_{name}", y, *shapes)
         with np.errstate(all="ignore"):
             if name == "pdf":
                 result = result / scale
@@ -281,7 +314,7 @@ def _quantile(name: str) -> None:
     def method(self: Any, q: Any, *arguments: Any, **options: Any) -> Any:
         q, shapes, loc, scale, valid = _read(self, q, arguments, options)
         below, above = _outside(q, 0.0, 1.0)
-        result = _computed(self, f"_{name}", q, shapes) * scale + loc
+        result = _computed(self, f"_{name}", q, *shapes) * scale + loc
         return _checked(valid, _limited(result, below, np.nan, above, np.nan))
 
     stands_in_for("scipy.stats", f"rv_continuous.{name}")(method)
@@ -299,7 +332,7 @@ def _discrete(name: str) -> None:
             between = np.floor(k) != k
             if not _all(np.logical_not(between)):
                 below = between if below is None else _either(below, between)
-        result = _computed(self, f"_{name}", k if is_mass else np.floor(k), shapes)
+        result = _computed(self, f"_{name}", k if is_mass else np.floor(k), *shapes)
         return _checked(valid, _limited(result, below, at_low, above, at_high))
 
     stands_in_for("scipy.stats", f"rv_discrete.{name}")(method)
@@ -313,78 +346,53 @@ for _name in ("ppf", "isf"):
     _quantile(_name)
 
 
-# the multivariate normal distribution
+# what a distribution has whatever the point
 
 
-class _Normal:
-    """A multivariate normal distribution with traced parameters."""
-
-    def __init__(self, mean: Any, cov: Any, allow_singular: bool, *others: Any) -> None:
-        if allow_singular:
-            raise UnsupportedError(
-                f"scipy.stats.multivariate_normal(allow_singular=True) of traced values at "
-                f"{user_location()}: numtape has a rule for positive definite covariances. Leave "
-                "allow_singular out",
-                code="unsupported-option",
-            )
-        if hasattr(cov, "covariance"):
-            cov = cov.covariance
-        traced = [value for value in (mean, cov, *others) if value is not None]
-        recorder = innermost(*traced)
-        cov = _operand(1.0 if cov is None else cov, recorder)
-        mean = None if mean is None else np.atleast_1d(_operand(mean, recorder))
-        n = np.shape(mean)[0] if mean is not None else np.shape(cov)[0] if np.ndim(cov) else 1
-        if np.ndim(cov) == 0:
-            cov = cov * np.eye(n)
-        elif np.ndim(cov) == 1:
-            cov = np.eye(n) * cov
-        self.size = n
-        self.mean = np.zeros(n) if mean is None else mean
-        self.factor = np.linalg.cholesky(cov)
-
-    def logpdf(self, x: Any) -> Any:
-        """The logarithm of the density, at points along the last axis."""
-        x = _operand(x, innermost(x, self.mean, self.factor))
-        if np.ndim(x) == 0:
-            x = np.reshape(x, (1,))
-        elif np.ndim(x) == 1 and self.size == 1:
-            x = x[:, None]
-        deviations = np.reshape(x - self.mean, (-1, self.size))
-        # Turned upside down the factor is upper triangular, and solved without elimination.
-        scaled = np.linalg.solve(self.factor[::-1, ::-1], np.transpose(deviations)[::-1])
-        squares = np.reshape(np.sum(scaled * scaled, axis=0), np.shape(x)[:-1])
-        logarithms = np.sum(np.log(np.diagonal(self.factor)))
-        return -0.5 * (self.size * np.log(2 * np.pi) + squares) - logarithms
-
-    def pdf(self, x: Any) -> Any:
-        """The density."""
-        return np.exp(self.logpdf(x))
+def _without_point(distribution: Any, arguments: Any, options: Any) -> tuple[Any, ...]:
+    """Shapes, location and scale; and where parameters are valid, or None throughout."""
+    _, *read = _read(distribution, 0.0, arguments, options)
+    return tuple(read)
 
 
-_NORMAL = ("scipy.stats._multivariate", "multivariate_normal_gen")
+def _entropy(self: Any, *arguments: Any, **options: Any) -> Any:
+    shapes, _, scale, valid = _without_point(self, arguments, options)
+    entropy = _computed(self, "_entropy", *shapes)
+    return _checked(valid, as_computed(entropy + np.log(scale)))
 
 
-def _normal_method(name: str) -> None:
-    def method(
-        self: Any, x: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False
-    ) -> Any:
-        return getattr(_Normal(mean, cov, allow_singular, x), name)(x)
-
-    stands_in_for(_NORMAL[0], f"{_NORMAL[1]}.{name}")(method)
-
-    def frozen(self: Any, x: Any) -> Any:
-        cov = self.cov_object.covariance
-        return getattr(_Normal(self.mean, cov, self.allow_singular, x), name)(x)
-
-    stands_in_for(_NORMAL[0], f"multivariate_normal_frozen.{name}")(frozen)
+_GENERIC = "scipy.stats._distn_infrastructure"
+stands_in_for(_GENERIC, "rv_generic.entropy")(_entropy)
 
 
-_normal_method("logpdf")
-_normal_method("pdf")
+def _mean_and_variance(distribution: Any, method: str, shapes: Any) -> tuple[Any, Any]:
+    """Of the standard distribution, where SciPy has them in closed form."""
+    formula = _FORMULAS.get((distribution.name, "_stats"))
+    if formula is not None:
+        mean, variance = formula(*shapes)
+        return mean, variance
+    wanted = {"moments": "mv"} if distribution._stats_has_moments else {}
+    mean, variance, *_ = distribution._stats(*shapes, **wanted)
+    owner = next(base for base in type(distribution).__mro__ if "_munp" in vars(base))
+    is_closed = owner.__name__ not in ("rv_continuous", "rv_discrete", "rv_generic")
+    if mean is None and is_closed:
+        mean = distribution._munp(1, *shapes)
+    if variance is None and is_closed and method != "mean":
+        variance = distribution._munp(2, *shapes) - mean * mean
+    if (mean if method == "mean" else variance) is None:
+        raise _found_numerically(distribution.name, method)
+    return mean, variance
 
 
-@stands_in_for(_NORMAL[0], f"{_NORMAL[1]}.__call__")
-def _frozen_normal(
-    self: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False, seed: Any = None
-) -> Any:
-    return _Normal(mean, cov, allow_singular)
+def _of_moments(name: str, combine: Callable[[Any, Any, Any, Any], Any]) -> None:
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        shapes, loc, scale, valid = _without_point(self, arguments, options)
+        mean, variance = _recorded(self.name, name, lambda: _mean_and_variance(self, name, shapes))
+        return _checked(valid, as_computed(combine(mean, variance, loc, scale)))
+
+    stands_in_for(_GENERIC, f"rv_generic.{name}")(method)
+
+
+_of_moments("mean", lambda mean, variance, loc, scale: mean * scale + loc)
+_of_moments("var", lambda mean, variance, loc, scale: variance * (scale * scale))
+_of_moments("std", lambda mean, variance, loc, scale: np.sqrt(variance) * scale)

@@ -80,6 +80,9 @@ CASES = {
     "toeplitz, symmetric": (lambda *a: L.toeplitz(*a), VECTOR),
     "circulant": (lambda *a: L.circulant(*a), VECTOR),
     "hankel": (lambda *a: L.hankel(*a), VECTOR, _normal(13, 3)),
+    "companion": (lambda *a: L.companion(*a), VECTOR),
+    "leslie": (lambda *a: L.leslie(*a), VECTOR, _normal(13, 3)),
+    "fiedler": (lambda *a: L.fiedler(*a), VECTOR),
 }  # fmt: skip
 
 
@@ -122,8 +125,10 @@ def test_expm_takes_another_path_for_another_size():
 
 REFUSED = {
     "sqrtm of a negative": (lambda a: L.sqrtm(a), np.diag([1.0, -2.0]), "negative eigenvalue"),
-    "logm": (lambda a: L.logm(a), POSITIVE, "logm"),
-    "lu_factor": (lambda a: L.lu_factor(a)[0], POSITIVE, "lu_factor"),
+    "logm of a negative": (lambda a: L.logm(a), np.diag([1.0, -2.0]), "negative eigenvalue"),
+    "logm with an error": (lambda a: L.logm(a, disp=False)[0], POSITIVE, "disp"),
+    "schur": (lambda a: L.schur(a)[0], POSITIVE, "schur"),
+    "polar without full rank": (lambda a: L.polar(a)[0], np.ones((3, 2)), "full rank"),
     "qr with all vectors": (lambda a: L.qr(a)[0], TALL, "economic"),
     "generalized eigenvalues": (lambda a: L.eigh(a, np.eye(4))[0], POSITIVE, "b="),
     "large sylvester": (

@@ -167,6 +167,50 @@ def test_frozen_distributions_and_imported_ones():
     nt.check_derivatives(lambda x: np.sum(norm.logpdf(x, scale=[1.0, 2.0, 3.0])), POINTS)
 
 
+ENTROPIES = {
+    **{name: shapes for name, (shapes, _) in CONTINUOUS.items()},
+    "f": (3.0, 5.0),
+    "bernoulli": (0.3,),
+    "geom": (0.3,),
+}
+NUMERICAL = {"entropy": {"skewnorm", "exponnorm"}, "mean": {"vonmises", "pareto"}}
+NUMERICAL |= {"var": NUMERICAL["mean"], "std": NUMERICAL["mean"]}
+
+
+@pytest.mark.parametrize("name", ENTROPIES)
+@pytest.mark.parametrize("method", ["entropy", "mean", "var", "std"])
+def test_what_has_no_point(name, method):
+    """Entropies and moments, by all parameters, frozen and with arrays of them."""
+    if name in NUMERICAL[method] or (name == "cauchy" and method != "entropy"):
+        return
+    distribution = getattr(stats, name)
+    moving = np.array([*ENTROPIES[name], *_location(name)])
+    if name in DISCRETE:
+        moving = moving[:-1]
+
+    def function(*parameters):
+        return getattr(distribution(*parameters), method)()
+
+    tape = nt.record(function, *moving)
+    for point in (moving, 1.01 * moving):
+        np.testing.assert_allclose(tape(*point), function(*point), rtol=1e-11)
+    expected = central_jacobian(lambda z: function(*z), moving)
+    for way in derivatives_every_way(function, *moving):
+        np.testing.assert_allclose(way, [expected], rtol=1e-7, atol=1e-8)
+
+    def flat(z):
+        return np.array(nt.grad(function, argnums=tuple(range(len(z))))(*z))
+
+    found = hessian(function, *moving)
+    np.testing.assert_allclose(found, central_jacobian(flat, moving), rtol=1e-6, atol=1e-7)
+    if name not in ("t", "beta", "bernoulli", "geom"):  # whose formulas SciPy has for numbers
+        several = nt.record(
+            lambda s: getattr(distribution, method)(*ENTROPIES[name], 0.0, s), POINTS
+        )
+        expected = getattr(distribution, method)(*ENTROPIES[name], 0.0, POINTS)
+        np.testing.assert_allclose(several(POINTS), expected, rtol=1e-11)
+
+
 # the multivariate normal distribution
 
 MEAN, COV = np.array([0.1, -0.3]), np.array([[1.5, 0.4], [0.4, 0.8]])
@@ -205,9 +249,9 @@ REFUSED = {
     "a distribution function by a shape": (lambda a: stats.gamma.cdf(1.0, a), "closed form"),
     "a method found numerically": (lambda x: stats.vonmises.ppf(x, 2.0), "numerically|record"),
     "a routine without a rule": (lambda p: stats.cosine.cdf(p), r"cosine\.cdf"),
-    "a singular covariance": (
-        lambda x: multivariate_normal.logpdf([x, x], allow_singular=True), "allow_singular",
-    ),
+    "an entropy found numerically": (lambda a: stats.burr.entropy(a, 2.0), "numerically"),
+    "a mean found numerically": (lambda a: stats.exponpow.mean(a), "numerically"),
+    "a variance found numerically": (lambda a: stats.exponpow.var(a), "numerically"),
 }  # fmt: skip
 
 

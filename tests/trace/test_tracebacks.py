@@ -194,7 +194,7 @@ FOREIGN = {
     "a missing attribute": (lambda x: x.base, "unsupported-attribute"),
     "none": (lambda x: x + None, "refused-value"),
     "scipy, by value": (lambda x: scipy.signal.convolve2d(x, x), "unsupported-function"),
-    "scipy, sparse": (lambda x: scipy.sparse.eye(3) @ x, "unsupported-function"),
+    "scipy, sparse": (lambda x: scipy.sparse.diags_array(x), "unsupported-function"),
     "scipy, filter": (lambda x: scipy.signal.lfilter([1.0], [1.0, 0.5], x), "unsupported-function"),
     "a conversion": (without_source("np.asarray(x, dtype=float)"), "escaped-value"),
     "a list of them": (without_source("np.array([x[0], x[1]], dtype=float)"), "escaped-value"),

@@ -145,10 +145,22 @@ def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
 def _get(array: TracedArray, key: Any) -> Any:
     """``array[key]`` for a key with traced integers."""
     result = _taken(array, key)
-    parts = key if isinstance(key, tuple) else (key,)
-    if isinstance(result, TracedArray) and all(np.ndim(part) == 0 for part in parts):
-        array.recorder.sharers.append(Row(result, array))
+    if isinstance(result, TracedArray) and _is_basic(key):
+        result = result.copy(order="K")
+        array.recorder.sharers.append(Row(result, array, key, _taken, _put))
     return result
+
+
+def _is_basic(key: Any) -> bool:
+    """Whether NumPy gives a view: a key of single integers, slices, None and the ellipsis."""
+    parts = key if isinstance(key, tuple) else (key,)
+    return all(
+        part is None
+        or part is Ellipsis
+        or isinstance(part, slice)
+        or (np.ndim(part) == 0 and np.asarray(getattr(part, "primals", part)).dtype.kind in "iu")
+        for part in parts
+    )
 
 
 def _taken(array: TracedArray, key: Any) -> Any:
@@ -165,6 +177,13 @@ def _taken(array: TracedArray, key: Any) -> Any:
 
 def _set(array: TracedArray, key: Any, value: Any) -> bool:
     """``array[key] = value`` for a key with traced integers; False if a place is met twice."""
+    if any(
+        isinstance(each, Row) and each.holds(value, array, key) for each in array.recorder.sharers
+    ):
+        return True
+    if _is_basic(key):
+        _put(array, key, value)
+        return True
     flat = places_of(array, key)
     shape, size = np.shape(flat), array.size
     flat = np.ravel(np.atleast_1d(flat))
@@ -181,6 +200,35 @@ def _set(array: TracedArray, key: Any, value: Any) -> bool:
     new = np.where(hits > 0.0, value, np.ravel(array))
     array[...] = np.reshape(new, array.shape)
     return True
+
+
+def _put(array: TracedArray, key: Any, value: Any) -> None:
+    """The same where the key chooses one place along each of some axes.
+
+    Chosen is among all elements that the rest of the key chooses, by comparing places.
+    """
+    parts = list(key) if isinstance(key, tuple) else [key]
+    ellipsis = array.ndim - sum(_consumes(part) for part in parts)
+    chosen: Any = True
+    axes, axis, own = [], 0, 0  # an axis of what the rest chooses, and one of the array's
+    for number, part in enumerate(parts):
+        if _is_place(part):
+            _check(part, array.shape[own], own)
+            axes.append((axis, own, part))
+            parts[number] = slice(None)
+        is_axis = _is_place(part) or part is None or isinstance(part, slice)
+        axis += ellipsis if part is Ellipsis else int(is_axis)
+        own += ellipsis if part is Ellipsis else _consumes(part)
+    region = array[tuple(parts)]
+    for axis, own, place in axes:
+        if not place.recorder.is_below(place.slots, array.shape[own]):
+            place = place + array.shape[own] * as_integers(place < 0)
+        behind = (1,) * (region.ndim - axis - 1)
+        chosen = chosen & (np.reshape(np.arange(array.shape[own]), (-1, *behind)) == place)
+    within = tuple(each for each, _, _ in axes)
+    shape = tuple(n for k, n in enumerate(region.shape) if k not in within)
+    value = np.broadcast_to(as_traced(array.recorder, value), shape)
+    array[tuple(parts)] = np.where(chosen, np.expand_dims(value, within), region)
 
 
 Traced._get_at = staticmethod(_get)

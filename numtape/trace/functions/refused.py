@@ -8,8 +8,6 @@ _REFUSED = {
     "how many bins there are, and where, would follow the data. Give their edges to np.histogram": (
         "histogram_bin_edges",
     ),
-    "the zeros of a polynomial are complex in general. Solve for the one you need, by "
-    "Newton's method for example, or write np.linalg.eigvals of the companion matrix": ("roots",),
     "bits have no derivative. Keep floats": ("packbits", "unpackbits"),
     "a file holds plain numbers. Return the values, and save what the function returns": (
         *("save", "savetxt", "savez", "savez_compressed"),

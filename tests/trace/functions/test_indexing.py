@@ -52,6 +52,26 @@ DURING_THE_RUN = {
     "assign rows": lambda x: _assigned(
         x.reshape(3, 2), (np.argsort(x[:3]), slice(None)), x.reshape(3, 2) * W32
     ),
+    "assign a row": lambda x: _assigned(x.reshape(3, 2), np.argmax(x[:3]), x[:2] * W[:2]),
+    "assign a column": lambda x: _assigned(
+        x.reshape(3, 2), (slice(None), np.argmax(x[:2])), x[:3] * W[:3]
+    ),
+    "assign an element": lambda x: _assigned(
+        x.reshape(3, 2), (np.argmax(x[:3]) - 3, np.argmin(x[:2])), x[0] ** 2
+    ),
+    "assign a part of a row": lambda x: _assigned(
+        x.reshape(2, 1, 3), (np.argmax(x[:2]), Ellipsis, slice(1, None)), x[0] ** 2
+    ),
+    "assign with an axis more": lambda x: _assigned(
+        x.reshape(3, 2), (None, np.argmax(x[:3])), x[None, :2] * W[0]
+    ),
+    "assign along the last axis": lambda x: _assigned(
+        x.reshape(2, 1, 3), (0, slice(None), np.argmin(x[:3])), x[:1] ** 2
+    ),
+    "add to a row": lambda x: _increased(x.reshape(3, 2), np.argmax(x[:3]), x[:2] * W[:2]),
+    "add to an element": lambda x: _increased(
+        x.reshape(3, 2), (np.argmax(x[:3]), np.argmin(x[:2])), x[0] ** 2
+    ),
     "add.at": lambda x: _added(x, np.argsort(x), x * W),
     "add.at, some twice": lambda x: _added(x, np.argsort(x) // 2, x * W),
     "bincount": lambda x: np.bincount(np.argsort(x) // 2, x * W, minlength=6),
@@ -61,6 +81,12 @@ DURING_THE_RUN = {
 def _assigned(x, key, value):
     y = 2.0 * x
     y[key] = value
+    return y
+
+
+def _increased(x, key, value):
+    y = 2.0 * x
+    y[key] += value
     return y
 
 

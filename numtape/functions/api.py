@@ -148,10 +148,23 @@ def _jacobian_of(
     return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
 
 
+def _jacobian_by_rows(
+    has_aux: bool,
+    tape: Tape | InnerTape,
+    arguments: Sequence[Any],
+    argnums: int | tuple[int, ...],
+) -> Any:
+    """What a Hessian is the Jacobian of: the derivative of floats."""
+    tape.check_float()
+    return _jacobian_of(has_aux, "reverse", tape, arguments, argnums)
+
+
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
     """The gradient of a scalar function, as a function of the same arguments.
+
+    Where the result does not depend on the arguments it is zero; see `ConstantResultWarning`.
 
     Parameters
     ----------
@@ -175,7 +188,7 @@ def grad(
     Raises
     ------
     OutputError
-        Where `function` returns anything but one number.
+        Where `function` returns anything but one float.
     InputError
         Where an argument to differentiate by is not made of floats.
 
@@ -256,7 +269,7 @@ def jacobian(
     InputError
         Where an argument to differentiate by is not made of floats.
     OutputError
-        Where nothing that `function` returns depends on its arguments.
+        Where `function` returns anything but numbers and arrays.
 
     Examples
     --------
@@ -499,7 +512,8 @@ def hessian(
     array([[6., 2.],
            [2., 0.]])
     """
-    inner = _jacobian("jacrev", function, argnums, has_aux, "reverse")
+    action = partial(_jacobian_by_rows, has_aux)
+    inner = Derivative(function, argnums, has_aux, "jacrev", action)
     return _jacobian("hessian", inner, argnums, has_aux, "forward")
 
 
@@ -526,7 +540,7 @@ def hvp(
     Raises
     ------
     OutputError
-        Where `function` returns anything but one number.
+        Where `function` returns anything but one float.
     InputError
         Where `vectors` do not fit `primals`.
 

@@ -129,6 +129,10 @@ class InnerTape:
         self.tape.check_scalar()
         return self.value_and_jacobian(*arguments, argnums=argnums, mode="reverse")
 
+    def check_float(self) -> None:
+        """Raise where what the function returns is an integer or a bool."""
+        self.tape.check_float()
+
     def jacobian(
         self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
     ) -> Any:

@@ -1,17 +1,21 @@
 """Recording a Python function as a `Tape`: its arguments and its result are trees."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from numtape.errors import InputError, OutputError, TraceError
+import numpy as np
+
+from numtape.errors import ConstantResultWarning, InputError, OutputError, TraceError
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
-from numtape.functions.trees import flatten
+from numtape.functions.trees import flatten, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
+from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import substitute_of
-from numtape.trace.traced import is_traced
+from numtape.trace.traced import Traced, has_traced, is_traced
 
 __all__ = ["check_callable", "record", "record_call", "record_call_inside"]
 
@@ -42,7 +46,7 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     TraceError
         Where the function would lose a derivative, for example by ``float(x)``.
     OutputError
-        Where nothing that it returns depends on its arguments.
+        Where it returns anything but numbers and arrays.
 
     Notes
     -----
@@ -119,19 +123,61 @@ def record_call_inside(
             output, aux = output
             aux_leaves, seen["aux"] = flatten(aux)
         leaves, seen["structure"] = flatten(output)
-        seen["count"] = len(leaves)
+        if not leaves:
+            raise OutputError(
+                f"the function returned {shown(output)}, in which there is no number: it must "
+                "return a number, an array or a tree of them. Return one; what was assigned to "
+                "an argument must be returned too"
+            )
+        seen["leaves"] = leaves = list(map(_opened, leaves))
+        aux_leaves = list(map(_opened, aux_leaves))
         seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
         return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
 
     recording = record_flat(run, call.inputs, call.given, lines, call.pythons, failed)
     signature = call.with_memory().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
-    count = seen["count"]
+    leaves = seen["leaves"]
+    is_constant = not any(map(is_traced, leaves)) and not recording.tape.guards
+    if is_constant:
+        _warn_of_constant(leaves)
     result = Result(
         seen["structure"],
-        shapes[:count],
+        shapes[: len(leaves)],
         seen.get("aux"),
         tuple(seen["aux_leaves"]),
-        shapes[count:],
+        shapes[len(leaves) :],
+        len(leaves) == 1 and _counts(leaves[0], is_constant),
     )
     return Tape(recording.tape, signature, result), recording.captured
+
+
+def _opened(leaf: Any) -> Any:
+    """A leaf of a result; of a labelled array that holds traced values the array in it."""
+    if isinstance(leaf, Traced) or getattr(leaf, "dtype", None) != np.dtype(object):
+        return leaf
+    values = np.asarray(leaf)
+    return values if has_traced(values) else leaf
+
+
+def _counts(leaf: Any, is_constant: bool) -> bool:
+    """Whether a result is an integer or a bool; a plain one on a branch stands for a float."""
+    if isinstance(leaf, Traced):
+        return leaf.dtype.kind in "iub"
+    return is_constant and np.asarray(leaf).dtype.kind in "iub"
+
+
+def _warn_of_constant(leaves: Sequence[Any]) -> None:
+    location = user_location()
+    returned = shown(leaves[0] if len(leaves) == 1 else leaves)
+    warnings.warn_explicit(
+        ConstantResultWarning(
+            f"the function returned {returned}, which no recorded operation connects to the "
+            "arguments: it is constant, and its derivatives are zero. If that is meant, return "
+            "value + 0.0 * x, or filter numtape.ConstantResultWarning out; if not, compute the "
+            "result from the arguments with NumPy's operations"
+        ),
+        None,
+        location.file,
+        location.line,
+    )

@@ -235,15 +235,10 @@ def test_gradient_of_many_outputs():
         nt.record(lambda x: x * 2.0, X).gradient(X)
 
 
-@pytest.mark.parametrize("result", [3.0, np.ones(2), None, "text", [1.0], 1j])
-def test_result_that_no_operation_connects(result):
+@pytest.mark.parametrize("result", [None, "text", 1j, {}, object()])
+def test_result_that_is_no_number(result):
     with pytest.raises(nt.OutputError):
         nt.jacobian(lambda x: result)(X)
-
-
-def test_message_for_a_constant_result():
-    with pytest.raises(nt.OutputError, match=r"returned 3\.0.*silently zero.*0\.0 \* x"):
-        nt.grad(lambda x: 3.0)(2.0)
 
 
 def test_complex_result():

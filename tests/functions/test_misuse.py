@@ -111,11 +111,23 @@ CALLS = {
         lambda: nt.grad(f, has_aux=True)(X),
         lambda: nt.grad(lambda x: (1.0, 2.0, 3.0), has_aux=True)(X),
         lambda: nt.jacobian(lambda x: {"a": "b"})(X),
-    ],
-    "disconnected-result": [
-        lambda: nt.record(lambda: 1.0),
         lambda: nt.jacobian(lambda x: None)(X),
-        lambda: nt.grad(lambda x: 3.0)(X),
+        lambda: nt.record(lambda x: [], X),
+        lambda: nt.vmap(lambda x: None)(POINTS),
+        lambda: nt.jacobian(lambda x: (v for v in x))(X),
+        lambda: nt.jacobian(lambda x: 10**30)(X),
+    ],
+    "not-a-float": [
+        lambda: nt.grad(np.argmax)(X),
+        lambda: nt.value_and_grad(lambda x: np.sum(x > 1.0))(X),
+        lambda: nt.hessian(lambda x: x[0] > 1.0)(X),
+        lambda: nt.hvp(np.argmin, (X,), (X,)),
+        lambda: nt.vmap(nt.grad(np.argmax))(POINTS),
+        lambda: nt.record(np.argmax, X).gradient(X),
+        lambda: nt.record(np.argmax, X).value_and_gradient(POINTS),
+        lambda: nt.record(np.argmax, X).hessian(X),
+        lambda: nt.record(np.argmax, X).hvp(X, X),
+        lambda: nt.grad(lambda x: nt.grad(np.argmax)(x)[0])(X),
     ],
 }
 

@@ -74,7 +74,7 @@ PARTS = {
     "not-callable": ("np.float64(0.909", "cannot be called", "Pass one, as in grad(f)(x)"),
     "wrong-argnums": ("argnums=2", "has 2 positional arguments", "correct argnums"),
     "not-differentiable": ("3 of type int", "only floats", "Convert it to float"),
-    "wrong-type": ("MaskedArray", "works on plain arrays", "Pass np.asarray(x)"),
+    "wrong-type": ("MaskedArray", "works on plain arrays", "Pass x.filled(value)"),
     "shared-memory": ("those given lie in memory", "assigns to its arguments", "Pass copies"),
     "wrong-structure": ("(4,)", "one point has (3,)", "record another tape"),
     "wrong-option": ("mode='backward'", "must be 'forward'", "or None"),

@@ -1,7 +1,7 @@
 """Recording a Python function as a `Tape`: its arguments and its result are trees."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,12 @@ from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import substitute_of
 from numtape.trace.traced import Traced, has_traced, is_traced
 
-__all__ = ["check_callable", "record", "record_call", "record_call_inside"]
+__all__ = ["check_callable", "check_no_named", "record", "record_call", "record_call_inside"]
 
 
-def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:
+def record(
+    function: Callable[..., Any], *arguments: Any, lines: bool = False, **named: Any
+) -> Tape:
     """Record a function at a point.
 
     Parameters
@@ -30,10 +32,13 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     *arguments
         Where to record it: trees of floats and arrays. Floats and float arrays
         become inputs of the tape; ints, bools, strings, None and integer arrays
-        are static.
+        are static. Where there is no float at all, the arguments that are integers
+        or arrays of them become inputs.
     lines : bool
         Whether to keep the source line of every instruction, for
         ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation.
+    **named
+        Refused: a tape takes its arguments by position.
 
     Returns
     -------
@@ -42,7 +47,8 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     Raises
     ------
     InputError
-        Where an argument is complex or an array of objects.
+        Where an argument is of a type that is not taken: complex or an array of objects,
+        for example.
     TraceError
         Where the function would lose a derivative, for example by ``float(x)``.
     OutputError
@@ -69,6 +75,7 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     11.652071455223084
     """
     check_callable(function, "record", "record(f, x)")
+    check_no_named("record", named)
     return record_call(function, read_call(arguments), lines=lines)
 
 
@@ -79,6 +86,18 @@ def check_callable(function: Any, name: str, example: str) -> None:
             f"{name} was given {function!r}, which cannot be called: it takes a function of floats "
             f"and arrays. Pass one, as in {example}",
             code="not-callable",
+        )
+
+
+def check_no_named(name: str, named: Mapping[str, Any]) -> None:
+    """Raise where named arguments were given to what takes them by position."""
+    if named:
+        given = ", ".join(f"{key}={shown(value)}" for key, value in named.items())
+        key = next(iter(named))
+        raise InputError(
+            f"{name} was given {given}: the function's arguments are taken by position. Fix them, "
+            f"functools.partial(f, {given}), or make inputs of them, as in {name}(lambda x, {key}: "
+            f"f(x, {key}={key}), x, {key})"
         )
 
 

@@ -7,12 +7,14 @@ what to write instead. A number that is only shown to a person may go.
 
 import linecache
 import re
+import sys
+from collections.abc import Iterator
 from dis import get_instructions, opmap
 from types import FrameType
 from typing import NoReturn
 
 from numtape.errors import TraceError
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.recorder import Recorder, is_users, user_location
 
 __all__ = ["escaped", "is_formatting", "refuse"]
 
@@ -38,8 +40,17 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
     source = linecache.getline(location.file, location.line).strip()
+    between = list(_libraries())
     assigned = re.search(r"(\w+)\[[^=]*\]\s*[-+*/]?=[^=]", source)
-    if assigned:
+    if any(module.startswith("pandas.") for module, _ in between):
+        remedy = (
+            "take the values of series and frames before they meet it, with s.to_numpy(): pandas "
+            "computes by labels, and makes plain numbers of the results"
+        )
+        assigned = None
+    elif any(name == "_vectorize_call" for _, name in between):
+        remedy = "leave otypes= out of np.vectorize"
+    elif assigned:
         y = assigned[1]
         remedy = (
             "make the array that is assigned into able to hold traced values, where x is an "
@@ -73,6 +84,14 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
         code="plain-array" if assigned else "escaped-value",
     )
     refuse(recorder, error)
+
+
+def _libraries() -> Iterator[tuple[str, str]]:
+    """The modules and functions of libraries that are running below the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_users(frame):
+        yield str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
+        frame = frame.f_back
 
 
 def refuse(recorder: Recorder, error: TraceError) -> NoReturn:

@@ -92,7 +92,8 @@ EXACT = 2.0**53
 
 _POWER = OPCODE["power"]
 _INTERNAL = re.compile(
-    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)|numpy|scipy|numba|functools)"
+    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)"
+    r"|numpy|scipy|numba|pandas|functools)"
     r"(\.|$)"
 )
 
@@ -546,7 +547,7 @@ class Recorder:
 
 
 def user_location() -> Location:
-    """The innermost line being run that is not numtape's, NumPy's or SciPy's own."""
+    """The innermost line being run that is not a library's own: numtape's, NumPy's, SciPy's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_back is not None and not is_users(frame):
         frame = frame.f_back

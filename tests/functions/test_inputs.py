@@ -72,7 +72,7 @@ def test_read_only_with_branches():
         np.testing.assert_array_equal(gradient(x), 2 * x if start else np.ones(12))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4", ">f2"])
 def test_other_floats_are_converted(dtype):
     x = X.astype(dtype)
     found = nt.grad(f)(x)
@@ -162,7 +162,7 @@ def test_complex_and_objects(argument):
         nt.grad(f)(argument)
 
 
-@pytest.mark.parametrize("argument", [3, True, "text", np.arange(3), np.array([True])], ids=repr)
+@pytest.mark.parametrize("argument", [True, "text", np.True_, np.array([True])], ids=repr)
 def test_differentiating_by_what_is_no_float(argument):
     with pytest.raises(nt.InputError, match="only floats and float arrays have derivatives"):
         nt.grad(f)(argument)

@@ -2,6 +2,7 @@
 
 import array
 import collections
+import dataclasses
 import enum
 import functools
 import operator
@@ -494,6 +495,15 @@ class Model:
         return cls.factor * x**3
 
 
+@dataclasses.dataclass
+class Values:
+    factor: float
+
+    @functools.partial(nt.grad, argnums=1)
+    def slope(self, x):
+        return self.factor * x**3
+
+
 class Unhashable(Model):
     __hash__ = None
 
@@ -607,6 +617,10 @@ def test_methods_that_are_derivatives():
     assert Model.slope(Model(), 2.0) == Model().static_slope(2.0) == Model.static_slope(2.0) == 36.0
     assert Model.class_slope(2.0) == Model().class_slope(2.0) == 36.0
     same(Model().many(X), 3.0 * X**3)
+    values = Values(3.0)
+    assert values.slope(2.0) == 36.0
+    values.factor = 1.0
+    assert values.slope(2.0) == 12.0  # a dataclass is a tree
 
 
 @pytest.mark.parametrize(

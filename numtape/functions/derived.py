@@ -5,8 +5,6 @@ of a tree, and a signature and result are found for them. Each function gives
 what a `Tape` is made of.
 """
 
-from typing import Any
-
 import numpy as np
 
 from numtape.errors import InputError

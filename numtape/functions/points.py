@@ -114,7 +114,7 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
         )
     elif given.has_statics_of(wanted):
         points = _points(call.inputs, wanted.traced_shapes, what)
-        if points.count:
+        if points.count and wanted.memory is not None:
             leaves = zip(flatten(list(arguments))[0], wanted.shapes, strict=True)
             check_memory(wanted, [leaf for leaf, shape in leaves if shape is not None])
         return points
@@ -169,6 +169,8 @@ def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any
 
 
 def _as_floats(leaf: Any) -> Any:
+    if type(leaf) is float:
+        return leaf
     if is_foreign(leaf):
         leaf = np.asarray(leaf)
     return np.asarray(leaf, np.float64) if is_integer(leaf) else leaf

@@ -40,6 +40,17 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 
+# Types of leaves, made once; every call looks at each of its leaves.
+_COMMON = frozenset({int, bool, str})  # static, and nothing to look at
+_ELEMENTS = frozenset("efd?bBhHiIlLqQ")  # of arrays, likewise
+_FLOATS = float | np.floating
+_INTEGERS = int | np.integer
+_NO_INTEGERS = bool | np.timedelta64  # though they are derived from one of these
+_PYTHONS = float | int
+_OURS = np.ndarray | np.generic | Traced
+_BUFFERS = (array.array, memoryview)
+_PLAIN = (np.ndarray, np.memmap)  # classes of arrays that add nothing
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -193,7 +204,7 @@ def read_call(
                 given.append(leaf)
                 shapes.append(value.shape)
                 owners.append(number)
-                pythons.append(isinstance(leaf, float | int) and not isinstance(leaf, np.floating))
+                pythons.append(isinstance(leaf, _PYTHONS) and not isinstance(leaf, np.floating))
                 continue
             if number in differentiated:
                 place = list(places(structure))[count]
@@ -218,7 +229,7 @@ def is_integer(leaf: Any) -> bool:
     """Whether a leaf is an integer or an array of them, and no bool."""
     if isinstance(leaf, np.ndarray):
         return leaf.dtype.kind in "iu"
-    return isinstance(leaf, int | np.integer) and not isinstance(leaf, bool | np.timedelta64)
+    return isinstance(leaf, _INTEGERS) and not isinstance(leaf, _NO_INTEGERS)
 
 
 def not_differentiable(number: int, place: str, key: Any) -> InputError:
@@ -265,20 +276,15 @@ def static_text(key: Any) -> str:
     return f"{shown(leaf)} of type {kind.__name__}"
 
 
-def _type_name(leaf: Any) -> str:
-    if isinstance(leaf, np.ndarray):
-        return f"array of {leaf.dtype}"
-    return type(leaf).__name__
-
-
 def _as_floats(leaf: Any, number: int, keep_type: bool, is_meant: bool) -> Floats | None:
     """A traced leaf as a float64 array; None for a static leaf.
 
     `is_meant` says that an integer is meant as a float.
     """
-    if type(leaf) is float:
+    kind = type(leaf)
+    if kind is float:
         return np.array(leaf, np.float64)
-    if type(leaf) is not np.ndarray or leaf.dtype.char not in "dfe":
+    if kind not in _COMMON and (kind is not np.ndarray or leaf.dtype.char not in _ELEMENTS):
         check_plain(leaf, f"argument {number} holds")
     if is_meant:
         try:
@@ -289,11 +295,10 @@ def _as_floats(leaf: Any, number: int, keep_type: bool, is_meant: bool) -> Float
                 "no float64 is as large. Pass a smaller one, its logarithm for example",
                 code="wrong-type",
             ) from None
-    if isinstance(leaf, float | np.floating):
-        return np.array(leaf, np.float64)
-    if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f":
-        return np.asarray(leaf, None if keep_type else np.float64)
-    return None
+    if isinstance(leaf, np.ndarray):
+        is_float = leaf.dtype.kind == "f"
+        return np.asarray(leaf, None if keep_type else np.float64) if is_float else None
+    return np.array(leaf, np.float64) if isinstance(leaf, _FLOATS) else None
 
 
 def check_plain(leaf: Any, holds: str) -> None:
@@ -365,14 +370,11 @@ def _not_plain(leaf: Any) -> str:
     return ""
 
 
-_PLAIN = (np.ndarray, np.memmap)
-
-
 def is_foreign(leaf: Any) -> bool:
     """Whether a leaf is an array of another library than NumPy: pandas', xarray's, a buffer."""
-    if isinstance(leaf, np.ndarray | np.generic | Traced):
+    if isinstance(leaf, _OURS):
         return False
-    if isinstance(leaf, array.array | memoryview):
+    if isinstance(leaf, _BUFFERS):
         return True
     return hasattr(type(leaf), "__array__") and hasattr(type(leaf), "shape")
 
@@ -394,8 +396,8 @@ def static_key(leaf: Any, number: int) -> Any:
         hash(leaf)
     except (TypeError, ValueError):
         raise InputError(
-            f"argument {number} holds {shown(leaf)} of type {_type_name(leaf)}: an argument that "
-            "is not float is part of the key under which a recording is kept, so it must be "
+            f"argument {number} holds {shown(leaf)} of type {type(leaf).__name__}: an argument "
+            "that is not float is part of the key under which a recording is kept, so it must be "
             "hashable. Make it a tuple or a frozen dataclass, or close over it instead of passing "
             "it",
             code="wrong-type",

@@ -362,7 +362,7 @@ def _not_plain(leaf: Any) -> str:
             f"{what}: numtape computes in float64, which has fewer digits. Convert it "
             "with .astype(float)"
         )
-    if kind in "fiu" and isinstance(leaf, np.ndarray) and type(leaf) not in _PLAIN:
+    if kind in "fiu" and isinstance(leaf, np.ndarray) and leaf.__class__ not in _PLAIN:
         return (
             f"an array of the class {name}: numtape works on plain arrays, and would lose what "
             "this class adds to them. Pass np.asarray(x)"
@@ -412,10 +412,13 @@ def check_static_seeds(signature: Signature, seeds: Sequence[Any]) -> None:
     meant as a float.
     """
     for seed, (number, place, key) in zip(seeds, signature.leaves(), strict=True):
-        if key is None or (_is_number(seed) and not np.any(seed)):
+        if key is None:
             continue
-        if (place or not _is_integer_of(key)) and static_key(seed, number) == key:
-            continue
+        if not isinstance(seed, Traced):
+            if _is_number(seed) and not np.any(seed):
+                continue
+            if (place or not _is_integer_of(key)) and static_key(seed, number) == key:
+                continue
         raise InputError(
             f"tangents hold {shown(seed)} for argument {number}{place}, which is "
             f"{static_text(key)}: beside floats such an argument is static, and has no derivative. "

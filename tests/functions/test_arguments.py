@@ -139,6 +139,9 @@ def test_integers_that_share_memory():
         lambda tangent: nt.jvp(product, (2.0, 3), (1.0, tangent)),
         lambda tangent: nt.grad(lambda x: nt.jvp(product, (x, 3), (1.0, tangent))[1])(2.0),
         lambda tangent: nt.hvp(product, (2.0, 3), (1.0, tangent)),
+        lambda tangent: nt.grad(
+            lambda x: nt.jvp(product, (x, 3), (1.0, tangent * x if np.any(tangent) else 0))[1]
+        )(2.0),
     ],
 )
 @pytest.mark.parametrize("tangent", [1.0, 1, 3, np.array(2.0)])

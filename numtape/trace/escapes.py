@@ -40,16 +40,13 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
     source = linecache.getline(location.file, location.line).strip()
-    between = list(_libraries())
     assigned = re.search(r"(\w+)\[[^=]*\]\s*[-+*/]?=[^=]", source)
-    if any(module.startswith("pandas.") for module, _ in between):
+    if any(module.startswith("pandas.") for module in _libraries()):
         remedy = (
             "take the values of series and frames before they meet it, with s.to_numpy(): pandas "
             "computes by labels, and makes plain numbers of the results"
         )
         assigned = None
-    elif any(name == "_vectorize_call" for _, name in between):
-        remedy = "leave otypes= out of np.vectorize"
     elif assigned:
         y = assigned[1]
         remedy = (
@@ -86,11 +83,11 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
     refuse(recorder, error)
 
 
-def _libraries() -> Iterator[tuple[str, str]]:
-    """The modules and functions of libraries that are running below the user's line."""
+def _libraries() -> Iterator[str]:
+    """The modules of libraries that are running below the user's line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_users(frame):
-        yield str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
+        yield str(frame.f_globals.get("__name__", ""))
         frame = frame.f_back
 
 

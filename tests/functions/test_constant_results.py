@@ -237,7 +237,9 @@ class Labelled:
     """As an array of xarray's, which holds traced values as objects."""
 
     def __init__(self, values):
-        self.values = np.asarray(values)
+        self.values = np.empty(len(values), object)
+        for k, value in enumerate(values):
+            self.values[k] = value
         self.dtype = self.values.dtype
 
     def __array__(self, dtype=None, copy=None):

@@ -15,7 +15,7 @@ from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import substitute_of
-from numtape.trace.traced import Traced, has_traced, is_traced
+from numtape.trace.traced import Traced, is_traced
 
 __all__ = ["check_callable", "check_no_named", "record", "record_call", "record_call_inside"]
 
@@ -149,9 +149,10 @@ def record_call_inside(
                 "an argument must be returned too"
             )
         seen["leaves"] = leaves = list(map(_opened, leaves))
-        aux_leaves = list(map(_opened, aux_leaves))
-        seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
-        return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
+        opened = list(map(_opened, aux_leaves))
+        pairs = zip(opened, aux_leaves, strict=True)
+        seen["aux_leaves"] = [TRACED if is_traced(each) else leaf for each, leaf in pairs]
+        return leaves + [each for each in opened if is_traced(each)]
 
     recording = record_flat(run, call.inputs, call.given, lines, call.pythons, failed)
     signature = call.with_memory().signature if recording.writes else call.signature
@@ -172,11 +173,9 @@ def record_call_inside(
 
 
 def _opened(leaf: Any) -> Any:
-    """A leaf of a result; of a labelled array that holds traced values the array in it."""
-    if isinstance(leaf, Traced) or getattr(leaf, "dtype", None) != np.dtype(object):
-        return leaf
-    values = np.asarray(leaf)
-    return values if has_traced(values) else leaf
+    """A leaf of a result; of a labelled array of objects, which may be traced values, the array."""
+    is_labelled = not isinstance(leaf, Traced) and getattr(leaf, "dtype", None) == np.dtype(object)
+    return np.asarray(leaf) if is_labelled else leaf
 
 
 def _counts(leaf: Any, is_constant: bool) -> bool:

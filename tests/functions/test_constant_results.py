@@ -255,5 +255,7 @@ def test_a_labelled_result_is_opened():
     np.testing.assert_array_equal(nt.jacobian(square)(X), [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     aux = nt.grad(lambda x: (x[0], Labelled([x[1], 2.0])), has_aux=True)(X)[1]
     np.testing.assert_array_equal(aux, [1.5, 2.0])
+    labelled = Labelled([1.5, 2.0])
+    assert nt.grad(lambda x: (x[0], labelled), has_aux=True)(X)[1] is labelled
     with pytest.warns(nt.ConstantResultWarning):
         np.testing.assert_array_equal(nt.jacobian(lambda x: Labelled([1.0]))(X), [ZERO])

@@ -6,6 +6,7 @@ machine code, and a branch that would go the other way is noticed.
 
 from numtape.errors import (
     BranchError,
+    ConstantResultWarning,
     InputError,
     NativeCodeWarning,
     NumtapeError,
@@ -38,6 +39,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BranchError",
+    "ConstantResultWarning",
     "InputError",
     "NativeCodeWarning",
     "NumtapeError",

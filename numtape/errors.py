@@ -15,6 +15,7 @@ __all__ = [
     "BoundsError",
     "BranchError",
     "CompatibilityError",
+    "ConstantResultWarning",
     "InputError",
     "NativeCodeWarning",
     "NumtapeError",
@@ -238,6 +239,24 @@ class PathsWarning(NumtapeWarning):
     """
 
     code = "endless-paths"
+
+
+class ConstantResultWarning(NumtapeWarning):
+    """Nothing that a recorded function returned depends on its arguments.
+
+    Its derivatives are zero. Given once for each recording.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numtape as nt
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", nt.ConstantResultWarning)  # it is meant
+    ...     nt.grad(lambda x: 3.0)(2.0)
+    0.0
+    """
+
+    code = "constant-result"
 
 
 class NativeCodeWarning(NumtapeWarning):

@@ -184,7 +184,8 @@ def _second_order(function: Callable[[Any], Any], point: Floats, rtol: float, st
         lambda x: np.ravel(first(x)), point, np.ravel(first(point)), step
     )
     by_output = (
-        each.reshape(outputs, -1) for each in (found, differences, noise * np.ones(len(point)))
+        each.reshape(outputs, len(point) ** 2)
+        for each in (found, differences, noise * np.ones(len(point)))
     )
     error, (output, place) = _worst(*by_output)
     if not error <= rtol:

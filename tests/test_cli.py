@@ -124,6 +124,15 @@ def test_check_finds_a_kink(module, capsys):
     assert "kink" in capsys.readouterr().err
 
 
+def test_a_constant(module, capsys):
+    with pytest.warns(nt.ConstantResultWarning):
+        assert main(["show", f"{module}:constant", "--at", "1.0"]) == 0
+    assert "gradient = 0.0" in capsys.readouterr().out
+    with pytest.warns(nt.ConstantResultWarning):
+        assert main(["check", f"{module}:constant", "--at", "1.0"]) == 0
+    assert "the derivatives agree" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["show", "check"])
 @pytest.mark.parametrize(
     ("function", "at", "message"),
@@ -142,7 +151,6 @@ def test_check_finds_a_kink(module, capsys):
         ("models_of_cli:f", "np.zeros(10**9)", "cannot be read"),
         ("models_of_cli:many", "3", "3.0"),
         ("models_of_cli:many", "'text'", "--at"),
-        ("models_of_cli:constant", "1.0", "silently zero"),
         ("models_of_cli:escapes", "1.0", "keep the traced value"),
         ("models_of_cli:pair", "1.0", "--at"),
     ],

@@ -18,6 +18,7 @@ INTERNAL = {
     "auxiliary",
     "by_argument",
     "check_branch",
+    "check_float",
     "check_scalar",
     "failed_guard",
     "gradients",

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,8 +20,8 @@ import numpy as np
 from numtape.errors import BranchError
 from numtape.functions.inner import InnerTape
 from numtape.functions.paths import Paths, Recordings
-from numtape.functions.recording import check_callable
-from numtape.functions.signature import differentiated
+from numtape.functions.recording import check_callable, check_no_named
+from numtape.functions.signature import Call, check_static_seeds, differentiated, is_integer
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
 from numtape.locks import fresh_lock
@@ -74,6 +75,9 @@ class Derivative:
     def __reduce__(self) -> Any:
         return Derivative, self._parts  # recordings are made again where they are needed
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)  # as functions do
+
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         outer = active_recorder()
         if outer is not None:
@@ -98,7 +102,7 @@ class Derivative:
         """The derivative as part of the function that is being recorded."""
         by = differentiated(self._argnums, len(arguments))
         argnums = by[0] if not isinstance(self._argnums, tuple) else by
-        tape = self._recordings.inner(outer, arguments, named)
+        tape = self._recordings.inner(outer, arguments, named, by)
         return self._action(tape, arguments, argnums)
 
     def _run_fast(self, paths: Paths, tape: Tape, arguments: tuple[Any, ...]) -> Any:
@@ -148,10 +152,23 @@ def _jacobian_of(
     return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
 
 
+def _jacobian_by_rows(
+    has_aux: bool,
+    tape: Tape | InnerTape,
+    arguments: Sequence[Any],
+    argnums: int | tuple[int, ...],
+) -> Any:
+    """What a Hessian is the Jacobian of: the derivative of floats."""
+    tape.check_float()
+    return _jacobian_of(has_aux, "reverse", tape, arguments, argnums)
+
+
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
     """The gradient of a scalar function, as a function of the same arguments.
+
+    Where the result does not depend on the arguments it is zero; see `ConstantResultWarning`.
 
     Parameters
     ----------
@@ -160,7 +177,8 @@ def grad(
         number and anything).
     argnums : int or sequence of int
         Which positional arguments to differentiate by; each may be a tree of
-        floats and float arrays.
+        floats and float arrays, or an integer or an array of them, which are taken
+        as floats.
     has_aux : bool
         Whether `function` returns ``(value, aux)``; the result is then
         ``(gradient, aux)``.
@@ -175,9 +193,10 @@ def grad(
     Raises
     ------
     OutputError
-        Where `function` returns anything but one number.
+        Where `function` returns anything but one float.
     InputError
-        Where an argument to differentiate by is not made of floats.
+        Where an argument to differentiate by is not made of floats, or where one is of a
+        type that is not taken.
 
     Examples
     --------
@@ -254,9 +273,10 @@ def jacobian(
     Raises
     ------
     InputError
-        Where an argument to differentiate by is not made of floats.
+        Where an argument to differentiate by is not made of floats, or where one is of a
+        type that is not taken.
     OutputError
-        Where nothing that `function` returns depends on its arguments.
+        Where `function` returns anything but numbers and arrays.
 
     Examples
     --------
@@ -412,13 +432,13 @@ def jvp(
         pair = inner.jvp(primals, tangents)
         return (*pair, inner.auxiliary(primals)) if has_aux else pair
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
-    floats = _float_seeds(primals, tangents)
+    floats = _float_seeds(call, tangents)
     if has_aux:
         return paths.run(call, lambda tape: (*tape.jvp(primals, floats), tape.auxiliary(primals)))
     return paths.run(call, lambda tape: tape.jvp(primals, floats))
 
 
-def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
+def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **named: Any) -> Any:
     """The value of a function, and a function from cotangents to gradients.
 
     Parameters
@@ -429,6 +449,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         The arguments: trees of floats and float arrays.
     has_aux : bool
         Whether `function` returns ``(output, aux)``.
+    **named
+        Refused: arguments are taken by position.
 
     Returns
     -------
@@ -450,6 +472,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
     (10.0, (5.0, 2.0))
     """
     check_callable(function, "vjp", "vjp(f, x)")
+    check_no_named("vjp", named)
     outer = active_recorder()
     if outer is not None:
         inner = InnerTape(outer, function, primals, has_aux)
@@ -499,7 +522,8 @@ def hessian(
     array([[6., 2.],
            [2., 0.]])
     """
-    inner = _jacobian("jacrev", function, argnums, has_aux, "reverse")
+    action = partial(_jacobian_by_rows, has_aux)
+    inner = Derivative(function, argnums, has_aux, "jacrev", action)
     return _jacobian("hessian", inner, argnums, has_aux, "forward")
 
 
@@ -526,7 +550,7 @@ def hvp(
     Raises
     ------
     OutputError
-        Where `function` returns anything but one number.
+        Where `function` returns anything but one float.
     InputError
         Where `vectors` do not fit `primals`.
 
@@ -538,21 +562,33 @@ def hvp(
     """
     check_callable(function, "hvp", "hvp(f, (x,), (v,))")
     primals = one_for_each_argument(primals)
-    owners = tuple(k for k, primal in enumerate(primals) if _holds_floats(primal))
+    owners = _owners(primals)
     gradient = _kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
     products = iter(jvp(gradient, primals, vectors)[1])
     return tuple(next(products) if k in owners else None for k in range(len(primals)))
 
 
+def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
+    """Which arguments hold floats; where none does, which are integers, or else all of them."""
+    numbers = range(len(primals))
+    floats = tuple(number for number in numbers if _holds_floats(primals[number]))
+    integers = tuple(number for number in numbers if is_integer(primals[number]))
+    return floats or integers or tuple(numbers)
+
+
 def _holds_floats(tree: Any) -> bool:
     """Whether there is a leaf to differentiate by."""
     return any(
-        is_traced(leaf) or getattr(leaf, "dtype", np.dtype(type(leaf))).kind == "f"
+        isinstance(leaf, float | np.floating)
+        or is_traced(leaf)
+        or (isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f")
         for leaf in flatten(tree)[0]
     )
 
 
-def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+def linearize(
+    function: Callable[..., Any], *primals: Any, **named: Any
+) -> tuple[Any, Callable[..., Any]]:
     """The value of a function, and its derivative at that point as a linear function.
 
     Parameters
@@ -561,6 +597,8 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
         Plain NumPy code. Its recordings are kept as long as it lives.
     *primals
         The arguments: trees of floats and float arrays.
+    **named
+        Refused: arguments are taken by position.
 
     Returns
     -------
@@ -582,6 +620,7 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     (10.0, 5.0)
     """
     check_callable(function, "linearize", "linearize(f, x)")
+    check_no_named("linearize", named)
     outer = active_recorder()
     if outer is not None:
         inner = InnerTape(outer, function, primals)
@@ -590,15 +629,14 @@ def linearize(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callabl
     return paths.tape_at(call).linearize(call.arguments([value.copy() for value in call.inputs]))
 
 
-def _float_seeds(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> list[Any]:
+def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:
     """Seeds as floats; those of static leaves, which have none, are the leaves themselves."""
-    leaves, structure = flatten(list(primals))
-    seeds, given = flatten(list(tangents))
-    if structure != given:  # refused, with both structures named, where they are compared
+    seeds, structure = flatten(list(tangents))
+    if structure != call.signature.structure:  # refused where both are compared
         return list(map_leaves(_as_float_leaf, list(tangents)))
-    pairs = zip(leaves, seeds, strict=True)
-    seeds = [_as_float_leaf(seed) if _holds_floats(leaf) else leaf for leaf, seed in pairs]
-    return list(structure.build(seeds))
+    check_static_seeds(call.signature, seeds)
+    pairs = zip(seeds, call.signature.shapes, strict=True)
+    return call.arguments([_as_float_leaf(seed) for seed, shape in pairs if shape is not None])
 
 
 def _as_float_leaf(leaf: Any) -> Any:

@@ -5,14 +5,12 @@ of a tree, and a signature and result are found for them. Each function gives
 what a `Tape` is made of.
 """
 
-from typing import Any
-
 import numpy as np
 
 from numtape.errors import InputError
 from numtape.functions.result import Result
 from numtape.functions.selection import Selection
-from numtape.functions.signature import Signature
+from numtape.functions.signature import Signature, static_text
 from numtape.functions.trees import Structure, flatten
 from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import (
@@ -83,11 +81,11 @@ def product_by_rows(flat: FlatTape, signature: Signature, result: Result) -> Par
 
 
 def _only_floats(signature: Signature) -> None:
-    statics: tuple[Any, ...] = signature.statics
-    if statics:
-        raise InputError(
-            f"the function has static arguments {statics}, and a seeded derivative tape takes a "
-            "seed for each argument: all must be floats. Close over the static ones with a lambda "
-            "or functools.partial, and record that",
-            code="not-differentiable",
-        )
+    for number, place, key in signature.leaves():
+        if key is not None:
+            raise InputError(
+                f"argument {number}{place} is {static_text(key)}, which is static, and a seeded "
+                "derivative tape takes a seed for each argument: all must be floats. Close over "
+                "the static ones with a lambda or functools.partial, and record that",
+                code="not-differentiable",
+            )

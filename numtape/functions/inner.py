@@ -17,7 +17,7 @@ from numtape.errors import InputError
 from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
 from numtape.functions.selection import Selection
-from numtape.functions.signature import read_call
+from numtape.functions.signature import check_static_seeds, read_call
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
@@ -58,6 +58,8 @@ class InnerTape:
     arguments : sequence
         Trees that may hold traced values.
     has_aux : bool
+    by : sequence of int
+        The arguments to differentiate by, if it is said which.
     """
 
     def __init__(
@@ -66,12 +68,13 @@ class InnerTape:
         function: Callable[..., Any],
         arguments: Sequence[Any],
         has_aux: bool = False,
+        by: Sequence[int] = (),
     ) -> None:
         arguments = map_leaves(
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
         )
         leaves, _ = flatten(arguments)
-        call = read_call(map_leaves(plain_values, arguments))
+        call = read_call(map_leaves(plain_values, arguments), by)
         memory = [
             memory_of(leaf) if isinstance(leaf, TracedArray) else leaf
             for leaf, shape in zip(leaves, call.signature.shapes, strict=True)
@@ -129,6 +132,10 @@ class InnerTape:
         self.tape.check_scalar()
         return self.value_and_jacobian(*arguments, argnums=argnums, mode="reverse")
 
+    def check_float(self) -> None:
+        """Raise where what the function returns is an integer or a bool."""
+        self.tape.check_float()
+
     def jacobian(
         self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
     ) -> Any:
@@ -152,6 +159,9 @@ class InnerTape:
         """The value and its derivative along tangents, which may be traced."""
         flat, result = self.tape.derivatives.tape, self.tape.result
         signature = self.tape.signature
+        seeds, structure = flatten(list(tangents))
+        if structure == signature.structure:
+            check_static_seeds(signature, seeds)
         leaves = self._seeds(
             list(tangents), "tangents", signature.structure, signature.shapes, "arguments"
         )

@@ -296,12 +296,16 @@ class Recordings:
         )
 
     def inner(
-        self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]
+        self,
+        outer: Recorder,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        by: tuple[int, ...],
     ) -> InnerTape:
         """A recording inside another, of which nothing is kept: it may use the other's values."""
         function = self._with_named if named else self.function
         every = (*arguments, named) if named else arguments
-        return InnerTape(outer, function, every, self.has_aux)
+        return InnerTape(outer, function, every, self.has_aux, by)
 
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments

@@ -14,15 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.signature import Signature, memory_key, read_call, static_text
+from numtape.functions.signature import (
+    Signature,
+    is_foreign,
+    is_integer,
+    memory_key,
+    read_call,
+    static_text,
+)
 from numtape.functions.trees import Structure, flatten, shown
 from numtape.trace.traced import Traced
 
 __all__ = ["Points", "check_memory", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
-
-_FLOAT64 = np.dtype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -109,8 +114,9 @@ def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arg
         )
     elif given.has_statics_of(wanted):
         points = _points(call.inputs, wanted.traced_shapes, what)
-        if points.count:
-            check_memory(wanted, call.given)
+        if points.count and wanted.memory is not None:
+            leaves = zip(flatten(list(arguments))[0], wanted.shapes, strict=True)
+            check_memory(wanted, [leaf for leaf, shape in leaves if shape is not None])
         return points
     else:
         pairs = zip(given.leaves(), wanted.leaves(), strict=True)
@@ -151,19 +157,23 @@ def check_memory(signature: Signature, leaves: Sequence[Any]) -> None:
 
 
 def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:
-    """The arguments with integers as floats where the recording had floats."""
+    """The arguments with floats for integers, and values for labelled arrays, where floats were."""
     leaves, structure = flatten(list(arguments))
     if structure != signature.structure:
         return arguments
+    pairs = zip(leaves, signature.shapes, strict=True)
     made: list[Any] = structure.build(
-        np.asarray(leaf, np.float64)
-        if shape is not None
-        and (isinstance(leaf, int) or getattr(leaf, "dtype", _FLOAT64).kind in "iu")
-        and not isinstance(leaf, bool | Traced)
-        else leaf
-        for leaf, shape in zip(leaves, signature.shapes, strict=True)
+        leaf if shape is None else _as_floats(leaf) for leaf, shape in pairs
     )
     return made
+
+
+def _as_floats(leaf: Any) -> Any:
+    if type(leaf) is float:
+        return leaf
+    if is_foreign(leaf):
+        leaf = np.asarray(leaf)
+    return np.asarray(leaf, np.float64) if is_integer(leaf) else leaf
 
 
 def read_seeds(

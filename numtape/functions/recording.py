@@ -1,22 +1,28 @@
 """Recording a Python function as a `Tape`: its arguments and its result are trees."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from numtape.errors import InputError, OutputError, TraceError
+import numpy as np
+
+from numtape.errors import ConstantResultWarning, InputError, OutputError, TraceError
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
-from numtape.functions.trees import flatten
+from numtape.functions.trees import flatten, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.record import record_flat
+from numtape.trace.recorder import user_location
 from numtape.trace.resolve import is_thorough, note_thorough, resolved
-from numtape.trace.traced import is_traced
+from numtape.trace.traced import Traced, is_traced
 
-__all__ = ["check_callable", "record", "record_call", "record_call_inside"]
+__all__ = ["check_callable", "check_no_named", "record", "record_call", "record_call_inside"]
 
 
-def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -> Tape:
+def record(
+    function: Callable[..., Any], *arguments: Any, lines: bool = False, **named: Any
+) -> Tape:
     """Record a function at a point.
 
     Parameters
@@ -26,10 +32,13 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     *arguments
         Where to record it: trees of floats and arrays. Floats and float arrays
         become inputs of the tape; ints, bools, strings, None and integer arrays
-        are static.
+        are static. Where there is no float at all, the arguments that are integers
+        or arrays of them become inputs.
     lines : bool
         Whether to keep the source line of every instruction, for
         ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation.
+    **named
+        Refused: a tape takes its arguments by position.
 
     Returns
     -------
@@ -38,11 +47,12 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     Raises
     ------
     InputError
-        Where an argument is complex or an array of objects.
+        Where an argument is of a type that is not taken: complex or an array of objects,
+        for example.
     TraceError
         Where the function would lose a derivative, for example by ``float(x)``.
     OutputError
-        Where nothing that it returns depends on its arguments.
+        Where it returns anything but numbers and arrays.
 
     Notes
     -----
@@ -65,6 +75,7 @@ def record(function: Callable[..., Any], *arguments: Any, lines: bool = False) -
     11.652071455223084
     """
     check_callable(function, "record", "record(f, x)")
+    check_no_named("record", named)
     return record_call(function, read_call(arguments), lines=lines)
 
 
@@ -75,6 +86,18 @@ def check_callable(function: Any, name: str, example: str) -> None:
             f"{name} was given {function!r}, which cannot be called: it takes a function of floats "
             f"and arrays. Pass one, as in {example}",
             code="not-callable",
+        )
+
+
+def check_no_named(name: str, named: Mapping[str, Any]) -> None:
+    """Raise where named arguments were given to what takes them by position."""
+    if named:
+        given = ", ".join(f"{key}={shown(value)}" for key, value in named.items())
+        key = next(iter(named))
+        raise InputError(
+            f"{name} was given {given}: the function's arguments are taken by position. Fix them, "
+            f"functools.partial(f, {given}), or make inputs of them, as in {name}(lambda x, {key}: "
+            f"f(x, {key}={key}), x, {key})"
         )
 
 
@@ -118,9 +141,17 @@ def record_call_inside(
             output, aux = output
             aux_leaves, seen["aux"] = flatten(aux)
         leaves, seen["structure"] = flatten(output)
-        seen["count"] = len(leaves)
-        seen["aux_leaves"] = [TRACED if is_traced(leaf) else leaf for leaf in aux_leaves]
-        return leaves + [leaf for leaf in aux_leaves if is_traced(leaf)]
+        if not leaves:
+            raise OutputError(
+                f"the function returned {shown(output)}, in which there is no number: it must "
+                "return a number, an array or a tree of them. Return one; what was assigned to "
+                "an argument must be returned too"
+            )
+        seen["leaves"] = leaves = list(map(_opened, leaves))
+        opened = list(map(_opened, aux_leaves))
+        pairs = zip(opened, aux_leaves, strict=True)
+        seen["aux_leaves"] = [TRACED if is_traced(each) else leaf for each, leaf in pairs]
+        return leaves + [each for each in opened if is_traced(each)]
 
     recording = record_flat(
         *(run, call.inputs, call.given, lines, call.pythons, failed), is_thorough(function)
@@ -129,12 +160,45 @@ def record_call_inside(
         note_thorough(function)
     signature = call.with_memory().signature if recording.writes else call.signature
     shapes = tuple(value.shape for value in recording.values)
-    count = seen["count"]
+    leaves = seen["leaves"]
+    is_constant = not any(map(is_traced, leaves)) and not recording.tape.guards
+    if is_constant:
+        _warn_of_constant(leaves)
     result = Result(
         seen["structure"],
-        shapes[:count],
+        shapes[: len(leaves)],
         seen.get("aux"),
         tuple(seen["aux_leaves"]),
-        shapes[count:],
+        shapes[len(leaves) :],
+        len(leaves) == 1 and _counts(leaves[0], is_constant),
     )
     return Tape(recording.tape, signature, result), recording.captured
+
+
+def _opened(leaf: Any) -> Any:
+    """A leaf of a result; of a labelled array of objects, which may be traced values, the array."""
+    is_labelled = not isinstance(leaf, Traced) and getattr(leaf, "dtype", None) == np.dtype(object)
+    return np.asarray(leaf) if is_labelled else leaf
+
+
+def _counts(leaf: Any, is_constant: bool) -> bool:
+    """Whether a result is an integer or a bool; a plain one on a branch stands for a float."""
+    if isinstance(leaf, Traced):
+        return leaf.dtype.kind in "iub"
+    return is_constant and np.asarray(leaf).dtype.kind in "iub"
+
+
+def _warn_of_constant(leaves: Sequence[Any]) -> None:
+    location = user_location()
+    returned = shown(leaves[0] if len(leaves) == 1 else leaves)
+    warnings.warn_explicit(
+        ConstantResultWarning(
+            f"the function returned {returned}, which no recorded operation connects to the "
+            "arguments: it is constant, and its derivatives are zero. If that is meant, return "
+            "value + 0.0 * x, or filter numtape.ConstantResultWarning out; if not, compute the "
+            "result from the arguments with NumPy's operations"
+        ),
+        None,
+        location.file,
+        location.line,
+    )

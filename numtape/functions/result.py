@@ -34,6 +34,8 @@ class Result:
         Leaves of the auxiliary result; `TRACED` in the place of a traced one.
     aux_shapes : tuple
         Of its traced leaves.
+    counts : bool
+        Whether the only leaf is an integer or a bool, and no float.
     """
 
     structure: Structure
@@ -41,6 +43,7 @@ class Result:
     aux: Structure | None = None
     aux_leaves: tuple[Any, ...] = ()
     aux_shapes: tuple[tuple[int, ...], ...] = ()
+    counts: bool = False
 
     @property
     def size(self) -> int:

@@ -46,6 +46,8 @@ def write(
     if signature.memory is not None:
         header["arguments"]["memory"] = signature.memory
     header["result"] = {"tree": _tree(result.structure), "shapes": result.shapes}
+    if result.counts:
+        header["result"]["counts"] = True
     if result.aux is not None:
         header["aux"] = {
             "tree": _tree(result.aux),
@@ -88,9 +90,9 @@ def _read(
     signature = Signature(structure, shapes, statics, owners, memory=memory)
     outputs = _structure(result.get("tree"), types)
     output_shapes = _traced(_shapes(result, outputs))
-    made = Result(outputs, output_shapes)
+    made = Result(outputs, output_shapes, counts=bool(result.get("counts")))
     if "aux" in header:
-        made = Result(outputs, output_shapes, *_aux(header, types))
+        made = Result(outputs, output_shapes, *_aux(header, types), made.counts)
     held = signature.size, made.size + made.aux_size
     if held != (flat.inputs, len(flat.outputs)):
         raise _broken(

@@ -3,11 +3,13 @@
 A call's arguments are a tree. Its floats and float arrays are *traced*: they
 are inputs of the tape, and new values need no new recording. Everything else
 (ints, bools, strings, None, integer arrays, functions) is *static*: part of the
-signature under which a recording is kept.
+signature under which a recording is kept. An integer to differentiate by that is
+an argument of its own is taken as a float.
 """
 
+import array
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
@@ -24,7 +26,11 @@ __all__ = [
     "Call",
     "Signature",
     "argnums_key",
+    "check_plain",
+    "check_static_seeds",
     "differentiated",
+    "is_foreign",
+    "is_integer",
     "memory_key",
     "not_differentiable",
     "read_call",
@@ -33,6 +39,17 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[np.float64]
+
+# Types of leaves, made once; every call looks at each of its leaves.
+_COMMON = frozenset({int, bool, str})  # static, and nothing to look at
+_ELEMENTS = frozenset("efd?bBhHiIlLqQ")  # of arrays, likewise
+_FLOATS = float | np.floating
+_INTEGERS = int | np.integer
+_NO_INTEGERS = bool | np.timedelta64  # though they are derived from one of these
+_PYTHONS = float | int
+_OURS = np.ndarray | np.generic | Traced
+_BUFFERS = (array.array, memoryview)
+_PLAIN = (np.ndarray, np.memmap)  # classes of arrays that add nothing
 
 
 @dataclass(frozen=True)
@@ -149,13 +166,15 @@ def read_call(
 ) -> Call:
     """Sort the leaves of a call's arguments into traced and static ones.
 
+    A differentiated argument that is an integer, or an array of them, is taken as floats; so
+    is each such argument of a call in which nothing is differentiated and nothing is a float.
     With `keep_types`, float arrays of another type than float64 are not converted.
 
     Raises
     ------
     InputError
-        Where a leaf is complex or an array of objects, or where a leaf of a
-        differentiated argument is not a float.
+        Where a leaf is of a type that is not taken, or where a leaf of a differentiated
+        argument is not a float.
     """
     inputs: list[Floats] = []
     given: list[Any] = []
@@ -176,7 +195,8 @@ def read_call(
                 code="not-differentiable",
             )
         for count, leaf in enumerate(leaves):
-            value = _as_floats(leaf, number, keep_types)
+            is_meant = number in differentiated and structure.kind is None and is_integer(leaf)
+            value = _as_floats(leaf, number, keep_types, is_meant)
             if value is not None:
                 if not value.shape and isinstance(leaf, np.ndarray):
                     points.append(len(inputs))
@@ -184,15 +204,20 @@ def read_call(
                 given.append(leaf)
                 shapes.append(value.shape)
                 owners.append(number)
-                pythons.append(isinstance(leaf, float) and not isinstance(leaf, np.floating))
+                pythons.append(isinstance(leaf, _PYTHONS) and not isinstance(leaf, np.floating))
                 continue
             if number in differentiated:
                 place = list(places(structure))[count]
-                key = (type(leaf), leaf) if isinstance(leaf, set) else static_key(leaf, number)
+                is_array = isinstance(leaf, np.ndarray)
+                key = static_key(leaf, number) if is_array else (type(leaf), leaf)
                 raise not_differentiable(number, place, key)
             statics.append(leaf)
             keys.append(static_key(leaf, number))
             shapes.append(None)
+    if not inputs and not differentiated:
+        integers = [number for number, argument in enumerate(arguments) if is_integer(argument)]
+        if integers:
+            return read_call(arguments, integers, keep_types)
     signature = Signature(
         *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
         tuple(points),
@@ -200,16 +225,47 @@ def read_call(
     return Call(signature, inputs, statics, given, tuple(pythons))
 
 
+def is_integer(leaf: Any) -> bool:
+    """Whether a leaf is an integer or an array of them, and no bool."""
+    if isinstance(leaf, np.ndarray):
+        return leaf.dtype.kind in "iu"
+    return isinstance(leaf, _INTEGERS) and not isinstance(leaf, _NO_INTEGERS)
+
+
 def not_differentiable(number: int, place: str, key: Any) -> InputError:
     """The error where the derivative by an argument with a static leaf is asked for."""
-    is_set = key[0] in (set, frozenset)
-    remedy = "Make it a list" if is_set else "Convert it to float"
+    rule = "only floats and float arrays have derivatives"
+    if place and _is_integer_of(key):
+        rule += ", and an integer in a tree stays one"
     return InputError(
         f"argument {number}{place} holds {static_text(key)}, and the derivative by argument "
-        f"{number} was asked for: only floats and float arrays have derivatives. {remedy}, or "
-        "make it an argument of its own that argnums leaves out",
+        f"{number} was asked for: {rule}. {_as_float(key)}, or make it an argument of its own "
+        "that argnums leaves out",
         code="not-differentiable",
     )
+
+
+def _as_float(key: Any) -> str:
+    """How something static, which is known by its key, becomes one float or several."""
+    is_array, kind = len(key) == 3, ""
+    if is_array or issubclass(key[0], np.generic):
+        kind = np.dtype(key[0]).kind
+    if kind in ("m", "M"):
+        return "Make a number of it, as in (x - start) / np.timedelta64(1, 's')"
+    if kind == "V":
+        return "Pass the fields as a dict, {name: x[name] for name in x.dtype.names}"
+    if is_array or not isinstance(key[1], Iterable) or isinstance(key[1], str | bytes):
+        return "Convert it to float"
+    if isinstance(key[1], set | frozenset):
+        return "Make it a list"
+    if isinstance(key[1], Mapping):
+        return "Make it a dict, dict(x)"
+    return "Make it an array, np.array(list(x), float)"
+
+
+def _is_integer_of(key: Any) -> bool:
+    """Whether a static leaf, known by its key, is an integer or an array of them."""
+    return np.dtype(key[0]).kind in "iu" if len(key) == 3 else is_integer(key[1])
 
 
 def static_text(key: Any) -> str:
@@ -220,46 +276,116 @@ def static_text(key: Any) -> str:
     return f"{shown(leaf)} of type {kind.__name__}"
 
 
-def _type_name(leaf: Any) -> str:
+def _as_floats(leaf: Any, number: int, keep_type: bool, is_meant: bool) -> Floats | None:
+    """A traced leaf as a float64 array; None for a static leaf.
+
+    `is_meant` says that an integer is meant as a float.
+    """
+    kind = type(leaf)
+    if kind is float:
+        return np.array(leaf, np.float64)
+    if kind not in _COMMON and (kind is not np.ndarray or leaf.dtype.char not in _ELEMENTS):
+        check_plain(leaf, f"argument {number} holds")
+    if is_meant:
+        try:
+            return np.asarray(leaf, np.float64)
+        except OverflowError:
+            raise InputError(
+                f"argument {number} holds {shown(leaf)}, and the derivative by it was asked for: "
+                "no float64 is as large. Pass a smaller one, its logarithm for example",
+                code="wrong-type",
+            ) from None
     if isinstance(leaf, np.ndarray):
-        return f"array of {leaf.dtype}"
-    return type(leaf).__name__
+        is_float = leaf.dtype.kind == "f"
+        return np.asarray(leaf, None if keep_type else np.float64) if is_float else None
+    return np.array(leaf, np.float64) if isinstance(leaf, _FLOATS) else None
 
 
-def _as_floats(leaf: Any, number: int, keep_type: bool) -> Floats | None:
-    """A traced leaf as a float64 array; None for a static leaf."""
+def check_plain(leaf: Any, holds: str) -> None:
+    """Raise for a leaf of a type that is neither traced nor static; `holds` begins the message."""
     if isinstance(leaf, Traced):
         raise InputError(
-            f"argument {number} holds the traced value {leaf!r}, and this tape was recorded "
+            f"{holds} the traced value {leaf!r}, and this tape was recorded "
             "outside the function that is being recorded. Inside it, call the function itself, or "
             "numtape.grad and its like of it",
             code="tape-inside",
         )
-    if isinstance(leaf, float | np.floating):
-        return np.array(leaf, np.float64)
-    if isinstance(leaf, np.matrix | np.ma.MaskedArray):
-        raise InputError(
-            f"argument {number} holds a {type(leaf).__name__}: numtape works on plain arrays, and "
-            "would lose what it adds to them. Pass np.asarray(x), or the data and the mask",
-            code="wrong-type",
+    if isinstance(leaf, np.ndarray | np.generic):
+        reason = _not_plain(leaf)
+    elif isinstance(leaf, complex):
+        reason = (
+            f"the complex number {leaf!r}: numtape differentiates real float64 code. Pass the real "
+            "and the imaginary part as two floats"
         )
-    if isinstance(leaf, np.ndarray):
-        if leaf.dtype.kind == "f":
-            return np.asarray(leaf, None if keep_type else np.float64)
-        if leaf.dtype.kind in "cO":
-            raise InputError(
-                f"argument {number} holds an {_type_name(leaf)}: numtape differentiates real "
-                "float64 code. Convert it with .astype(float), or pass the real and the imaginary "
-                "part as two arrays",
-                code="wrong-type",
-            )
-    if isinstance(leaf, complex):
-        raise InputError(
-            f"argument {number} holds the complex number {leaf!r}: numtape differentiates real "
-            "float64 code. Pass the real and the imaginary part as two floats",
-            code="wrong-type",
+    elif is_foreign(leaf):
+        library = type(leaf).__module__.partition(".")[0]
+        reason = (
+            f"a value of the type {library}.{type(leaf).__name__}: a recorded function computes "
+            "with plain arrays, and would lose what such a type adds to them, labels and their "
+            f"arithmetic for example. Pass {_values_of(leaf)}"
         )
-    return None
+    elif hasattr(leaf, "__next__"):
+        reason = (
+            f"{shown(leaf)}, an iterator: a recording would use it up. Pass list(x); many points "
+            "that come in blocks are for numtape.vmap and for tapes"
+        )
+    else:
+        return
+    if reason:
+        raise InputError(f"{holds} {reason}", code="wrong-type")
+
+
+def _not_plain(leaf: Any) -> str:
+    """Why an array or a number of NumPy's is not taken; nothing if it is."""
+    name, kind = type(leaf).__name__, leaf.dtype.kind
+    what = f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else repr(leaf)
+    if isinstance(leaf, np.ma.MaskedArray):
+        return (
+            f"a {name}: numtape works on plain arrays, and would lose the mask. Pass "
+            "x.filled(value) or x.compressed(), or x.filled(value) and np.ma.getmaskarray(x) as "
+            "two arguments"
+        )
+    if isinstance(leaf, np.matrix):
+        return (
+            f"a {name}: numtape works on plain arrays, where * is by elements. Pass "
+            "np.asarray(x), and write @ for *"
+        )
+    if kind == "c":
+        return (
+            f"{what}: numtape differentiates real float64 code. Pass x.real and x.imag "
+            "as two arguments"
+        )
+    if kind == "O":
+        return f"{what}: numtape differentiates real float64 code. Convert it with .astype(float)"
+    if kind == "f" and leaf.dtype.itemsize > 8:
+        return (
+            f"{what}: numtape computes in float64, which has fewer digits. Convert it "
+            "with .astype(float)"
+        )
+    if kind in "fiu" and isinstance(leaf, np.ndarray) and leaf.__class__ not in _PLAIN:
+        return (
+            f"an array of the class {name}: numtape works on plain arrays, and would lose what "
+            "this class adds to them. Pass np.asarray(x)"
+        )
+    return ""
+
+
+def is_foreign(leaf: Any) -> bool:
+    """Whether a leaf is an array of another library than NumPy: pandas', xarray's, a buffer."""
+    if isinstance(leaf, _OURS):
+        return False
+    if isinstance(leaf, _BUFFERS):
+        return True
+    return hasattr(type(leaf), "__array__") and hasattr(type(leaf), "shape")
+
+
+def _values_of(leaf: Any) -> str:
+    """How to write the plain values of an array of another library."""
+    if hasattr(leaf, "columns"):
+        return "x.to_numpy(), or its columns: {name: x[name].to_numpy() for name in x.columns}"
+    if hasattr(leaf, "iloc"):
+        return "x.to_numpy(), or x.to_dict() to keep its labels"
+    return "x.to_numpy()" if hasattr(leaf, "to_numpy") else "np.asarray(x)"
 
 
 def static_key(leaf: Any, number: int) -> Any:
@@ -268,15 +394,41 @@ def static_key(leaf: Any, number: int) -> Any:
         return (leaf.dtype.str, leaf.shape, leaf.tobytes())
     try:
         hash(leaf)
-    except TypeError:
+    except (TypeError, ValueError):
         raise InputError(
-            f"argument {number} holds {shown(leaf)} of type {_type_name(leaf)}: an argument that "
-            "is not float is part of the key under which a recording is kept, so it must be "
+            f"argument {number} holds {shown(leaf)} of type {type(leaf).__name__}: an argument "
+            "that is not float is part of the key under which a recording is kept, so it must be "
             "hashable. Make it a tuple or a frozen dataclass, or close over it instead of passing "
             "it",
             code="wrong-type",
         ) from None
     return (type(leaf), leaf)
+
+
+def check_static_seeds(signature: Signature, seeds: Sequence[Any]) -> None:
+    """Raise where a static leaf is given a seed that would be left out unseen.
+
+    It may be zero, or the leaf itself; but an integer that is an argument of its own may be
+    meant as a float.
+    """
+    for seed, (number, place, key) in zip(seeds, signature.leaves(), strict=True):
+        if key is None:
+            continue
+        if not isinstance(seed, Traced):
+            if _is_number(seed) and not np.any(seed):
+                continue
+            if (place or not _is_integer_of(key)) and static_key(seed, number) == key:
+                continue
+        raise InputError(
+            f"tangents hold {shown(seed)} for argument {number}{place}, which is "
+            f"{static_text(key)}: beside floats such an argument is static, and has no derivative. "
+            f"{_as_float(key)}, or give 0 as its tangent",
+            code="not-differentiable",
+        )
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, int | float | np.number | np.bool_ | np.ndarray)
 
 
 def memory_key(leaves: Sequence[Any], ranks: Sequence[int]) -> tuple[tuple[Any, ...], ...]:

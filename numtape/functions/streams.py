@@ -14,19 +14,20 @@ import numpy as np
 from numtape.errors import InputError
 from numtape.functions.trees import flatten
 
-__all__ = ["are_streams", "in_blocks"]
+__all__ = ["are_streams", "in_blocks", "is_lazy"]
 
 
 def are_streams(arguments: Any) -> bool:
     """Whether a tree holds an iterator or a Dask collection."""
-    return any(_is_iterator(leaf) or _is_lazy(leaf) for leaf in flatten(arguments)[0])
+    return any(_is_iterator(leaf) or is_lazy(leaf) for leaf in flatten(arguments)[0])
 
 
 def _is_iterator(leaf: Any) -> bool:
     return hasattr(leaf, "__next__")
 
 
-def _is_lazy(leaf: Any) -> bool:
+def is_lazy(leaf: Any) -> bool:
+    """Whether a leaf is a Dask collection."""
     return hasattr(leaf, "__dask_graph__")
 
 
@@ -57,10 +58,10 @@ def in_blocks(
             "Leave it out, and store each block as it comes",
             code="wrong-out",
         )
-    lazy = [leaf for leaf in leaves if _is_lazy(leaf)]
+    lazy = [leaf for leaf in leaves if is_lazy(leaf)]
     if not lazy:
         return _in_turn(call, leaves, structure)
-    if len(lazy) < sum(_is_lazy(leaf) or _is_iterator(leaf) for leaf in leaves):
+    if len(lazy) < sum(is_lazy(leaf) or _is_iterator(leaf) for leaf in leaves):
         raise InputError(
             "an iterator and a Dask collection were given in one call: one is run at once, the "
             "other later. Make both the same",
@@ -94,7 +95,7 @@ def _leading_axes(leaves: Sequence[Any], shapes: Sequence[tuple[int, ...] | None
     leading = []
     for leaf, shape in zip(leaves, shapes, strict=True):
         count = 0
-        if _is_lazy(leaf):
+        if is_lazy(leaf):
             own = () if shape is None else shape
             count = leaf.ndim - len(own)
             if shape is None or count < 0 or leaf.shape[count:] != own:
@@ -148,7 +149,7 @@ def _lazily(
             blocks.append(parts.reshape(parts.shape[:count]))
         else:
             blocks.append(delayed(leaf, pure=True, traverse=False))
-        one.append(np.ones((1,) * count + leaf.shape[count:]) if _is_lazy(leaf) else leaf)
+        one.append(np.ones((1,) * count + leaf.shape[count:]) if is_lazy(leaf) else leaf)
     found, tree = flatten(example(*structure.build(one)))
     run = delayed(_run_block, nout=len(found), pure=True)
     # The call is a value of its own in the graph: each worker unpickles it once, and

@@ -82,7 +82,7 @@ class Tape(Readable):
         self.derivatives = self.runner
         if result.aux is not None:
             self.derivatives = Runner(flat.changed(outputs=flat.outputs[: result.size]))
-        self._is_scalar_function = result.shapes == ((),)
+        self._is_scalar_function = result.shapes == ((),) and not result.counts
         self._selections: Recent[Selection] = Recent()
         self._derived: Recent[Tape] = Recent()
         self._effort: int | None = None  # how hard to try to make machine code of those
@@ -231,7 +231,7 @@ class Tape(Readable):
         Raises
         ------
         OutputError
-            Where the function returns anything but one number.
+            Where the function returns anything but one float.
         InputError, BranchError
             As for calling the tape.
 
@@ -805,7 +805,7 @@ class Tape(Readable):
         Raises
         ------
         OutputError
-            Where the function returns anything but one number.
+            Where the function returns anything but one float.
 
         Examples
         --------
@@ -1071,12 +1071,23 @@ class Tape(Readable):
         )
 
     def check_scalar(self) -> None:
-        """Raise unless the function returns one number."""
+        """Raise unless the function returns one float."""
         if self.result.shapes != ((),):
             raise OutputError(
                 f"the function returns {self.result.structure} of shapes {self.result.shapes}: a "
                 "gradient is of a function that returns one number. Use jacobian, or return a sum",
                 code="not-a-scalar",
+            )
+        self.check_float()
+
+    def check_float(self) -> None:
+        """Raise where what the function returns is an integer or a bool."""
+        if self.result.counts:
+            raise OutputError(
+                "the function returns an integer or a bool: a gradient is of a float, and what "
+                "counts or compares has slope 0 wherever it has one. Return 1.0 * value if zeros "
+                "are meant; else compute the result with floats",
+                code="not-a-float",
             )
 
 

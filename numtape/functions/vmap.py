@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from numtape.functions.batch import Options, evaluate_many
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.points import Points, check_memory, outputs_for
 from numtape.functions.recording import check_callable
-from numtape.functions.signature import Call
-from numtape.functions.streams import are_streams, in_blocks
+from numtape.functions.signature import Call, check_plain
+from numtape.functions.streams import are_streams, in_blocks, is_lazy
 from numtape.functions.tape import Tape
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.run.batch import Failures, untold
@@ -129,6 +130,9 @@ class Vectorized:
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else MethodType(self, instance)  # as functions do
+
     def __call__(self, *arguments: Any, out: Any = None, **named: Any) -> Any:
         every = [*arguments, named] if named else list(arguments)
         leaves, structure = flatten(every)
@@ -233,9 +237,9 @@ class Vectorized:
     ) -> Any:
         """In blocks. Those of Dask arrays are counted along their first axes."""
         is_array = [isinstance(getattr(leaf, "shape", None), tuple) for leaf in leaves]
-        is_lazy = [hasattr(leaf, "__dask_graph__") for leaf in leaves]
-        pairs = list(zip(is_lazy, is_array, strict=True))
-        by_arrays = any(is_lazy) and all(array for lazy, array in pairs if lazy)
+        are_lazy = list(map(is_lazy, leaves))
+        pairs = list(zip(are_lazy, is_array, strict=True))
+        by_arrays = any(are_lazy) and all(array for lazy, array in pairs if lazy)
         shapes: list[tuple[int, ...] | None] = [None] * len(leaves)
         leaves, axes = list(leaves), list(axes)
         for k, (lazy, array) in enumerate(pairs):
@@ -332,6 +336,8 @@ class _Batch:
 
 def _moved(leaf: Any, axis: int) -> Any:
     """An array with the axis that counts points moved to the front."""
+    if not is_traced(leaf) and not is_lazy(leaf):
+        check_plain(leaf, "arguments hold")
     rank = getattr(leaf, "ndim", 0)
     if not -rank <= axis < rank:
         raise InputError(
@@ -339,8 +345,7 @@ def _moved(leaf: Any, axis: int) -> Any:
             "in_axes says which axis that is. Say None there for what all points share",
             code="wrong-points",
         )
-    is_odd = isinstance(leaf, np.matrix | np.ma.MaskedArray)
-    if is_odd or (not is_traced(leaf) and leaf.dtype.kind not in "fiub"):
+    if not is_traced(leaf) and leaf.dtype.kind not in "fiub":
         raise InputError(
             f"arguments hold a {type(leaf).__name__} of {leaf.dtype} to count points along: points "
             "are taken from plain arrays of real numbers. Pass such an array, or call the function "

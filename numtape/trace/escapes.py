@@ -6,12 +6,14 @@ what to write instead. A number that is only shown to a person may go.
 """
 
 import linecache
+import sys
+from collections.abc import Iterator
 from dis import get_instructions, opmap
 from types import FrameType
 from typing import NoReturn
 
 from numtape.errors import TraceError
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.recorder import Recorder, is_users, user_location
 
 __all__ = ["escaped", "is_formatting", "refuse"]
 
@@ -20,7 +22,12 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
     """Raise for a conversion that would lose the derivative, naming the line and the remedy."""
     location = user_location()
     source = linecache.getline(location.file, location.line).strip()
-    if not source:
+    if any(module.startswith("pandas.") for module in _libraries()):
+        remedy = (
+            "take the values of series and frames before they meet it, with s.to_numpy(): pandas "
+            "computes by labels, and makes plain numbers of the results"
+        )
+    elif not source:
         remedy = (
             "write the function into a file: of code that has no source, as it is given to exec or "
             "to python -c, np.zeros(n), math.sin(x) and float(x) are plain. Or write it with what "
@@ -43,6 +50,14 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
         code="escaped-value",
     )
     refuse(recorder, error)
+
+
+def _libraries() -> Iterator[str]:
+    """The modules of libraries that are running below the user's line."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_users(frame):
+        yield str(frame.f_globals.get("__name__", ""))
+        frame = frame.f_back
 
 
 def refuse(recorder: Recorder, error: TraceError) -> NoReturn:

@@ -36,7 +36,7 @@ from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import (
     Traced,
     as_python,
-    is_traced,
+    is_object_array,
     laid_out,
     lift,
     moved,
@@ -109,7 +109,7 @@ def record_flat(
     Raises
     ------
     OutputError
-        Where a leaf is no number, or nothing that is returned is traced.
+        Where a leaf is no number.
     """
     parent = active_recorder()
     while True:
@@ -143,14 +143,6 @@ def record_flat(
                 raise recorder.escaped
             is_thorough = True
     lifted = [_output(recorder, leaf) for leaf in leaves]
-    if not any(is_traced(leaf) for leaf in leaves) and not recorder.guards and parent is None:
-        shown = leaves[0] if len(leaves) == 1 else list(leaves) or None
-        raise OutputError(
-            f"the function returned {shown!r}, which no recorded operation connects to the "
-            "arguments: its derivative would be silently zero. Return a value computed from the "
-            "arguments with NumPy operations; if it really is constant, return value + 0.0 * x",
-            code="disconnected-result",
-        )
     outputs = np.concatenate([np.zeros(0, np.int64), *(slots.ravel() for slots, _ in lifted)])
     return Recording(
         recorder.finish(outputs, _point(inputs, recorder)),
@@ -223,7 +215,7 @@ if hasattr(os, "register_at_fork"):
 
 def _output(recorder: Recorder, leaf: Any) -> tuple[npt.NDArray[np.int64], Floats]:
     kind = np.asarray(leaf).dtype.kind if not isinstance(leaf, Traced) else "f"
-    if kind not in "fiubO":
+    if kind not in "fiub" and not is_object_array(leaf):
         raise OutputError(
             f"the function returned {leaf!r}: numtape differentiates real float64 results. Return "
             "numbers or arrays of floats; return other things as aux with has_aux=True"

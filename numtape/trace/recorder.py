@@ -94,7 +94,8 @@ EXACT = 2.0**53
 
 _POWER = OPCODE["power"]
 _INTERNAL = re.compile(
-    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)|numpy|scipy|numba|functools)"
+    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)"
+    r"|numpy|scipy|numba|pandas|functools)"
     r"(\.|$)"
 )
 

@@ -10,6 +10,7 @@ Here are the two classes and how operands of any type are lifted to slots. What
 NumPy does with them is added by `ufuncs.py`, `operators.py` and `functions`.
 """
 
+import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
@@ -137,7 +138,8 @@ class Traced:
     def __hash__(self) -> int:
         error = TraceError(
             f"hash(...) of a traced value at {user_location()}: as a key it would be silently "
-            "constant. Use an integer or a string as the key of dicts, sets and caches",
+            "constant. Use an integer or a string as the key of dicts, sets and caches; of a "
+            "function with a cache call f.__wrapped__",
             code="hashed-value",
         )
         refuse(self.recorder, error)
@@ -652,10 +654,12 @@ def laid_out(elements: _Values, like: _Values) -> _Values:
     else:
         low, high = np.lib.array_utils.byte_bounds(like)
         offset = like.__array_interface__["data"][0] - low
-        scale = elements.itemsize / like.itemsize
-        memory = np.empty(int((high - low) * scale) // elements.itemsize, elements.dtype)
-        strides = [int(stride * scale) for stride in like.strides]
-        copy = np.ndarray(like.shape, elements.dtype, memory, int(offset * scale), strides)
+        # Steps in elements: of a field of a structure several times what they are.
+        unit = math.gcd(like.itemsize, *like.strides)
+        memory = np.empty((high - low) // unit, elements.dtype)
+        size = elements.itemsize
+        strides = [stride // unit * size for stride in like.strides]
+        copy = np.ndarray(like.shape, elements.dtype, memory, offset // unit * size, strides)
     copy[...] = elements
     return copy
 

@@ -72,7 +72,7 @@ def test_read_only_with_branches():
         np.testing.assert_array_equal(gradient(x), 2 * x if start else np.ones(12))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.longdouble])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, ">f4", ">f2"])
 def test_other_floats_are_converted(dtype):
     x = X.astype(dtype)
     found = nt.grad(f)(x)
@@ -162,7 +162,7 @@ def test_complex_and_objects(argument):
         nt.grad(f)(argument)
 
 
-@pytest.mark.parametrize("argument", [3, True, "text", np.arange(3), np.array([True])], ids=repr)
+@pytest.mark.parametrize("argument", [True, "text", np.True_, np.array([True])], ids=repr)
 def test_differentiating_by_what_is_no_float(argument):
     with pytest.raises(nt.InputError, match="only floats and float arrays have derivatives"):
         nt.grad(f)(argument)
@@ -235,15 +235,10 @@ def test_gradient_of_many_outputs():
         nt.record(lambda x: x * 2.0, X).gradient(X)
 
 
-@pytest.mark.parametrize("result", [3.0, np.ones(2), None, "text", [1.0], 1j])
-def test_result_that_no_operation_connects(result):
+@pytest.mark.parametrize("result", [None, "text", 1j, {}, object()])
+def test_result_that_is_no_number(result):
     with pytest.raises(nt.OutputError):
         nt.jacobian(lambda x: result)(X)
-
-
-def test_message_for_a_constant_result():
-    with pytest.raises(nt.OutputError, match=r"returned 3\.0.*silently zero.*0\.0 \* x"):
-        nt.grad(lambda x: 3.0)(2.0)
 
 
 def test_complex_result():

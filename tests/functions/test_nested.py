@@ -730,7 +730,7 @@ def test_derivative_tapes_with_static_arguments():
         with pytest.raises(nt.InputError):
             way(2.0, 2, "twice")
     for way in (tape.tangent, tape.adjoint):
-        with pytest.raises(nt.InputError, match=r"static arguments .*3.*'twice'.*lambda"):
+        with pytest.raises(nt.InputError, match=r"argument 1 is 3 of type int.*lambda"):
             way(seeded=True)
     close(tape.hessian(2.0, 3, "twice"), 24.0)
 

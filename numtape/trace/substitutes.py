@@ -43,13 +43,9 @@ from weakref import WeakSet
 from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
 from numtape.trace.recorder import RUNNING, Recorder, is_users, user_location
-from numtape.trace.traced import has_traced
+from numtape.trace.traced import call_complex, has_complex, has_traced
 
-__all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
-
-
-class PairOfTraced:
-    """Base of what holds traced values and is none itself: complex numbers."""
+__all__ = ["BINDINGS", "explained", "learn", "stands_in_for", "substitute_of"]
 
 
 # By module, then by name ("logsumexp", or "Class.method").
@@ -196,12 +192,11 @@ def _is_being_imported(module: Any) -> bool:
 def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
     @wraps(original)
     def substitute(*arguments: Any, **options: Any) -> Any:
-        is_traced = has_traced(*arguments, *options.values()) or any(
-            isinstance(argument, PairOfTraced) for argument in arguments
-        )
-        if not is_traced:
+        if not has_traced(*arguments, *options.values()):
             return original(*arguments, **options)
         try:
+            if has_complex(*arguments, *options.values()):
+                return call_complex(original, function, arguments, options)
             return function(*arguments, **options)
         except TraceError as error:
             for recorder in getattr(RUNNING, "stack", ())[-1:]:
@@ -363,7 +358,7 @@ def _is_refusal(error: Exception) -> bool:
 def _says_traced(error: Exception) -> bool:
     """Whether it speaks of a traced value, or of the array of objects that it becomes."""
     return bool(
-        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool)?\b|{_OBJECTS}", str(error))
+        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool|Complex)?\b|{_OBJECTS}", str(error))
     )
 
 

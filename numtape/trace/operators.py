@@ -25,6 +25,7 @@ from numtape.trace.traced import (
     TracedBool,
     TracedFloat,
     TracedInteger,
+    TracedPair,
     TracedScalar,
     as_floats,
     as_python,
@@ -214,8 +215,10 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
+    if isinstance(left, TracedPair | complex) or isinstance(right, TracedPair | complex):
+        return Traced._operate_complex(ufunc, left, right)
     for operand, other in ((left, right), (right, left)):
-        if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list | complex):
+        if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
             if _is_fraction(ufunc, operand):
                 return ufunc(*(float(x) if x is operand else x for x in (left, right)))
             return _not_a_number(ufunc, operand, other)

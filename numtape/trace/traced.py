@@ -103,7 +103,8 @@ class Traced:
 
     recorder: Recorder
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
-    _apply_complex_ufunc: Callable[..., Any]  # by `complexes`
+    _apply_complex_ufunc: Callable[..., Any]  # these two by `complexes`
+    _operate_complex: Callable[..., Any]
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
     astype: Callable[..., Any]  # this by `functions/methods.py`

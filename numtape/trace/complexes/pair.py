@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numtape.errors import InputError, UnsupportedError
+from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.trace.escapes import refuse
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
@@ -18,6 +18,7 @@ from numtape.trace.traced import (
     Traced,
     TracedArray,
     TracedPair,
+    TracedScalar,
     as_computed,
     as_floats,
     as_traced,
@@ -123,6 +124,12 @@ class TracedComplex(TracedPair):
         for name, part in (("real", self._real), ("imag", self._imag)):
             setattr(values, name, part.primals)  # (a sum of both would lose signs of zeros)
         return values if self.is_array() else values[()]
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        try:
+            return self._apply_complex_ufunc(ufunc, method, inputs, options)
+        except TraceError as error:
+            refuse(self.recorder, error)
 
     # conversions
 
@@ -334,8 +341,10 @@ def pair(real: Any, imag: Any, *operands: Any) -> TracedComplex:
 
     They become its own: a part that is one of the operands' own is copied.
     """
+    if type(real) is type(imag) is TracedScalar and real.recorder is imag.recorder:
+        return TracedComplex(real.recorder, real, imag)
     recorder = innermost(real, imag)
-    shape = np.broadcast_shapes(np.shape(real), np.shape(imag))
+    shape = np.broadcast_shapes(*(getattr(part, "shape", ()) for part in (real, imag)))
     own = [
         _own(as_floats(as_traced(recorder, part)), shape, [x for each in operands for x in each])
         for part in (real, imag)

@@ -14,6 +14,7 @@ import numpy as np
 from numtape.errors import TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.complexes.pair import TracedComplex, pair, parts
+from numtape.trace.escapes import refuse
 from numtape.trace.integers import are_whole
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
@@ -23,6 +24,7 @@ from numtape.trace.traced import (
     as_computed,
     assign_out,
     has_traced,
+    innermost,
     plain_key,
 )
 from numtape.trace.ufuncs import apply_row
@@ -105,10 +107,10 @@ def _reduced(r: Any, s: Any) -> tuple[Any, Any, Any]:
     """r and s divided by the larger of them, and what is to be multiplied with then."""
     larger = as_computed(np.where(np.abs(r) >= np.abs(s), r, s))
     is_zero = 1.0 * (larger == 0.0)  # then both parts are divided by 0.0
-    larger = larger + is_zero
+    larger = larger - is_zero  # (a difference, which keeps -0.0)
     if has_traced(larger):
         larger = apply_row(ROWS[OPCODE["stop_gradient"]], (larger,))
-    u, v = (r + is_zero) / larger, s / larger
+    u, v = (r - is_zero) / larger, s / larger
     return u, v, 1.0 / (r * u + s * v)
 
 
@@ -425,12 +427,25 @@ Traced._apply_complex_ufunc = staticmethod(_apply)
 # Python's operators
 
 
+def _operate(ufunc: Any, left: Any, right: Any) -> Any:
+    """An operator of which an operand is a complex number, or one of these a traced value."""
+    if isinstance(left, np.ndarray) or isinstance(right, np.ndarray) or ufunc not in _FORMULAS:
+        return ufunc(left, right)
+    try:
+        return _call(ufunc, (left, right))
+    except TraceError as error:
+        refuse(innermost(left, right), error)
+
+
+Traced._operate_complex = staticmethod(_operate)
+
+
 def _operators(name: str, ufunc: Any) -> None:
     def forward(self: TracedComplex, other: Any) -> Any:
-        return ufunc(self, other) if _is_operand(other) else NotImplemented
+        return _operate(ufunc, self, other) if _is_operand(other) else NotImplemented
 
     def reflected(self: TracedComplex, other: Any) -> Any:
-        return ufunc(other, self) if _is_operand(other) else NotImplemented
+        return _operate(ufunc, other, self) if _is_operand(other) else NotImplemented
 
     def into(self: TracedComplex, other: Any) -> Any:
         result = forward(self, other)
@@ -450,7 +465,7 @@ def _is_operand(other: Any) -> bool:
 
 def _compares(name: str, ufunc: Any) -> None:
     def compare(self: TracedComplex, other: Any) -> Any:
-        return ufunc(self, other) if _is_operand(other) else NotImplemented
+        return _operate(ufunc, self, other) if _is_operand(other) else NotImplemented
 
     setattr(TracedComplex, f"__{name}__", compare)
 

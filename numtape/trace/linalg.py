@@ -34,10 +34,11 @@ from numtape.trace.traced import (
 )
 from numtape.trace.ufuncs import apply_row
 
-__all__ = ["call_function", "constant_part", "matrix_of", "singular_values"]
+__all__ = ["call_function", "constant_part", "implements", "matrix_of", "singular_values"]
 
 
-def _implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def implements(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what that of `numpy.linalg` does."""
     function = getattr(np.linalg, name, None)
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
@@ -123,7 +124,7 @@ def _unsupported(
 # solving
 
 
-@_implements("solve")
+@implements("solve")
 def _solve(a: Any, b: Any) -> Any:
     a, b = matrix_of(a, b), matrix_of(b, a)
     is_vector = b.ndim == 1
@@ -140,14 +141,14 @@ def _check_square(function: Callable[..., Any], a: Any) -> None:
         function(_values(a))  # which refuses this shape
 
 
-@_implements("inv")
+@implements("inv")
 def _inv(a: Any) -> Any:
     a = matrix_of(a)
     _check_square(np.linalg.inv, a)
     return _unless_refused("inv", (a,), a.shape, lambda: np.linalg.inv(_values(a)))
 
 
-@_implements("det")
+@implements("det")
 def _det(a: Any) -> Any:
     a = matrix_of(a)
     values = np.linalg.det(_values(a))
@@ -166,14 +167,14 @@ def _det_of_rotation(u: Any) -> Any:
     return call_function("det", (u,), (np.linalg.det(_values(u)),))[0]
 
 
-@_implements("slogdet")
+@implements("slogdet")
 def _slogdet(a: Any) -> Any:
     a = matrix_of(a)
     values = np.linalg.slogdet(_values(a))
     return type(values)(*call_function("slogdet", (a,), values))
 
 
-@_implements("cholesky")
+@implements("cholesky")
 def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     a = matrix_of(a)
     _check_square(np.linalg.cholesky, a)
@@ -181,7 +182,7 @@ def _cholesky(a: Any, /, *, upper: bool = False) -> Any:
     return _unless_refused(name, (a,), a.shape, lambda: np.linalg.cholesky(_values(a), upper=upper))
 
 
-@_implements("tensorsolve")
+@implements("tensorsolve")
 def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     a, b = matrix_of(a, b), matrix_of(b, a)
     if axes is not None:
@@ -191,14 +192,14 @@ def _tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     return np.reshape(_solve(np.reshape(a, (b.size, -1)), np.ravel(b)), rest)
 
 
-@_implements("tensorinv")
+@implements("tensorinv")
 def _tensorinv(a: Any, ind: int = 2) -> Any:
     a = matrix_of(a)
     first, last = a.shape[:ind], a.shape[ind:]
     return np.reshape(_inv(np.reshape(a, (int(np.prod(first)), -1))), last + first)
 
 
-@_implements("matrix_power")
+@implements("matrix_power")
 def _matrix_power(a: Any, n: int) -> Any:
     if isinstance(n, Traced):
         raise _unsupported("matrix_power(a, n)", "n is traced", "Pass an int")
@@ -218,7 +219,7 @@ def _matrix_power(a: Any, n: int) -> Any:
     return result
 
 
-@_implements("multi_dot")
+@implements("multi_dot")
 def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     if out is not None:
         raise _unsupported("multi_dot(..., out)", "there is no rule for out", "Leave it out")
@@ -275,7 +276,7 @@ def _triangle(name: str, uplo: str) -> str:
     return f"{name}_{'lo' if uplo.upper() == 'L' else 'up'}"
 
 
-@_implements("eigh")
+@implements("eigh")
 def _eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     a = matrix_of(a)
     uplo: Any = UPLO
@@ -283,7 +284,7 @@ def _eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     return type(values)(*call_function(_triangle("eigh", UPLO), (a,), values))
 
 
-@_implements("eigvalsh")
+@implements("eigvalsh")
 def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     a = matrix_of(a)
     uplo: Any = UPLO
@@ -291,40 +292,7 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     return call_function(_triangle("eigvalsh", UPLO), (a,), (values,))[0]
 
 
-def _real_parts(name: str, parts: Sequence[Any]) -> list[Any]:
-    """The real parts of complex results, guarded to have no others."""
-    eigenvalues = parts[0]
-    if not np.all(eigenvalues[..., 1] == 0.0):
-        raise _unsupported(
-            f"{name}(a)",
-            "some eigenvalues are complex, and numtape differentiates real code",
-            "Use np.linalg.eigh or eigvalsh for symmetric matrices, or a function of the matrix "
-            "that stays real (det, trace, norm, solve)",
-            "complex-value",
-        )
-    return [part[..., 0] for part in parts]
-
-
-def _pairs(values: Any) -> Any:
-    return np.stack([np.real(values), np.imag(values)], axis=-1)
-
-
-@_implements("eig")
-def _eig(a: Any) -> Any:
-    a = matrix_of(a)
-    values = np.linalg.eig(_values(a))
-    parts = call_function("eig", (a,), [_pairs(value) for value in values])
-    return type(values)(*_real_parts("eig", parts))
-
-
-@_implements("eigvals")
-def _eigvals(a: Any) -> Any:
-    a = matrix_of(a)
-    values = np.linalg.eigvals(_values(a))
-    return _real_parts("eigvals", call_function("eigvals", (a,), (_pairs(values),)))[0]
-
-
-@_implements("svd")
+@implements("svd")
 def _svd(
     a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False
 ) -> Any:
@@ -367,12 +335,12 @@ def _sorted_descending(x: Any) -> Any:
     return result
 
 
-@_implements("svdvals")
+@implements("svdvals")
 def _svdvals(x: Any, /) -> Any:
     return singular_values(matrix_of(x))
 
 
-@_implements("qr")
+@implements("qr")
 def _qr(a: Any, mode: str = "reduced") -> Any:
     a = matrix_of(a)
     m, n = a.shape[-2:]
@@ -407,7 +375,7 @@ def _tall_qr(a: Any) -> tuple[Any, Any]:
 # least squares
 
 
-@_implements("lstsq")
+@implements("lstsq")
 def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     a, b = matrix_of(a, b), matrix_of(b, a)
     _, _, rank, _ = np.linalg.lstsq(_values(a), _values(b), rcond)
@@ -430,7 +398,7 @@ def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
     return x, left_over, rank, singular_values(a)
 
 
-@_implements("pinv")
+@implements("pinv")
 def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
     a = matrix_of(a)
     tolerance = rcond if rcond is not None else rtol
@@ -460,7 +428,7 @@ def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = Non
     return np.copy(_transposed(_solve(r, _transposed(q))), order="C")
 
 
-@_implements("matrix_rank")
+@implements("matrix_rank")
 def _matrix_rank(A: Any, tol: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:  # noqa: N803
     a = matrix_of(A)
     if a.ndim < 2:
@@ -534,7 +502,7 @@ def _extreme(x: Any, order: float) -> Any:
     return np.max(x, axis=-1) if order > 0 else np.min(x, axis=-1)
 
 
-@_implements("norm")
+@implements("norm")
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:  # noqa: A002
     x = matrix_of(x)
     if isinstance(ord, Traced):
@@ -558,12 +526,12 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     return _of_matrices(x, ord, axes, keepdims)
 
 
-@_implements("matrix_norm")
+@implements("matrix_norm")
 def _matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:  # noqa: A002
     return _norm(x, ord, (-2, -1), keepdims)
 
 
-@_implements("vector_norm")
+@implements("vector_norm")
 def _vector_norm(
     x: Any,
     /,
@@ -587,7 +555,7 @@ def _vector_norm(
     return result
 
 
-@_implements("cond")
+@implements("cond")
 def _cond(x: Any, p: Any = None) -> Any:
     x = matrix_of(x)
     if p is None or p in (2, -2):
@@ -599,19 +567,19 @@ def _cond(x: Any, p: Any = None) -> Any:
 # by other names
 
 
-@_implements("trace")
+@implements("trace")
 def _trace(x: Any, /, *, offset: int = 0, dtype: Any = None) -> Any:
     if dtype is not None and np.dtype(dtype) != np.float64:
         raise _unsupported(f"trace(x, dtype={dtype!r})", "numtape has float64", "Leave dtype out")
     return np.sum(np.diagonal(matrix_of(x), offset, -2, -1), axis=-1)
 
 
-@_implements("diagonal")
+@implements("diagonal")
 def _diagonal(x: Any, /, *, offset: int = 0) -> Any:
     return np.diagonal(matrix_of(x), offset, -2, -1)
 
 
-@_implements("matrix_transpose")
+@implements("matrix_transpose")
 def _matrix_transpose(x: Any, /) -> Any:
     return _transposed(matrix_of(x))
 

@@ -45,7 +45,7 @@ from numtape.locks import fresh_lock
 from numtape.trace.recorder import RUNNING, Recorder, is_users, user_location
 from numtape.trace.traced import call_complex, has_complex, has_traced
 
-__all__ = ["BINDINGS", "explained", "learn", "stands_in_for", "substitute_of"]
+__all__ = ["BINDINGS", "explained", "learn", "registered", "stands_in_for", "substitute_of"]
 
 
 # By module, then by name ("logsumexp", or "Class.method").
@@ -71,6 +71,11 @@ def stands_in_for(
         return function
 
     return register
+
+
+def registered(module: str, name: str) -> Callable[..., Any]:
+    """The function that was registered to be called for SciPy's of that name."""
+    return _SUBSTITUTES[module][name]
 
 
 class _Names:

@@ -34,7 +34,6 @@ __all__ = [
     "COMPLEX_FUNCTIONS",
     "LIKE_FUNCTIONS",
     "NUMPY_FUNCTIONS",
-    "ComplexOperandError",
     "Traced",
     "TracedArray",
     "TracedBool",
@@ -84,12 +83,6 @@ LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 COMPLEX_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
-class ComplexOperandError(UnsupportedError):
-    """A complex number where a rule is for real ones alone."""
-
-    code = "complex-value"
-
-
 class Traced:
     """What traced scalars and traced arrays have in common.
 
@@ -115,12 +108,10 @@ class Traced:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         try:
             return self._apply_ufunc(ufunc, method, inputs, options)
-        except ComplexOperandError as error:
-            if not has_complex(*inputs):
-                refuse(self.recorder, error)
         except TraceError as error:
-            refuse(self.recorder, error)
-        try:  # a complex operand was met on the way: from the beginning, by their rules
+            if error.code != "complex-value" or not has_complex(*inputs):
+                refuse(self.recorder, error)
+        try:  # a complex operand was met on the way: from the beginning, by the rules for these
             return self._apply_complex_ufunc(ufunc, method, inputs, options)
         except TraceError as error:
             refuse(self.recorder, error)
@@ -181,12 +172,13 @@ class TracedPair(Traced):
     primals = slots
 
 
-def _complex_operand(what: str) -> ComplexOperandError:
-    return ComplexOperandError(
-        f"{what} met what takes and gives real numbers at {user_location()}: an array of floats, an "
-        "argument or the result of the function, or an operation without a rule for complex "
-        "numbers. Write z.real and z.imag, or np.stack([z.real, z.imag]), for two real values, and "
-        "np.zeros_like(x, dtype=complex) for an array that is to hold complex ones"
+def _complex_operand(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{what} met what is of real numbers at {user_location()}: the result of the function, an "
+        "array of floats that is assigned to, or an operation without a rule for complex ones. "
+        "Write z.real and z.imag, or np.stack([z.real, z.imag]), for two real values, and "
+        "np.zeros_like(x, dtype=complex) for an array that is to hold complex ones",
+        code="complex-value",
     )
 
 

@@ -10,11 +10,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from numtape.errors import InputError, TraceError, UnsupportedError
+from numtape.errors import (
+    AttributeUnsupportedError,
+    InputError,
+    TraceError,
+    UnsupportedError,
+)
 from numtape.trace.escapes import refuse
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
-    ComplexOperandError,
     Traced,
     TracedArray,
     TracedPair,
@@ -152,10 +156,11 @@ class TracedComplex(TracedPair):
         self._refuse("np.array(...), np.asarray(...) or a function that has no rule")
 
     def _refuse(self, what: str) -> NoReturn:
-        error = ComplexOperandError(
+        error = UnsupportedError(
             f"a complex value, {self!r}, at {user_location()} was to be converted by {what}: it "
             "stands for numbers of every point. Write z.real or abs(z) for a real number, "
-            "np.stack([z, w]) or np.array([z, w], like=z) for an array of scalars"
+            "np.stack([z, w]) or np.array([z, w], like=z) for an array of scalars",
+            code="complex-value",
         )
         refuse(self.recorder, error)
 
@@ -164,35 +169,27 @@ class TracedComplex(TracedPair):
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(name)  # Python and NumPy ask for these
-        error = ComplexOperandError(
+            return super().__getattr__(name)
+        raise AttributeUnsupportedError(
             f"complex traced values have no {name!r} (at {user_location()}). Write np.{name}(z) if "
-            "that is supported, or use z.real and z.imag"
+            "that is supported, or use z.real and z.imag",
+            code="complex-value",
         )
-        refuse(self.recorder, error)
 
     # elements
 
     def __len__(self) -> int:
-        if not self.ndim:
-            raise TypeError("len() of unsized object")
-        return self.shape[0]
+        return len(self._real)
 
     def __iter__(self) -> Iterator[Any]:
-        if not self.ndim:
-            raise TypeError("iteration over a complex scalar")
         return (self[k] for k in range(len(self)))
 
     def __getitem__(self, key: Any) -> "TracedComplex":
-        if not self.is_array():
-            if key is Ellipsis or key == ():
-                return self
-            raise IndexError("invalid index to scalar variable.")
+        if not self.is_array() and (key is Ellipsis or key == ()):
+            return self
         return self._mapped(lambda part: part[key])
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if not self.is_array():
-            raise TypeError("'numpy.complex128' object does not support item assignment")
         real, imag = parts(value)
         self._real[key] = real
         self._imag[key] = imag
@@ -268,9 +265,10 @@ class TracedComplex(TracedPair):
     ) -> "TracedComplex":
         """A copy, as complex128."""
         if np.dtype(dtype) != self.dtype:
-            error = ComplexOperandError(
+            error = UnsupportedError(
                 f"astype({dtype!r}) of complex traced values at {user_location()}: NumPy would "
-                "discard the imaginary part, or digits. Write z.real"
+                "discard the imaginary part, or digits. Write z.real",
+                code="complex-value",
             )
             refuse(self.recorder, error)
         return self.copy(order) if copy else self

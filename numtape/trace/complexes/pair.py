@@ -158,8 +158,8 @@ class TracedComplex(TracedPair):
     def _refuse(self, what: str) -> NoReturn:
         error = UnsupportedError(
             f"a complex value, {self!r}, at {user_location()} was to be converted by {what}: it "
-            "stands for numbers of every point. Write z.real or abs(z) for a real number, "
-            "np.stack([z, w]) or np.array([z, w], like=z) for an array of scalars",
+            "stands for the numbers of every point. Leave that out; write z.real or abs(z) for a "
+            "real number, np.stack([z, w]) or np.array([z, w], like=z) for an array of scalars",
             code="complex-value",
         )
         refuse(self.recorder, error)

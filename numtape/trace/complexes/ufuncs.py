@@ -6,6 +6,7 @@ because NumPy does: they have the sign of zero that decides about branch cuts.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +16,17 @@ from numtape.errors import TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.complexes.pair import TracedComplex, pair, parts
 from numtape.trace.escapes import refuse
+from numtape.trace.handlers import handled
 from numtape.trace.integers import are_whole
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     COMPLEX_FUNCTIONS,
     NUMPY_FUNCTIONS,
     Traced,
+    TracedFloat,
+    TracedScalar,
     as_computed,
+    as_python,
     assign_out,
     has_traced,
     innermost,
@@ -34,7 +39,7 @@ __all__: list[str] = []
 _Pair = tuple[Any, Any]
 
 _PI, _LN2 = math.pi, math.log(2.0)
-_SMALLEST, _LARGEST = 5e-324, float(np.finfo(np.float64).max)
+_SMALLEST = 5e-324
 _LARGEST_POWER = 100  # above, NumPy computes powers by logarithms
 
 
@@ -56,12 +61,6 @@ def _minus(a: Any, b: Any) -> Any:
 
 def _times(a: Any, b: Any) -> Any:
     return a if _is(b, 1.0) else b if _is(a, 1.0) else a * b
-
-
-def _bounded_times(a: Any, b: Any) -> Any:
-    """A product that is 0 where b is, even if a is too large for a float."""
-    finite = np.maximum(np.minimum(a, _LARGEST), -_LARGEST)
-    return as_computed(np.where(b == 0.0, finite, a)) * b
 
 
 def _as_part(number: Any) -> Any:
@@ -95,7 +94,7 @@ def _divide(a: _Pair, b: _Pair) -> _Pair:
         with np.errstate(all="ignore"):
             u, v, inverse = (_as_part(each) for each in _reduced(np.asarray(r), np.asarray(s)))
     elif _is(s, 0.0):  # by a real number
-        u, v, inverse = 1.0, np.copysign(0.0, r), 1.0 / r
+        u, v, inverse = 1.0, np.copysign(0.0, r), 1.0 / (r + 0.0)  # of -0.0 too it is inf
     else:
         u, v, inverse = _reduced(r, s)
     real = _plus(_times(p, u), _times(q, v))
@@ -111,7 +110,7 @@ def _reduced(r: Any, s: Any) -> tuple[Any, Any, Any]:
     if has_traced(larger):
         larger = apply_row(ROWS[OPCODE["stop_gradient"]], (larger,))
     u, v = (r - is_zero) / larger, s / larger
-    return u, v, 1.0 / (r * u + s * v)
+    return u, v, 1.0 / (r * u + s * v + 0.0)
 
 
 def _negative(a: _Pair) -> _Pair:
@@ -133,10 +132,6 @@ def _sign(a: _Pair) -> _Pair:
 
 
 # exponentials, logarithms, powers
-
-
-def _from_polar(size: Any, angle: Any) -> _Pair:
-    return size * np.cos(angle), _bounded_times(size, np.sin(angle))
 
 
 def _exp(a: _Pair) -> _Pair:
@@ -214,7 +209,8 @@ def _power(a: _Pair, b: _Pair) -> _Pair:
 
 
 def _real_power(a: _Pair, exponent: Any) -> _Pair:
-    return _from_polar(np.power(_size(a), exponent), exponent * _angle(a))
+    size, angle = np.power(_size(a), exponent), exponent * _angle(a)
+    return size * np.cos(angle), size * np.sin(angle)
 
 
 def _whole_power(a: _Pair, exponent: Any) -> _Pair:
@@ -265,14 +261,19 @@ def _square(a: _Pair) -> _Pair:
 # circular and hyperbolic functions
 
 
+def _hyperbolic(q: Any, by_cosh: Any, by_sinh: Any) -> _Pair:
+    """Products with cosh(q) and sinh(q), in factors as those of `_exp`."""
+    c, s = np.cosh(0.5 * q), np.sinh(0.5 * q)
+    return c * (c * by_cosh) + s * (s * by_cosh), 2.0 * s * (c * by_sinh)
+
+
 def _sin(a: _Pair) -> _Pair:
-    p, q = a
-    return _bounded_times(np.cosh(q), np.sin(p)), np.cos(p) * np.sinh(q)
+    return _hyperbolic(a[1], np.sin(a[0]), np.cos(a[0]))
 
 
 def _cos(a: _Pair) -> _Pair:
-    p, q = a
-    return np.cos(p) * np.cosh(q), -_bounded_times(np.sinh(q), np.sin(p))
+    real, imag = _hyperbolic(a[1], np.cos(a[0]), np.sin(a[0]))
+    return real, -imag
 
 
 def _sinh(a: _Pair) -> _Pair:
@@ -392,8 +393,8 @@ def _apply(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, 
         given += f", where={where!r}" if where is not True else ""
         raise UnsupportedError(
             f"{call}(...{given}) was called with complex numbers beside traced values at "
-            f"{user_location()}, and numtape has no rule for it (nor has NumPy for most that order "
-            "numbers). Write it with z.real, z.imag, abs(z) or np.angle(z)",
+            f"{user_location()}, and numtape has no rule for that. Write it with z.real, z.imag, "
+            "abs(z) or np.angle(z)",
             code="complex-value",
         )
     if where is not True:
@@ -432,9 +433,50 @@ def _operate(ufunc: Any, left: Any, right: Any) -> Any:
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray) or ufunc not in _FORMULAS:
         return ufunc(left, right)
     try:
+        if _is_pythons(left) and _is_pythons(right):
+            return _operate_as_python(ufunc, left, right)
         return _call(ufunc, (left, right))
     except TraceError as error:
         refuse(innermost(left, right), error)
+
+
+def _is_pythons(operand: Any) -> bool:
+    """Whether an operand is a number of Python's, and not one of NumPy's."""
+    if isinstance(operand, TracedComplex):
+        return type(operand.real) is type(operand.imag) is TracedFloat
+    return type(operand) in (TracedFloat, float, int, complex)
+
+
+def _operate_as_python(ufunc: Any, *operands: Any) -> Any:
+    """The same of Python's numbers: it raises where they do, if that could be noticed.
+
+    They raise where a result is not finite and the operands are; that is guarded there.
+    """
+    recorder = innermost(*operands)
+    with np.errstate(all="ignore"):
+        result = _call(ufunc, operands)
+    if isinstance(result, TracedComplex):
+        result = TracedComplex(recorder, as_python(result.real), as_python(result.imag))
+    elif type(result) is TracedScalar:
+        result = as_python(result)
+    if ufunc in _RAISING and handled(recorder) and not np.isfinite(result):
+        if all(np.isfinite(each) for each in operands):
+            _RAISING[ufunc](*(_plain(each) for each in operands))
+    return result
+
+
+def _plain(operand: Any) -> Any:
+    """The number that Python has at the recording point."""
+    if isinstance(operand, TracedComplex):
+        return complex(operand.values())
+    return getattr(operand, "primal", operand)
+
+
+_RAISING: dict[Any, Callable[..., Any]] = {
+    np.divide: operator.truediv,
+    np.power: operator.pow,
+    np.absolute: abs,
+}
 
 
 Traced._operate_complex = staticmethod(_operate)
@@ -459,6 +501,10 @@ def _operators(name: str, ufunc: Any) -> None:
     setattr(TracedComplex, f"__i{name}__", into)
 
 
+def _absolute(self: TracedComplex) -> Any:
+    return _operate_as_python(np.absolute, self) if _is_pythons(self) else np.absolute(self)
+
+
 def _is_operand(other: Any) -> bool:
     return isinstance(other, Traced | np.ndarray | np.generic | complex | float | int | list)
 
@@ -472,7 +518,8 @@ def _compares(name: str, ufunc: Any) -> None:
 
 for _name, _ufunc in (
     *(("add", np.add), ("sub", np.subtract), ("mul", np.multiply), ("truediv", np.divide)),
-    *(("pow", np.power), ("matmul", np.matmul)),
+    *(("pow", np.power), ("matmul", np.matmul), ("mod", np.remainder)),
+    ("floordiv", np.floor_divide),
 ):
     _operators(_name, _ufunc)
 for _name, _ufunc in (
@@ -482,5 +529,5 @@ for _name, _ufunc in (
     _compares(_name, _ufunc)
 setattr(TracedComplex, "__neg__", lambda self: np.negative(self))  # noqa: B010
 setattr(TracedComplex, "__pos__", lambda self: np.positive(self))  # noqa: B010
-setattr(TracedComplex, "__abs__", lambda self: np.absolute(self))  # noqa: B010
+setattr(TracedComplex, "__abs__", _absolute)  # noqa: B010
 setattr(TracedComplex, "__hash__", Traced.__hash__)  # noqa: B010

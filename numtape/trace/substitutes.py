@@ -332,6 +332,8 @@ def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> Uns
 _SHUFFLES = "you are shuffling a 'Traced"
 warnings.filterwarnings("error", _SHUFFLES, UserWarning)
 
+_TRACED = r"\bTraced(Scalar|Array|Float|Integer|Int|Bool|Complex)?\b"
+
 # How NumPy and others speak of arrays of objects, which np.array makes of traced scalars.
 _OBJECTS = r"ufunc|object arr|object_|dtype\('O'\)|holds references|data types in|'float' object"
 
@@ -362,9 +364,7 @@ def _is_refusal(error: Exception) -> bool:
 
 def _says_traced(error: Exception) -> bool:
     """Whether it speaks of a traced value, or of the array of objects that it becomes."""
-    return bool(
-        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool|Complex)?\b|{_OBJECTS}", str(error))
-    )
+    return bool(re.search(rf"{_TRACED}|{_OBJECTS}", str(error)))
 
 
 def _is_raised(trace: TracebackType) -> bool:

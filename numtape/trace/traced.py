@@ -1052,7 +1052,9 @@ def has_complex(*operands: Any) -> bool:
             if has_complex(*operand):
                 return True
         elif isinstance(operand, np.ndarray):
-            if operand.dtype.kind == "c" or (operand.dtype == object and has_complex(*operand.flat)):
+            if operand.dtype.kind == "c" or (
+                operand.dtype.kind == "O" and has_complex(*operand.flat)
+            ):
                 return True
         elif isinstance(operand, TracedPair | complex | np.complexfloating):
             return True

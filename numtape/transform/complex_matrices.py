@@ -176,9 +176,7 @@ def _hermitian(lower: _Complex) -> _Complex:
     real = np.where(mask, lower.real.slots, lower.real.slots.swapaxes(-1, -2))
     above = (-lower.imag).slots.swapaxes(-1, -2)
     imag = np.where(strictly, lower.imag.slots, np.where(strictly.T, above, 0))
-    return _Complex(
-        Expression(lower.real.builder, real), Expression(lower.real.builder, imag)
-    )
+    return _Complex(Expression(lower.real.builder, real), Expression(lower.real.builder, imag))
 
 
 def _eigh_tangent(x: Any, dx: Any, f: Any) -> Any:

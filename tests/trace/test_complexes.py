@@ -1,8 +1,10 @@
-"""Complex numbers inside recorded functions: values as NumPy's, two derivatives, batches, refusals."""
+"""Complex numbers inside recorded functions: NumPy's values, derivatives, batches, refusals."""
 
 import mpmath
 import numpy as np
 import pytest
+import scipy.linalg
+import scipy.special
 from checks import central_jacobian, hessian
 
 import numtape as nt
@@ -64,10 +66,7 @@ def _parts_assigned(x):
 
 
 CASES = {
-    **{
-        f"np.{name}": lambda x, function=getattr(np, name): _both(function(_z(x)) + 0j)
-        for name in UFUNCS
-    },
+    **{f"np.{name}": lambda x, name=name: _both(getattr(np, name)(_z(x)) + 0j) for name in UFUNCS},
     "exp(1j x)": lambda x: _both(np.exp(1j * x)),
     "x + 1j y": lambda x: _both(x + 1j * x[::-1]),
     "x - 1j": lambda x: _both(x - 1j) + _both(1j - x),
@@ -246,17 +245,9 @@ MATRICES = {
     "eigenvectors": lambda x: _both(L.eig(_turning(x))[1]),
     "eigvalsh": lambda x: L.eigvalsh(_hermitian(x)) + L.eigvalsh(_hermitian(x), "U"),
     "eigvalsh of a triangle": lambda x: L.eigvalsh(_matrix(x)),
-    "expm": lambda x: _both(scipy_linalg().expm(0.3 * _matrix(x))),
-    "scipy": lambda x: _both(
-        scipy_linalg().solve(_matrix(x), _z(x)) * scipy_linalg().det(_matrix(x))
-    ),
+    "expm": lambda x: _both(scipy.linalg.expm(0.3 * _matrix(x))),
+    "scipy": lambda x: _both(scipy.linalg.solve(_matrix(x), _z(x)) * scipy.linalg.det(_matrix(x))),
 }
-
-
-def scipy_linalg():
-    import scipy.linalg
-
-    return scipy.linalg
 
 
 @pytest.mark.parametrize("name", MATRICES)
@@ -412,7 +403,7 @@ def test_what_a_complex_value_is():
         assert z.dtype == complex
         assert np.iscomplexobj(z)
         assert not np.isrealobj(z)
-        assert np.result_type(z) == complex
+        assert np.result_type(z) is np.dtype(complex)
         assert (np.shape(z), np.ndim(z), np.size(z)) == ((3,), 1, 3)
         assert str(z[0]) == str(0.7 * (1 + 2j))
         assert f"{z[0]:.1f}" == "0.7+1.4j"
@@ -519,26 +510,20 @@ REFUSED = {
     "an attribute": (lambda x: (x * 1j).data, "data"),
     "view": (lambda x: (x * 1j).view(float), "side by side"),
     "digits": (lambda x: abs(x * np.ones(3, np.clongdouble)), "complex"),
-    "scipy.special": (lambda x: scipy_special().gamma(x * 1j).real, "gamma"),
-    "scipy's functions": (lambda x: scipy_special().logsumexp(x * 1j).real, "logsumexp"),
+    "scipy.special": (lambda x: scipy.special.gamma(x * 1j).real, "gamma"),
+    "scipy's functions": (lambda x: scipy.special.logsumexp(x * 1j).real, "logsumexp"),
     "singular values": (lambda x: np.linalg.norm(C * x[0], 2), "eigvalsh"),
     "svd": (lambda x: np.linalg.svd(C * x[0])[1], "svd"),
     "full_like": (lambda x: np.full_like(x, 1j), "real numbers"),
     "padding by maxima": (lambda x: np.pad(x * 1j, 1, "maximum").real, "no order"),
     "weights": (lambda x: np.average(x * 1j, weights=x * 1j).real, "complex weights"),
     "options of scipy": (
-        lambda x: scipy_linalg().solve(C * x[0], x, assume_a="sym").real,
+        lambda x: scipy.linalg.solve(C * x[0], x, assume_a="sym").real,
         "Leave them out",
     ),
     "a dtype": (lambda x: np.prod(x * 1j, dtype=np.complex64).real, "complex128"),
     "rows of several lengths": (lambda x: np.array([[x[0] * 1j], x], like=x).real, "one shape"),
 }
-
-
-def scipy_special():
-    import scipy.special
-
-    return scipy.special
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -1,8 +1,10 @@
-"""NumPy's functions of complex numbers: linear ones by parts, products expanded, others composed."""
+"""NumPy's functions of complex numbers: by parts where linear, products expanded.
+
+Which are linear is said where their rules for real values are registered.
+"""
 
 import inspect
 from collections.abc import Callable
-from functools import reduce
 from itertools import product
 from typing import Any
 
@@ -10,15 +12,12 @@ import numpy as np
 
 from numtape.errors import TraceError, UnsupportedError
 from numtape.trace.complexes.pair import TracedComplex, as_complex, pair, part_of, parts
-from numtape.trace.escapes import refuse
 from numtape.trace.functions.common import (
     LINEAR,
     axes_of,
     constants_of,
     is_kept,
-    no_options,
     numpy_function,
-    traced_or_array,
 )
 from numtape.trace.functions.creation import make_like
 from numtape.trace.recorder import user_location
@@ -28,12 +27,8 @@ from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
     TracedArray,
-    as_computed,
-    as_floats,
-    assign_out,
     has_complex,
     innermost,
-    is_object_array,
 )
 
 __all__ = ["complex_rule"]
@@ -70,7 +65,7 @@ def _by_parts(
     bound = inspect.signature(implementation).bind(*arguments, **_without_dtype(options))
     if has_complex(*(each for name, each in bound.arguments.items() if name not in linear)):
         raise UnsupportedError(
-            f"{implementation.__name__.lstrip('_')} with a complex number for one of its options at "
+            f"{implementation.__name__.lstrip('_')} with a complex number for an option at "
             f"{user_location()}: numtape has no rule for it. Write it with the real and the "
             "imaginary part",
             code="complex-value",
@@ -81,7 +76,7 @@ def _by_parts(
             name: part_of(each, number) if name in linear else each
             for name, each in bound.arguments.items()
         }
-        chosen = inspect.BoundArguments(bound.signature, own)  # type: ignore[arg-type]
+        chosen = inspect.BoundArguments(bound.signature, own)
         found.append(implementation(*chosen.args, **chosen.kwargs))
     return _joined(*found)
 
@@ -90,8 +85,10 @@ def _joined(real: Any, imag: Any) -> Any:
     if isinstance(real, list | tuple):
         return type(real)(_joined(*each) for each in zip(real, imag, strict=True))
     recorder = innermost(real, imag)
-    if isinstance(real, TracedArray) and isinstance(imag, TracedArray) and (
-        real.recorder is imag.recorder
+    if (
+        isinstance(real, TracedArray)
+        and isinstance(imag, TracedArray)
+        and (real.recorder is imag.recorder)
     ):
         return TracedComplex(recorder, real, imag)  # views stay views
     return pair(real, imag)
@@ -251,8 +248,8 @@ def _prod(
 def _only_complex(dtype: Any) -> None:
     if dtype is not None and np.dtype(dtype) != np.complex128:
         raise UnsupportedError(
-            f"dtype={dtype!r} was asked for of complex traced values at {user_location()}: they are "
-            "complex128. Leave dtype out",
+            f"dtype={dtype!r} was asked for of complex traced values at {user_location()}: they "
+            "are complex128. Leave dtype out",
             code="unsupported-option",
         )
 
@@ -280,8 +277,8 @@ def _average(
 ) -> Any:
     if returned or has_complex(weights):
         raise UnsupportedError(
-            f"np.average with returned=True or complex weights at {user_location()}: numtape has no "
-            "rule for it. Write np.sum(weights * a) / np.sum(weights)",
+            f"np.average with returned=True or complex weights at {user_location()}: numtape has "
+            "no rule for it. Write np.sum(weights * a) / np.sum(weights)",
             code="complex-value",
         )
     average = NUMPY_FUNCTIONS[np.average]

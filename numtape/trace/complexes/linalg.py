@@ -1,9 +1,9 @@
 """`numpy.linalg` and `scipy.linalg` of complex matrices.
 
-Eigenvalues of a real matrix are real or complex numbers at a point, and so is the type of the
-result; that is guarded. A complex matrix A + iB computes as the real matrix [[A, -B], [B, A]] of twice the size does:
-sums, products, inverses and power series are those of that matrix, and its first columns
-are the parts of the result. Determinants and eigenvalues are not, and have functions of their own.
+A complex matrix A + iB computes as the real matrix [[A, -B], [B, A]] of twice the size does:
+inverses and power series are those of that matrix, and its first columns are the parts of the
+result. Determinants and eigenvalues are not, and have functions of their own. Whether all
+eigenvalues of a real matrix are real decides the type of the result, and is guarded.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 import numtape.trace.scipy_linalg  # noqa: F401 (whose functions are used)
-
 from numtape.errors import UnsupportedError
 from numtape.trace.complexes.functions import complex_rule
 from numtape.trace.complexes.pair import TracedComplex, as_complex, pair
@@ -39,7 +38,7 @@ def _columns(parts: Any, count: int) -> TracedComplex:
     )
 
 
-def _square(a: Any) -> TracedComplex:
+def _square(a: Any) -> Any:
     z = as_complex(a)
     if z.ndim < 2 or z.shape[-1] != z.shape[-2]:
         np.linalg.inv(np.zeros(z.shape))  # which refuses this shape
@@ -85,7 +84,7 @@ def _paired(z: TracedComplex) -> Any:
     return np.stack([z.real, z.imag], axis=-1)
 
 
-def _of_pairs(pairs: Any) -> TracedComplex:
+def _of_pairs(pairs: Any) -> Any:
     return pair(as_computed(np.copy(pairs[..., 0])), as_computed(np.copy(pairs[..., 1])))
 
 
@@ -108,7 +107,7 @@ def _eig(a: Any) -> Any:
     # As LAPACK has them: of length 1, and real where they are largest.
     size = vectors.real * vectors.real + vectors.imag * vectors.imag
     places = np.argmax(size, axis=-2, keepdims=True)
-    largest = np.take_along_axis(vectors, places, axis=-2)
+    largest: Any = np.take_along_axis(vectors, places, axis=-2)
     turn = np.conjugate(largest) / (np.abs(largest) * np.copysign(1.0, largest.real))
     length = np.linalg.norm(vectors, axis=-2, keepdims=True)
     return type(values)(eigenvalues, vectors * (turn / length))
@@ -122,7 +121,7 @@ def _are_real(pairs: Any) -> bool:
     return bool(np.all(pairs[..., 1] == 0.0))
 
 
-def _complex_eig(a: Any) -> tuple[TracedComplex, TracedComplex]:
+def _complex_eig(a: Any) -> tuple[Any, Any]:
     """Eigenvalues, and vectors for what does not depend on their length and phase."""
     values = np.linalg.eig(np.asarray(a.primals))
     found = call_function("eig_pairs", (a,), [_as_pairs(value) for value in values])
@@ -166,8 +165,8 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     is_of_matrices = np.size(axis) == 2 or (axis is None and z.ndim == 2 and ord is not None)
     if is_of_matrices and ord in (2, -2, "nuc"):
         raise UnsupportedError(
-            f"np.linalg.norm(z, {ord!r}) of complex matrices at {user_location()}: there is no rule "
-            "for their singular values. Write np.sqrt(np.linalg.eigvalsh(z.conj().T @ z)), largest "
+            f"np.linalg.norm(z, {ord!r}) of complex matrices at {user_location()}: there is no "
+            "rule for singular values. Write np.sqrt(np.linalg.eigvalsh(z.conj().T @ z)), largest "
             "last",
             code="complex-value",
         )

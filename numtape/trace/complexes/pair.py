@@ -165,7 +165,7 @@ class TracedComplex(TracedPair):
         refuse(self.recorder, error)
 
     def __bool__(self) -> bool:
-        return bool(self != 0)
+        return bool(np.not_equal(self, 0))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -360,7 +360,7 @@ def _own(part: Any, shape: tuple[int, ...], taken: list[Any]) -> Any:
     return np.copy(part)
 
 
-def as_complex(operand: Any) -> TracedComplex:
+def as_complex(operand: Any) -> Any:
     """Any operand as a complex traced value; lists of scalars and arrays are stacked."""
     if isinstance(operand, TracedComplex):
         return operand

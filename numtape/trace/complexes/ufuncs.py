@@ -189,7 +189,7 @@ def _sqrt(a: _Pair) -> _Pair:
     # (In the denominator, the smallest float makes 0 of 0 / 0, with an infinite slope.)
     other = a[1] / (2.0 * root + _SMALLEST)
     pairs = ((sign * other, root), (sign * root, other))
-    return tuple(as_computed(np.where(is_left, left, right)) for left, right in pairs)  # type: ignore[return-value]
+    return tuple(as_computed(np.where(is_left, left, right)) for left, right in pairs)
 
 
 def _power(a: _Pair, b: _Pair) -> _Pair:
@@ -205,7 +205,7 @@ def _power(a: _Pair, b: _Pair) -> _Pair:
         return _sqrt(a) if exponent == 0.5 else _real_power(a, exponent)
     whole = _whole_power(a, np.where(is_whole, exponent, 0.0))
     others = _real_power(a, exponent)
-    return tuple(np.where(is_whole, *each) for each in zip(whole, others, strict=True))  # type: ignore[return-value]
+    return tuple(np.where(is_whole, *each) for each in zip(whole, others, strict=True))
 
 
 def _real_power(a: _Pair, exponent: Any) -> _Pair:
@@ -360,8 +360,13 @@ _FORMULAS: dict[Any, Callable[..., Any]] = {
 
 
 # What their methods are by other names.
-_REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.logical_and: np.all, np.logical_or: np.any}
-_RUNNING = {np.add: np.cumsum, np.multiply: np.cumprod}
+_REDUCTIONS: dict[Any, Any] = {
+    np.add: np.sum,
+    np.multiply: np.prod,
+    np.logical_and: np.all,
+    np.logical_or: np.any,
+}
+_RUNNING: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 
 def _apply(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -459,9 +464,9 @@ def _operate_as_python(ufunc: Any, *operands: Any) -> Any:
         result = TracedComplex(recorder, as_python(result.real), as_python(result.imag))
     elif type(result) is TracedScalar:
         result = as_python(result)
-    if ufunc in _RAISING and handled(recorder) and not np.isfinite(result):
-        if all(np.isfinite(each) for each in operands):
-            _RAISING[ufunc](*(_plain(each) for each in operands))
+    may_raise = ufunc in _RAISING and handled(recorder) and not np.isfinite(result)
+    if may_raise and all(np.isfinite(each) for each in operands):
+        _RAISING[ufunc](*(_plain(each) for each in operands))
     return result
 
 
@@ -509,7 +514,7 @@ def _is_operand(other: Any) -> bool:
     return isinstance(other, Traced | np.ndarray | np.generic | complex | float | int | list)
 
 
-def _compares(name: str, ufunc: Any) -> None:
+def _comparison(name: str, ufunc: Any) -> None:
     def compare(self: TracedComplex, other: Any) -> Any:
         return _operate(ufunc, self, other) if _is_operand(other) else NotImplemented
 
@@ -522,11 +527,11 @@ for _name, _ufunc in (
     ("floordiv", np.floor_divide),
 ):
     _operators(_name, _ufunc)
-for _name, _ufunc in (
+for _name, _compare in (
     *(("eq", np.equal), ("ne", np.not_equal), ("lt", np.less), ("le", np.less_equal)),
     *(("gt", np.greater), ("ge", np.greater_equal)),
 ):
-    _compares(_name, _ufunc)
+    _comparison(_name, _compare)
 setattr(TracedComplex, "__neg__", lambda self: np.negative(self))  # noqa: B010
 setattr(TracedComplex, "__pos__", lambda self: np.positive(self))  # noqa: B010
 setattr(TracedComplex, "__abs__", _absolute)  # noqa: B010

@@ -58,9 +58,7 @@ def numpy_function(name: str) -> Any:
 LINEAR: list[tuple[Any, Callable[..., Any], tuple[str, ...]]] = []
 
 
-def implements(
-    *names: str, linear: str = ""
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def implements(*names: str, linear: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as what these of NumPy's do, ``"sum"`` or ``"linalg.norm"``.
 
     `linear` names the parameters that it is linear in, for complex numbers.

@@ -78,12 +78,20 @@ def _by_parts(
         }
         chosen = inspect.BoundArguments(bound.signature, own)
         found.append(implementation(*chosen.args, **chosen.kwargs))
-    return _joined(*found)
+    return _joined(*found, *(bound.arguments.get(name) for name in linear))
 
 
-def _joined(real: Any, imag: Any) -> Any:
+def _joined(real: Any, imag: Any, *operands: Any) -> Any:
+    """A complex value of two parts, or a list of them; an operand itself if they are its parts."""
     if isinstance(real, list | tuple):
-        return type(real)(_joined(*each) for each in zip(real, imag, strict=True))
+        return type(real)(_joined(*each, *operands) for each in zip(real, imag, strict=True))
+    for operand in operands:
+        if isinstance(operand, list | tuple):
+            operands += tuple(operand)
+    for operand in operands:
+        is_pair = isinstance(operand, TracedComplex)
+        if is_pair and real is operand.real and imag is operand.imag:
+            return operand
     recorder = innermost(real, imag)
     if (
         isinstance(real, TracedArray)
@@ -109,6 +117,14 @@ def _install_linear() -> None:
 
 
 _install_linear()
+
+
+@complex_rule("where")
+def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    condition = _nonzero(condition)
+    if x is None or y is None:
+        return np.nonzero(condition)
+    return _joined(*(np.where(condition, part_of(x, k), part_of(y, k)) for k in (0, 1)))
 
 
 @complex_rule("pad")
@@ -374,6 +390,7 @@ for _name in (
     *("polyint", "polyadd", "polysub", "polymul", "vander", "linspace", "apply_along_axis"),
     *("apply_over_axes", "trim_zeros", "shape", "ndim", "size", "result_type", "common_type"),
     *("may_share_memory", "shares_memory", "fft.fftshift", "fft.ifftshift"),
+    *("diag_indices_from", "tril_indices_from", "triu_indices_from"),
 ):
     _function = numpy_function(_name)
     if _function in NUMPY_FUNCTIONS:
@@ -457,15 +474,22 @@ def _made_like(like: Any, function: Any, arguments: tuple[Any, ...], options: An
     if not is_complex and not has_complex(*arguments):
         return make_like(like, function, arguments, options)
     if function in _CONVERSIONS:
-        converted = as_complex(arguments[0])
-        return converted.copy() if function is np.array else converted
+        whole = as_complex(arguments[0])
+        if dtype is not None and not is_complex:
+            whole.astype(dtype)  # which is refused
+        rest = {name: option for name, option in options.items() if name != "dtype"}
+        given = (None, *arguments[2:])
+        made = [
+            make_like(like, function, (part, *given), rest) for part in (whole.real, whole.imag)
+        ]
+        return _joined(*made, whole)
     if function is np.full:
         shape, value, *_ = (*arguments, options.get("fill_value"))
         return as_complex(np.copy(np.broadcast_to(as_complex(value), shape)))
-    made = np.asarray(function(*arguments, **options), np.complex128)
+    values = np.asarray(function(*arguments, **options), np.complex128)
     return TracedComplex(
         like.recorder,
-        *(constants_of(like.recorder, part) for part in (made.real, made.imag)),
+        *(constants_of(like.recorder, part) for part in (values.real, values.imag)),
     )
 
 

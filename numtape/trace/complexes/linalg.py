@@ -65,6 +65,24 @@ def _solve(a: Any, b: Any) -> Any:
     return x[..., 0] if is_vector else x
 
 
+@complex_rule("linalg.pinv")
+def _pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Any:
+    z = as_complex(a)
+    found = np.linalg.pinv(_embedded(z), rcond, hermitian, rtol=rtol)
+    return _columns(found, z.shape[-2])
+
+
+@complex_rule("linalg.lstsq")
+def _lstsq(a: Any, b: Any, rcond: Any = None) -> Any:
+    z, right = as_complex(a), as_complex(b)
+    is_vector = right.ndim == 1
+    right = right[:, None] if is_vector else right
+    both = np.concatenate([right.real, right.imag])
+    found, left_over, rank, sizes = np.linalg.lstsq(_embedded(z), both, rcond)
+    x = _columns(found, right.shape[-1])
+    return (x[:, 0] if is_vector else x), left_over, rank // 2, sizes[::2]
+
+
 @complex_rule("linalg.slogdet")
 def _slogdet(a: Any) -> Any:
     z = _square(a)

@@ -289,6 +289,10 @@ class _Flat:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._array.real.flat[key], self._array.imag.flat[key] = parts(value)
 
+    def copy(self) -> TracedComplex:
+        """As of a flatiter: a vector."""
+        return self._array.flatten()
+
     def __iter__(self) -> Iterator[Any]:
         return (self[k] for k in range(len(self)))
 

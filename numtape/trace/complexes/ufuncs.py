@@ -412,7 +412,12 @@ def _call(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
         inputs = inputs[0], plain_key(inputs[1])  # a whole number, which is guarded
     operands = [parts(each) for each in inputs]
     result = _FORMULAS[ufunc](*operands)
-    return pair(*result, *operands) if isinstance(result, tuple) else result
+    if not isinstance(result, tuple):
+        return result
+    found = pair(*result, *operands)
+    if found.is_array() and not found.ndim:  # ufuncs give scalars
+        return TracedComplex(found.recorder, found.real[()], found.imag[()])
+    return found
 
 
 def _at(ufunc: Any, array: Any, indices: Any, terms: Any) -> None:

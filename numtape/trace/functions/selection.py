@@ -34,7 +34,7 @@ from numtape.trace.ufuncs import apply_row
 __all__: list[str] = []
 
 
-@implements("where", linear="x y")
+@implements("where")
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         return _nonzero(condition)

@@ -244,6 +244,9 @@ MATRICES = {
     "eig": lambda x: _both(L.eig(_turning(x))[0]) * L.norm(x),
     "eigenvectors": lambda x: _both(L.eig(_turning(x))[1]),
     "eigvalsh": lambda x: L.eigvalsh(_hermitian(x)) + L.eigvalsh(_hermitian(x), "U"),
+    "eigh": lambda x: _both(L.eigh(_hermitian(x))[1] * L.eigh(_hermitian(x))[0]),
+    "pinv": lambda x: _both(L.pinv(_matrix(x)[:, :2])) + _both(L.pinv(_matrix(x)[:2])),
+    "lstsq": lambda x: _both(L.lstsq(_matrix(x)[:, :2], _z(x))[0]) * L.lstsq(C[:, :2], x)[1],
     "eigvalsh of a triangle": lambda x: L.eigvalsh(_matrix(x)),
     "expm": lambda x: _both(scipy.linalg.expm(0.3 * _matrix(x))),
     "scipy": lambda x: _both(scipy.linalg.solve(_matrix(x), _z(x)) * scipy.linalg.det(_matrix(x))),
@@ -468,6 +471,17 @@ def test_pythons_numbers_raise_where_that_is_caught():
             assert gradient(x) == pytest.approx(expected, rel=1e-8)
 
 
+def test_eigenvectors_whose_first_component_is_zero():
+    def function(x):
+        h = np.array([[5.0, 0, 0], [0, 1.0, 1j], [0, -1j, 2.0]]) * x
+        vectors = np.linalg.eigh(h)[1]
+        return np.sum(abs(vectors) ** 2 * np.arange(9.0).reshape(3, 3))
+
+    found = nt.value_and_grad(function)(1.5)
+    assert found[0] == pytest.approx(function(1.5), rel=1e-14)
+    assert found[1] == pytest.approx(0.0, abs=1e-14)  # scaling does not turn vectors
+
+
 def test_adding_at_places():
     def function(x):
         z = np.zeros(2, complex, like=x)
@@ -513,6 +527,7 @@ REFUSED = {
     "scipy.special": (lambda x: scipy.special.gamma(x * 1j).real, "gamma"),
     "scipy's functions": (lambda x: scipy.special.logsumexp(x * 1j).real, "logsumexp"),
     "singular values": (lambda x: np.linalg.norm(C * x[0], 2), "eigvalsh"),
+    "eigh of the other triangle": (lambda x: np.linalg.eigh(C * x[0], "U")[1].real, "UPLO"),
     "svd": (lambda x: np.linalg.svd(C * x[0])[1], "svd"),
     "full_like": (lambda x: np.full_like(x, 1j), "real numbers"),
     "padding by maxima": (lambda x: np.pad(x * 1j, 1, "maximum").real, "no order"),

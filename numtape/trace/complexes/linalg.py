@@ -151,8 +151,35 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     z = _square(a)
     if UPLO.upper() == "U":
         z = np.conjugate(np.swapaxes(z, -1, -2))
+    return _hermitian_eig(z)[0]
+
+
+@complex_rule("linalg.eigh")
+def _eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
+    if UPLO.upper() != "L":
+        raise UnsupportedError(
+            f"np.linalg.eigh(a, UPLO={UPLO!r}) of complex matrices at {user_location()}: there is "
+            "no rule for the phases of its vectors. Leave UPLO out, or write "
+            "np.linalg.eigh(a.conj().T)",
+            code="complex-value",
+        )
+    z = _square(a)
+    eigenvalues, vectors = _hermitian_eig(z)
+    # As LAPACK has them: the first component is real.
+    first = vectors[..., :1, :]
+    size = np.abs(first)
+    is_zero = size == 0.0
+    turn = (np.conjugate(first) + is_zero) / (size + is_zero)
+    found = vectors * (turn * np.copysign(1.0, first.real))
+    length = np.linalg.norm(found, axis=-2, keepdims=True)
+    return type(np.linalg.eigh(np.eye(1)))(eigenvalues, found / length)
+
+
+def _hermitian_eig(z: Any) -> tuple[Any, Any]:
+    """Eigenvalues, and vectors for what does not depend on their length and phase."""
     values, vectors = np.linalg.eigh(z.values())
-    return call_function("eigh_pairs", (_paired(z),), (values, _as_pairs(vectors)))[0]
+    found = call_function("eigh_pairs", (_paired(z),), (values, _as_pairs(vectors)))
+    return found[0], _of_pairs(found[1])
 
 
 @complex_rule("linalg.matrix_power")
@@ -246,8 +273,8 @@ def _scipys(name: str, function: Callable[..., Any]) -> None:
     COMPLEX_FUNCTIONS[registered("scipy.linalg", name)] = rule
 
 
-_POSITIONAL = {"expm": 1, "inv": 1, "det": 1, "solve": 2, "norm": 4}
+_POSITIONAL = {"expm": 1, "inv": 1, "pinv": 1, "det": 1, "eigvalsh": 1, "solve": 2, "norm": 4}
 _expm = registered("scipy.linalg", "expm")
 _scipys("expm", lambda a: _of_embedded(_expm, a))
-for _name in ("inv", "det", "solve", "norm"):
+for _name in ("inv", "pinv", "det", "eigvalsh", "solve", "norm"):
     _scipys(_name, getattr(np.linalg, _name))

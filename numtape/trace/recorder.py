@@ -133,6 +133,7 @@ class Recorder:
         "escaped",
         "guarded",
         "guards",
+        "has_objects",
         "inputs",
         "keep_lines",
         "lines",
@@ -166,6 +167,7 @@ class Recorder:
         # and whether any was assigned to.
         self.arguments: dict[int, tuple[Slots, npt.NDArray[np.generic]]] = {}
         self.writes = False
+        self.has_objects = False  # whether NumPy made an array of objects of traced scalars
         self.next_slot = RESULTS
         self.constants: dict[float | bytes, int] = {}
         # Slots from, to: whole numbers from, to.

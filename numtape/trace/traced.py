@@ -14,6 +14,7 @@ import numbers
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,8 @@ class Traced:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
+            if name == "__array__":
+                _note_objects(self.recorder, sys._getframe(1))
             raise AttributeError(name)  # Python and NumPy ask for these
         raise AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
@@ -157,6 +160,12 @@ class Traced:
             code="hashed-value",
         )
         refuse(self.recorder, error)
+
+
+def _note_objects(recorder: Recorder, frame: FrameType) -> None:
+    """Note that NumPy makes an array of objects for a frame, if that is not our own."""
+    if not frame.f_globals.get("__name__", "").startswith("numtape."):
+        recorder.has_objects = True
 
 
 class TracedPair(Traced):
@@ -540,6 +549,8 @@ class TracedArray(Traced):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if self.dtype.kind == "f" and dtype is not None and np.dtype(dtype).kind != "O":
             escaped(self.recorder, "a conversion to an array of numbers")
+        if self.dtype.kind == "f":
+            _note_objects(self.recorder, sys._getframe(1))
         mirror: npt.NDArray[Any] = self._mirror_of(self)
         if copy or (dtype is not None and np.dtype(dtype) != mirror.dtype):
             return np.array(mirror, dtype)

@@ -485,6 +485,21 @@ def test_eigenvectors_whose_first_component_is_zero():
     assert found[1] == pytest.approx(0.0, abs=1e-14)  # scaling does not turn vectors
 
 
+def test_arrays_of_objects_are_refused_and_what_is_none_is_not():
+    def function(x):
+        np.sum([x[0], x[1]])
+        turned = np.multiply(x[0], 1j) + x[1]
+        return abs(turned) ** 2 + np.sum(abs(1j * x) ** 2) + abs(np.asarray(x) @ (x * 1j)) ** 2
+
+    expected = central_jacobian(function, X, 1e-3)
+    np.testing.assert_allclose(nt.grad(function)(X), expected, rtol=1e-9)
+
+
+def test_what_is_held_constant():
+    found = nt.grad(lambda x: np.sum(abs(nt.stop_gradient(x * 1j) * x)))(X)
+    np.testing.assert_allclose(found, abs(X) * np.sign(X), rtol=1e-15)
+
+
 def test_adding_at_places():
     def function(x):
         z = np.zeros(2, complex, like=x)
@@ -531,6 +546,8 @@ REFUSED = {
     "scipy's functions": (lambda x: scipy.special.logsumexp(x * 1j).real, "logsumexp"),
     "singular values": (lambda x: np.linalg.norm(C * x[0], 2), "eigvalsh"),
     "eigh of the other triangle": (lambda x: np.linalg.eigh(C * x[0], "U")[1].real, "UPLO"),
+    "arrays of objects": (lambda x: np.sum((np.asarray(x) * 1j).imag), "np.stack"),
+    "other arrays of objects": (lambda x: np.sum((1j - np.array([x[0], x[1]])).imag), "np.stack"),
     "svd": (lambda x: np.linalg.svd(C * x[0])[1], "svd"),
     "full_like": (lambda x: np.full_like(x, 1j), "real numbers"),
     "padding by maxima": (lambda x: np.pad(x * 1j, 1, "maximum").real, "no order"),

@@ -111,10 +111,29 @@ def _operate(ufunc: Any, left: Any, right: Any) -> Any:
         return ufunc(left, right)
     try:
         if _is_pythons(left) and _is_pythons(right):
+            _check_no_element(ufunc, left, right)
             return _operate_as_python(ufunc, left, right)
+        _check_no_element(ufunc, left, right)
         return _call(ufunc, (left, right))
     except TraceError as error:
         refuse(innermost(left, right), error)
+
+
+def _check_no_element(ufunc: Any, *operands: Any) -> None:
+    """Refuse what may be an element of an array of objects, and would be complex there.
+
+    To NumPy such an array is real: its imaginary part is 0.
+    """
+    kinds = [isinstance(each, TracedScalar) and each.recorder.has_objects for each in operands]
+    if any(kinds) and not any(isinstance(each, TracedComplex) for each in operands):
+        raise UnsupportedError(
+            f"{ufunc.__name__} of a traced scalar and a complex number at {user_location()}, after "
+            "np.asarray(x) or np.array([...]) made an array of objects: in such an array complex "
+            "numbers would lose their imaginary part. Leave the conversion out, for x is an array "
+            "already, and write np.stack([x, y]) to make one; or write "
+            f"np.{ufunc.__name__}(x, 1j) if x is a scalar",
+            code="complex-value",
+        )
 
 
 def _is_pythons(operand: Any) -> bool:

@@ -802,8 +802,9 @@ def call_complex(
     """What a function does where an argument is complex, and `implementation` is for real ones."""
     rule = COMPLEX_FUNCTIONS.get(function) or COMPLEX_FUNCTIONS.get(implementation)
     if rule is None:
+        module = getattr(function, "__module__", "numpy")  # ufuncs have none
         raise UnsupportedError(
-            f"{function.__module__}.{function.__name__} was called with complex numbers beside "
+            f"{module}.{function.__name__} was called with complex numbers beside "
             f"traced values at {user_location()}, and numtape has no rule for that. Write it with "
             "the real and the imaginary part, z.real and z.imag, or with operations that take "
             "complex numbers: arithmetic, exp, log, powers, sums, products, np.fft",

@@ -542,7 +542,7 @@ REFUSED = {
     "an attribute": (lambda x: (x * 1j).data, "data"),
     "view": (lambda x: (x * 1j).view(float), "side by side"),
     "digits": (lambda x: abs(x * np.ones(3, np.clongdouble)), "complex"),
-    "scipy.special": (lambda x: scipy.special.gamma(x * 1j).real, "gamma"),
+    "scipy.special": (lambda x: scipy.special.erf(x * 1j).real, "erf"),
     "scipy's functions": (lambda x: scipy.special.logsumexp(x * 1j).real, "logsumexp"),
     "singular values": (lambda x: np.linalg.norm(C * x[0], 2), "eigvalsh"),
     "eigh of the other triangle": (lambda x: np.linalg.eigh(C * x[0], "U")[1].real, "UPLO"),
@@ -559,6 +559,13 @@ REFUSED = {
     "a dtype": (lambda x: np.prod(x * 1j, dtype=np.complex64).real, "complex128"),
     "rows of several lengths": (lambda x: np.array([[x[0] * 1j], x], like=x).real, "one shape"),
 }
+
+
+def test_refused_where_a_ufunc_has_a_substitute():
+    gamma = scipy.special.gamma
+    nt.record(lambda x: np.sum(gamma(np.array([x[0] ** 2, x[2]]))), X)  # it has one from now on
+    with pytest.raises(nt.UnsupportedError, match=r"gamma.*complex"):
+        nt.record(lambda x: np.sum(scipy.special.gamma(x * 1j).real), X)
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -197,6 +197,8 @@ def _function_value(instruction: VectorInstruction, operands) -> np.ndarray:
         for path, types, chosen in function.calls:
             ufunc = load_ufunc(path)
             given = [arguments[k] for k in chosen[: ufunc.nin]]
+            if types[0] == "D" and "fft" not in path:  # complex operands are pairs
+                given = [np.ascontiguousarray(each).view(complex)[..., 0] for each in given]
             if "fft" in path:
                 found = _transform(ufunc, given, types, instruction)
             else:

@@ -63,7 +63,7 @@ PARTS = {
     "bool-arithmetic": ("add of two comparisons", "disagree", "Write 1.0 * (x < y)"),
     "unsupported-dtype": ("float16", "computes in float64", "1.0 * mask"),
     "not-an-integer": ("inf", "must be finite", "Write np.floor(x)"),
-    "complex-value": ("2j", "real float64 code", "Keep the real and the imaginary part"),
+    "complex-value": ("complex value", "the result of the function", "np.stack([z.real, z.imag])"),
     "other-recording": ("Traced(2.0)", "live as long as the call", "Return the value"),
     "record-inside": ("values of the outer one", "could not be run elsewhere", "Pass the values"),
     "tape-inside": ("Traced(2.0)", "recorded outside", "call the function itself"),

@@ -26,6 +26,7 @@ from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
 from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
+from numtape.trace.complexes import TracedComplex
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
@@ -673,7 +674,13 @@ def stop_gradient(x: Any) -> Any:
     """
     leaves, structure = flatten(x)
     row = row_named("stop_gradient")
-    held = (apply_row(row, (leaf,)) if is_traced(leaf) else leaf for leaf in leaves)
+
+    def hold(leaf: Any) -> Any:
+        if isinstance(leaf, TracedComplex):
+            return TracedComplex(leaf.recorder, hold(leaf.real), hold(leaf.imag))
+        return apply_row(row, (leaf,)) if is_traced(leaf) else leaf
+
+    held = (hold(leaf) for leaf in leaves)
     pairs = zip(held, leaves, strict=True)
     return structure.build(
         as_python(each) if isinstance(leaf, TracedFloat) else each for each, leaf in pairs

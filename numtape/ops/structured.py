@@ -135,8 +135,12 @@ def _axes(arguments: str) -> tuple[tuple[str, ...], ...]:
 
 
 def _linalg(name: str, signature: str, types: str, finite: bool = False) -> Function:
+    return _pairs(name, name, signature, types, finite)
+
+
+def _pairs(name: str, ufunc: str, signature: str, types: str, finite: bool = False) -> Function:
     count = signature.count("(")
-    call = (f"numpy.linalg._umath_linalg.{name}", types, tuple(range(count)))
+    call = (f"numpy.linalg._umath_linalg.{ufunc}", types, tuple(range(count)))
     return Function(name, signature, (call,), finite=finite)
 
 
@@ -174,6 +178,11 @@ FUNCTIONS: tuple[Function, ...] = (
         ),
         starts=((0, 2),),
     ),
+    # Of complex matrices; the vectors of these are meant for what does not depend on their
+    # lengths and phases.
+    _pairs("slogdet_pairs", "slogdet", "(m,m,2)->(2),()", "D->Dd"),
+    _pairs("eig_pairs", "eig", "(m,m)->(m,2),(m,m,2)", "d->DD", finite=True),
+    _pairs("eigh_pairs", "eigh_lo", "(m,m,2)->(m),(m,m,2)", "D->dD"),
     _fourier("fft", "(n,2),()->(n,2)", "Dd->D"),
     _fourier("ifft", "(n,2),()->(n,2)", "Dd->D"),
     _fourier("rfft_n_even", "(n),()->(h,2)", "dd->D"),

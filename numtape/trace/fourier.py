@@ -1,257 +1,27 @@
 """`numpy.fft` and `scipy.fft` on traced values, by NumPy's own transforms.
 
-numtape differentiates real code. A Fourier transform is complex, so its result is a
-`ComplexArray`: a pair of traced arrays, the real and the imaginary part, with the
-arithmetic that spectra are used with (sums, products, quotients, absolute values and
-angles, conjugates, indexing, transforms back). A function must return real values:
-``.real``, ``.imag``, ``abs(...)`` or a transform back.
+A spectrum is a `TracedComplex`, a pair of traced arrays; NumPy's loops want real and
+imaginary part side by side, so the pair is stacked before a transform.
 
 Cosine and sine transforms are real and linear: they are products with a matrix.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from numtape.errors import InputError, TraceError, UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import load_ufunc
+from numtape.trace.complexes import TracedComplex
+from numtape.trace.complexes.pair import pair, parts
 from numtape.trace.linalg import call_function, matrix_of
 from numtape.trace.recorder import user_location
-from numtape.trace.substitutes import PairOfTraced, stands_in_for
-from numtape.trace.traced import NUMPY_FUNCTIONS, Traced
+from numtape.trace.substitutes import stands_in_for
+from numtape.trace.traced import COMPLEX_FUNCTIONS, NUMPY_FUNCTIONS, has_complex
 
-__all__ = ["ComplexArray"]
-
-_UFUNCS: dict[Any, Callable[..., Any]] = {}
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
-
-
-class ComplexArray(PairOfTraced):
-    """Complex numbers under trace.
-
-    Parameters
-    ----------
-    real, imag : traced arrays or scalars
-        Of equal shapes.
-    """
-
-    __slots__ = ("imag", "real")
-
-    def __init__(self, real: Any, imag: Any) -> None:
-        self.real = real
-        self.imag = imag
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of an ndarray."""
-        shape: tuple[int, ...] = self.real.shape
-        return shape
-
-    @property
-    def ndim(self) -> int:
-        """As of an ndarray."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """As of an ndarray."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-    dtype = np.dtype(np.complex128)
-
-    def __len__(self) -> int:
-        return len(self.real)
-
-    def __repr__(self) -> str:
-        return f"Traced({np.asarray(self.real.primals) + 1j * np.asarray(self.imag.primals)!r})"
-
-    def __getitem__(self, key: Any) -> "ComplexArray":
-        return ComplexArray(self.real[key], self.imag[key])
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        real, imag = _parts(value)
-        self.real[key] = real
-        self.imag[key] = imag
-
-    def conjugate(self) -> "ComplexArray":
-        """The complex conjugate."""
-        return ComplexArray(self.real, -self.imag)
-
-    conj = conjugate
-
-    def copy(self) -> "ComplexArray":
-        """A copy: assigning into it does not change this one."""
-        return ComplexArray(np.copy(self.real), np.copy(self.imag))
-
-    def sum(self, axis: Any = None, **options: Any) -> "ComplexArray":
-        """As `ndarray.sum`."""
-        return _mapped(np.sum, self, axis=axis, **options)
-
-    def reshape(self, *shape: Any) -> "ComplexArray":
-        """As `ndarray.reshape`."""
-        return ComplexArray(self.real.reshape(*shape), self.imag.reshape(*shape))
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        rule = _UFUNCS.get(ufunc)
-        if rule is None or method != "__call__" or options:
-            _refused(ufunc.__name__)
-        return rule(*inputs)
-
-    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
-        rule = _FUNCTIONS.get(function)
-        if rule is None:
-            _refused(f"{function.__module__}.{function.__name__}")
-        return rule(*arguments, **options)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NoReturn:
-        raise TraceError(
-            f"complex traced values were to become an array, or the function's result, at "
-            f"{user_location()}: numtape differentiates real results. Use their .real and .imag, "
-            "abs(...), or transform back with np.fft.irfft",
-            code="complex-value",
-        )
-
-
-def _refused(name: str) -> NoReturn:
-    raise UnsupportedError(
-        f"{name} of complex traced values at {user_location()}: there are rules for + - * /, abs, "
-        "np.angle, conj, exp, sums, means, indexing, joining and np.fft. Write the rest with "
-        "their .real and .imag",
-        code="complex-value",
-    )
-
-
-def _parts(value: Any) -> tuple[Any, Any]:
-    """Real and imaginary part of any operand."""
-    if isinstance(value, ComplexArray | complex | np.complexfloating):
-        return value.real, value.imag
-    if isinstance(value, Traced):
-        return value, 0.0
-    array = np.asarray(value)
-    if np.iscomplexobj(array):
-        return array.real, array.imag
-    return array, 0.0
-
-
-def _pair(real: Any, imag: Any) -> ComplexArray:
-    return ComplexArray(*np.broadcast_arrays(matrix_of(real, imag), matrix_of(imag, real)))
-
-
-# arithmetic
-
-
-def _add(a: Any, b: Any) -> ComplexArray:
-    (p, q), (r, s) = _parts(a), _parts(b)
-    return _pair(p + r, q + s)
-
-
-def _subtract(a: Any, b: Any) -> ComplexArray:
-    (p, q), (r, s) = _parts(a), _parts(b)
-    return _pair(p - r, q - s)
-
-
-def _multiply(a: Any, b: Any) -> ComplexArray:
-    (p, q), (r, s) = _parts(a), _parts(b)
-    return _pair(p * r - q * s, p * s + q * r)
-
-
-def _divide(a: Any, b: Any) -> ComplexArray:
-    (p, q), (r, s) = _parts(a), _parts(b)
-    size = r * r + s * s
-    return _pair((p * r + q * s) / size, (q * r - p * s) / size)
-
-
-def _power(a: Any, n: Any) -> ComplexArray:
-    if not isinstance(n, int | float) or n != int(n) or not 1 <= n <= 8:
-        _refused(f"power with the exponent {n!r}")
-    result: ComplexArray = a
-    for _ in range(int(n) - 1):
-        result = _multiply(result, a)
-    return result
-
-
-def _exp(a: ComplexArray) -> ComplexArray:
-    size = np.exp(a.real)
-    return ComplexArray(size * np.cos(a.imag), size * np.sin(a.imag))
-
-
-_UFUNCS |= {
-    np.add: _add,
-    np.subtract: _subtract,
-    np.multiply: _multiply,
-    np.divide: _divide,
-    np.power: _power,
-    np.square: lambda a: _multiply(a, a),
-    np.negative: lambda a: ComplexArray(-a.real, -a.imag),
-    np.positive: lambda a: a.copy(),
-    np.conjugate: lambda a: a.conjugate(),
-    np.absolute: lambda a: np.hypot(a.real, a.imag),
-    np.exp: _exp,
-}
-
-
-def _operator(ufunc: Any, reflected: bool) -> Callable[[Any, Any], Any]:
-    def method(self: ComplexArray, other: Any) -> Any:
-        return _UFUNCS[ufunc](other, self) if reflected else _UFUNCS[ufunc](self, other)
-
-    return method
-
-
-for _name, _ufunc in (("add", np.add), ("sub", np.subtract), ("mul", np.multiply)):
-    setattr(ComplexArray, f"__{_name}__", _operator(_ufunc, False))
-    setattr(ComplexArray, f"__r{_name}__", _operator(_ufunc, True))
-setattr(ComplexArray, "__truediv__", _operator(np.divide, False))  # noqa: B010
-setattr(ComplexArray, "__rtruediv__", _operator(np.divide, True))  # noqa: B010
-setattr(ComplexArray, "__pow__", _operator(np.power, False))  # noqa: B010
-setattr(ComplexArray, "__neg__", lambda self: _UFUNCS[np.negative](self))  # noqa: B010
-setattr(ComplexArray, "__abs__", lambda self: _UFUNCS[np.absolute](self))  # noqa: B010
-
-
-# NumPy's functions of them
-
-
-def _mapped(function: Any, a: ComplexArray, *arguments: Any, **options: Any) -> ComplexArray:
-    """A function that treats the parts alike."""
-    return ComplexArray(
-        function(a.real, *arguments, **options), function(a.imag, *arguments, **options)
-    )
-
-
-def _treats_parts_alike(function: Any) -> None:
-    _FUNCTIONS[function] = lambda a, *arguments, **options: _mapped(
-        function, a, *arguments, **options
-    )
-
-
-for _function in (
-    *(np.sum, np.mean, np.reshape, np.ravel, np.transpose, np.moveaxis, np.swapaxes, np.roll),
-    *(np.squeeze, np.expand_dims, np.flip, np.take, np.copy),
-):
-    _treats_parts_alike(_function)
-
-
-def _concatenate(arrays: Sequence[Any], axis: int = 0) -> ComplexArray:
-    pairs = [_parts(array) for array in arrays]
-    filled = [(real, imag + 0.0 * real) for real, imag in pairs]
-    return ComplexArray(*(np.concatenate(parts, axis=axis) for parts in zip(*filled, strict=True)))
-
-
-def _angle(z: ComplexArray, deg: bool = False) -> Any:
-    angle = np.arctan2(z.imag, z.real)
-    return angle * (180.0 / np.pi) if deg else angle
-
-
-_FUNCTIONS |= {
-    np.real: lambda a: a.real,
-    np.imag: lambda a: a.imag,
-    np.angle: _angle,
-    np.concatenate: _concatenate,
-    np.shape: lambda a: a.shape,
-    np.ndim: lambda a: a.ndim,
-    np.iscomplexobj: lambda a: True,
-}
+__all__: list[str] = []
 
 
 # transforms
@@ -269,15 +39,23 @@ def _factor(n: int, norm: Any, forward: bool) -> float:
     return 1.0 if ((norm or "backward") == "backward") == forward else 1.0 / n
 
 
-def _resized(a: Any, n: int) -> Any:
-    """The first n along the last axis, zeros where there are fewer."""
-    have = a.shape[-1]
-    if have > n:
-        return a[..., :n]
-    if have < n:
-        zeros = np.zeros((*a.shape[:-1], n - have))
-        return np.concatenate([a, zeros], axis=-1)
-    return a
+def _resized(a: Any, n: int, axis: int = -1) -> Any:
+    """The first n along an axis, zeros where there are fewer."""
+    have = a.shape[axis]
+    if have >= n:
+        return a[(..., slice(n), *(slice(None),) * (-1 - axis))]
+    shape = list(a.shape)
+    shape[axis] = n - have
+    return np.concatenate([a, np.zeros(shape)], axis)
+
+
+def _no_out(name: str, out: Any) -> None:
+    if out is not None:
+        raise UnsupportedError(
+            f"np.fft.{name}(..., out) of traced values at {user_location()}: numtape has no rule "
+            "for out. Leave it out, and assign the result",
+            code="unsupported-option",
+        )
 
 
 def _length(n: Any, default: int) -> int:
@@ -293,12 +71,15 @@ def _applied(name: str, a: Any, factor: float, values: Any, **chosen: int) -> An
     return call_function(name, (a, factor), (values,), **chosen)[0]
 
 
-def _stacked(z: ComplexArray) -> Any:
-    return np.stack([z.real, z.imag], axis=-1)
+def _pairs(a: Any, axis: int) -> Any:
+    """The parts of any operand side by side, with that axis last before them."""
+    z = pair(*(matrix_of(part, a) for part in parts(a)))
+    return np.stack([np.moveaxis(part, axis, -1) for part in (z.real, z.imag)], axis=-1)
 
 
-def _unstacked(pairs: Any, axis: int) -> ComplexArray:
-    return ComplexArray(np.moveaxis(pairs[..., 0], -1, axis), np.moveaxis(pairs[..., 1], -1, axis))
+def _unstacked(pairs: Any, axis: int) -> TracedComplex:
+    real, imag = (np.copy(np.moveaxis(pairs[..., k], -1, axis)) for k in (0, 1))
+    return TracedComplex(pairs.recorder, real, imag)
 
 
 def _complex_values(pairs: Any) -> Any:
@@ -314,13 +95,10 @@ def _full(name: str, forward: bool) -> Callable[..., Any]:
     plain = getattr(np.fft, name)
 
     def transform(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
-        if out is not None:
-            _refused(f"np.fft.{name}(..., out)")
-        real, imag = _parts(a)
-        real, imag = np.broadcast_arrays(matrix_of(real, imag), matrix_of(imag, real))
-        z = _mapped(np.moveaxis, ComplexArray(real, imag), axis, -1)
-        n = _length(n, z.shape[-1])
-        pairs = _stacked(_mapped(_resized, z, n))
+        _no_out(name, out)
+        pairs = _pairs(a, axis)
+        n = _length(n, pairs.shape[-2])
+        pairs = _resized(pairs, n, -2)
         values = plain(_complex_values(pairs), norm=norm)
         return _unstacked(_applied(name, pairs, _factor(n, norm, forward), _pairs_of(values)), axis)
 
@@ -328,8 +106,14 @@ def _full(name: str, forward: bool) -> Callable[..., Any]:
 
 
 def _rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
-    if out is not None or isinstance(a, ComplexArray):
-        _refused("np.fft.rfft(..., out), or np.fft.rfft")
+    _no_out("rfft", out)
+    if has_complex(a):
+        raise UnsupportedError(
+            f"np.fft.rfft of complex numbers at {user_location()}: it is of real ones, and NumPy "
+            "refuses them too or discards the imaginary part. Write np.fft.fft(z), or "
+            "np.fft.rfft(z.real)",
+            code="complex-value",
+        )
     a = np.moveaxis(matrix_of(a), axis, -1)
     n = _length(n, a.shape[-1])
     a = _resized(a, n)
@@ -339,13 +123,10 @@ def _rfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = No
 
 
 def _irfft(a: Any, n: Any = None, axis: int = -1, norm: Any = None, out: Any = None) -> Any:
-    if out is not None:
-        _refused("np.fft.irfft(..., out)")
-    real, imag = _parts(a)
-    real, imag = np.broadcast_arrays(matrix_of(real, imag), matrix_of(imag, real))
-    z = _mapped(np.moveaxis, ComplexArray(real, imag), axis, -1)
-    n = _length(n, 2 * (z.shape[-1] - 1))
-    pairs = _stacked(_mapped(_resized, z, n // 2 + 1))
+    _no_out("irfft", out)
+    pairs = _pairs(a, axis)
+    n = _length(n, 2 * (pairs.shape[-2] - 1))
+    pairs = _resized(pairs, n // 2 + 1, -2)
     values = np.fft.irfft(_complex_values(pairs), n, norm=norm)
     result = _applied("irfft", pairs, _factor(n, norm, False), values, n=n)
     return np.moveaxis(result, -1, axis)
@@ -441,7 +222,7 @@ _TRANSFORMS: dict[str, Callable[..., Any]] = {
 
 for _name, _transform in _TRANSFORMS.items():
     NUMPY_FUNCTIONS[getattr(np.fft, _name)] = _transform
-    _FUNCTIONS[getattr(np.fft, _name)] = _transform
+    COMPLEX_FUNCTIONS[getattr(np.fft, _name)] = _transform
     stands_in_for("numpy.fft", _name)(_transform)
 
 
@@ -453,6 +234,7 @@ def _scipy_transform(name: str) -> None:
             options.pop(option, None)
         return transform(x, *arguments, **options)
 
+    COMPLEX_FUNCTIONS[implementation] = implementation
     stands_in_for("scipy.fft", name)(implementation)
 
 

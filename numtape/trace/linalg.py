@@ -292,39 +292,6 @@ def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
     return call_function(_triangle("eigvalsh", UPLO), (a,), (values,))[0]
 
 
-def _real_parts(name: str, parts: Sequence[Any]) -> list[Any]:
-    """The real parts of complex results, guarded to have no others."""
-    eigenvalues = parts[0]
-    if not np.all(eigenvalues[..., 1] == 0.0):
-        raise _unsupported(
-            f"{name}(a)",
-            "some eigenvalues are complex, and numtape differentiates real code",
-            "Use np.linalg.eigh or eigvalsh for symmetric matrices, or a function of the matrix "
-            "that stays real (det, trace, norm, solve)",
-            "complex-value",
-        )
-    return [part[..., 0] for part in parts]
-
-
-def _pairs(values: Any) -> Any:
-    return np.stack([np.real(values), np.imag(values)], axis=-1)
-
-
-@implements("eig")
-def _eig(a: Any) -> Any:
-    a = matrix_of(a)
-    values = np.linalg.eig(_values(a))
-    parts = call_function("eig", (a,), [_pairs(value) for value in values])
-    return type(values)(*_real_parts("eig", parts))
-
-
-@implements("eigvals")
-def _eigvals(a: Any) -> Any:
-    a = matrix_of(a)
-    values = np.linalg.eigvals(_values(a))
-    return _real_parts("eigvals", call_function("eigvals", (a,), (_pairs(values),)))[0]
-
-
 @implements("svd")
 def _svd(
     a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False

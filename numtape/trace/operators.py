@@ -25,6 +25,7 @@ from numtape.trace.traced import (
     TracedBool,
     TracedFloat,
     TracedInteger,
+    TracedPair,
     TracedScalar,
     as_floats,
     as_python,
@@ -215,6 +216,8 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
+    if isinstance(left, TracedPair | complex) or isinstance(right, TracedPair | complex):
+        return Traced._operate_complex(ufunc, left, right)
     for operand, other in ((left, right), (right, left)):
         if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
             if _is_fraction(ufunc, operand):
@@ -241,14 +244,6 @@ _COMPARING |= {np.equal, np.not_equal}
 
 def _not_a_number(ufunc: Any, operand: Any, traced: Traced) -> Any:
     """What an operator gives for an operand that it does not know."""
-    if isinstance(operand, complex):
-        error = UnsupportedError(
-            f"{ufunc.__name__} of a traced value and the complex number {operand!r} at "
-            f"{user_location()}: numtape differentiates real float64 code. Keep the real and the "
-            "imaginary part as two values",
-            code="complex-value",
-        )
-        refuse(traced.recorder, error)
     if isinstance(operand, numbers.Number):
         error = UnsupportedError(
             f"{ufunc.__name__} of a traced value and {operand!r} of type {type(operand).__name__} "

@@ -136,6 +136,7 @@ class Recorder:
         "escaped",
         "guarded",
         "guards",
+        "has_objects",
         "home",
         "inputs",
         "is_thorough",
@@ -173,6 +174,7 @@ class Recorder:
         # and whether any was assigned to.
         self.arguments: dict[int, tuple[Slots, npt.NDArray[np.generic]]] = {}
         self.writes = False
+        self.has_objects = False  # whether NumPy made an array of objects of traced scalars
         self.next_slot = RESULTS
         self.constants: dict[float | bytes, int] = {}
         # Slots from, to: whole numbers from, to.

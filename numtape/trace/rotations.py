@@ -23,7 +23,7 @@ import scipy
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import constants_of
 from numtape.trace.recorder import user_location
-from numtape.trace.substitutes import PairOfTraced, stands_in_for
+from numtape.trace.substitutes import HoldsTraced, stands_in_for
 from numtape.trace.traced import as_computed, as_floats, as_integers, as_traced, innermost
 
 __all__ = ["TracedRotation"]
@@ -195,7 +195,7 @@ def _nearest_orthogonal(matrix: Any) -> Any:
     return matrix
 
 
-class TracedRotation(PairOfTraced):
+class TracedRotation(HoldsTraced):
     """A rotation under trace, or a stack of them along leading axes.
 
     Parameters

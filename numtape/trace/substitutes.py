@@ -39,13 +39,13 @@ from weakref import WeakSet
 from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
 from numtape.trace.recorder import RUNNING, Recorder, is_pythons, is_users, user_location
-from numtape.trace.traced import has_traced
+from numtape.trace.traced import call_complex, has_complex, has_traced
 
-__all__ = ["BINDINGS", "PairOfTraced", "explained", "learn", "stands_in_for", "substitute_of"]
+__all__ = ["BINDINGS", "HoldsTraced", "explained", "learn", "registered", "stands_in_for"]
 
 
-class PairOfTraced:
-    """Base of what holds traced values and is none itself: complex numbers."""
+class HoldsTraced:
+    """Base of what holds traced values and is none itself, as a rotation does."""
 
 
 # By module, then by name ("logsumexp", or "Class.method").
@@ -71,6 +71,11 @@ def stands_in_for(
         return function
 
     return register
+
+
+def registered(module: str, name: str) -> Callable[..., Any]:
+    """The function that was registered to be called for SciPy's of that name."""
+    return _SUBSTITUTES[module][name]
 
 
 class _Names:
@@ -197,11 +202,13 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
     @wraps(original)
     def substitute(*arguments: Any, **options: Any) -> Any:
         is_traced = has_traced(*arguments, *options.values()) or any(
-            isinstance(argument, PairOfTraced) for argument in arguments
+            isinstance(argument, HoldsTraced) for argument in arguments
         )
         if not is_traced:
             return original(*arguments, **options)
         try:
+            if has_complex(*arguments, *options.values()):
+                return call_complex(original, function, arguments, options)
             return function(*arguments, **options)
         except TraceError as error:
             for recorder in getattr(RUNNING, "stack", ())[-1:]:
@@ -210,14 +217,6 @@ def _dispatching(original: Any, function: Callable[..., Any]) -> Any:
 
     substitute.stands_in_for = original  # type: ignore[attr-defined]
     return substitute
-
-
-def substitute_of(function: Any) -> Any:
-    """What stands in for a function that is to be recorded itself, as in ``grad(logsumexp)``."""
-    with BINDINGS.lock:
-        BINDINGS.load()
-        _, substitute = BINDINGS.by_original.get(id(function), (None, function))
-        return substitute
 
 
 def learn(error: Exception, known: int) -> bool:
@@ -336,6 +335,8 @@ def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> Uns
 _SHUFFLES = "you are shuffling a 'Traced"
 warnings.filterwarnings("error", _SHUFFLES, UserWarning)
 
+_TRACED = r"\bTraced(Scalar|Array|Float|Integer|Int|Bool|Complex)?\b"
+
 # How NumPy and others speak of arrays of objects, which np.array makes of traced scalars.
 _OBJECTS = r"ufunc|object arr|object_|dtype\('O'\)|holds references|data types in|'float' object"
 
@@ -375,9 +376,7 @@ def _is_refusal(error: Exception) -> bool:
 
 def _says_traced(error: Exception) -> bool:
     """Whether it speaks of a traced value, or of the array of objects that it becomes."""
-    return bool(
-        re.search(rf"\bTraced(Scalar|Array|Float|Integer|Int|Bool)?\b|{_OBJECTS}", str(error))
-    )
+    return bool(re.search(rf"{_TRACED}|{_OBJECTS}", str(error)))
 
 
 def _is_raised(trace: TracebackType) -> bool:

@@ -14,6 +14,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from numtape.trace.recorder import (
 )
 
 __all__ = [
+    "COMPLEX_FUNCTIONS",
     "LIKE_FUNCTIONS",
     "NUMPY_FUNCTIONS",
     "Traced",
@@ -38,6 +40,7 @@ __all__ = [
     "TracedBool",
     "TracedFloat",
     "TracedInteger",
+    "TracedPair",
     "TracedScalar",
     "as_computed",
     "as_floats",
@@ -45,9 +48,11 @@ __all__ = [
     "as_python",
     "as_traced",
     "assign_out",
+    "call_complex",
     "call_function",
     "check_casting",
     "guarded",
+    "has_complex",
     "has_places",
     "has_traced",
     "innermost",
@@ -75,6 +80,10 @@ NUMPY_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 # The same for functions called as ``np.zeros(n, like=x)``.
 LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
+# What NumPy's functions do where an argument is complex, and which of our own do it as they
+# stand; filled by `complexes`.
+COMPLEX_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
+
 
 class Traced:
     """What traced scalars and traced arrays have in common.
@@ -89,6 +98,8 @@ class Traced:
 
     recorder: Recorder
     _apply_ufunc: Callable[..., Any]  # set by `ufuncs.py`
+    _apply_complex_ufunc: Callable[..., Any]  # these two by `complexes`
+    _operate_complex: Callable[..., Any]
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
     astype: Callable[..., Any]  # this by `functions/methods.py`
@@ -99,6 +110,11 @@ class Traced:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         try:
             return self._apply_ufunc(ufunc, method, inputs, options)
+        except TraceError as error:
+            if error.code != "complex-value" or not has_complex(*inputs):
+                refuse(self.recorder, error)
+        try:  # a complex operand was met on the way: from the beginning, by the rules for these
+            return self._apply_complex_ufunc(ufunc, method, inputs, options)
         except TraceError as error:
             refuse(self.recorder, error)
 
@@ -120,14 +136,17 @@ class Traced:
 
     def __complex__(self) -> complex:
         error = TraceError(
-            f"complex(...) of a traced value at {user_location()}: numtape differentiates real "
-            "float64 code. Write the real and the imaginary part as two real values",
+            f"a traced value at {user_location()} was to become a plain complex number, of "
+            "complex(...) or in a plain complex array: its derivative would be lost. Write x + 0j "
+            "for a complex value, and np.zeros_like(x, dtype=complex) for an array",
             code="complex-value",
         )
         refuse(self.recorder, error)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
+            if name == "__array__":
+                _note_objects(self.recorder, sys._getframe(1))
             raise AttributeError(name)  # Python and NumPy ask for these
         raise AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
@@ -143,6 +162,35 @@ class Traced:
             code="hashed-value",
         )
         refuse(self.recorder, error)
+
+
+def _note_objects(recorder: Recorder, frame: FrameType) -> None:
+    """Note that NumPy makes an array of objects for a frame, if that is not our own."""
+    if not frame.f_globals.get("__name__", "").startswith("numtape."):
+        recorder.has_objects = True
+
+
+class TracedPair(Traced):
+    """Base of complex values under trace, which have no slots but those of their parts."""
+
+    __slots__ = ()
+
+    @property
+    def slots(self) -> Slots:
+        """There are none: this is where rules for real values end."""
+        raise _complex_operand("a complex value")
+
+    primals = slots
+
+
+def _complex_operand(what: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{what} met what is of real numbers at {user_location()}: the result of the function, an "
+        "array of floats that is assigned to, or an operation without a rule for complex ones. "
+        "Write z.real and z.imag, or np.stack([z.real, z.imag]), for two real values, and "
+        "np.zeros_like(x, dtype=complex) for an array that is to hold complex ones",
+        code="complex-value",
+    )
 
 
 class _Float64:
@@ -517,6 +565,8 @@ class TracedArray(Traced):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if self.dtype.kind == "f" and dtype is not None and np.dtype(dtype).kind != "O":
             escaped(self.recorder, "a conversion to an array of numbers")
+        if self.dtype.kind == "f":
+            _note_objects(self.recorder, sys._getframe(1))
         mirror: npt.NDArray[Any] = self._mirror_of(self)
         if copy or (dtype is not None and np.dtype(dtype) != mirror.dtype):
             return np.array(mirror, dtype)
@@ -745,6 +795,8 @@ def _note_arguments(recorder: Recorder, slots: Slots) -> None:
 def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What one of NumPy's functions does given traced values: what was registered for it."""
     implementation = NUMPY_FUNCTIONS.get(function)
+    if has_complex(*arguments, *options.values()):
+        return call_complex(function, implementation, arguments, options)
     if implementation is None:
         name = f"{function.__module__}.{function.__name__}"
         raise UnsupportedError(
@@ -762,13 +814,34 @@ def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, 
     return assign_out(function.__name__, out, implementation(*arguments, **options))
 
 
+def call_complex(
+    function: Any, implementation: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """What a function does where an argument is complex, and `implementation` is for real ones."""
+    rule = COMPLEX_FUNCTIONS.get(function) or COMPLEX_FUNCTIONS.get(implementation)
+    if rule is None:
+        module = getattr(function, "__module__", "numpy")  # ufuncs have none
+        raise UnsupportedError(
+            f"{module}.{function.__name__} was called with complex numbers beside "
+            f"traced values at {user_location()}, and numtape has no rule for that. Write it with "
+            "the real and the imaginary part, z.real and z.imag, or with operations that take "
+            "complex numbers: arithmetic, exp, log, powers, sums, products, np.fft",
+            code="complex-value",
+        )
+    out = options.get("out")
+    if out is None:
+        return rule(*arguments, **options)
+    del options["out"]
+    return assign_out(function.__name__, out, rule(*arguments, **options))
+
+
 def assign_out(name: str, out: Any, result: Any) -> Any:
     """Put a result into the array given as ``out=``, which must be able to hold traced values."""
     if is_object_array(out):
         out[...] = np.asarray(result)
         return out
     out = writable(out, result)
-    if not isinstance(out, TracedArray):
+    if not isinstance(out, TracedArray | TracedPair):
         plain = result if not isinstance(result, Traced) else None
         if isinstance(result, Traced) and result.dtype.kind in "ib":
             plain = guarded(result)
@@ -890,19 +963,21 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             return _captured(recorder, operand)
         if isinstance(operand, TracedScalar):
             return operand.slots, operand.primal
-        assert isinstance(operand, TracedArray)
+        if not isinstance(operand, TracedArray):
+            raise _complex_operand("a complex value")
         if recorder.mirrors:
             settle(recorder)
         return operand._slots, operand._primals
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)
+    if array.dtype.kind == "c":
+        raise _complex_operand(f"a number or an array of {array.dtype}")
     if array.dtype.kind not in "fiub":
         raise TraceError(
             f"an operand of type {array.dtype} met a traced value at {user_location()}: numtape "
-            "differentiates real float64 code. Convert it to floats, or write the real and the "
-            "imaginary part as two real values",
-            code="complex-value",
+            "differentiates real float64 code. Convert it to floats",
+            code="not-a-number",
         )
     if array.dtype.itemsize > 8:
         raise UnsupportedError(
@@ -1004,6 +1079,29 @@ def has_traced(*operands: Any) -> bool:
         if isinstance(operand, Traced) or _recorder_of((operand,)) is not None:
             return True
     return False
+
+
+def has_complex(*operands: Any) -> bool:
+    """Whether any of the operands is complex, traced or plain, or a list that holds one."""
+    for operand in operands:
+        kind = type(operand)
+        if kind is TracedArray or kind in _REAL:
+            continue
+        if kind is list or kind is tuple:
+            if has_complex(*operand):
+                return True
+        elif isinstance(operand, np.ndarray):
+            if operand.dtype.kind == "c" or (
+                operand.dtype.kind == "O" and has_complex(*operand.flat)
+            ):
+                return True
+        elif isinstance(operand, TracedPair | complex | np.complexfloating):
+            return True
+    return False
+
+
+# The types of most arguments, none of which is complex.
+_REAL = frozenset({TracedScalar, TracedFloat, float, int, bool, str, type(None), np.float64})
 
 
 def is_traced(operand: Any) -> bool:

@@ -28,6 +28,7 @@ from numtape.trace.traced import (
     as_computed,
     as_floats,
     assign_out,
+    has_complex,
     has_traced,
     innermost,
     is_object_array,
@@ -136,6 +137,8 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
         result = _call_ufunc(ufunc, inputs)
         if result is not NotImplemented:
             return result
+    if has_complex(*inputs, *options.values()):
+        return Traced._apply_complex_ufunc(ufunc, method, inputs, options)
     out = options.pop("out", None) or (None,) * max(ufunc.nout, 1)
     if method == "at":
         return call_method(ufunc, method, inputs, options)

@@ -19,7 +19,15 @@ from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
-__all__ = ["Expression", "Template", "even_slope", "is_flat", "partial_of", "template"]
+__all__ = [
+    "Expression",
+    "Template",
+    "even_slope",
+    "function_call",
+    "is_flat",
+    "partial_of",
+    "template",
+]
 
 
 class Expression:
@@ -102,6 +110,13 @@ class Expression:
         rank = self.slots.ndim
         places = tuple(sorted(axis % rank for axis in axes))
         return Expression(self.builder, self.builder.reduce("add", self.slots, places))
+
+
+def function_call(name: str, *operands: Expression, **chosen: int) -> tuple[Expression, ...]:
+    """The results of one of `FUNCTIONS`."""
+    builder = operands[0].builder
+    results = builder.function(name, [operand.slots for operand in operands], **chosen)
+    return tuple(Expression(builder, slots) for slots in results)
 
 
 _POWERS = ("power", "power_constant", "pow", "pow_constant")

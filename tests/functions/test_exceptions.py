@@ -501,7 +501,7 @@ def test_without_a_handler_warnings_leave_no_guards():
         "a method": lambda x: x.astype(np.float32)[0],
         "bytes": lambda x: x.tobytes(),
         "complex": lambda x: complex(x[0]).real,
-        "a complex number": lambda x: (x[0] * 1j).imag,
+        "a complex number": lambda x: float(x[0] * 1j),
         "a complex power": lambda x: (x[0].item() - 9.0) ** 0.5,
         "a key": lambda x: {x[0]: 1.0}[x[0]],
         "SciPy": lambda x: scipy.linalg.sqrtm(np.diag(x), disp=False)[0],

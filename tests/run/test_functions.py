@@ -33,6 +33,11 @@ def _spread(seed, n=4):
     return np.diag(np.arange(1.0, n + 1)) + 0.05 * _matrix(seed, n, n)
 
 
+def _turning(seed):
+    """A matrix of complex, distinct eigenvalues."""
+    return np.kron(np.diag([1.0, 2.0]), [[1.0, 1.5], [-1.5, 1.0]]) + 0.05 * _matrix(seed, 4, 4)
+
+
 POINTS = {
     "solve": lambda seed: (_matrix(seed, 4, 4), _matrix(seed + 1, 4, 3)),
     "inv": lambda seed: (_matrix(seed, 4, 4),),
@@ -50,6 +55,9 @@ POINTS = {
     "svd_f": lambda seed: (_matrix(seed, 5, 3),),
     "svd": lambda seed: (_matrix(seed, 3, 5),),
     "qr": lambda seed: (_matrix(seed, 5, 3),),
+    "slogdet_pairs": lambda seed: (_matrix(seed, 4, 4, 2),),
+    "eig_pairs": lambda seed: (_turning(seed),),
+    "eigh_pairs": lambda seed: (_matrix(seed, 4, 4, 2),),
     "fft": lambda seed: (_matrix(seed, 7, 2), np.array(0.5)),
     "ifft": lambda seed: (_matrix(seed, 6, 2), np.array(0.5)),
     "rfft_n_even": lambda seed: (_matrix(seed, 8), np.array(0.5)),
@@ -62,9 +70,9 @@ POINTS = {
 # Extents that the operands do not tell.
 CHOSEN = {"rfft_n_even": {"h": 5}, "rfft_n_odd": {"h": 4}, "irfft": {"n": 7}}
 
-# Parts of results that rules know nothing about: LAPACK's own working values, and vectors
-# that any rotation of would do.
-UNKNOWN = {"qr", "svd_f"}
+# Parts of results that rules know nothing about: LAPACK's own working values, vectors that any
+# rotation of would do, and their lengths and phases.
+UNKNOWN = {"qr", "svd_f", "eig_pairs", "eigh_pairs"}
 
 
 @pytest.fixture(params=FUNCTIONS, ids=lambda function: function.name)

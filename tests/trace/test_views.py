@@ -15,6 +15,7 @@ import surface
 
 import numtape as nt
 from numtape.functions.trees import flatten
+from numtape.trace.complexes import TracedComplex
 from numtape.trace.traced import Traced, TracedArray
 
 LAYOUTS = {
@@ -213,6 +214,8 @@ def _leaves(result: Any) -> list[Any]:
 
 
 def _values(array: Any) -> Any:
+    if isinstance(array, TracedComplex):
+        return np.array(array.values())
     if isinstance(array, Traced):
         return np.array(array.primals)
     if isinstance(array, np.ndarray) and array.dtype == object:
@@ -221,6 +224,8 @@ def _values(array: Any) -> Any:
 
 
 def _is_array(leaf: Any) -> bool:
+    if isinstance(leaf, TracedComplex):
+        return leaf.is_array()
     return isinstance(leaf, np.ndarray | TracedArray)
 
 
@@ -320,3 +325,78 @@ def test_arrays_of_rank_0_and_scalars(name):
         if found != expected:
             wrong.append((number, expected, found))
     assert not wrong
+
+
+# of complex arrays
+
+_SOME_ARRAYS = [
+    (shape, layout)
+    for shape in ((), (4,), (2, 3), (3, 3), (2, 1, 4))
+    for layout in ("C", "F")
+    if len(shape) > 1 or layout == "C"
+]
+# They write to what they are given, or to memory that nobody has written to.
+_NOT_OF_COMPLEX = {"numpy.fill_diagonal", "numpy.random.shuffle", "numpy.empty_like", "likes"}
+
+
+def _complex(x):
+    """A complex array laid out as a real one."""
+    imag = 0.5 * x * x - 0.3
+    if isinstance(x, Traced):
+        return TracedComplex(x.recorder, np.copy(x, "K"), np.copy(np.asarray(imag, like=x), "K"))
+    z = x.astype(complex, order="K")
+    z.imag = imag
+    return z
+
+
+def _complex_fate(z, leaf):
+    """What is seen of a result and its argument: kinds, identity, and what writing changes."""
+    seen = [_is_array(leaf), leaf is z, np.dtype(leaf.dtype).kind, _values(leaf)]
+    if not _is_array(leaf):
+        return seen
+    if leaf.dtype != bool:
+        before = _values(z)
+        try:
+            leaf[...] = 7.0
+        except ValueError as error:
+            seen.append(str(error))
+        seen.append((_values(z) != before).tolist())
+    before = _values(leaf)
+    z[...] = 9.0
+    seen.append((_values(leaf) != before).tolist())
+    return seen
+
+
+def _complex_count(call, x):
+    """How many results there are; 0 where NumPy refuses, or gives no numbers."""
+    try:
+        leaves = _leaves(call(_complex(x)))
+    except Exception:
+        return 0
+    numbers = [isinstance(leaf, np.ndarray | np.generic) for leaf in leaves]
+    return len(leaves) if all(numbers) and all(leaf.dtype.kind in "fbci" for leaf in leaves) else 0
+
+
+@pytest.mark.parametrize("name", sorted(set(CALLS) - _NOT_OF_COMPLEX))
+def test_complex_arrays_go_the_way_of_numpys(name):
+    call = CALLS[name]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        for shape, layout in _SOME_ARRAYS:
+            for number in range(_complex_count(call, _array(shape, layout))):
+                z = _complex(_array(shape, layout))
+                expected = _complex_fate(z, _leaves(call(z))[number])
+                found = []
+
+                def function(x, number=number, found=found):
+                    z = _complex(x)
+                    found.extend(_complex_fate(z, _leaves(call(z))[number]))
+                    return np.sum(x)
+
+                try:
+                    nt.record(function, _array(shape, layout))
+                except nt.TraceError:
+                    continue  # refused
+                assert found[:3] == expected[:3]
+                assert found[4:] == expected[4:]
+                np.testing.assert_allclose(found[3], expected[3], rtol=1e-10, atol=1e-12)

@@ -18,7 +18,7 @@ def _steps(array: Any, axis: int) -> Any:
     return array[(*before, slice(1, None))] - array[(*before, slice(None, -1))]
 
 
-@implements("diff")
+@implements("diff", linear="a prepend append")
 def _diff(
     a: Any, n: int = 1, axis: int = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
 ) -> Any:
@@ -47,7 +47,7 @@ def _diff(
     return array
 
 
-@implements("ediff1d")
+@implements("ediff1d", linear="ary to_end to_begin")
 def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     flat = np.ravel(traced_or_array(ary))
     ends = [None if end is None else np.ravel(traced_or_array(end)) for end in (to_begin, to_end)]
@@ -55,7 +55,7 @@ def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     return np.concatenate([part for part in parts if part is not None])
 
 
-@implements("gradient")
+@implements("gradient", linear="f")
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
     recorder = innermost(f, *varargs)
     array = as_traced(recorder, f)

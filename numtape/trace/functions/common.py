@@ -26,6 +26,7 @@ from numtape.trace.traced import (
 )
 
 __all__ = [
+    "LINEAR",
     "axes_of",
     "check_finite",
     "constants_of",
@@ -51,14 +52,25 @@ def numpy_function(name: str) -> Any:
     return function
 
 
-def implements(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function as what these of NumPy's do, ``"sum"`` or ``"linalg.norm"``."""
+# Of functions that are linear in some parameters, as moving elements and adding them up is:
+# the function, what was registered for it, and these parameters. Of complex numbers they do
+# the same to the real and to the imaginary parts.
+LINEAR: list[tuple[Any, Callable[..., Any], tuple[str, ...]]] = []
+
+
+def implements(*names: str, linear: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as what these of NumPy's do, ``"sum"`` or ``"linalg.norm"``.
+
+    `linear` names the parameters that it is linear in, for complex numbers.
+    """
 
     def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
         for name in names:
             function = numpy_function(name)
             if function is not None:
                 NUMPY_FUNCTIONS[function] = implementation
+                if linear:
+                    LINEAR.append((function, implementation, tuple(linear.split())))
         return implementation
 
     return register

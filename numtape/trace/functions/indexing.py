@@ -235,7 +235,7 @@ Traced._get_at = staticmethod(_get)
 Traced._set_at = staticmethod(_set)
 
 
-@implements("take")
+@implements("take", linear="a")
 def _take(
     a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise"
 ) -> Any:
@@ -260,7 +260,7 @@ def clipped(places: Any, extent: int) -> Any:
     return as_integers(np.maximum(np.minimum(places, extent - 1), 0))
 
 
-@implements("take_along_axis")
+@implements("take_along_axis", linear="arr")
 def _take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     if axis is None:
         arr, indices, axis = np.ravel(traced_or_array(arr)), np.ravel(indices), 0

@@ -88,7 +88,9 @@ def _as_type(self: Any, wanted: Any) -> Any:
             if wanted == np.int64
             else plainly(lambda _: typed(self).astype(wanted), integers)
         )
-    if self.dtype.kind in "ib" and wanted.kind in "fcUSO":
+    if wanted == np.complex128:
+        return np.array(self, complex, like=self)
+    if self.dtype.kind in "ib" and wanted.kind in "fUSO":
         return plainly(lambda values: values.astype(wanted), self)
     error = UnsupportedError(
         f"astype({wanted!r}) of a traced value at {user_location()}: numtape differentiates real "

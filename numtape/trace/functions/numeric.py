@@ -37,7 +37,7 @@ def _i0(x: Any) -> Any:
     return np.asarray(apply_row(ROWS[OPCODE["i0"]], (x,)), like=x)
 
 
-@implements("round", "around")
+@implements("round", "around", linear="a")
 def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
     no_options("round", out=out)
     array = traced(a)
@@ -109,7 +109,7 @@ def _fix(x: Any, out: Any = None) -> Any:
     return np.trunc(x)
 
 
-@implements("nan_to_num")
+@implements("nan_to_num", linear="x")
 def _nan_to_num(
     x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None
 ) -> Any:

@@ -149,7 +149,7 @@ def _as_walked(
 def _reduction(name: str, *functions: str) -> None:
     no_value: Any = np._NoValue
 
-    @implements(*functions)
+    @implements(*functions, linear="a initial" if name == "add" else "")
     def implementation(
         a: Any,
         axis: Any = None,
@@ -230,7 +230,7 @@ def _ptp(a: Any, axis: Any = None, out: Any = None, keepdims: Any = np._NoValue)
     return np.max(a, axis, keepdims=keepdims) - np.min(a, axis, keepdims=keepdims)
 
 
-@implements("trace")
+@implements("trace", linear="a")
 def _trace(
     a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None
 ) -> Any:
@@ -256,14 +256,14 @@ def _cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None
     return accumulate_by(np.multiply, *_along(a, axis), dtype)
 
 
-@implements("cumsum")
+@implements("cumsum", linear="a")
 def _cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     no_options("cumsum", out=out)
     return accumulate_by(np.add, *_along(a, axis), dtype)
 
 
 def _cumulative(name: str, running: Callable[..., Any], start: float) -> None:
-    @implements(name)
+    @implements(name, linear="x" if running is _cumsum else "")
     def implementation(
         x: Any,
         /,

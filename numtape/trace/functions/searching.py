@@ -43,7 +43,7 @@ def _digitize(x: Any, bins: Any, right: bool = False) -> Any:
     return len(bins) - np.searchsorted(bins[::-1], x, side="right" if right else "left")
 
 
-@implements("interp")
+@implements("interp", linear="fp left right")
 def _interp(
     x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None
 ) -> Any:

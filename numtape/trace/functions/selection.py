@@ -58,7 +58,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return moved(recorder, np.asarray(result), values)
 
 
-@implements("select")
+@implements("select", linear="choicelist default")
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     if len(condlist) != len(choicelist):
         raise InputError(
@@ -145,7 +145,7 @@ def _of_elements_alone(
     return np.broadcast_to(values, numbers.shape)
 
 
-@implements("choose")
+@implements("choose", linear="choices")
 def _choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
     no_options("choose", out=out)
     choices = [traced_or_array(choice) for choice in choices]
@@ -233,7 +233,7 @@ def _argwhere(a: Any) -> Any:
     return np.argwhere(_mask(a))
 
 
-@implements("compress")
+@implements("compress", linear="a")
 def _compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
     no_options("compress", out=out)
     mask = _mask(condition)
@@ -242,7 +242,7 @@ def _compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) 
     return move(lambda elements: np.compress(mask, elements, axis), a)
 
 
-@implements("extract")
+@implements("extract", linear="arr")
 def _extract(condition: Any, arr: Any) -> Any:
     mask = _mask(condition)
     if not has_traced(arr):

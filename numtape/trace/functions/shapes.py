@@ -31,7 +31,7 @@ def _moves(name: str) -> None:
     if function is None:
         return
 
-    @implements(name)
+    @implements(name, linear="array")
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
         arguments = plain_key(arguments)
         options = {key: plain_key(option) for key, option in options.items()}
@@ -54,7 +54,7 @@ def _joins(name: str) -> None:
     """A function that joins a sequence of arrays."""
     function = getattr(np, name)
 
-    @implements(name)
+    @implements(name, linear="arrays")
     def implementation(arrays: Any, *arguments: Any, **options: Any) -> Any:
         dtype = options.pop("dtype", None)
         if dtype is not None:
@@ -72,7 +72,7 @@ def _each(name: str) -> None:
     """A function of several arrays, each of which is moved."""
     function = getattr(np, name)
 
-    @implements(name)
+    @implements(name, linear="arrays")
     def implementation(*arrays: Any, **options: Any) -> Any:
         return move(lambda *each: function(*each, **options), *arrays)
 
@@ -81,7 +81,7 @@ for _name in ("atleast_1d", "atleast_2d", "atleast_3d", "broadcast_arrays", "mes
     _each(_name)
 
 
-@implements("lib.stride_tricks.sliding_window_view")
+@implements("lib.stride_tricks.sliding_window_view", linear="x")
 def _sliding_window_view(
     x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
 ) -> Any:
@@ -98,7 +98,7 @@ def _ix(*arrays: Any) -> Any:
     return move(np.ix_, *arrays) if has_traced(*arrays) else np.ix_(*arrays)
 
 
-@implements("append")
+@implements("append", linear="arr values")
 def _append(arr: Any, values: Any, axis: int | None = None) -> Any:
     return move(lambda a, v: np.append(a, v, axis), arr, values)
 
@@ -116,7 +116,7 @@ def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
     return move(lambda a, v: np.insert(a, obj, v, axis), arr, values)
 
 
-@implements("block")
+@implements("block", linear="arrays")
 def _block(arrays: Any) -> Any:
     leaves: list[Any] = []
 
@@ -138,7 +138,7 @@ def _with_zeros(name: str) -> None:
     """Functions that put zeros beside the elements they move."""
     function = getattr(np, name)
 
-    @implements(name)
+    @implements(name, linear="array")
     def implementation(array: Any, *arguments: Any, **options: Any) -> Any:
         array = traced(array)
         if name == "diag" and array.ndim == 2:  # a view, as NumPy's

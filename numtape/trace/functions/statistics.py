@@ -35,7 +35,7 @@ def _total(array: Any, axis: Any, where: Any) -> Any:
     return np.sum(1.0 * chosen, axis=axis, keepdims=True)
 
 
-@implements("mean")
+@implements("mean", linear="a")
 def _mean(
     a: Any,
     axis: Any = None,

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from numtape.trace.fresh import Fresh
-from numtape.trace.functions.creation import make_like
 from numtape.trace.lists import LISTS, gathered, is_of_numbers
 from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
+    LIKE_FUNCTIONS,
     Traced,
     TracedScalar,
     as_floats,
@@ -57,7 +57,7 @@ def _converting(function: Callable[..., Any]) -> Callable[..., Any]:
             value = value.astype(dtype)
             if not isinstance(value, Traced):
                 return function(value, **options)
-        return make_like(value, function, (value,), options)
+        return LIKE_FUNCTIONS[function](value, function, (value,), options)
 
     return converted
 
@@ -119,7 +119,7 @@ def _full(shape: Any, fill_value: Any, dtype: Any = None, *arguments: Any, **opt
     value = _ASARRAY(fill_value, dtype)
     if not isinstance(value, Traced):
         return made(np.full(shape, value, dtype, *arguments, **options))
-    return make_like(value, np.full, (shape, value), {})
+    return LIKE_FUNCTIONS[np.full](value, np.full, (shape, value), {})
 
 
 @stands_for(np.fromiter)

@@ -17,18 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TraceError
+from numtape.trace.complexes.pair import TracedComplex
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, user_location
 from numtape.trace.traced import Traced, TracedArray, has_traced
 
 __all__ = ["Fresh", "fresh", "viewed"]
 
-_DTYPE = np.dtype(np.float64)
-_OPAQUE = np.dtype("V8")
+_FLOAT, _COMPLEX = np.dtype(np.float64), np.dtype(np.complex128)
+_OPAQUE = {_FLOAT: np.dtype("V8"), _COMPLEX: np.dtype("V16")}
 _set_class = object.__dict__["__class__"].__set__
 
 
 class Fresh(np.ndarray[Any, Any]):
-    """A plain array of floats that becomes a traced one when a traced value is written to it."""
+    """A plain array of floats, or of complex numbers, that becomes a traced one.
+
+    It does when a traced value is written to it.
+    """
 
     home: Any = None  # the token of the recording that made it; None of what was there before
     _views: "list[weakref.ref[Fresh]]"  # of an array that is no view of a fresh one
@@ -69,6 +73,24 @@ class Fresh(np.ndarray[Any, Any]):
     def flat(self, value: Any) -> None:
         self.flat[:] = value
 
+    @property
+    def real(self) -> Any:
+        """As of an ndarray: a view."""
+        return np.ndarray.real.__get__(self)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.real[...] = value
+
+    @property
+    def imag(self) -> Any:
+        """As of an ndarray: a view."""
+        return np.ndarray.imag.__get__(self)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.imag[...] = value
+
     def __repr__(self) -> str:
         return repr(np.asarray(self))
 
@@ -91,6 +113,19 @@ class _FreshTraced(TracedArray, Fresh):  # type: ignore[misc, override]
 
     def __reduce__(self) -> Any:
         return TracedArray.__reduce__(self)
+
+
+class _FreshTracedComplex(TracedComplex, Fresh):  # type: ignore[misc, override]
+    """The same of complex numbers."""
+
+    become_traced = None  # type: ignore[assignment]
+    home = None
+
+    def __array_finalize__(self, obj: Any) -> None:
+        pass
+
+    def __reduce__(self) -> Any:
+        return TracedComplex.__reduce__(self)
 
 
 class _Flat:
@@ -124,8 +159,8 @@ class _Flat:
 
 
 def fresh(array: npt.NDArray[Any]) -> Any:
-    """The array as one that may become traced, if it holds floats: it was made just now."""
-    if array.dtype is not _DTYPE and array.dtype != _DTYPE:
+    """The array as one that may become traced, if it can: it was made just now."""
+    if array.dtype not in _OPAQUE:
         return array
     own: Fresh = array.view(Fresh)
     stack = RUNNING.stack
@@ -135,12 +170,12 @@ def fresh(array: npt.NDArray[Any]) -> Any:
 
 def viewed(array: npt.NDArray[Any]) -> Any:
     """The same of an array that was there before: what is computed from it may become traced."""
-    return array.view(Fresh) if array.dtype == _DTYPE else array
+    return array.view(Fresh) if array.dtype in _OPAQUE else array
 
 
 def _is_traced(value: Any) -> bool:
     kind = type(value)
-    if kind is float or kind is int or kind is np.float64 or kind is slice:
+    if kind is float or kind is int or kind is np.float64 or kind is slice or kind is complex:
         return False
     if kind is tuple:
         return any(map(_is_traced, value))
@@ -183,7 +218,8 @@ def become_traced(array: Any, *values: Any) -> Any:
     recorder = _recorder_of(root)
     views = (each() for each in root.__dict__.get("_views", ()))
     members = [root, *(each for each in views if each is not None)]
-    if recorder is None or any(each.dtype != _DTYPE for each in members):
+    kinds = {_FLOAT} | ({_COMPLEX} if root.dtype == _COMPLEX else set())
+    if recorder is None or not {each.dtype for each in members} <= kinds:
         raise TraceError(
             f"a traced value was written at {user_location()} to an array that the recorded "
             "function has not made: it would be changed by this call alone, and by none that "
@@ -192,30 +228,72 @@ def become_traced(array: Any, *values: Any) -> Any:
             code="plain-array",
         )
     numbers = np.asarray(root)
-    low, high = np.lib.array_utils.byte_bounds(numbers)
-    count = (high - low) // 8
-    memory = np.zeros(count), np.zeros(count, np.int64)
-    for elements, own in zip(memory, (numbers, recorder.constant_array(numbers)), strict=True):
-        _place(root, low, elements)[...] = own
+    low, _ = np.lib.array_utils.byte_bounds(numbers)
+    parts = [_Part(recorder, root, low, part) for part in _parts_of(numbers)]
     for each in members:
-        primals, slots = (_place(each, low, elements) for elements in memory)
-        is_writable = each.flags.writeable
-        primals.flags.writeable = slots.flags.writeable = is_writable
-        each.recorder, each._primals, each._slots = recorder, primals, slots
+        is_complex = each.dtype == _COMPLEX
+        if is_complex:
+            each._real, each._imag = (part.view(each) for part in parts)
+        else:
+            part = parts[_address(each) // 8 % len(parts) - low // 8 % len(parts)]
+            view = part.view(each)
+            each._primals, each._slots = view._primals, view._slots
+        each.recorder = recorder
     numbers[...] = np.nan
     for each in members:
-        _set_class(each, _FreshTraced)
-        np.ndarray.dtype.__set__(each, _OPAQUE)  # type: ignore[attr-defined]
+        opaque = _OPAQUE[each.dtype]
+        _set_class(each, _FreshTracedComplex if each.dtype == _COMPLEX else _FreshTraced)
+        np.ndarray.dtype.__set__(each, opaque)  # type: ignore[attr-defined]
     return array
+
+
+def _parts_of(numbers: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    return [numbers.real, numbers.imag] if numbers.dtype == _COMPLEX else [numbers]
+
+
+def _address(array: npt.NDArray[Any]) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class _Part:
+    """The numbers of a fresh array, or their real or imaginary parts, in memory of their own.
+
+    Parameters
+    ----------
+    recorder : Recorder
+    root : Fresh
+    low : int
+        Where the memory begins.
+    numbers : array
+        Those of the root.
+    """
+
+    def __init__(
+        self, recorder: Recorder, root: Fresh, low: int, numbers: npt.NDArray[Any]
+    ) -> None:
+        self._recorder, self._low = recorder, low
+        self._scale = root.itemsize // 8
+        _, high = np.lib.array_utils.byte_bounds(np.asarray(root))
+        count = (high - low) // root.itemsize
+        self._primals, self._slots = np.zeros(count), np.zeros(count, np.int64)
+        self._place(root, self._primals)[...] = numbers
+        self._place(root, self._slots)[...] = recorder.constant_array(numbers)
+
+    def view(self, member: Fresh) -> TracedArray:
+        """What stands for a view of the root."""
+        primals, slots = (self._place(member, each) for each in (self._primals, self._slots))
+        primals.flags.writeable = slots.flags.writeable = member.flags.writeable
+        return TracedArray(self._recorder, slots, primals)
+
+    def _place(self, member: Fresh, memory: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        scale = self._scale
+        offset = (_address(member) - self._low) // (8 * scale) * 8 if member.size else 0
+        strides = [stride // scale for stride in member.strides]
+        return np.ndarray(member.shape, memory.dtype, memory, offset, strides)
 
 
 def _recorder_of(root: Fresh) -> Recorder | None:
     """The recorder of the recording that made an array, if it is still going on."""
     stack: list[Recorder] = getattr(RUNNING, "stack", [])
     return next((each for each in reversed(stack) if each.home is root.home), None)
-
-
-def _place(view: Fresh, low: int, memory: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The part of a copied memory that stands for a view of the original."""
-    offset = view.__array_interface__["data"][0] - low if view.size else 0
-    return np.ndarray(view.shape, memory.dtype, memory, offset, view.strides)

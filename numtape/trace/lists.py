@@ -4,7 +4,17 @@ from typing import Any
 
 import numpy as np
 
-from numtape.trace.traced import Traced, TracedScalar, has_traced, innermost, lift, moved
+from numtape.trace.complexes.pair import TracedComplex, as_complex
+from numtape.trace.traced import (
+    Traced,
+    TracedScalar,
+    as_floats,
+    has_complex,
+    has_traced,
+    innermost,
+    lift,
+    moved,
+)
 
 __all__ = ["LISTS", "gathered", "is_of_numbers", "with_arrays"]
 
@@ -16,6 +26,9 @@ def gathered(values: Any) -> Any:
 
     Rows of different lengths are NumPy's own error. Costs about 0.5 µs an element.
     """
+    if has_complex(values):
+        real, imag = (gathered(_part_of(values, name)) for name in ("real", "imag"))
+        return TracedComplex(innermost(values), *map(as_floats, (real, imag)))
     recorder = innermost(values)
 
     def parts(element: Any) -> tuple[Any, Any]:
@@ -31,13 +44,21 @@ def gathered(values: Any) -> Any:
     return moved(recorder, slots, numbers)
 
 
+def _part_of(values: Any, name: str) -> Any:
+    """Nested lists of the real or the imaginary parts."""
+    if type(values) in LISTS:
+        return [_part_of(each, name) for each in values]
+    part = getattr(as_complex(values), name)
+    return part.copy() if isinstance(part, Traced) else part
+
+
 def is_of_numbers(values: Any) -> bool:
-    """Whether nested lists have nothing but real numbers and arrays of them inside."""
+    """Whether nested lists have nothing but numbers and arrays of them inside."""
     if type(values) in LISTS:
         return all(map(is_of_numbers, values))
     if isinstance(values, Traced):
         return True
-    return np.asarray(values).dtype.kind in "fiub"
+    return np.asarray(values).dtype.kind in "fiubc"
 
 
 def with_arrays(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -62,4 +83,4 @@ def _has_floats(values: Any) -> bool:
 def _kind(values: Any) -> str:
     if type(values) in LISTS:
         return "f" if any(_kind(each) == "f" for each in values) else "i"
-    return "f" if isinstance(values, Traced) and values.dtype == np.float64 else "i"
+    return "f" if isinstance(values, Traced) and values.dtype.kind in "fc" else "i"

@@ -47,7 +47,7 @@ __all__ = [
     "stands_for",
 ]
 
-_FLOAT64 = np.dtype(np.float64)
+_KINDS = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
 
 # By identity: what was registered, and what stands for it.
 _STAND_INS: dict[int, tuple[Any, Any]] = {}
@@ -103,7 +103,7 @@ _ALONE = _calibrated()
 
 def made(result: Any) -> Any:
     """What a call gave: an array of floats as one that may be written to by traced values."""
-    if type(result) is np.ndarray and result.dtype == _FLOAT64:
+    if type(result) is np.ndarray and result.dtype in _KINDS:
         return fresh(result) if _is_new(result) else viewed(result)
     kind = type(result)
     if (kind is list or kind is tuple) and all(type(each) is np.ndarray for each in result):

@@ -177,6 +177,40 @@ def _counted(x):
     return onehot * x
 
 
+def _complex_filled(x):
+    z = np.zeros(5, complex)
+    for k in range(5):
+        z[k] = np.exp(1j * x[k])
+    return np.stack([z.real, z.imag, abs(z) ** 2])
+
+
+def _complex_views(x):
+    z = np.zeros((2, 2), dtype=complex)
+    row, real, imag, transposed = z[1], z.real, z.imag, z.T
+    z[0, 0] = x[0] * 1j
+    row[0] = x[1]
+    real[0, 1] = x[2]
+    imag[1, 1] = x[3]
+    transposed[0, 1] += 2.0
+    w = np.empty(2, complex)
+    w.real = x[:2]
+    w.imag = 0.0
+    product = z @ z @ w
+    return np.concatenate([product.real, product.imag, real.ravel(), imag.ravel(), row.real])
+
+
+def _complex_conversions(x):
+    z = np.array([np.exp(1j * x[0]), 1.0, x[1]])
+    w = np.asarray(x[:3], dtype=complex) * complex(1.0, 2.0)
+    v = np.full(3, x[2] * 1j)
+    both = np.array([z, w * v])
+    return np.stack([both.real, both.imag])
+
+
+def _hermitian(x):
+    return np.linalg.eigvalsh(np.array([[x[0], 1j * x[1]], [-1j * x[1], x[2]]]))
+
+
 ARRAYS = {
     name: function
     for name, function in globals().items()

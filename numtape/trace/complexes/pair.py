@@ -44,7 +44,7 @@ class TracedComplex(TracedPair):
         Of equal shapes, of that recorder, and nobody else's: assigning changes them.
     """
 
-    __slots__ = ("_imag", "_real", "recorder")
+    # No `__slots__`, as of traced arrays.
 
     def __init__(self, recorder: Recorder, real: Any, imag: Any) -> None:
         self.recorder = recorder

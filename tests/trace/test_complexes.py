@@ -9,6 +9,7 @@ from checks import central_jacobian, hessian
 
 import numtape as nt
 from numtape.trace.complexes import TracedComplex
+from tests.checks import without_source
 
 RNG = np.random.default_rng(1)
 X = np.array([0.7, -1.3, 0.45])
@@ -532,9 +533,12 @@ REFUSED = {
     "float": (lambda x: float(x[0] * 1j), "z.real"),
     "int": (lambda x: int(x[0] * 1j), "z.real"),
     "complex": (lambda x: complex(x[0] * 1j).real, "plain complex number"),
-    "np.array": (lambda x: np.array([x[0] * 1j, x[1]]).real, "np.stack"),
+    "np.array": (without_source(lambda x: np.array([x[0] * 1j, x[1]]).real), "np.stack"),
     "a real array": (lambda x: x.__setitem__(0, x[1] * 1j), "dtype=complex"),
-    "a plain array": (lambda x: np.zeros(3, complex).__setitem__(0, x[1] * 1j), "dtype=complex"),
+    "a plain array": (
+        without_source(lambda x: np.zeros(3, complex).__setitem__(0, x[1] * 1j)),
+        "dtype=complex",
+    ),
     "into a real array": (lambda x: np.copyto(x, x * 1j), "cannot hold"),
     "inserting": (lambda x: np.insert(x, 0, 1j).real, "real array"),
     "in place": (lambda x: x.__iadd__(1j), "complex128"),
@@ -546,8 +550,11 @@ REFUSED = {
     "scipy's functions": (lambda x: scipy.special.logsumexp(x * 1j).real, "logsumexp"),
     "singular values": (lambda x: np.linalg.norm(C * x[0], 2), "eigvalsh"),
     "eigh of the other triangle": (lambda x: np.linalg.eigh(C * x[0], "U")[1].real, "UPLO"),
-    "arrays of objects": (lambda x: np.sum((np.asarray(x) * 1j).imag), "np.stack"),
-    "other arrays of objects": (lambda x: np.sum((1j - np.array([x[0], x[1]])).imag), "np.stack"),
+    "arrays of objects": (without_source(lambda x: np.sum((np.asarray(x) * 1j).imag)), "np.stack"),
+    "other arrays of objects": (
+        without_source(lambda x: np.sum((1j - np.array([x[0], x[1]])).imag)),
+        "np.stack",
+    ),
     "svd": (lambda x: np.linalg.svd(C * x[0])[1], "svd"),
     "full_like": (lambda x: np.full_like(x, 1j), "real numbers"),
     "padding by maxima": (lambda x: np.pad(x * 1j, 1, "maximum").real, "no order"),
@@ -557,7 +564,10 @@ REFUSED = {
         "Leave them out",
     ),
     "a dtype": (lambda x: np.prod(x * 1j, dtype=np.complex64).real, "complex128"),
-    "rows of several lengths": (lambda x: np.array([[x[0] * 1j], x], like=x).real, "one shape"),
+    "rows of several lengths": (
+        without_source(lambda x: np.array([[x[0] * 1j], x], like=x).real),
+        "one shape",
+    ),
 }
 
 

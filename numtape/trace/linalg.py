@@ -232,6 +232,9 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     if len(arrays) == 2:
         return np.dot(*arrays)
     is_row, is_column = arrays[0].ndim == 1, arrays[-1].ndim == 1
+    outer = (is_row or arrays[0].ndim == 2) and (is_column or arrays[-1].ndim == 2)
+    if not outer or any(array.ndim != 2 for array in arrays[1:-1]):
+        np.linalg.multi_dot([_values(array) for array in arrays])  # which refuses these ranks
     if is_row:
         arrays[0] = arrays[0][None, :]
     if is_column:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.escapes import refuse
 from numtape.trace.exceptions import check_division, check_overflow, check_power
@@ -322,6 +322,24 @@ def _array_binary(
     return forward, reflected, in_place
 
 
+def _in_place_matmul(self: TracedArray, other: Any) -> TracedArray:
+    """A matrix product in place: of arrays alone, and of the same shape as the array."""
+    if not self.ndim or np.ndim(other) < 2:
+        raise InputError(
+            f"x @= y of shapes {self.shape} and {np.shape(other)} at {user_location()}: in place, "
+            "x must have one axis at least and y two. Write x = x @ y"
+        )
+    result = np.matmul(self, other)
+    if result.shape != self.shape:
+        raise InputError(
+            f"x @= y at {user_location()}: the product has shape {result.shape}, and x has "
+            f"{self.shape}. Write x = x @ y"
+        )
+    check_casting("matmul", result, self)
+    self[...] = result
+    return self
+
+
 def _scalar_of(array: TracedArray) -> TracedScalar:
     """The one float of an array of rank 0."""
     return TracedScalar(array.recorder, array.slots.item(), array.primals.item())
@@ -450,8 +468,7 @@ def _install() -> None:
         for kind in (TracedScalar, TracedArray):
             _set(kind, name, forward)
             _set(kind, f"r{name}", reflected)
-        if name != "matmul":
-            _set(TracedArray, f"i{name}", in_place)
+        _set(TracedArray, f"i{name}", _in_place_matmul if name == "matmul" else in_place)
     for kind in (TracedScalar, TracedArray):
         _set(kind, "divmod", lambda self, other: (self // other, self % other))
         _set(kind, "rdivmod", lambda self, other: (other // self, other % self))

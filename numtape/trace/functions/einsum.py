@@ -100,7 +100,24 @@ def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
                 f"np.einsum({subscripts!r}, ...): {each!r} names {len(each)} axes of an operand "
                 f"of shape {array.shape}; give each axis a letter, or '...' for the rest"
             )
+    _check_extents(subscripts, inputs, arrays)
     return inputs, output.replace("...", dots), arrays
+
+
+def _check_extents(subscripts: str, inputs: list[str], arrays: list[Any]) -> None:
+    """That axes of the same letter are equally long, or of extent 1."""
+    extents: dict[str, int] = {}
+    for letters, array in zip(inputs, arrays, strict=True):
+        for letter, extent in zip(letters, array.shape, strict=True):
+            known = extents.get(letter, 1)
+            if extent != known and 1 not in (extent, known):
+                shapes = ", ".join(str(each.shape) for each in arrays)
+                raise InputError(
+                    f"np.einsum({subscripts!r}, ...) of operands of shapes {shapes}: axes of one "
+                    f"letter have {known} and {extent} elements. Give them equal lengths, or "
+                    "letters of their own"
+                )
+            extents[letter] = max(extent, known) if extent and known else 0
 
 
 def _lettered(axes: Any) -> str:

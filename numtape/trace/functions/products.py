@@ -75,15 +75,32 @@ def _floats(operand: Any) -> npt.NDArray[Any]:
     return np.asarray(typed(operand), np.float64)
 
 
+def _on_axes(product: Any, x1: Any, x2: Any, axes: Any) -> Any:
+    """A product whose last axes are these of the operands, and of the result."""
+    if axes is None:
+        return product(x1, x2)
+    named = [axis if isinstance(axis, tuple) else (axis,) for axis in axes]
+    first, second, *of_result = ([int(axis) for axis in each] for each in named)
+    x1 = np.moveaxis(traced_or_array(x1), first, range(-len(first), 0))
+    x2 = np.moveaxis(traced_or_array(x2), second, range(-len(second), 0))
+    result = product(x1, x2)
+    for own in of_result:
+        result = np.moveaxis(result, range(-len(own), 0), own)
+    return result
+
+
 @implements("matmul", "linalg.matmul")
 def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
-    no_options("matmul", axes=axes, axis=axis, keepdims=keepdims)
-    return _product(x1, x2, np.matmul)
+    no_options("matmul", axis=axis, keepdims=keepdims)
+    return _on_axes(lambda a, b: _product(a, b, np.matmul), x1, x2, axes)
 
 
 @implements("vecdot", "linalg.vecdot")
-def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
-    no_options("vecdot", axes=axes)
+def _vecdot(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None, keepdims: bool = False) -> Any:
+    if axes is not None:
+        no_options("vecdot", axis=axis, keepdims=keepdims or None)
+        return _on_axes(_vecdot, x1, x2, [axis for axis in axes if axis != ()])
+    axis = -1 if axis is None else axis
     x1, x2 = (np.moveaxis(traced_or_array(x), axis, -1) for x in (x1, x2))
     result = as_computed(np.matmul(x1[..., None, :], x2[..., :, None])[..., 0, 0])
     return np.expand_dims(result, axis) if keepdims else result
@@ -91,14 +108,26 @@ def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: boo
 
 @implements("matvec")
 def _matvec(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
-    no_options("matvec", axes=axes, axis=axis)
-    return as_computed(np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0])
+    no_options("matvec", axis=axis)
+    if np.ndim(x1) < 2 or np.ndim(x2) < 1:
+        np.matvec(typed(x1), typed(x2))  # which refuses these ranks
+
+    def product(a: Any, b: Any) -> Any:
+        return as_computed(np.matmul(a, traced_or_array(b)[..., :, None])[..., 0])
+
+    return _on_axes(product, x1, x2, axes)
 
 
 @implements("vecmat")
 def _vecmat(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
-    no_options("vecmat", axes=axes, axis=axis)
-    return np.matmul(traced_or_array(x1)[..., None, :], x2)[..., 0, :]
+    no_options("vecmat", axis=axis)
+    if np.ndim(x1) < 1 or np.ndim(x2) < 2:
+        np.vecmat(typed(x1), typed(x2))  # which refuses these ranks
+
+    def product(a: Any, b: Any) -> Any:
+        return np.matmul(traced_or_array(a)[..., None, :], b)[..., 0, :]
+
+    return _on_axes(product, x1, x2, axes)
 
 
 @implements("dot")
@@ -120,7 +149,7 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
 @implements("inner")
 def _inner(a: Any, b: Any) -> Any:
     b = traced_or_array(b)
-    if b.ndim > 1:
+    if b.ndim > 1 and np.ndim(a) > 0:
         b = np.transpose(b, (*range(b.ndim - 2), -1, -2))
     return np.dot(a, b)
 
@@ -130,33 +159,47 @@ def _vdot(a: Any, b: Any) -> Any:
     return np.dot(np.ravel(traced_or_array(a)), np.ravel(traced_or_array(b)))
 
 
-@implements("outer", "linalg.outer")
+@implements("outer")
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     no_options("outer", out=out)
     return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
 
 
-@implements("tensordot", "linalg.tensordot")
+@implements("linalg.outer")
+def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
+    if np.ndim(x1) != 1 or np.ndim(x2) != 1:
+        raise InputError(
+            f"np.linalg.outer of arrays of shapes {np.shape(x1)} and {np.shape(x2)}: it is of "
+            "vectors. Write np.outer, or np.multiply.outer"
+        )
+    return np.outer(x1, x2)
+
+
+@implements("tensordot")
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     a, b = traced_or_array(a), traced_or_array(b)
     if np.ndim(axes) == 0:
-        count = int(axes)
-        axes = (range(a.ndim - count, a.ndim), range(count))
-    of_a, of_b = ([int(k) % x.ndim for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b)))
-    if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
+        axes = (range(-int(axes), 0), range(int(axes)))
+    of_a, of_b = ([int(k) for k in np.atleast_1d(each)] for each in axes)
+    alike = len(of_a) == len(of_b) and len(set(of_a)) == len(of_a) and len(set(of_b)) == len(of_b)
+    if not alike or any(a.shape[i] != b.shape[j] for i, j in zip(of_a, of_b)):
         raise InputError(
             f"np.tensordot: axes {of_a} of shape {a.shape} and axes {of_b} of shape {b.shape} "
-            "are of different lengths; give axes of equal lengths in the same order"
+            "are of different lengths, or named twice; give axes of equal lengths in the same order"
         )
+    of_a, of_b = [k % a.ndim for k in of_a], [k % b.ndim for k in of_b]
     free_a = [k for k in range(a.ndim) if k not in of_a]
     free_b = [k for k in range(b.ndim) if k not in of_b]
-    length = int(np.prod([a.shape[k] for k in of_a], dtype=np.int64))
-    shape = [*(a.shape[k] for k in free_a), *(b.shape[k] for k in free_b)]
-    rows = int(np.prod([a.shape[k] for k in free_a], dtype=np.int64))
-    columns = int(np.prod([b.shape[k] for k in free_b], dtype=np.int64))
-    left = np.reshape(np.transpose(a, (*free_a, *of_a)), (rows, length))
-    right = np.reshape(np.transpose(b, (*of_b, *free_b)), (length, columns))
-    return np.reshape(np.dot(left, right), shape)
+    of_free_a, of_free_b = [a.shape[k] for k in free_a], [b.shape[k] for k in free_b]
+    length = math.prod(a.shape[k] for k in of_a)
+    left = np.reshape(np.transpose(a, (*free_a, *of_a)), (math.prod(of_free_a), length))
+    right = np.reshape(np.transpose(b, (*of_b, *free_b)), (length, math.prod(of_free_b)))
+    return np.reshape(np.dot(left, right), of_free_a + of_free_b)
+
+
+@implements("linalg.tensordot")
+def _tensordot_of_linalg(x1: Any, x2: Any, /, *, axes: Any = 2) -> Any:
+    return np.tensordot(x1, x2, axes)
 
 
 @implements("kron")
@@ -171,7 +214,18 @@ def _kron(a: Any, b: Any) -> Any:
     return np.reshape(product, [m * n for m, n in zip(a.shape, b.shape, strict=True)])
 
 
-@implements("cross", "linalg.cross")
+@implements("linalg.cross")
+def _cross_of_linalg(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    x1, x2 = traced_or_array(x1), traced_or_array(x2)
+    if x1.shape[axis] != 3 or x2.shape[axis] != 3:
+        raise InputError(
+            f"np.linalg.cross of vectors of {x1.shape[axis]} and {x2.shape[axis]} elements: they "
+            "must have 3. Give such vectors, or say which axis has them"
+        )
+    return np.cross(x1, x2, axis=axis)
+
+
+@implements("cross")
 def _cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
@@ -211,6 +265,8 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @implements("correlate")
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    if np.ndim(a) == 0 or np.ndim(v) == 0:
+        np.correlate(typed(a), typed(v), mode)  # which refuses scalars
     a, v = _vectors(a, v)
     if not len(a) or not len(v):
         raise InputError(

@@ -12,6 +12,7 @@ from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, shown
 from numtape.tape.flat import FlatTape
+from numtape.trace.fresh import plain
 from numtape.trace.record import record_flat
 from numtape.trace.recorder import user_location
 from numtape.trace.resolve import is_thorough, note_thorough, resolved
@@ -150,7 +151,7 @@ def record_call_inside(
         seen["leaves"] = leaves = list(map(_opened, leaves))
         opened = list(map(_opened, aux_leaves))
         pairs = zip(opened, aux_leaves, strict=True)
-        seen["aux_leaves"] = [TRACED if is_traced(each) else leaf for each, leaf in pairs]
+        seen["aux_leaves"] = [TRACED if is_traced(each) else plain(leaf) for each, leaf in pairs]
         return leaves + [each for each in opened if is_traced(each)]
 
     recording = record_flat(

@@ -16,6 +16,7 @@ from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
     Traced,
+    TracedArray,
     TracedScalar,
     as_floats,
     as_python,
@@ -146,7 +147,7 @@ def _one(value: Any) -> Any:
 
 @stands_for(float)
 def _float(*arguments: Any) -> Any:
-    if len(arguments) == 1 and isinstance(arguments[0], Traced):
+    if len(arguments) == 1 and isinstance(arguments[0], TracedScalar | TracedArray):
         return as_python(as_floats(_one(arguments[0])))
     return float(*arguments)
 

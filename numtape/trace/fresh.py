@@ -21,7 +21,7 @@ from numtape.trace.complexes.pair import TracedComplex
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, user_location
 from numtape.trace.traced import Traced, TracedArray, has_traced
 
-__all__ = ["Fresh", "fresh", "viewed"]
+__all__ = ["Fresh", "fresh", "plain", "viewed"]
 
 _FLOAT, _COMPLEX = np.dtype(np.float64), np.dtype(np.complex128)
 _OPAQUE = {_FLOAT: np.dtype("V8"), _COMPLEX: np.dtype("V16")}
@@ -171,6 +171,11 @@ def fresh(array: npt.NDArray[Any]) -> Any:
 def viewed(array: npt.NDArray[Any]) -> Any:
     """The same of an array that was there before: what is computed from it may become traced."""
     return array.view(Fresh) if array.dtype in _OPAQUE else array
+
+
+def plain(value: Any) -> Any:
+    """What outlives the recording: a fresh array as an ordinary one, anything else as it is."""
+    return np.asarray(value) if type(value) is Fresh else value
 
 
 def _is_traced(value: Any) -> bool:

@@ -26,6 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 # How far values are moved, and which way: towards 0 first, which leaves fewer domains.
 _STEPS = (-0.1, 0.1, -1e-3, 1e-3, -1e-6, 1e-6)
+_RULE = "its library computes otherwise than NumPy does with the values"
 _TOLERANCE = 1e-9  # of the largest value of a leaf; libraries add up in other orders
 
 
@@ -46,8 +47,8 @@ def check_agreement(tape: Tape, function: Callable[..., Any], call: Call) -> Non
     if near is None:
         _refuse(
             call,
-            "is compared with by the function, so that no other values are known to take its path",
-            "whether the function takes it by its values cannot be seen",
+            "whose values the function compares so that no others are known to take this path",
+            "whether its library computes as NumPy does with the values cannot be seen",
         )
     recorded = [_leaves(tape, each) for each in (point, near)]
     for where, moved, number in (("here", point, 0), ("near here", near, 1)):
@@ -58,21 +59,33 @@ def check_agreement(tape: Tape, function: Callable[..., Any], call: Call) -> Non
                 *(plain, own), rtol=_TOLERANCE, atol=_TOLERANCE * scale, equal_nan=True
             )
             if not close:
+                given, taken = _differing(plain, own)
                 _refuse(
                     call,
-                    f"gives {shown(plain)} {where}, and its values give {shown(own)}",
-                    "its library computes otherwise than NumPy does with the values: by labels, "
-                    "without missing values, with other defaults (std and var)",
+                    f"with which the function gives {given} {where}, and {taken} with its values",
+                    f"{_RULE}, by labels, without missing values or with other defaults (of std and "
+                    "var)",
                 )
 
 
 def _refuse(call: Call, what: str, rule: str) -> NoReturn:
+    assert call.labelled is not None
     place, leaf = next(iter(call.labelled.items()))
     number = list(call.signature.leaves())[place][0]
     raise InputError(
-        f"argument {number} holds a {type(leaf).__name__}, which {what}: {rule}. Pass {told(leaf)}",
+        f"argument {number} holds a {type(leaf).__name__}, {what}: {rule}. Pass {told(leaf)}",
         code="labelled-argument",
     )
+
+
+def _differing(plain: Floats, own: Floats) -> tuple[str, str]:
+    """Two results as a message shows them: numbers that differ, or shapes that do."""
+    if plain.shape != own.shape:
+        return f"a result of shape {plain.shape}", f"one of shape {own.shape}"
+    distance = np.where(np.isfinite(plain - own), np.abs(plain - own), np.inf)
+    distance[(plain == own) | (np.isnan(plain) & np.isnan(own))] = 0.0
+    place = np.unravel_index(np.argmax(distance), plain.shape)
+    return repr(float(plain[place])), repr(float(own[place]))
 
 
 def _size(values: Floats) -> float:
@@ -142,8 +155,9 @@ def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) 
             if found != structure:
                 _refuse(
                     call,
-                    f"gives a result of structure {found}, and its values one of {structure}",
-                    "its library computes otherwise than NumPy does with the values",
+                    f"with which the function gives a result of structure {found}, and one of "
+                    f"{structure} with its values",
+                    _RULE,
                 )
             pairs = zip(leaves, kinds, strict=True)
             return [
@@ -154,13 +168,15 @@ def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) 
     except Exception as error:
         _refuse(
             call,
-            f"gives {type(error).__name__} ({shown(str(error))}), and its values a result",
-            "its library computes otherwise than NumPy does with the values",
+            f"with which the function raises {type(error).__name__} ({shown(str(error))}), and "
+            "gives a result with its values",
+            _RULE,
         )
 
 
 def _arguments(call: Call, point: Floats) -> list[Any]:
     """The arguments, labelled ones too, with the values of a point; copies all."""
+    labels = call.labelled or {}
     leaves: list[Any] = []
     start = traced = static = 0
     for place, shape in enumerate(call.signature.shapes):
@@ -174,7 +190,7 @@ def _arguments(call: Call, point: Floats) -> list[Any]:
                 leaf = float(leaf) if call.pythons[traced] else leaf[()]
             start = stop
             traced += 1
-        labelled = call.labelled.get(place)
+        labelled = labels.get(place)
         leaves.append(leaf if labelled is None else with_values(labelled, leaf))
     built: list[Any] = call.signature.structure.build(leaves)
     return built

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 __all__ = [
     "have_same_labels",
     "is_labelled",
+    "labelled_values",
     "labels_of",
     "plain_values",
     "told",
@@ -23,16 +25,24 @@ _NUMBERS = frozenset("efdbhilqBHILQ")  # what fits a float64, or is an integer
 
 def is_labelled(leaf: Any) -> bool:
     """Whether a leaf is a series, a frame or an array of real numbers with labels."""
+    return labelled_values(leaf) is not None
+
+
+def labelled_values(leaf: Any) -> npt.NDArray[Any] | None:
+    """The values of a labelled leaf, in the order in which they lie there; None of others."""
     kind = type(leaf)
     if not (hasattr(kind, "to_numpy") and hasattr(kind, "__array__") and hasattr(kind, "shape")):
-        return False
-    has_labels = hasattr(leaf, "coords") or (hasattr(leaf, "index") and hasattr(kind, "iloc"))
-    return has_labels and np.asarray(leaf.to_numpy()).dtype.char in _NUMBERS
+        return None
+    if not (hasattr(leaf, "coords") or (hasattr(leaf, "index") and hasattr(kind, "iloc"))):
+        return None
+    values = np.asarray(leaf.to_numpy())
+    return values if values.dtype.char in _NUMBERS else None
 
 
 def plain_values(leaf: Any) -> Any:
-    """The values of a labelled leaf, in the order in which they lie there; others as they are."""
-    return np.asarray(leaf.to_numpy()) if is_labelled(leaf) else leaf
+    """The values of a labelled leaf; others as they are."""
+    values = labelled_values(leaf)
+    return leaf if values is None else values
 
 
 def told(leaf: Any) -> str:

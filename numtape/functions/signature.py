@@ -10,7 +10,7 @@ an argument of its own is taken as a float.
 import array
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from operator import index
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.labels import is_labelled, plain_values, told, with_values
+from numtape.functions.labels import labelled_values, plain_values, told, with_values
 from numtape.functions.trees import Structure, flatten, places, shown, without
 from numtape.trace.recorder import active_recorder
 from numtape.trace.sharing import overlapping
@@ -135,8 +135,9 @@ class Call:
     pythons : tuple of bool
         For each traced leaf whether it is a float of Python's, and not one of NumPy's. A tape
         takes either for the other; of functions there is a recording for each.
-    labelled : dict
-        The series, frames and labelled arrays by their places among the leaves.
+    labelled : dict, optional
+        The series, frames and labelled arrays by their places among the leaves; None where
+        there are none.
     """
 
     signature: Signature
@@ -144,7 +145,7 @@ class Call:
     statics: list[Any]
     given: list[Any]
     pythons: tuple[bool, ...] = ()
-    labelled: Mapping[int, Any] = field(default_factory=dict)
+    labelled: Mapping[int, Any] | None = None
 
     def with_memory(self) -> "Call":
         """The same call with a signature that says how the leaves lie in memory."""
@@ -166,11 +167,12 @@ class Call:
 
     def with_labels(self, tree: Any, numbers: Sequence[int]) -> Any:
         """A tree like some of the arguments, with the labels that those have."""
+        labelled = self.labelled or {}
         owners = [number for number, *_ in self.signature.leaves()]
         chosen = [k for number in numbers for k, owner in enumerate(owners) if owner == number]
         leaves, structure = flatten(tree)
         return structure.build(
-            with_values(self.labelled[k], leaf) if k in self.labelled else leaf
+            with_values(labelled[k], leaf) if k in labelled else leaf
             for k, leaf in zip(chosen, leaves, strict=True)
         )
 
@@ -216,9 +218,12 @@ def read_call(
                 code="not-differentiable",
             )
         for count, leaf in enumerate(leaves):
-            if type(leaf) not in _UNLABELLED and is_labelled(leaf):
-                labelled[len(shapes)] = leaf
-                leaf = _values_of_labelled(leaf, number)
+            if type(leaf) not in _UNLABELLED:
+                values = labelled_values(leaf)
+                if values is not None:
+                    _check_labelled(leaf, values, number)
+                    labelled[len(shapes)] = leaf
+                    leaf = values
             is_meant = number in differentiated and structure.kind is None and is_integer(leaf)
             value = _as_floats(leaf, number, keep_types, is_meant)
             if value is not None:
@@ -250,14 +255,13 @@ def read_call(
         *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
         tuple(points),
     )
-    return Call(signature, inputs, statics, given, tuple(pythons), labelled)
+    return Call(signature, inputs, statics, given, tuple(pythons), labelled or None)
 
 
-def _values_of_labelled(leaf: Any, number: int) -> npt.NDArray[Any]:
-    """The values of a labelled leaf, all of which are there."""
+def _check_labelled(leaf: Any, values: npt.NDArray[Any], number: int) -> None:
+    """Raise where values are missing, or inside a recording."""
     if active_recorder() is not None:
         check_plain(leaf, f"argument {number} holds")
-    values: npt.NDArray[Any] = plain_values(leaf)
     if np.isnan(values).any():
         raise InputError(
             f"argument {number} holds a {type(leaf).__name__} with missing values (nan): its "
@@ -265,7 +269,6 @@ def _values_of_labelled(leaf: Any, number: int) -> npt.NDArray[Any]:
             "x.fillna(value), or its values with them, x.to_numpy()",
             code="labelled-argument",
         )
-    return values
 
 
 def is_integer(leaf: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Series, frames and labelled arrays: taken by their values where that is what the function does."""
+"""Series, frames and labelled arrays: by their values, where the function agrees."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import numtape as nt
 
 X = np.array([0.5, 1.5, 2.5])
 S = Series(X, "abc", "rates")
-FRAME = Frame(np.outer(X, [1.0, 2.0]) + [[0.0, 1.0]], "abc", ["t", "u"])
+FRAME = Frame(np.stack([X, 2.0 * X + 1.0], axis=1), "abc", ["t", "u"])
 W = np.array([0.5, -1.0])
 
 
@@ -103,6 +103,8 @@ def test_integers_and_other_floats():
         (lambda s: s.std(), (S,)),
         (lambda s: s.std() + s.sum(), (Series(np.ones(3)),)),  # at equal numbers all are 0
         (lambda s: (s.sum(), s.std()), (S,)),
+        (lambda s: np.array([1e9 * s.sum(), s.std()]), (S,)),
+        (lambda s: np.array([1e-300, np.inf, np.nan, s.std()]) * np.ones(4), (S,)),
         (lambda x: x.mean(), (FRAME,)),
         (product, (S, Series(X, "cba"))),
         (product, (Series(np.ones(3)), Series(np.ones(3), [2, 1, 0]))),

@@ -36,6 +36,7 @@ PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
+    ("trace/traced.py", "IndexError"),  # NumPy's, of a label
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
     ("nist/demo.py", "SystemExit"),  # how a command ends
@@ -75,6 +76,7 @@ PARTS = {
     "wrong-argnums": ("argnums=2", "has 2 positional arguments", "correct argnums"),
     "not-differentiable": ("3 of type int", "only floats", "Convert it to float"),
     "wrong-type": ("MaskedArray", "works on plain arrays", "Pass x.filled(value)"),
+    "labelled-argument": ("gives 1.41", "computes otherwise", "Pass x.to_numpy()"),
     "shared-memory": ("those given lie in memory", "assigns to its arguments", "Pass copies"),
     "wrong-structure": ("(4,)", "one point has (3,)", "record another tape"),
     "wrong-option": ("mode='backward'", "must be 'forward'", "or None"),

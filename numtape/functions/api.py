@@ -19,6 +19,7 @@ import numpy as np
 
 from numtape.errors import BranchError
 from numtape.functions.inner import InnerTape
+from numtape.functions.labels import plain_values
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.recording import check_callable, check_no_named
 from numtape.functions.signature import Call, check_static_seeds, differentiated, is_integer
@@ -61,7 +62,7 @@ class Derivative:
         argnums: int | Sequence[int],
         has_aux: bool,
         name: str,
-        action: Callable[[Tape | InnerTape, Sequence[Any], int | tuple[int, ...]], Any],
+        action: Callable[..., Any],
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
         self._recordings = Recordings(function, has_aux)
@@ -91,8 +92,12 @@ class Derivative:
                     return self._run_fast(paths, paths.latest, arguments)
         by = differentiated(self._argnums, len(arguments))
         paths, call = self._recordings.paths(arguments, named, by)
-        every = (*arguments, named) if named else arguments
+        every: Sequence[Any] = (*arguments, named) if named else arguments
         argnums = by[0] if not isinstance(self._argnums, tuple) else by
+        if call.labelled:
+            labels = partial(call.with_labels, numbers=by)
+            every = call.values()
+            return paths.run(call, lambda tape: self._action(tape, every, argnums, labels))
         result = paths.run(call, lambda tape: self._action(tape, every, argnums))
         latest = paths.latest
         if latest is not None and latest.is_simple:
@@ -127,8 +132,11 @@ def _gradient(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
+    labels: Callable[[Any], Any] | None = None,
 ) -> Any:
     gradient = tape.gradient(*arguments, argnums=argnums)
+    if labels is not None:
+        gradient = labels(gradient)
     return (gradient, tape.auxiliary(arguments)) if has_aux else gradient
 
 
@@ -137,8 +145,11 @@ def _value_and_gradient(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
+    labels: Callable[[Any], Any] | None = None,
 ) -> Any:
     value, gradient = tape.value_and_gradient(*arguments, argnums=argnums)
+    if labels is not None:
+        gradient = labels(gradient)
     return ((value, tape.auxiliary(arguments)) if has_aux else value), gradient
 
 
@@ -148,6 +159,7 @@ def _jacobian_of(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
+    labels: Callable[[Any], Any] | None = None,
 ) -> Any:
     jacobian = tape.jacobian(*arguments, argnums=argnums, mode=mode)
     return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
@@ -158,10 +170,11 @@ def _jacobian_by_rows(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
+    labels: Callable[[Any], Any] | None = None,
 ) -> Any:
     """What a Hessian is the Jacobian of: the derivative of floats."""
     tape.check_float()
-    return _jacobian_of(has_aux, "reverse", tape, arguments, argnums)
+    return _jacobian_of(has_aux, "reverse", tape, arguments, argnums, labels)
 
 
 def grad(
@@ -433,6 +446,7 @@ def jvp(
         pair = inner.jvp(primals, tangents)
         return (*pair, inner.auxiliary(primals)) if has_aux else pair
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
+    primals = tuple(call.values()) if call.labelled else primals
     floats = _float_seeds(call, tangents)
     if has_aux:
         return paths.run(call, lambda tape: (*tape.jvp(primals, floats), tape.auxiliary(primals)))
@@ -573,7 +587,7 @@ def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
     """Which arguments hold floats; where none does, which are integers, or else all of them."""
     numbers = range(len(primals))
     floats = tuple(number for number in numbers if _holds_floats(primals[number]))
-    integers = tuple(number for number in numbers if is_integer(primals[number]))
+    integers = tuple(number for number in numbers if is_integer(plain_values(primals[number])))
     return floats or integers or tuple(numbers)
 
 
@@ -583,7 +597,7 @@ def _holds_floats(tree: Any) -> bool:
         isinstance(leaf, float | np.floating)
         or is_traced(leaf)
         or (isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f")
-        for leaf in flatten(tree)[0]
+        for leaf in map(plain_values, flatten(tree)[0])
     )
 
 

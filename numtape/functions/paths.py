@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from numtape.errors import BranchError, InputError, OutputError, PathsWarning
+from numtape.functions.agreement import check_agreement
 from numtape.functions.inner import InnerTape
+from numtape.functions.labels import have_same_labels, labels_of
 from numtape.functions.recording import record_call
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
@@ -70,14 +72,27 @@ class Paths:
         self.key = key
         self._root: _Node | None = None
         self._walks: dict[Tape, list[_Node]] = {}
+        self._agreed: dict[Tape, list[Any]] = {}  # the last labels seen to change nothing
         self.latest: Tape | None = None
 
     def tape_at(self, call: Call) -> Tape:
         """The tape whose path this point takes, recorded if there is none yet.
 
         The answer is found by evaluating the point, so it costs one evaluation
-        where the tape used last is right.
+        where the tape used last is right. What labelled arguments do to the function is
+        checked, where it is not known of these labels.
         """
+        tape = self._tape_at(call)
+        if call.labelled:
+            labels = labels_of(call.labelled)
+            known = self._agreed.get(tape)
+            if known is None or not have_same_labels(known, labels):
+                check_agreement(tape, self._recordings.called(self.key), call)
+                if tape in self._walks:
+                    self._agreed[tape] = labels
+        return tape
+
+    def _tape_at(self, call: Call) -> Tape:
         tape = self.latest
         point = call.point()
         if not point.flags.writeable:
@@ -112,7 +127,7 @@ class Paths:
         The tape used last is simply tried: where its guards hold, nothing else is run.
         """
         latest = self.latest
-        if latest is not None:
+        if latest is not None and not call.labelled:
             try:
                 return action(latest)
             except BranchError:
@@ -151,6 +166,7 @@ class Paths:
 
     def forget(self, tape: Tape) -> None:
         """Take a tape out of the trie, and the nodes that only it passed."""
+        self._agreed.pop(tape, None)
         walk = self._walks.pop(tape, None)
         if walk is None:
             return
@@ -240,8 +256,7 @@ class Recordings:
 
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""
-        function = self._with_named if paths.key[-1] else self.function
-        tape = record_call(function, call, self.has_aux)
+        tape = record_call(self.called(paths.key), call, self.has_aux)
         if self.optimized:
             tape = tape.optimize()
         if tape.signature.memory is not None and paths.key[0].memory is None:
@@ -306,6 +321,10 @@ class Recordings:
         function = self._with_named if named else self.function
         every = (*arguments, named) if named else arguments
         return InnerTape(outer, function, every, self.has_aux, by)
+
+    def called(self, key: Key) -> Callable[..., Any]:
+        """The function of a call's arguments, whose last may be the named ones."""
+        return self._with_named if key[-1] else self.function
 
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments

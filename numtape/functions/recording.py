@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import ConstantResultWarning, InputError, OutputError, TraceError
+from numtape.functions.agreement import check_agreement
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
@@ -77,7 +78,11 @@ def record(
     """
     check_callable(function, "record", "record(f, x)")
     check_no_named("record", named)
-    return record_call(function, read_call(arguments), lines=lines)
+    call = read_call(arguments)
+    tape = record_call(function, call, lines=lines)
+    if call.labelled:
+        check_agreement(tape, function, call)
+    return tape
 
 
 def check_callable(function: Any, name: str, example: str) -> None:

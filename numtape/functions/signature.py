@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.functions.labels import labelled_values, plain_values, told, with_values
 from numtape.functions.trees import Structure, flatten, places, shown, without
+from numtape.trace.recorder import active_recorder
 from numtape.trace.sharing import overlapping
 from numtape.trace.traced import Traced
 
@@ -42,6 +44,7 @@ Floats = npt.NDArray[np.float64]
 
 # Types of leaves, made once; every call looks at each of its leaves.
 _COMMON = frozenset({int, bool, str})  # static, and nothing to look at
+_UNLABELLED = frozenset({np.ndarray, float, int, bool, str})  # likewise, for labels
 _ELEMENTS = frozenset("efd?bBhHiIlLqQ")  # of arrays, likewise
 _FLOATS = float | np.floating
 _INTEGERS = int | np.integer
@@ -132,6 +135,9 @@ class Call:
     pythons : tuple of bool
         For each traced leaf whether it is a float of Python's, and not one of NumPy's. A tape
         takes either for the other; of functions there is a recording for each.
+    labelled : dict, optional
+        The series, frames and labelled arrays by their places among the leaves; None where
+        there are none.
     """
 
     signature: Signature
@@ -139,6 +145,7 @@ class Call:
     statics: list[Any]
     given: list[Any]
     pythons: tuple[bool, ...] = ()
+    labelled: Mapping[int, Any] | None = None
 
     def with_memory(self) -> "Call":
         """The same call with a signature that says how the leaves lie in memory."""
@@ -153,6 +160,21 @@ class Call:
         ]
         built: list[Any] = list(self.signature.structure.build(leaves))
         return built
+
+    def values(self) -> list[Any]:
+        """The arguments, of labelled leaves the values."""
+        return self.arguments(self.inputs)
+
+    def with_labels(self, tree: Any, numbers: Sequence[int]) -> Any:
+        """A tree like some of the arguments, with the labels that those have."""
+        labelled = self.labelled or {}
+        owners = [number for number, *_ in self.signature.leaves()]
+        chosen = [k for number in numbers for k, owner in enumerate(owners) if owner == number]
+        leaves, structure = flatten(tree)
+        return structure.build(
+            with_values(labelled[k], leaf) if k in labelled else leaf
+            for k, leaf in zip(chosen, leaves, strict=True)
+        )
 
     def point(self) -> Floats:
         """The traced leaves' values, end to end."""
@@ -184,6 +206,7 @@ def read_call(
     shapes: list[tuple[int, ...] | None] = []
     owners: list[int] = []
     pythons: list[bool] = []
+    labelled: dict[int, Any] = {}
     structures = []
     for number, argument in enumerate(arguments):
         leaves, structure = flatten(argument)
@@ -195,6 +218,12 @@ def read_call(
                 code="not-differentiable",
             )
         for count, leaf in enumerate(leaves):
+            if type(leaf) not in _UNLABELLED:
+                values = labelled_values(leaf)
+                if values is not None:
+                    _check_labelled(leaf, values, number)
+                    labelled[len(shapes)] = leaf
+                    leaf = values
             is_meant = number in differentiated and structure.kind is None and is_integer(leaf)
             value = _as_floats(leaf, number, keep_types, is_meant)
             if value is not None:
@@ -215,14 +244,31 @@ def read_call(
             keys.append(static_key(leaf, number))
             shapes.append(None)
     if not inputs and not differentiated:
-        integers = [number for number, argument in enumerate(arguments) if is_integer(argument)]
+        integers = [
+            number
+            for number, argument in enumerate(arguments)
+            if is_integer(plain_values(argument))
+        ]
         if integers:
             return read_call(arguments, integers, keep_types)
     signature = Signature(
         *(Structure(list, (), tuple(structures)), tuple(shapes), tuple(keys), tuple(owners)),
         tuple(points),
     )
-    return Call(signature, inputs, statics, given, tuple(pythons))
+    return Call(signature, inputs, statics, given, tuple(pythons), labelled or None)
+
+
+def _check_labelled(leaf: Any, values: npt.NDArray[Any], number: int) -> None:
+    """Raise where values are missing, or inside a recording."""
+    if active_recorder() is not None:
+        check_plain(leaf, f"argument {number} holds")
+    if np.isnan(values).any():
+        raise InputError(
+            f"argument {number} holds a {type(leaf).__name__} with missing values (nan): its "
+            "library leaves them out where NumPy computes with them. Pass x.dropna(), "
+            "x.fillna(value), or its values with them, x.to_numpy()",
+            code="labelled-argument",
+        )
 
 
 def is_integer(leaf: Any) -> bool:
@@ -322,7 +368,7 @@ def check_plain(leaf: Any, holds: str) -> None:
         reason = (
             f"a value of the type {library}.{type(leaf).__name__}: a recorded function computes "
             "with plain arrays, and would lose what such a type adds to them, labels and their "
-            f"arithmetic for example. Pass {_values_of(leaf)}"
+            f"arithmetic for example. Pass {told(leaf)}"
         )
     elif hasattr(leaf, "__next__"):
         reason = (
@@ -377,15 +423,6 @@ def is_foreign(leaf: Any) -> bool:
     if isinstance(leaf, _BUFFERS):
         return True
     return hasattr(type(leaf), "__array__") and hasattr(type(leaf), "shape")
-
-
-def _values_of(leaf: Any) -> str:
-    """How to write the plain values of an array of another library."""
-    if hasattr(leaf, "columns"):
-        return "x.to_numpy(), or its columns: {name: x[name].to_numpy() for name in x.columns}"
-    if hasattr(leaf, "iloc"):
-        return "x.to_numpy(), or x.to_dict() to keep its labels"
-    return "x.to_numpy()" if hasattr(leaf, "to_numpy") else "np.asarray(x)"
 
 
 def static_key(leaf: Any, number: int) -> Any:

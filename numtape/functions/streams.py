@@ -27,8 +27,8 @@ def _is_iterator(leaf: Any) -> bool:
 
 
 def is_lazy(leaf: Any) -> bool:
-    """Whether a leaf is a Dask collection."""
-    return hasattr(leaf, "__dask_graph__")
+    """Whether a leaf is a Dask collection; arrays of xarray may hold one, or plain values."""
+    return hasattr(leaf, "__dask_graph__") and getattr(leaf, "chunks", ()) is not None
 
 
 def in_blocks(

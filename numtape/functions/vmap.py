@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.batch import Options, evaluate_many
+from numtape.functions.labels import is_labelled, plain_values
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.points import Points, check_memory, outputs_for
 from numtape.functions.recording import check_callable
@@ -296,6 +297,9 @@ class _Batch:
         self._structure = structure
         self._named = named
         self._varies = [axis is not None for axis in axes]
+        for leaf, axis in zip(leaves, axes, strict=True):
+            if axis is None and is_labelled(leaf):
+                check_plain(leaf, "arguments hold")
         self._leaves = [
             leaf if axis is None else _moved(leaf, axis)
             for leaf, axis in zip(leaves, axes, strict=True)
@@ -337,6 +341,8 @@ class _Batch:
 def _moved(leaf: Any, axis: int) -> Any:
     """An array with the axis that counts points moved to the front."""
     if not is_traced(leaf) and not is_lazy(leaf):
+        if getattr(leaf, "ndim", 0) == 1:  # whose points are numbers, without labels
+            leaf = plain_values(leaf)
         check_plain(leaf, "arguments hold")
     rank = getattr(leaf, "ndim", 0)
     if not -rank <= axis < rank:

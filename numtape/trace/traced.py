@@ -85,6 +85,13 @@ LIKE_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 COMPLEX_FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 
 
+# What a series, a frame or a labelled array becomes.
+_FOR_LABELS = (
+    "Of a series or frame only the values are recorded: to use its labels, pass a dict, "
+    "x.to_dict() or {name: x[name].to_numpy() for name in x.columns}"
+)
+
+
 class Traced:
     """What traced scalars and traced arrays have in common.
 
@@ -148,10 +155,11 @@ class Traced:
             if name == "__array__":
                 _note_objects(self.recorder, sys._getframe(1))
             raise AttributeError(name)  # Python and NumPy ask for these
+        is_label = not hasattr(np, name) and not hasattr(np.ndarray, name)
         raise AttributeUnsupportedError(
             f"a traced value has no attribute {name!r} (at {user_location()}): numtape has no rule "
             f"for it. Write np.{name}(x) if that is supported, or operations that are: arithmetic, "
-            "ufuncs, indexing, sums, products"
+            "ufuncs, indexing, sums, products" + f". {_FOR_LABELS}" * is_label
         )
 
     def __hash__(self) -> int:
@@ -1189,4 +1197,9 @@ def plain_key(key: Any) -> Any:
         return bool(key) if isinstance(key.primal, bool) else operator.index(key)
     if isinstance(key, list):
         return [plain_key(part) for part in key]
+    if isinstance(key, str):
+        raise IndexError(
+            f"a traced array has no label {key!r}: only integers, slices, '...', None and arrays "
+            f"of integers or bools are its indices. {_FOR_LABELS}"
+        )
     return key

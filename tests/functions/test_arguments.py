@@ -252,7 +252,7 @@ class Units(np.ndarray):
 
 
 class Series:
-    """As a series of pandas looks."""
+    """As a series of pandas looks, if its labels are not known: see test_labelled.py."""
 
     iloc = None
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from labels import Series
 
 import numtape as nt
 from numtape.tape import container
@@ -124,6 +125,16 @@ REMEDIES = {
         "Convert it to float, or choose other argnums",
         (lambda: nt.record(lambda x, y: x * y, 2.0, 3.0).gradient(2.0, 3.0, argnums=1), 2.0),
         (lambda: nt.record(lambda x, y: x * x, 2.0, None).gradient(2.0, None), 4.0),
+    ],
+    "a series that its library computes otherwise with": [
+        lambda: nt.grad(lambda x: x.std())(Series(X)),
+        "Pass x.to_numpy()",
+        (lambda: nt.grad(lambda x: x.std())(Series(X).to_numpy()), nt.grad(np.std)(X)),
+    ],
+    "a series with missing values": [
+        lambda: nt.grad(squares)(Series([0.5, np.nan])),
+        "x.fillna(value), or its values with them, x.to_numpy()",
+        (lambda: nt.grad(squares)(Series([0.5, np.nan]).to_numpy()), [1.0, np.nan]),
     ],
     "too large an integer": [
         lambda: nt.grad(np.log)(10**400),

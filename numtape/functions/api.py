@@ -27,6 +27,7 @@ from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
+from numtape.trace.resolve import callback
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
 
@@ -364,7 +365,7 @@ class _Weakly:
         return function
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self.__wrapped__(*arguments, **named)
+        return callback(self.__wrapped__)(*arguments, **named)
 
 
 def jvp(

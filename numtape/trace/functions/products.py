@@ -81,6 +81,17 @@ def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: A
     return _product(x1, x2, np.matmul)
 
 
+def _check_ranks(name: str, *operands: tuple[Any, int, int | None]) -> None:
+    """Raise unless each operand has as many axes as it needs: at least, and at most."""
+    for operand, least, most in operands:
+        rank = np.ndim(operand)
+        if rank < least or (most is not None and rank > most):
+            raise InputError(
+                f"np.{name} of an array of shape {np.shape(operand)}: it must have {least} "
+                f"{'axes' if least > 1 else 'axis'}{'' if most else ' or more'}. Reshape it"
+            )
+
+
 @implements("vecdot", "linalg.vecdot")
 def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: bool = False) -> Any:
     no_options("vecdot", axes=axes)
@@ -92,12 +103,14 @@ def _vecdot(x1: Any, x2: Any, *, axis: int = -1, axes: Any = None, keepdims: boo
 @implements("matvec")
 def _matvec(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
     no_options("matvec", axes=axes, axis=axis)
+    _check_ranks("matvec", (x1, 2, None), (x2, 1, None))
     return as_computed(np.matmul(x1, traced_or_array(x2)[..., :, None])[..., 0])
 
 
 @implements("vecmat")
 def _vecmat(x1: Any, x2: Any, *, axis: Any = None, axes: Any = None) -> Any:
     no_options("vecmat", axes=axes, axis=axis)
+    _check_ranks("vecmat", (x1, 1, None), (x2, 2, None))
     return np.matmul(traced_or_array(x1)[..., None, :], x2)[..., 0, :]
 
 
@@ -120,7 +133,7 @@ def _dot(a: Any, b: Any, out: Any = None) -> Any:
 @implements("inner")
 def _inner(a: Any, b: Any) -> Any:
     b = traced_or_array(b)
-    if b.ndim > 1:
+    if b.ndim > 1 and traced_or_array(a).ndim:
         b = np.transpose(b, (*range(b.ndim - 2), -1, -2))
     return np.dot(a, b)
 
@@ -130,7 +143,13 @@ def _vdot(a: Any, b: Any) -> Any:
     return np.dot(np.ravel(traced_or_array(a)), np.ravel(traced_or_array(b)))
 
 
-@implements("outer", "linalg.outer")
+@implements("linalg.outer")
+def _outer_of_vectors(x1: Any, x2: Any, /) -> Any:
+    _check_ranks("linalg.outer", (x1, 1, 1), (x2, 1, 1))
+    return np.outer(x1, x2)
+
+
+@implements("outer")
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     no_options("outer", out=out)
     return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
@@ -141,8 +160,11 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     a, b = traced_or_array(a), traced_or_array(b)
     if np.ndim(axes) == 0:
         count = int(axes)
-        axes = (range(a.ndim - count, a.ndim), range(count))
-    of_a, of_b = ([int(k) % x.ndim for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b)))
+        axes = (range(-count, 0), range(count))
+    place = np.lib.array_utils.normalize_axis_index
+    of_a, of_b = (
+        [place(int(k), x.ndim) for k in np.atleast_1d(each)] for each, x in zip(axes, (a, b))
+    )
     if [a.shape[k] for k in of_a] != [b.shape[k] for k in of_b]:
         raise InputError(
             f"np.tensordot: axes {of_a} of shape {a.shape} and axes {of_b} of shape {b.shape} "
@@ -171,7 +193,18 @@ def _kron(a: Any, b: Any) -> Any:
     return np.reshape(product, [m * n for m, n in zip(a.shape, b.shape, strict=True)])
 
 
-@implements("cross", "linalg.cross")
+@implements("linalg.cross")
+def _cross_in_space(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    for each in (x1, x2):
+        if np.shape(each)[axis] != 3:
+            raise InputError(
+                f"np.linalg.cross of vectors of {np.shape(each)[axis]} elements: they must have 3. "
+                "Give such vectors, or say which axis has them"
+            )
+    return np.cross(x1, x2, axis=axis)
+
+
+@implements("cross")
 def _cross(
     a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None
 ) -> Any:
@@ -211,6 +244,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 @implements("correlate")
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
+    _check_ranks("correlate", (a, 1, 1), (v, 1, 1))
     a, v = _vectors(a, v)
     if not len(a) or not len(v):
         raise InputError(

@@ -17,6 +17,7 @@ import numtape.trace.linalg
 import numtape.trace.operators
 import numtape.trace.pythons
 import numtape.trace.scipy_linalg
+import numtape.trace.signal
 import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError, TraceError, UnsupportedError

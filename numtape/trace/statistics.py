@@ -17,6 +17,7 @@ import numpy as np
 
 from numtape.errors import NumtapeError, UnsupportedError
 from numtape.ops.table import load_ufunc
+from numtape.trace.integers import typed
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, innermost, is_traced
@@ -360,6 +361,11 @@ class _Normal:
         """The density."""
         return np.exp(self.logpdf(x))
 
+    def entropy(self) -> Any:
+        """The differential entropy."""
+        logarithms = np.sum(np.log(np.diagonal(self.factor)))
+        return 0.5 * self.size * (np.log(2 * np.pi) + 1.0) + logarithms
+
 
 _NORMAL = ("scipy.stats._multivariate", "multivariate_normal_gen")
 
@@ -383,8 +389,72 @@ _normal_method("logpdf")
 _normal_method("pdf")
 
 
+@stands_in_for(_NORMAL[0], f"{_NORMAL[1]}.entropy")
+def _entropy(self: Any, mean: Any = None, cov: Any = 1) -> Any:
+    return _Normal(mean, cov, False).entropy()
+
+
 @stands_in_for(_NORMAL[0], f"{_NORMAL[1]}.__call__")
 def _frozen_normal(
     self: Any, mean: Any = None, cov: Any = 1, allow_singular: bool = False, seed: Any = None
 ) -> Any:
     return _Normal(mean, cov, allow_singular)
+
+
+# the Dirichlet distribution
+
+
+class _Dirichlet:
+    """A Dirichlet distribution with traced parameters."""
+
+    def __init__(self, alpha: Any) -> None:
+        self.alpha = alpha
+
+    def logpdf(self, x: Any) -> Any:
+        """The logarithm of the density, at points along the first axis."""
+        recorder = innermost(x, self.alpha)
+        given, alpha = (as_floats(as_traced(recorder, each)) for each in (x, self.alpha))
+        x = given
+        if x.ndim and x.shape[0] == alpha.size - 1:
+            x = np.concatenate([x, 1.0 - np.sum(x, axis=0, keepdims=True)])
+        if alpha.ndim != 1 or x.ndim not in (1, 2) or x.shape[0] != alpha.size:
+            _raise(given, alpha)
+        powers = np.reshape(alpha, (-1, 1)[: x.ndim]) - 1.0
+        is_finite = np.logical_or(x != 0.0, powers >= 0.0)
+        is_on_simplex = abs(np.sum(x, axis=0) - 1.0) <= 1e-9
+        conditions = alpha > 0.0, x >= 0.0, x <= 1.0, is_finite, is_on_simplex
+        if not all(_all(condition) for condition in conditions):
+            _raise(given, alpha)
+        gammaln = load_ufunc("scipy.special.gammaln")
+        scale = np.sum(gammaln(alpha)) - gammaln(np.sum(alpha))
+        return as_computed(np.squeeze(np.sum(_special("xlogy", powers, x), axis=0) - scale))
+
+    def pdf(self, x: Any) -> Any:
+        """The density."""
+        return np.exp(self.logpdf(x))
+
+
+def _raise(x: Any, alpha: Any) -> None:
+    """Raise SciPy's error, of points or parameters that are not valid."""
+    load_ufunc("scipy.stats.dirichlet").logpdf(typed(x), typed(alpha))  # type: ignore[attr-defined]
+
+
+def _dirichlet_method(name: str) -> None:
+    def method(self: Any, x: Any, alpha: Any) -> Any:
+        return getattr(_Dirichlet(alpha), name)(x)
+
+    stands_in_for(_NORMAL[0], f"dirichlet_gen.{name}")(method)
+
+    def frozen(self: Any, x: Any) -> Any:
+        return getattr(_Dirichlet(self.alpha), name)(x)
+
+    stands_in_for(_NORMAL[0], f"dirichlet_frozen.{name}")(frozen)
+
+
+_dirichlet_method("logpdf")
+_dirichlet_method("pdf")
+
+
+@stands_in_for(_NORMAL[0], "dirichlet_gen.__call__")
+def _frozen_dirichlet(self: Any, alpha: Any, seed: Any = None) -> Any:
+    return _Dirichlet(alpha)

@@ -347,6 +347,7 @@ EXAMPLES: dict[str, list[Case]] = {
     "select": [
         of(lambda x: np.select([x < -0.5, x < 0.5], [x**2, np.sin(x)], x**3), (12,)),
         of(lambda x: np.select([x < 0.5], [x]), (12,)),
+        of(lambda x, y: np.select([x < 0.5], [x**2], y), (4,), (3, 4)),
     ],
     "piecewise": [
         of(lambda x: np.piecewise(x, [x < 0.0, x >= 0.0], [np.exp, lambda v: v**2 + 1.0]), (12,)),
@@ -480,7 +481,10 @@ EXAMPLES: dict[str, list[Case]] = {
         of(lambda x, y: np.dot(x, y), (), (3,)),
     ],
     "vdot": [near(lambda x, y: np.vdot(x, y), (3, 4), (3, 4))],
-    "inner": [near(lambda x, y: np.inner(x, y), (3, 4), (2, 4))],
+    "inner": [
+        near(lambda x, y: np.inner(x, y), (3, 4), (2, 4)),
+        of(lambda x, y: np.inner(x, y), (), (3, 4)),
+    ],
     "outer": [of(lambda x, y: np.outer(x, y), (3,), (2, 2))],
     "matmul": [
         near(lambda x, y: np.matmul(x, y), (2, 3, 4), (4, 2)),
@@ -598,6 +602,7 @@ EXAMPLES: dict[str, list[Case]] = {
         of(lambda y, x: np.trapezoid(y, x), (3, 4), (4,)),
         of(lambda y, x: np.trapezoid(y, x, axis=0), (3, 4), (3, 4)),
         of(lambda y, h: np.trapezoid(y, dx=h, axis=0), (3, 4), ()),
+        of(lambda y, x: np.trapezoid(y, x), (3,), (2, 3)),
     ],
     "unwrap": [
         of(lambda x: np.unwrap(4.0 * x), (12,)),

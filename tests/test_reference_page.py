@@ -32,6 +32,7 @@ def _paragraphs(title, count):
         (r"numpy\.linalg", "numpy.linalg", 1),
         (r"scipy\.linalg", "scipy.linalg", 2),
         (r"numpy\.fft and scipy\.fft", "scipy.fft", 1),
+        (r"scipy\.signal", "scipy.signal", 1),
     ],
 )
 def test_functions(title, module, count):
@@ -40,7 +41,7 @@ def test_functions(title, module, count):
 
 def test_special_functions():
     rows = {row.name for row in ROWS if row.ufunc is not None and "scipy.special" in row.ufunc}
-    copies = {"log1p", "expm1", "cbrt", "exp2"}
+    copies = {"log1p", "expm1", "cbrt", "exp2", "gammasgn", "kn", "yn"}
     three = {"betainc", "betaincc"}
     expected = rows | set(_SUBSTITUTES["scipy.special"]) | copies | three
     assert _paragraphs(r"scipy\.special", 2) == expected

@@ -30,6 +30,7 @@ from numtape.ops.table import row_named
 from numtape.trace.complexes import TracedComplex
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
+from numtape.trace.resolve import callback
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
 
@@ -398,7 +399,7 @@ class _Weakly:
         return function
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self.__wrapped__(*arguments, **named)
+        return callback(self.__wrapped__)(*arguments, **named)
 
 
 def jvp(

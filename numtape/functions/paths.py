@@ -29,6 +29,7 @@ from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
 from numtape.locks import fresh_lock
 from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.resolve import callback
 
 __all__ = ["Paths", "Recordings"]
 
@@ -328,7 +329,7 @@ class Recordings:
 
     def _with_named(self, *arguments: Any) -> Any:
         *positional, named = arguments
-        return self.function(*positional, **named)
+        return callback(self.function)(*positional, **named)
 
 
 def _branch(outcome: float) -> float | None:

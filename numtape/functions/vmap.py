@@ -28,6 +28,7 @@ from numtape.functions.tape import Tape
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.run.batch import Failures, untold
 from numtape.trace.record import active_recorder
+from numtape.trace.resolve import callback
 from numtape.trace.traced import TracedArray, is_traced
 
 __all__ = ["vmap"]
@@ -215,10 +216,10 @@ class Vectorized:
         # Copies, as everywhere what the function does to its arguments is not the caller's.
         own = {id(leaf): np.copy(leaf) for leaf in leaves if isinstance(leaf, TracedArray)}
         batch = _Batch([own.get(id(leaf), leaf) for leaf in leaves], structure, axes, named)
-        results = []
+        function, results = callback(self.__wrapped__), []
         for number in range(batch.count):
             arguments, by_name = batch.arguments_at(number)
-            results.append(flatten(self.__wrapped__(*arguments, **by_name)))
+            results.append(flatten(function(*arguments, **by_name)))
         if not results:
             raise InputError(
                 "vmap was given no points inside a function that is being recorded: what it would "

@@ -164,6 +164,20 @@ def _float64(*arguments: Any) -> Any:
     )
 
 
+def _of_type(kind: Any) -> None:
+    """A type of integers or bools, called as ``np.int64(x)``: of arrays it converts elements."""
+
+    @stands_for(kind)
+    def construct(*arguments: Any) -> Any:
+        if len(arguments) == 1 and has_traced(*arguments) and np.ndim(arguments[0]):
+            return _ASARRAY(arguments[0]).astype(kind)
+        return kind(*arguments)
+
+
+for _kind in {np.dtype(each).type for each in np.typecodes["AllInteger"] + "?"}:
+    _of_type(_kind)
+
+
 @stands_for(type)
 def _type(*arguments: Any, **options: Any) -> Any:
     if len(arguments) == 1 and isinstance(arguments[0], Traced | Fresh):

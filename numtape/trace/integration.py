@@ -9,6 +9,7 @@ import numpy as np
 
 from numtape.errors import InputError
 from numtape.ops.table import load_ufunc
+from numtape.trace.integers import typed
 from numtape.trace.linalg import matrix_of
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import is_traced
@@ -36,9 +37,20 @@ def _panels(y: Any, x: Any, dx: Any, axis: int) -> Any:
     return steps * (y[..., 1:] + y[..., :-1]) / 2.0
 
 
+def _check(name: str, y: Any, x: Any, dx: Any, axis: int) -> None:
+    """Let SciPy raise its error, of shapes that do not fit."""
+    y = np.asarray(typed(matrix_of(y, x)))
+    x = None if x is None else np.asarray(typed(matrix_of(x, y)))
+    load_ufunc(f"scipy.integrate.{name}")(y, x=x, dx=typed(dx), axis=axis)
+
+
 @stands_in_for("scipy.integrate", "trapezoid")
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
-    return np.sum(_panels(y, x, dx, axis), axis=-1)
+    y = matrix_of(y, x)
+    if x is not None:
+        x = matrix_of(x, y)
+        x = x if x.ndim == 1 else np.broadcast_to(x, y.shape)
+    return np.trapezoid(y, x, dx, axis)
 
 
 @stands_in_for("scipy.integrate", "cumulative_trapezoid")
@@ -50,6 +62,7 @@ def _cumulative_trapezoid(
             f"cumulative_trapezoid(..., initial={initial!r}): it must be 0 or None. Add the value "
             "to the result instead"
         )
+    _check("cumulative_trapezoid", y, x, dx, axis)
     running = np.cumsum(_panels(y, x, dx, axis), axis=-1)
     if initial is not None:
         running = np.concatenate([0.0 * running[..., :1], running], axis=-1)
@@ -58,6 +71,7 @@ def _cumulative_trapezoid(
 
 @stands_in_for("scipy.integrate", "simpson")
 def _simpson(y: Any, x: Any = None, *, dx: Any = 1.0, axis: int = -1) -> Any:
+    _check("simpson", y, x, dx, axis)
     if not is_traced(x) and not is_traced(dx) and (x is None or np.ndim(x) == 1):
         # With fixed abscissae the weights are what SciPy makes of unit samples.
         y, _ = _samples(y, None, axis)

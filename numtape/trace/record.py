@@ -24,6 +24,7 @@ import numtape.trace.roots
 import numtape.trace.rotations
 import numtape.trace.samples
 import numtape.trace.scipy_linalg
+import numtape.trace.signal
 import numtape.trace.sparse
 import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)

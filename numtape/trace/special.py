@@ -170,6 +170,33 @@ def multigammaln(a: Any, d: Any) -> Any:
     return (d * (d - 1) * 0.25) * np.log(np.pi) + np.sum(terms, axis=0)
 
 
+# Bessel functions of integer order, which SciPy computes by recurrence from orders 0 and 1.
+
+
+def _of_order(name: str, of_any_order: str) -> None:
+    def implementation(n: Any, x: Any) -> Any:
+        return load_ufunc(f"scipy.special.{of_any_order}")(n, x)
+
+    NUMPY_FUNCTIONS[f"scipy.special.{name}"] = implementation
+
+
+_of_order("yn", "yv")
+_of_order("kn", "kv")
+
+
+def _gammasgn(x: Any) -> Any:
+    x = _floats(x)
+    # What it is at its poles is not the same in all of SciPy's versions.
+    pole, minus_zero = load_ufunc("scipy.special.gammasgn")(np.array([-1.0, -0.0]))
+    below = np.floor(x)
+    of_negative = np.where(x == below, pole, 1.0 - 2.0 * (below % 2.0))
+    of_zero = np.where(np.signbit(x), minus_zero, 1.0)
+    return as_computed(np.where(x > 0.0, 1.0, np.where(x == 0.0, of_zero, of_negative)))
+
+
+NUMPY_FUNCTIONS["scipy.special.gammasgn"] = _gammasgn
+
+
 def _of_three(name: str) -> None:
     path = f"scipy.special.{name}"
 

@@ -332,12 +332,7 @@ class TracedScalar(Traced):
 
     def __index__(self) -> int:
         self.recorder.guard(self.slot, float(self.primal))
-        if type(self.primal) is float and not self.primal.is_integer():
-            raise TraceError(
-                f"a traced value of {self.primal} was used as an index at {user_location()}: an "
-                "index must be an integer. Write int(x), which is guarded",
-                code="not-an-index",
-            )
+        _check_whole(self.primal)
         return int(self.primal)
 
     def _rounded(self, name: str) -> int:
@@ -1187,12 +1182,25 @@ def has_places(key: Any) -> bool:
     return any(isinstance(part, Traced) and part.dtype.kind == "i" for part in parts)
 
 
+def _check_whole(values: Any) -> None:
+    """Raise unless what is used as an index, all of it, is a whole number."""
+    odd = np.ravel(values)[np.ravel(np.trunc(values) != values)]
+    if odd.size:
+        raise TraceError(
+            f"a traced value of {odd[0]} was used as an index at {user_location()}: an index must "
+            "be an integer. Write int(x), which is guarded, or x.astype(int)",
+            code="not-an-index",
+        )
+
+
 def plain_key(key: Any) -> Any:
     """An index without traced values: those are guarded."""
     if isinstance(key, tuple):
         return tuple(plain_key(part) for part in key)
     if isinstance(key, TracedArray):
-        return guarded(key if key.dtype == bool else key.astype(np.int64))
+        values = guarded(key)
+        _check_whole(values)
+        return values.astype(np.int64) if values.dtype.kind == "f" else values
     if isinstance(key, TracedScalar):
         return bool(key) if isinstance(key.primal, bool) else operator.index(key)
     if isinstance(key, list):

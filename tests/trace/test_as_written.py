@@ -525,6 +525,36 @@ def test_recorded_as_written(name):
     )
 
 
+def _filled(x, scale=2.0):
+    y = np.zeros(2)
+    y[0] = math.sin(x) * scale
+    y[1] = x
+    return np.sum(y * y)
+
+
+def _squared(x, scale=2.0):
+    return np.sin(x) ** 2 * scale**2 + x * x
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda f: nt.jvp(f, (0.4,), (3.0,)),
+        lambda f: nt.vjp(f, 0.4)[1](3.0),
+        lambda f: nt.hvp(f, (0.4,), (3.0,)),
+        lambda f: nt.linearize(f, 0.4)[1](3.0),
+        lambda f: nt.grad(f)(0.4, scale=0.5),
+        lambda f: nt.vmap(f)(np.array([0.4, 1.4]), scale=np.array([0.5, 1.5])),
+        lambda f: nt.grad(lambda x: nt.jvp(f, (x,), (x,))[1])(0.4),
+        lambda f: nt.grad(lambda x: nt.grad(f)(x, scale=x))(0.4),
+        lambda f: nt.grad(lambda x: np.sum(nt.vmap(f)(x) * x))(np.array([0.4, 1.4])),
+    ],
+)
+def test_whichever_way_a_derivative_is_taken(take):
+    for found, expected in zip(np.ravel(take(_filled)), np.ravel(take(_squared)), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-13)
+
+
 # what is refused
 
 

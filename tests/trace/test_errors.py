@@ -159,6 +159,19 @@ def test_index_that_is_no_integer():
     assert "int(x)" in message
 
 
+def test_array_of_floats_as_an_index():
+    def function(x, places):
+        return np.sum(x[places] ** 2)
+
+    x, whole = np.array([1.0, 2.0, 3.0]), np.array([2.0, 0.0])
+    with pytest.raises(nt.TraceError, match=r"0\.5 was used as an index"):
+        nt.grad(function)(x, np.array([2.0, 0.5]))
+    tape = nt.record(function, x, whole)
+    assert tape(x, whole) == 10.0
+    with pytest.raises(nt.BranchError):
+        tape(x, np.array([2.5, 0.5]))
+
+
 def test_range_of_a_traced_value():
     assert "int(x)" in _message(lambda x: x[0] * len(range(x[1])))
 

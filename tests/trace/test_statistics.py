@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats as stats
 from checks import central_jacobian, derivatives_every_way, hessian
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import dirichlet, multivariate_normal, norm
 
 import numtape as nt
 
@@ -225,6 +225,7 @@ MULTIVARIATE = {
     "one variance": lambda x, m, c: multivariate_normal.logpdf(x, m, c[0, 0]),
     "frozen": lambda x, m, c: multivariate_normal(m, c @ c.T).logpdf(x),
     "frozen, points alone": lambda x, m, c: multivariate_normal(MEAN, COV).logpdf(x),
+    "entropy": lambda x, m, c: multivariate_normal.entropy(m, c @ c.T) * x[0],
     "of one dimension": lambda x, m, c: multivariate_normal.logpdf(x[:, 0], m[0], c[0, 0]),
 }
 
@@ -241,6 +242,63 @@ def test_multivariate_normal(name):
     expected = central_jacobian(flat, np.concatenate([X.ravel(), MEAN, COV.ravel()]))
     for way in derivatives_every_way(function, *arrays):
         np.testing.assert_allclose(way, expected, rtol=1e-7, atol=1e-9)
+
+
+# the Dirichlet distribution
+
+ALPHA = np.array([1.5, 2.5, 1.0])
+SIMPLEX = np.random.default_rng(0).dirichlet(ALPHA, 4).T
+DIRICHLET = {
+    "points": lambda x, a: dirichlet.logpdf(x / np.sum(x, 0), ALPHA),
+    "all": lambda x, a: dirichlet.logpdf(x / np.sum(x, 0), a),
+    "pdf": lambda x, a: stats.dirichlet.pdf(x / np.sum(x, 0), a),
+    "one point": lambda x, a: dirichlet.logpdf(x[:, 0] / np.sum(x[:, 0]), a),
+    "one of several": lambda x, a: dirichlet.logpdf(x[:, :1] / np.sum(x[:, 0]), a),
+    "without the last": lambda x, a: dirichlet.logpdf((x / np.sum(x, 0))[:-1], a),
+    "frozen": lambda x, a: dirichlet(a).logpdf(x / np.sum(x, 0)),
+    "frozen, points alone": lambda x, a: dirichlet(ALPHA).pdf(x / np.sum(x, 0)),
+}
+
+
+@pytest.mark.parametrize("name", DIRICHLET)
+def test_dirichlet(name):
+    function = DIRICHLET[name]
+    arrays = SIMPLEX, ALPHA
+    assert_allclose = np.testing.assert_allclose
+    assert_allclose(nt.record(function, *arrays)(*arrays), function(*arrays), rtol=1e-13)
+
+    def flat(z):
+        return np.ravel(function(z[:12].reshape(3, 4), z[12:]))
+
+    expected = central_jacobian(flat, np.concatenate([SIMPLEX.ravel(), ALPHA]))
+    for way in derivatives_every_way(function, *arrays):
+        assert_allclose(way, expected, rtol=1e-7, atol=1e-9)
+    nt.check_derivatives(function, *arrays, order=2)
+
+
+@pytest.mark.parametrize(
+    ("x", "alpha", "words"),
+    [
+        ([0.5, 0.6, -0.1], [1.0, 1.0, 2.0], "greater than or equal"),
+        ([0.5, 0.6, 0.1], [1.0, 1.0, 2.0], "simplex"),
+        ([0.5, 0.4, 0.1], [1.0, 0.0, 2.0], "greater than 0"),
+        ([0.5, 0.5, 0.0], [1.0, 2.0, 0.5], "alpha is less than one"),
+        ([0.5], [1.0, 2.0, 0.5], "same number"),
+    ],
+)
+def test_what_dirichlet_raises(x, alpha, words):
+    with pytest.raises(ValueError, match=words):
+        dirichlet.logpdf(x, alpha)
+    with pytest.raises(ValueError, match=words):
+        nt.grad(dirichlet.logpdf)(np.array(x), np.array(alpha))
+
+
+def test_a_point_that_leaves_the_simplex_is_noticed():
+    logpdf = nt.grad(lambda x: dirichlet.logpdf(x, ALPHA))
+    x = np.array([0.2, 0.3, 0.5])
+    logpdf(x)
+    with pytest.raises(ValueError, match="simplex"):
+        logpdf(1.5 * x)
 
 
 # refusals

@@ -121,17 +121,16 @@ def _gradient_along(array: Any, axis: int, spacing: Any, edge_order: int) -> Any
 @implements("trapezoid", "trapz")
 def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = traced_or_array(y)
-    axis = np.lib.array_utils.normalize_axis_index(axis, y.ndim)
-    if x is None:
-        steps = dx
-    else:
+    place = np.lib.array_utils.normalize_axis_index(axis, y.ndim)
+    steps = dx
+    if x is not None:
         x = traced_or_array(x)
         steps = np.diff(x, axis=0 if x.ndim == 1 else axis)
         if x.ndim == 1:
-            steps = np.reshape(steps, (-1,) + (1,) * (y.ndim - axis - 1))
-    before = (slice(None),) * axis
+            steps = np.reshape(steps, (-1,) + (1,) * (y.ndim - place - 1))
+    before = (slice(None),) * place
     pairs = y[(*before, slice(1, None))] + y[(*before, slice(None, -1))]
-    return np.sum(steps * pairs / 2.0, axis=axis)
+    return np.sum(steps * pairs / 2.0, axis=axis)  # of all axes that x and y have together
 
 
 @implements("unwrap")

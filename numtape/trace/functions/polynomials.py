@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.errors import UnsupportedError
+from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import has_traced
@@ -123,6 +123,10 @@ def _polyfit(
 @implements("vander")
 def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:  # noqa: N803
     x = traced(x)
+    if x.ndim != 1:
+        raise InputError(
+            f"np.vander of an array of shape {x.shape}: it must have one axis. Ravel it"
+        )
     columns = [np.ones(x.shape, np.promote_types(x.dtype, int))]
     for _ in range(1, len(x) if N is None else N):
         columns.append(columns[-1] * x)

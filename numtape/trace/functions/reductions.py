@@ -61,7 +61,7 @@ def reduced(
             )
         shape = [1 if k in axes else n for k, n in enumerate(array.shape) if is_kept(keepdims)]
         shape = shape or [n for k, n in enumerate(array.shape) if k not in axes]
-        return np.full_like(array, initial, shape=tuple(shape))
+        return as_computed(np.full_like(array, initial, shape=tuple(shape)))
     if array.ndim == 0 or not axes:
         result = as_computed(np.copy(array))
     else:

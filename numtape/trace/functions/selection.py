@@ -65,14 +65,15 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
             f"np.select: {len(condlist)} conditions and {len(choicelist)} choices; give one choice "
             "for each condition"
         )
+    shape = np.broadcast_shapes(*(np.shape(each) for each in (*condlist, *choicelist, default)))
     result = default
     if not has_traced(default):  # of the type that it is to have, which is that of all
         kinds = (each if type(each) in (int, float) else typed(each) for each in choicelist)
         result = np.asarray(default, np.result_type(*kinds, default))
+    result = np.broadcast_to(result, shape)
     for condition, choice in zip(reversed(condlist), reversed(choicelist), strict=True):
         result = np.where(condition, choice, result)
-    shape = np.broadcast_shapes(*(np.shape(each) for each in (*condlist, *choicelist)))
-    return np.copy(np.broadcast_to(result, shape), order="C")
+    return np.copy(result, order="C")
 
 
 @implements("piecewise")

@@ -107,15 +107,15 @@ def _average(
         scale: Any = np.full_like(mean, _count(array, axis))
         return (mean, as_computed(scale)) if returned else mean
     weights = as_floats(traced_or_array(weights))
+    axes = () if axis is None else np.lib.array_utils.normalize_axis_tuple(axis, array.ndim)
     if weights.shape != array.shape:
-        shape = [n if k in axes_of(axis, array.ndim) else 1 for k, n in enumerate(array.shape)]
-        if weights.shape != tuple(n for n in shape if n != 1) and weights.ndim != np.size(axis):
+        if axis is None or weights.shape != tuple(array.shape[k] for k in axes):
             raise InputError(
                 f"np.average: weights have shape {weights.shape}, which is neither that of the "
                 f"array, {array.shape}, nor that of its axis {axis}; give one of these"
             )
-        if isinstance(axis, tuple):
-            weights = np.transpose(weights, np.argsort(axis))
+        weights = np.transpose(weights, np.argsort(axes))
+        shape = [n if k in axes else 1 for k, n in enumerate(array.shape)]
         weights = np.reshape(weights, shape)
     scale = np.sum(np.broadcast_to(weights, array.shape), axis=axis, keepdims=is_kept(keepdims))
     if np.any(scale == 0.0):
@@ -139,6 +139,12 @@ def _cov(
     dtype: Any = None,
 ) -> Any:
     no_dtype(dtype)
+    for each in (m, y):
+        if np.ndim(each) > 2:
+            raise InputError(
+                f"np.cov of an array of shape {np.shape(each)}: it must have at most 2 axes. "
+                "Reshape it"
+            )
     rows = [np.atleast_2d(traced_or_array(each)) for each in (m, y) if each is not None]
     rows = [each if rowvar or np.ndim(given) == 1 else each.T for each, given in zip(rows, (m, y))]
     data = np.concatenate(rows) if len(rows) > 1 else rows[0]

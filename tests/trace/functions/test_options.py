@@ -12,6 +12,8 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 4))
 MASK = RNG.random((3, 4)) > 0.3
 
+REFUSALS = ValueError, TypeError, IndexError, ZeroDivisionError
+
 
 def _flat(value):
     if isinstance(value, list | tuple):
@@ -24,8 +26,8 @@ def _check(function, *arguments):
         warnings.simplefilter("ignore")
         try:
             expected = function(*arguments)
-        except (ValueError, TypeError, IndexError):
-            with pytest.raises((ValueError, TypeError, IndexError)):
+        except REFUSALS:
+            with pytest.raises(REFUSALS):
                 nt.record(function, *arguments)
             return
         found = []
@@ -124,3 +126,41 @@ def test_evenly_spaced():
     for name, count, ends in product(("linspace", "logspace", "geomspace"), (0, 1, 2, 5), (0, 1)):
         function = getattr(np, name)
         _check(lambda a, b, f=function, o=(count, bool(ends)): f(a, b, *o), 1.0, 3.0)
+
+
+OF_TWO = {
+    **{
+        name: getattr(np, name)
+        for name in (
+            *("dot", "inner", "outer", "vdot", "kron", "matmul", "vecdot", "cross", "convolve"),
+            *("correlate", "append", "trapezoid", "cov"),
+        )
+    },
+    **{
+        f"linalg.{name}": getattr(np.linalg, name) for name in ("outer", "matmul", "cross", "solve")
+    },
+    **{name: getattr(np, name) for name in ("matvec", "vecmat") if hasattr(np, name)},
+    "tensordot": lambda a, b: np.tensordot(a, b, 1),
+    "tensordot over no axis": lambda a, b: np.tensordot(a, b, 0),
+    "trapezoid by steps": lambda a, b: np.trapezoid(a, dx=b, axis=0),
+    "average": lambda a, b: np.average(a, weights=b),
+    "average by an axis": lambda a, b: np.average(a, 0, b),
+    "average by two axes": lambda a, b: np.average(a, (1, 0), b),
+    "select": lambda a, b: np.select([a > 0.0], [a], b),
+    "select of two": lambda a, b: np.select([a > 0.0, b > 0.0], [b, 2.0]),
+    "vander": lambda a, b: np.vander(a) * np.sum(b),
+    "einsum": lambda a, b: np.einsum("...i,...i", a, b),
+    "stack": lambda a, b: np.stack([a, b]),
+    "column_stack": lambda a, b: np.column_stack([a, b]),
+    "int64": lambda a, b: np.int64(10.0 * a) * b,
+}
+
+
+@pytest.mark.parametrize("name", OF_TWO)
+def test_functions_of_two_arrays_of_any_shapes(name):
+    shapes = ((), (1,), (3,), (2, 3), (3, 2), (1, 3), (3, 3), (2, 3, 3), (0,), (2, 0))
+    for one, other in product(shapes, shapes):
+        a, b = (RNG.uniform(0.2, 1.0, shape) for shape in (one, other))
+        _check(OF_TWO[name], a, b)
+        if not one or not other:  # a number is one of NumPy's or an array
+            _check(OF_TWO[name], a[()], b[()])

@@ -19,7 +19,17 @@ from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
-__all__ = ["Expression", "Template", "even_slope", "is_flat", "partial_of", "template"]
+__all__ = [
+    "NAMES",
+    "Expression",
+    "Template",
+    "as_expression",
+    "call",
+    "even_slope",
+    "is_flat",
+    "partial_of",
+    "template",
+]
 
 
 class Expression:
@@ -47,7 +57,7 @@ class Expression:
     def apply(self, name: str, *operands: Any) -> "Expression":
         """A row of expressions and numbers, recorded."""
         builder = self.builder
-        expressions = [_as_expression(builder, operand) for operand in operands]
+        expressions = [as_expression(builder, operand) for operand in operands]
         exponent = expressions[-1].constant
         if name in _POWERS and exponent == 2.0:
             name, expressions = "square", expressions[:1]
@@ -107,10 +117,18 @@ class Expression:
 _POWERS = ("power", "power_constant", "pow", "pow_constant")
 
 
-def _as_expression(builder: Builder, operand: Any) -> Expression:
+def as_expression(builder: Builder, operand: Any) -> Expression:
+    """An expression as it is, a number as a constant."""
     if isinstance(operand, Expression):
         return operand
     return Expression(builder, np.array(builder.constant(float(operand))))
+
+
+def call(name: str, *operands: Expression, **chosen: int) -> tuple[Expression, ...]:
+    """One of `FUNCTIONS` of expressions, recorded."""
+    builder = operands[0].builder
+    results = builder.function(name, [operand.slots for operand in operands], **chosen)
+    return tuple(Expression(builder, slots) for slots in results)
 
 
 def _row_function(row: Row) -> Callable[..., Any]:
@@ -134,7 +152,8 @@ def _where(condition: Expression, taken: Any, otherwise: Any) -> Any:
 
 _ORDINALS = ("first", "second")
 
-_NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
+# What the text of a partial may call.
+NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
 
 
 @cache
@@ -154,7 +173,7 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     try:
         return float(text)
     except ValueError:
-        function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(_NAMES))
+        function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(NAMES))
         return function
 
 
@@ -164,7 +183,7 @@ def even_slope(opcode: int) -> Callable[[Expression], Any] | None:
     text = ROWS[opcode].even
     if text is None:
         return None
-    function: Callable[[Expression], Any] = eval(f"lambda x: {text}", dict(_NAMES))
+    function: Callable[[Expression], Any] = eval(f"lambda x: {text}", dict(NAMES))
     return function
 
 
@@ -208,8 +227,8 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
     builder = Builder(3)
     x, y, f = (Expression(builder, np.array(slot)) for slot in (1, 2, 3))
     if exponent is not None:
-        y = _as_expression(builder, exponent)
-    partial = _as_expression(builder, rule(x, y, f))
+        y = as_expression(builder, exponent)
+    partial = as_expression(builder, rule(x, y, f))
     code = [tuple(builder.code[k : k + 3]) for k in range(0, len(builder.code), 3)]
 
     def reference(slot: int) -> float | int:

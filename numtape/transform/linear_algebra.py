@@ -1,4 +1,4 @@
-"""Derivative rules of `FUNCTIONS`: linear algebra, Fourier transforms, `betainc`.
+"""Derivative rules of `FUNCTIONS`: linear algebra and Fourier transforms.
 
 The rules are matrix calculus on slots: each is written with products and with the
 functions themselves, so it is differentiated again for higher orders. With x' for a
@@ -31,7 +31,8 @@ from numtape.ops.structured import function_of
 from numtape.tape.flat import VectorInstruction
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import Builder
-from numtape.transform.expressions import Expression
+from numtape.transform.elementwise import ELEMENTWISE_RULES
+from numtape.transform.expressions import Expression, call
 
 __all__ = ["function_adjoint", "function_tangent"]
 
@@ -123,14 +124,8 @@ def _is_live(weights: _Tangents, batch: int) -> Expression:
 # pieces of rules
 
 
-def _call(name: str, *operands: Expression, **chosen: int) -> tuple[Expression, ...]:
-    builder = operands[0].builder
-    results = builder.function(name, [operand.slots for operand in operands], **chosen)
-    return tuple(Expression(builder, slots) for slots in results)
-
-
 def _inverse(a: Expression) -> Expression:
-    return _call("inv", a)[0]
+    return call("inv", a)[0]
 
 
 def _total(*terms: Expression | None) -> Expression | None:
@@ -201,11 +196,11 @@ def _solve_tangent(x: Any, dx: Any, f: Any) -> Any:
     a, _ = x
     da, db = dx
     right: Any = _total(db, None if da is None else -(da @ f[0]))
-    return _call("solve", a, right)
+    return call("solve", a, right)
 
 
 def _solve_adjoint(x: Any, f: Any, w: Any, wanted: Any) -> Any:
-    (back,) = _call("solve", x[0].T, w[0])
+    (back,) = call("solve", x[0].T, w[0])
     return -(back @ f[0].T) if wanted[0] else None, back if wanted[1] else None
 
 
@@ -272,7 +267,7 @@ def _eigh_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
 
 
 def _eigvalsh_tangent(x: Any, dx: Any, f: Any) -> Any:
-    return (_diagonal_of_congruence(_call("eigh_lo", x[0])[1], _mirrored(dx[0])),)
+    return (_diagonal_of_congruence(call("eigh_lo", x[0])[1], _mirrored(dx[0])),)
 
 
 def _diagonal_of_congruence(v: Expression, a: Expression) -> Expression:
@@ -281,13 +276,13 @@ def _diagonal_of_congruence(v: Expression, a: Expression) -> Expression:
 
 
 def _eigvalsh_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
-    v = _call("eigh_lo", x[0])[1]
+    v = call("eigh_lo", x[0])[1]
     return (_folded((v * weights[0][..., None, :]) @ v.T),)
 
 
 def _eig_tangent(x: Any, dx: Any, f: Any) -> Any:
     w, v = f[0][..., 0], f[1][..., 0]
-    (turned,) = _call("solve", v, dx[0] @ v)
+    (turned,) = call("solve", v, dx[0] @ v)
     moved = v @ _off_diagonal_times(_inverse_differences(w), turned)
     moved = moved - v * (v * moved).sum((-2,))[..., None, :]  # vectors keep their length
     return _as_real(_diagonal(turned)), _as_real(moved)
@@ -297,13 +292,13 @@ def _eig_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
     w, v = f[0][..., 0], f[1][..., 0]
     parts = []
     if weights[0] is not None:
-        parts.append(_call("solve", v.T, weights[0][..., 0][..., :, None] * v.T)[0])
+        parts.append(call("solve", v.T, weights[0][..., 0][..., :, None] * v.T)[0])
     if weights[1] is not None:
         seed = weights[1][..., 0]
         along = (v * seed).sum((-2,))
         turned = v.T @ (seed - v * along[..., None, :])
         turned = _off_diagonal_times(_inverse_differences(w), turned)
-        parts.append(_call("solve", v.T, turned @ v.T)[0])
+        parts.append(call("solve", v.T, turned @ v.T)[0])
     return (_total(*parts),)
 
 
@@ -313,12 +308,12 @@ def _as_real(a: Expression) -> Expression:
 
 
 def _eigvals_tangent(x: Any, dx: Any, f: Any) -> Any:
-    values = _call("eig", x[0])
+    values = call("eig", x[0])
     return (_eig_tangent(x, dx, values)[0],)
 
 
 def _eigvals_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
-    return _eig_adjoint(x, _call("eig", x[0]), (weights[0], None), wanted)
+    return _eig_adjoint(x, call("eig", x[0]), (weights[0], None), wanted)
 
 
 # singular values
@@ -372,12 +367,12 @@ def _svd_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
 
 
 def _svd_values_tangent(x: Any, dx: Any, f: Any) -> Any:
-    u, _, vt = _call("svd_s", x[0])
+    u, _, vt = call("svd_s", x[0])
     return ((u * (dx[0] @ vt.T)).sum((-2,)),)
 
 
 def _svd_values_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
-    u, _, vt = _call("svd_s", x[0])
+    u, _, vt = call("svd_s", x[0])
     return ((u * weights[0][..., None, :]) @ vt,)
 
 
@@ -429,7 +424,7 @@ def _upper(a: Expression) -> Expression:
 
 def _qr_tangent(x: Any, dx: Any, f: Any) -> Any:
     q, r = f[0], _upper(f[1])
-    moved = _call("solve", r.T, dx[0].T)[0].T  # A' R⁻¹
+    moved = call("solve", r.T, dx[0].T)[0].T  # A' R⁻¹
     turned = q.T @ moved
     lower = _strictly_lower(turned)
     rotation = lower - lower.T
@@ -454,7 +449,7 @@ def _qr_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
     back = q @ _mirrored(total)
     if weights[0] is not None:
         back = back + weights[0]
-    return (_call("solve", r, back.T)[0].T,)
+    return (call("solve", r, back.T)[0].T,)
 
 
 # Fourier transforms: linear in the numbers, and in the factor
@@ -466,7 +461,7 @@ def _transform_tangent(name: str) -> _TangentRule:
         if dx[0] is not None:
             chosen = {"h": f[0].slots.shape[-2]} if name.startswith("rfft") else {}
             chosen |= {"n": f[0].slots.shape[-1]} if name == "irfft" else {}
-            (part,) = _call(name, dx[0], x[1], **chosen)
+            (part,) = call(name, dx[0], x[1], **chosen)
         if dx[1] is not None:
             axes = (None,) if name == "irfft" else (None, None)
             by_factor = f[0] * (dx[1] / x[1])[(..., *axes)]
@@ -493,13 +488,13 @@ def _transposed_real(x: Any, f: Any, w: Expression) -> Expression:
     n, h = x[0].slots.shape[-1], w.slots.shape[-2]
     padded = np.zeros((*w.slots.shape[:-2], n, 2), np.int64)
     padded[..., :h, :] = w.slots
-    return _call("ifft", Expression(w.builder, padded), x[1])[0][..., 0]
+    return call("ifft", Expression(w.builder, padded), x[1])[0][..., 0]
 
 
 def _transposed_to_real(x: Any, f: Any, w: Expression) -> Expression:
     """Of the transform back to real numbers."""
     n, h = f[0].slots.shape[-1], x[0].slots.shape[-2]
-    (back,) = _call(f"rfft_n_{'odd' if n % 2 else 'even'}", w, x[1], h=h)
+    (back,) = call(f"rfft_n_{'odd' if n % 2 else 'even'}", w, x[1], h=h)
     # All but the first and, of an even number, the last stand for two coefficients.
     twice = np.full((h, 1), 2.0)
     twice[0] = 1.0
@@ -509,55 +504,12 @@ def _transposed_to_real(x: Any, f: Any, w: Expression) -> Expression:
 
 
 _FOURIER: dict[str, Callable[[Any, Any, Any], Expression]] = {
-    "fft": lambda x, f, w: _call("ifft", w, x[1])[0],
-    "ifft": lambda x, f, w: _call("fft", w, x[1])[0],
+    "fft": lambda x, f, w: call("ifft", w, x[1])[0],
+    "ifft": lambda x, f, w: call("fft", w, x[1])[0],
     "rfft_n_even": _transposed_real,
     "rfft_n_odd": _transposed_real,
     "irfft": _transposed_to_real,
 }
-
-
-# functions of three operands
-
-
-def _beta_density(x: Any) -> Expression:
-    """Of the beta distribution with parameters x[0] and x[1], at x[2]."""
-    a, b, t = x
-    rest = 1.0 - t
-    apply = t.apply
-    inside = apply(
-        "exp",
-        apply("xlogy", a - 1.0, t) + apply("xlog1py", b - 1.0, -t) - apply("betaln", a, b),
-    )
-    # At the ends themselves the powers are right to every order.
-    edge = apply("power", t, a - 1.0) * apply("power", rest, b - 1.0) / apply("beta", a, b)
-    is_edge = apply("equal", t * rest, 0.0)
-    density: Expression = apply(
-        "merge", apply("keep", is_edge, edge), apply("drop", is_edge, inside)
-    )
-    return density
-
-
-def _betainc_rules(name: str, sign: float) -> tuple[_TangentRule, _AdjointRule]:
-    def refuse(needed: Any) -> None:
-        for operand, is_needed in zip("ab", needed, strict=False):
-            if is_needed:
-                raise UnsupportedError(
-                    f"the derivative of {name}(a, b, x) by {operand} has no closed form. "
-                    f"Differentiate by x only, or hold {operand} constant: pass "
-                    f"numtape.stop_gradient({operand}), or an int",
-                    code="no-derivative",
-                )
-
-    def tangent(x: Any, dx: Any, f: Any) -> Any:
-        refuse(part is not None for part in dx[:2])
-        return (sign * f[0].apply("scale", _beta_density(x), dx[2]),)
-
-    def adjoint(x: Any, f: Any, w: Any, wanted: Any) -> Any:
-        refuse(wanted[:2])
-        return None, None, sign * f[0].apply("scale", _beta_density(x), w[0])
-
-    return tangent, adjoint
 
 
 def _of_upper(rules: tuple[_TangentRule, _AdjointRule], transposed: bool) -> Any:
@@ -601,6 +553,5 @@ _RULES: dict[str, tuple[_TangentRule, _AdjointRule]] = {
         name: (_transform_tangent(name), _transform_adjoint(transposed))
         for name, transposed in _FOURIER.items()
     },
-    "betainc": _betainc_rules("betainc", 1.0),
-    "betaincc": _betainc_rules("betaincc", -1.0),
+    **ELEMENTWISE_RULES,
 }

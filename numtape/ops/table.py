@@ -22,7 +22,7 @@ derivative that exists and has no closed form: who asks for it gets an error.
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -234,12 +234,102 @@ _GAMMA_DENSITY = (
 _CHI_SQUARE_DENSITY = "0.5 * " + re.sub(
     r"\b[xy]\b", lambda match: f"(0.5 * {match[0]})", _GAMMA_DENSITY
 )
+# The derivatives of their logarithms by the shape.
+_GAMMA_SCORE = "(log(y) - digamma(x))"
+_T_SERIES = "0.0"  # of digamma(x / 2 + 1 / 2) - digamma(x / 2) - 1 / x, by powers of 1 / x**2
+for _k, _b in ((7, 7 / 6), (6, -691 / 2730), (5, 5 / 66), (4, -1 / 30), (3, 1 / 42), (2, -1 / 30)):
+    _T_SERIES = f"({_b * (2 - 2.0 ** (1 - 2 * _k)) / (2 * _k) * 4.0**_k!r} + {_T_SERIES}) / (x * x)"
+_T_SERIES = f"(0.5 + {_T_SERIES}) / (x * x)"
+_T_CONSTANT = (
+    f"where(greater(x, 30.0), {_T_SERIES}, digamma(0.5 * x + 0.5) - digamma(0.5 * x) - 1.0 / x)"
+)
+_T_SHARE = "(y * y / (x + y * y))"
+_T_SCORE = (
+    (  # log(1 + u) is u + log1pmx(u), u the share over the rest to 1
+        "(0.5 * ({c} - log1pmx(y * y / x) - y * y / x * {s} + {s} / x))"
+    )
+    .replace("{c}", _T_CONSTANT)
+    .replace("{s}", _T_SHARE)
+)
+_T_SLOPE = "0.0"  # of that series, by x
+for _k, _b in ((7, 7 / 6), (6, -691 / 2730), (5, 5 / 66), (4, -1 / 30), (3, 1 / 42), (2, -1 / 30)):
+    _T_SLOPE = f"({-_b * (2 - 2.0 ** (1 - 2 * _k)) * 4.0**_k!r} + {_T_SLOPE}) / (x * x)"
+_T_CURVATURE = (  # the derivative of the score by x
+    f"0.5 * (where(greater(x, 30.0), (-1.0 + {_T_SLOPE}) / (x * x * x),"
+    " 0.5 * zeta(2.0, 0.5 * x + 0.5) - 0.5 * zeta(2.0, 0.5 * x) + 1.0 / (x * x))"
+    f" + {_T_SHARE} * {_T_SHARE} / x - {_T_SHARE} * (2.0 - {_T_SHARE}) / (x * x))"
+)
+# References: hypergeometric series.
+_GAMMA_LOW = "mp.gammainc(x, 0, y, regularized=True)"
+_GAMMA_LOG = "(mp.log(y) - mp.digamma(x))"
+_GAMMA_HYPER = "y**x / mp.gamma(x) / x**{n} * mp.hyper([x] * {n}, [x + 1] * {n}, -y)"
+_GAMMA_FIRST = f"{_GAMMA_LOG} * {_GAMMA_LOW} - {_GAMMA_HYPER.format(n=2)}"
+_GAMMA_SECOND = (
+    f"({_GAMMA_LOG}**2 - mp.zeta(2, x)) * {_GAMMA_LOW}"
+    f" - 2 * {_GAMMA_LOG} * {_GAMMA_HYPER.format(n=2)} + 2 * {_GAMMA_HYPER.format(n=3)}"
+)
+_T_POINT, _T_HALF = "(x / (x + y * y))", "mp.mpf(1) / 2"  # by the beta distribution, for y > 0
+_T_LOG = f"(mp.log({_T_POINT}) - mp.digamma(x / 2) + mp.digamma(x / 2 + {_T_HALF}))"
+_T_POWER = f"{_T_POINT}**(x / 2) / mp.beta(x / 2, {_T_HALF})"
+_T_HYPER = (
+    f"{_T_POWER} / (x / 2)**{{n}} * mp.hyper([x / 2] * {{n}} + [{_T_HALF}], [x / 2 + 1] * {{n}},"
+    f" {_T_POINT})"
+)
+_T_LOW = f"mp.betainc(x / 2, {_T_HALF}, 0, {_T_POINT}, regularized=True)"
+_T_ALONG = f"{_T_POWER} * mp.sqrt(1 - {_T_POINT}) / x"
+_T_FIRST = f"-({_T_LOG} * {_T_LOW} - {_T_HYPER.format(n=2)}) / 4 - {_T_ALONG} / 2"
+_T_SECOND = (
+    f"-(({_T_LOG}**2 - mp.zeta(2, x / 2) + mp.zeta(2, x / 2 + {_T_HALF})) * {_T_LOW}"
+    f" - 2 * {_T_LOG} * {_T_HYPER.format(n=2)} + 2 * {_T_HYPER.format(n=3)}) / 8"
+    f" - {_T_ALONG} / 2 * ({_T_LOG} - 1 / x + (x / 2 - {_T_POINT} * (x + 1) / 2) / x)"
+)
+_T_REFERENCE = (
+    "mp.betainc(x / 2, x / 2, 0, (y + mp.sqrt(y * y + x)) / (2 * mp.sqrt(y * y + x)),"
+    " regularized=True)"
+)
 _POISSON_MASS = "exp(xlogy(floor(x), y) - y - gammaln(floor(x) + 1.0))"
 _T_DENSITY = (  # poch is gamma(x / 2 + 1 / 2) / gamma(x / 2), without their difference's rounding
     f"where(isinf(x), {_ONE_OVER_SQRT_TWO_PI} * exp(-0.5 * (y * y)),"
     f" {_ONE_OVER_SQRT_PI} * poch(0.5 * x, 0.5) / sqrt(x)"
     " * exp(-(0.5 * x + 0.5) * log1p(y * y / x)))"
 )
+
+
+def _polynomial(coefficients: Sequence[float], x: str) -> str:
+    """c0 + x * (c1 + x * (c2 + ...)), as text."""
+    text = "0.0"
+    for coefficient in reversed(coefficients):
+        text = f"({coefficient!r} + {x} * {text})"
+    return text
+
+
+# Slopes of the complete elliptic integrals: where the formulas cancel, near 0, their series.
+_SQUARES = [1.0]  # of the binomial coefficients that they have
+for _k in range(1, 36):
+    _SQUARES.append(_SQUARES[-1] * ((2 * _k - 1) / (2 * _k)) ** 2)
+_K_SLOPES = [math.pi / 2 * _k * _SQUARES[_k] for _k in range(1, 36)]
+_E_SLOPES = [-math.pi / 2 * _k * _SQUARES[_k] / (2 * _k - 1) for _k in range(1, 36)]
+_ELLIPK_SLOPE = (
+    f"where(less(absolute(x), 0.3), {_polynomial(_K_SLOPES, 'x')},"
+    " (ellipe(x) / (1.0 - x) - f) / (2.0 * x))"
+)
+_ELLIPE_SLOPE = (
+    f"where(less(absolute(x), 0.3), {_polynomial(_E_SLOPES, 'x')}, (f - ellipk(x)) / (2.0 * x))"
+)
+_ELLIPKM1_SLOPE = (  # the integral of E is flat to all digits where x is below the rounding of 1
+    f"where(less(absolute(1.0 - x), 0.3), -{_polynomial(_K_SLOPES, '(1.0 - x)')},"
+    " -(ellipe(1.0 - maximum(x, 1.2e-16)) / x - f) / (2.0 * (1.0 - x)))"
+)
+
+# 1 - 2 x dawsn(x) cancels for large x, so there its asymptotic series is used.
+_DAWSN_SERIES = "1.0"
+for _k in range(22, 0, -1):
+    _DAWSN_SERIES = f"(1.0 + {_k + 0.5!r} / (x * x) * {_DAWSN_SERIES})"
+_DAWSN_SLOPE = (
+    f"where(greater(absolute(x), 9.0), -0.5 / (x * x) * {_DAWSN_SERIES}, 1.0 - 2.0 * x * f)"
+)
+_SPENCE_SERIES = _polynomial([(-1.0) ** (_k + 1) / (_k + 1) for _k in range(30)], "(x - 1.0)")
+_SPENCE_SLOPE = f"where(less(absolute(x - 1.0), 0.25), {_SPENCE_SERIES}, log(x) / (1.0 - x))"
 
 _ROWS: tuple[Row, ...] = (
     # arithmetic
@@ -985,7 +1075,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "gammainc",
-        UNKNOWN,
+        "gammainc_d1(x, y)",
         _GAMMA_DENSITY,
         "regularized lower incomplete gamma function of y, of order x",
         ufunc="scipy.special.gammainc",
@@ -994,7 +1084,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "gammaincc",
-        UNKNOWN,
+        "-gammainc_d1(x, y)",
         f"-{_GAMMA_DENSITY}",
         "regularized upper incomplete gamma function of y, of order x",
         ufunc="scipy.special.gammaincc",
@@ -1003,7 +1093,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "chdtr",
-        UNKNOWN,
+        "0.5 * gammainc_d1(0.5 * x, 0.5 * y)",
         _CHI_SQUARE_DENSITY,
         "cumulative chi-square distribution of x degrees of freedom at y",
         ufunc="scipy.special.chdtr",
@@ -1012,7 +1102,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "chdtrc",
-        UNKNOWN,
+        "-0.5 * gammainc_d1(0.5 * x, 0.5 * y)",
         f"-{_CHI_SQUARE_DENSITY}",
         "1 - chdtr(x, y)",
         ufunc="scipy.special.chdtrc",
@@ -1039,13 +1129,57 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "stdtr",
-        UNKNOWN,
+        "stdtr_d1(x, y)",
         _T_DENSITY,
         "cumulative Student's t distribution of x degrees of freedom at y",
         ufunc="scipy.special.stdtr",
-        reference="(mp.betainc(x / 2, x / 2, 0, (y + mp.sqrt(y * y + x))"
-        " / (2 * mp.sqrt(y * y + x)), regularized=True))",
+        reference=_T_REFERENCE,
         domain=((0.5, 5.0), (-3.0, 3.0)),
+    ),
+    # Derivatives by a shape have no closed form: they are our own.
+    _binary(
+        "gammainc_d1",
+        "gammainc_d2(x, y)",
+        f"scale({_GAMMA_DENSITY}, {_GAMMA_SCORE})",
+        "derivative of gammainc(x, y) by x",
+        ufunc="numtape.run.shapes.gammainc_d1",
+        reference=_GAMMA_FIRST,
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "gammainc_d2",
+        UNKNOWN,
+        f"scale({_GAMMA_DENSITY}, {_GAMMA_SCORE} * {_GAMMA_SCORE} - zeta(2.0, x))",
+        "second derivative of gammainc(x, y) by x",
+        ufunc="numtape.run.shapes.gammainc_d2",
+        reference=_GAMMA_SECOND,
+        domain=_POSITIVE,
+    ),
+    _binary(
+        "stdtr_d1",
+        "stdtr_d2(x, y)",
+        f"where(isinf(x), 0.0, {_T_DENSITY} * {_T_SCORE})",
+        "derivative of stdtr(x, y) by x",
+        ufunc="numtape.run.shapes.stdtr_d1",
+        reference=_T_FIRST,
+        domain=((0.5, 9.0), (0.8, 3.0)),
+    ),
+    _binary(
+        "stdtr_d2",
+        UNKNOWN,
+        f"where(isinf(x), 0.0, {_T_DENSITY} * ({_T_SCORE} * {_T_SCORE} + {_T_CURVATURE}))",
+        "second derivative of stdtr(x, y) by x",
+        ufunc="numtape.run.shapes.stdtr_d2",
+        reference=_T_SECOND,
+        domain=((0.5, 9.0), (0.8, 3.0)),
+    ),
+    _unary(
+        "log1pmx",
+        "-x / (1.0 + x)",
+        "log(1 + x) - x",
+        ufunc="scipy.special._ufuncs._log1pmx",
+        reference="mp.log1p(x) - x",
+        domain=((-0.9, 4.0),),
     ),
     _unary(
         "cosm1",
@@ -1232,6 +1366,61 @@ _ROWS: tuple[Row, ...] = (
         ufunc="scipy.special.exp1",
         reference="mp.e1(x)",
         domain=((0.2, 4.0),),
+    ),
+    _binary(
+        "kve",
+        UNKNOWN,
+        "f - 0.5 * (kve(x - 1.0, y) + kve(x + 1.0, y))",
+        "exp(y) * kv(x, y)",
+        ufunc="scipy.special.kve",
+        reference="mp.exp(y) * mp.besselk(x, y)",
+        domain=_ORDER,
+    ),
+    _unary(
+        "ellipk",
+        _ELLIPK_SLOPE,
+        "complete elliptic integral of the first kind, of parameter x",
+        ufunc="scipy.special.ellipk",
+        reference="mp.ellipk(x)",
+        domain=((-4.0, 0.95),),
+    ),
+    _unary(
+        "ellipkm1",
+        _ELLIPKM1_SLOPE,
+        "ellipk(1 - x)",
+        ufunc="scipy.special.ellipkm1",
+        reference="mp.ellipk(1 - x)",
+        domain=((0.05, 3.0),),
+    ),
+    _unary(
+        "ellipe",
+        _ELLIPE_SLOPE,
+        "complete elliptic integral of the second kind, of parameter x",
+        ufunc="scipy.special.ellipe",
+        reference="mp.ellipe(x)",
+        domain=((-4.0, 0.95),),
+    ),
+    _unary(
+        "dawsn",
+        _DAWSN_SLOPE,
+        "Dawson's integral: exp(-x*x) times the integral of exp(t*t) from 0 to x",
+        ufunc="scipy.special.dawsn",
+        reference="mp.sqrt(mp.pi) / 2 * mp.exp(-x * x) * mp.erfi(x)",
+    ),
+    _unary(
+        "spence",
+        _SPENCE_SLOPE,
+        "Spence's integral: the dilogarithm of 1 - x",
+        ufunc="scipy.special.spence",
+        reference="mp.polylog(2, 1 - x)",
+        domain=((0.05, 4.0),),
+    ),
+    _unary(
+        "gammasgn",
+        "0",
+        "sign of gamma(x)",
+        ufunc="scipy.special.gammasgn",
+        reference="mp.sign(mp.gamma(x))",
     ),
     _binary(
         "boxcox",

@@ -104,9 +104,9 @@ POW = 8
 FRAME_ONE_COUNT = 3
 FRAME_ONE_STEPS = 4
 FRAME_MANY = 8
-FRAME_MANY_COUNTS = 12
-FRAME_MANY_STEPS = 16
-FRAME_SIZE = 32
+FRAME_MANY_COUNTS = 14
+FRAME_MANY_STEPS = 18
+FRAME_SIZE = 40
 
 
 # Memory by address, and loops by address. Each has a body in plain Python and
@@ -664,16 +664,16 @@ def linearize_scalars(handle):
             dx = f * (loop_of_one(h, h[ZERO] + 80, x + 1.0, 0.0) - t0)
             dy = f * (t0 - loop_of_one(h, h[ZERO] + 80, y + 1.0, 0.0))
         elif opcode == 98:  # gammainc
-            dx = np.nan
+            dx = loop_of_one(h, h[ZERO] + 105, x, y)
             dy = loop_of_one(h, h[ZERO] + 38, y, x - 1.0) * loop_of_one(h, h[ZERO] + 42, -y, 0.0) * loop_of_one(h, h[ZERO] + 93, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 79, x, 0.0), 0.0)
         elif opcode == 99:  # gammaincc
-            dx = np.nan
+            dx = -loop_of_one(h, h[ZERO] + 105, x, y)
             dy = -(loop_of_one(h, h[ZERO] + 38, y, x - 1.0) * loop_of_one(h, h[ZERO] + 42, -y, 0.0) * loop_of_one(h, h[ZERO] + 93, x, 0.0) if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, x - 1.0, y) - y - loop_of_one(h, h[ZERO] + 79, x, 0.0), 0.0))
         elif opcode == 100:  # chdtr
-            dx = np.nan
+            dx = 0.5 * loop_of_one(h, h[ZERO] + 105, 0.5 * x, 0.5 * y)
             dy = 0.5 * (loop_of_one(h, h[ZERO] + 38, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 42, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 93, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 79, 0.5 * x, 0.0), 0.0))
         elif opcode == 101:  # chdtrc
-            dx = np.nan
+            dx = -0.5 * loop_of_one(h, h[ZERO] + 105, 0.5 * x, 0.5 * y)
             dy = -0.5 * (loop_of_one(h, h[ZERO] + 38, 0.5 * y, 0.5 * x - 1.0) * loop_of_one(h, h[ZERO] + 42, -(0.5 * y), 0.0) * loop_of_one(h, h[ZERO] + 93, 0.5 * x, 0.0) if 0.5 * y < 1.0 else 0.0 if 0.5 * y == 0.5 * y and 0.5 * y - 0.5 * y != 0.0 else loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, 0.5 * x - 1.0, 0.5 * y) - 0.5 * y - loop_of_one(h, h[ZERO] + 79, 0.5 * x, 0.0), 0.0))
         elif opcode == 102:  # pdtr
             t0 = loop_of_one(h, h[ZERO] + 69, x, 0.0)
@@ -682,74 +682,119 @@ def linearize_scalars(handle):
             t0 = loop_of_one(h, h[ZERO] + 69, x, 0.0)
             dy = loop_of_one(h, h[ZERO] + 42, loop_of_one(h, h[ZERO] + 84, t0, y) - y - loop_of_one(h, h[ZERO] + 79, t0 + 1.0, 0.0), 0.0)
         elif opcode == 104:  # stdtr
-            dx = np.nan
+            dx = loop_of_one(h, h[ZERO] + 107, x, y)
             dy = 0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 96, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 42, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 48, y * y / x, 0.0), 0.0)
-        elif opcode == 105:  # cosm1
+        elif opcode == 105:  # gammainc_d1
+            t0 = loop_of_one(h, h[ZERO] + 38, y, x - 1.0)
+            t1 = loop_of_one(h, h[ZERO] + 42, -y, 0.0)
+            t2 = loop_of_one(h, h[ZERO] + 93, x, 0.0)
+            t3 = loop_of_one(h, h[ZERO] + 84, x - 1.0, y)
+            t4 = loop_of_one(h, h[ZERO] + 79, x, 0.0)
+            t5 = loop_of_one(h, h[ZERO] + 45, y, 0.0)
+            t6 = loop_of_one(h, h[ZERO] + 80, x, 0.0)
+            dx = loop_of_one(h, h[ZERO] + 106, x, y)
+            dy = (t0 * t1 * t2 if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, t3 - y - t4, 0.0)) * (t5 - t6) if (t0 * t1 * t2 if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, t3 - y - t4, 0.0)) != 0.0 and t5 - t6 != 0.0 else 0.0
+        elif opcode == 106:  # gammainc_d2
+            t0 = loop_of_one(h, h[ZERO] + 38, y, x - 1.0)
+            t1 = loop_of_one(h, h[ZERO] + 42, -y, 0.0)
+            t2 = loop_of_one(h, h[ZERO] + 93, x, 0.0)
+            t3 = loop_of_one(h, h[ZERO] + 84, x - 1.0, y)
+            t4 = loop_of_one(h, h[ZERO] + 79, x, 0.0)
+            t5 = loop_of_one(h, h[ZERO] + 45, y, 0.0)
+            t6 = loop_of_one(h, h[ZERO] + 80, x, 0.0)
+            t7 = loop_of_one(h, h[ZERO] + 81, 2.0, x)
+            dx = np.nan
+            dy = (t0 * t1 * t2 if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, t3 - y - t4, 0.0)) * ((t5 - t6) * (t5 - t6) - t7) if (t0 * t1 * t2 if y < 1.0 else 0.0 if y == y and y - y != 0.0 else loop_of_one(h, h[ZERO] + 42, t3 - y - t4, 0.0)) != 0.0 and (t5 - t6) * (t5 - t6) - t7 != 0.0 else 0.0
+        elif opcode == 107:  # stdtr_d1
+            dx = loop_of_one(h, h[ZERO] + 108, x, y)
+            dy = 0.0 if x == x and x - x != 0.0 else (0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 96, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 42, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 48, y * y / x, 0.0), 0.0)) * (0.5 * (((0.5 + (-0.25 + (0.5 + (-2.125 + (15.5 + (-172.75 + (2730.5 + 0.0) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x) if x > 30.0 else loop_of_one(h, h[ZERO] + 80, 0.5 * x + 0.5, 0.0) - loop_of_one(h, h[ZERO] + 80, 0.5 * x, 0.0) - 1.0 / x) - loop_of_one(h, h[ZERO] + 109, y * y / x, 0.0) - y * y / x * (y * y / (x + y * y)) + y * y / (x + y * y) / x))
+        elif opcode == 108:  # stdtr_d2
+            t0 = loop_of_one(h, h[ZERO] + 80, 0.5 * x + 0.5, 0.0)
+            t1 = loop_of_one(h, h[ZERO] + 80, 0.5 * x, 0.0)
+            t2 = loop_of_one(h, h[ZERO] + 109, y * y / x, 0.0)
+            dx = np.nan
+            dy = 0.0 if x == x and x - x != 0.0 else (0.3989422804014327 * loop_of_one(h, h[ZERO] + 42, -0.5 * (y * y), 0.0) if x == x and x - x != 0.0 else 0.5641895835477563 * loop_of_one(h, h[ZERO] + 96, 0.5 * x, 0.5) / sqrt(x) * loop_of_one(h, h[ZERO] + 42, -(0.5 * x + 0.5) * loop_of_one(h, h[ZERO] + 48, y * y / x, 0.0), 0.0)) * (0.5 * (((0.5 + (-0.25 + (0.5 + (-2.125 + (15.5 + (-172.75 + (2730.5 + 0.0) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x) if x > 30.0 else t0 - t1 - 1.0 / x) - t2 - y * y / x * (y * y / (x + y * y)) + y * y / (x + y * y) / x) * (0.5 * (((0.5 + (-0.25 + (0.5 + (-2.125 + (15.5 + (-172.75 + (2730.5 + 0.0) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x) if x > 30.0 else t0 - t1 - 1.0 / x) - t2 - y * y / x * (y * y / (x + y * y)) + y * y / (x + y * y) / x)) + 0.5 * (((-1.0 + (1.0 + (-3.0 + (17.0 + (-155.0 + (2073.0 + (-38227.0 + 0.0) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x)) / (x * x * x) if x > 30.0 else 0.5 * loop_of_one(h, h[ZERO] + 81, 2.0, 0.5 * x + 0.5) - 0.5 * loop_of_one(h, h[ZERO] + 81, 2.0, 0.5 * x) + 1.0 / (x * x)) + y * y / (x + y * y) * (y * y / (x + y * y)) / x - y * y / (x + y * y) * (2.0 - y * y / (x + y * y)) / (x * x)))
+        elif opcode == 109:  # log1pmx
+            dx = -x / (1.0 + x)
+        elif opcode == 110:  # cosm1
             dx = -loop_of_one(h, h[ZERO] + 51, x, 0.0)
-        elif opcode == 106:  # log_expit
+        elif opcode == 111:  # log_expit
             dx = loop_of_one(h, h[ZERO] + 82, -x, 0.0)
-        elif opcode == 107:  # xlog1py
+        elif opcode == 112:  # xlog1py
             dx = loop_of_one(h, h[ZERO] + 48, y, 0.0)
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == -1.0 else 0.0) != 0.0 else x / (1.0 + y)
-        elif opcode == 108:  # entr
+        elif opcode == 113:  # entr
             dx = -loop_of_one(h, h[ZERO] + 45, x, 0.0) - 1.0
-        elif opcode == 109:  # rel_entr
+        elif opcode == 114:  # rel_entr
             dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 45, x, 0.0) - loop_of_one(h, h[ZERO] + 45, y, 0.0) + 1.0
             dy = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else -x / y
-        elif opcode == 110:  # kl_div
+        elif opcode == 115:  # kl_div
             dx = 0.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else loop_of_one(h, h[ZERO] + 45, x, 0.0) - loop_of_one(h, h[ZERO] + 45, y, 0.0)
             dy = 1.0 if (1.0 if x == 0.0 else 0.0) != 0.0 and (1.0 if y == 0.0 else 0.0) != 0.0 else 1.0 - x / y
-        elif opcode == 111:  # i0
-            dx = loop_of_one(h, h[ZERO] + 112, x, 0.0)
-        elif opcode == 112:  # i1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 111, x, 0.0) + loop_of_one(h, h[ZERO] + 115, 2.0, x))
-        elif opcode == 113:  # i0e
-            dx = loop_of_one(h, h[ZERO] + 114, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 114:  # i1e
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 113, x, 0.0) + loop_of_one(h, h[ZERO] + 116, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
-        elif opcode == 115:  # iv
+        elif opcode == 116:  # i0
+            dx = loop_of_one(h, h[ZERO] + 117, x, 0.0)
+        elif opcode == 117:  # i1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 116, x, 0.0) + loop_of_one(h, h[ZERO] + 120, 2.0, x))
+        elif opcode == 118:  # i0e
+            dx = loop_of_one(h, h[ZERO] + 119, x, 0.0) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 119:  # i1e
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 118, x, 0.0) + loop_of_one(h, h[ZERO] + 121, 2.0, x)) - (1.0 if x > 0.0 else -1.0 if x < 0.0 else 0.0 if x == 0.0 else x) * f
+        elif opcode == 120:  # iv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 115, x - 1.0, y) + loop_of_one(h, h[ZERO] + 115, x + 1.0, y))
-        elif opcode == 116:  # ive
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 120, x - 1.0, y) + loop_of_one(h, h[ZERO] + 120, x + 1.0, y))
+        elif opcode == 121:  # ive
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 116, x - 1.0, y) + loop_of_one(h, h[ZERO] + 116, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
-        elif opcode == 117:  # j0
-            dx = -loop_of_one(h, h[ZERO] + 118, x, 0.0)
-        elif opcode == 118:  # j1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 117, x, 0.0) - loop_of_one(h, h[ZERO] + 119, 2.0, x))
-        elif opcode == 119:  # jv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 121, x - 1.0, y) + loop_of_one(h, h[ZERO] + 121, x + 1.0, y)) - (1.0 if y > 0.0 else -1.0 if y < 0.0 else 0.0 if y == 0.0 else y) * f
+        elif opcode == 122:  # j0
+            dx = -loop_of_one(h, h[ZERO] + 123, x, 0.0)
+        elif opcode == 123:  # j1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 122, x, 0.0) - loop_of_one(h, h[ZERO] + 124, 2.0, x))
+        elif opcode == 124:  # jv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 119, x - 1.0, y) - loop_of_one(h, h[ZERO] + 119, x + 1.0, y))
-        elif opcode == 120:  # y0
-            dx = -loop_of_one(h, h[ZERO] + 121, x, 0.0)
-        elif opcode == 121:  # y1
-            dx = 0.5 * (loop_of_one(h, h[ZERO] + 120, x, 0.0) - loop_of_one(h, h[ZERO] + 122, 2.0, x))
-        elif opcode == 122:  # yv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 124, x - 1.0, y) - loop_of_one(h, h[ZERO] + 124, x + 1.0, y))
+        elif opcode == 125:  # y0
+            dx = -loop_of_one(h, h[ZERO] + 126, x, 0.0)
+        elif opcode == 126:  # y1
+            dx = 0.5 * (loop_of_one(h, h[ZERO] + 125, x, 0.0) - loop_of_one(h, h[ZERO] + 127, 2.0, x))
+        elif opcode == 127:  # yv
             dx = np.nan
-            dy = 0.5 * (loop_of_one(h, h[ZERO] + 122, x - 1.0, y) - loop_of_one(h, h[ZERO] + 122, x + 1.0, y))
-        elif opcode == 123:  # k0
-            dx = -loop_of_one(h, h[ZERO] + 124, x, 0.0)
-        elif opcode == 124:  # k1
-            dx = -0.5 * (loop_of_one(h, h[ZERO] + 123, x, 0.0) + loop_of_one(h, h[ZERO] + 125, 2.0, x))
-        elif opcode == 125:  # kv
+            dy = 0.5 * (loop_of_one(h, h[ZERO] + 127, x - 1.0, y) - loop_of_one(h, h[ZERO] + 127, x + 1.0, y))
+        elif opcode == 128:  # k0
+            dx = -loop_of_one(h, h[ZERO] + 129, x, 0.0)
+        elif opcode == 129:  # k1
+            dx = -0.5 * (loop_of_one(h, h[ZERO] + 128, x, 0.0) + loop_of_one(h, h[ZERO] + 130, 2.0, x))
+        elif opcode == 130:  # kv
             dx = np.nan
-            dy = -0.5 * (loop_of_one(h, h[ZERO] + 125, x - 1.0, y) + loop_of_one(h, h[ZERO] + 125, x + 1.0, y))
-        elif opcode == 126:  # expi
+            dy = -0.5 * (loop_of_one(h, h[ZERO] + 130, x - 1.0, y) + loop_of_one(h, h[ZERO] + 130, x + 1.0, y))
+        elif opcode == 131:  # expi
             dx = loop_of_one(h, h[ZERO] + 42, x, 0.0) / x
-        elif opcode == 127:  # exp1
+        elif opcode == 132:  # exp1
             dx = -loop_of_one(h, h[ZERO] + 42, -x, 0.0) / x
-        elif opcode == 128:  # boxcox
+        elif opcode == 133:  # kve
+            dx = np.nan
+            dy = f - 0.5 * (loop_of_one(h, h[ZERO] + 133, x - 1.0, y) + loop_of_one(h, h[ZERO] + 133, x + 1.0, y))
+        elif opcode == 134:  # ellipk
+            dx = 0.39269908169872414 + x * (0.44178646691106466 + x * (0.4601942363656924 + x * (0.4697816162899777 + x * (0.47565388649360246 + x * (0.47961766888104906 + x * (0.482472535957722 + x * (0.4846264312075333 + x * (0.48630916187144835 + x * (0.48766002065442454 + x * (0.4887683388831846 + x * (0.4896940364947059 + x * (0.4904788025788321 + x * (0.49115253719775903 + x * (0.49173724259918494 + x * (0.4922494688935591 + x * (0.4927019040671745 + x * (0.4931044383025234 + x * (0.49346489476327093 + x * (0.49378954272035197 + x * (0.49408346506720935 + x * (0.49435082624960497 + x * (0.4945950707289773 + x * (0.494819072119706 + x * (0.4950252467330892 + x * (0.4952156410587557 + x * (0.4953919999052866 + x * (0.4955558200110754 + x * (0.4957083926157586 + x * (0.4958508375561654 + x * (0.4959841307920676 + x * (0.4961091267927713 + x * (0.49622657687013705 + x * (0.4963371442892258 + x * (0.4964414167985303 + x * 0.0)))))))))))))))))))))))))))))))))) if abs(x) < 0.3 else (loop_of_one(h, h[ZERO] + 136, x, 0.0) / (1.0 - x) - f) / (2.0 * x)
+        elif opcode == 135:  # ellipkm1
+            dx = -(0.39269908169872414 + (1.0 - x) * (0.44178646691106466 + (1.0 - x) * (0.4601942363656924 + (1.0 - x) * (0.4697816162899777 + (1.0 - x) * (0.47565388649360246 + (1.0 - x) * (0.47961766888104906 + (1.0 - x) * (0.482472535957722 + (1.0 - x) * (0.4846264312075333 + (1.0 - x) * (0.48630916187144835 + (1.0 - x) * (0.48766002065442454 + (1.0 - x) * (0.4887683388831846 + (1.0 - x) * (0.4896940364947059 + (1.0 - x) * (0.4904788025788321 + (1.0 - x) * (0.49115253719775903 + (1.0 - x) * (0.49173724259918494 + (1.0 - x) * (0.4922494688935591 + (1.0 - x) * (0.4927019040671745 + (1.0 - x) * (0.4931044383025234 + (1.0 - x) * (0.49346489476327093 + (1.0 - x) * (0.49378954272035197 + (1.0 - x) * (0.49408346506720935 + (1.0 - x) * (0.49435082624960497 + (1.0 - x) * (0.4945950707289773 + (1.0 - x) * (0.494819072119706 + (1.0 - x) * (0.4950252467330892 + (1.0 - x) * (0.4952156410587557 + (1.0 - x) * (0.4953919999052866 + (1.0 - x) * (0.4955558200110754 + (1.0 - x) * (0.4957083926157586 + (1.0 - x) * (0.4958508375561654 + (1.0 - x) * (0.4959841307920676 + (1.0 - x) * (0.4961091267927713 + (1.0 - x) * (0.49622657687013705 + (1.0 - x) * (0.4963371442892258 + (1.0 - x) * (0.4964414167985303 + (1.0 - x) * 0.0))))))))))))))))))))))))))))))))))) if abs(1.0 - x) < 0.3 else -(loop_of_one(h, h[ZERO] + 136, 1.0 - (x if x > 1.2e-16 or x != x else 1.2e-16), 0.0) / x - f) / (2.0 * (1.0 - x))
+        elif opcode == 136:  # ellipe
+            dx = -0.39269908169872414 + x * (-0.14726215563702155 + x * (-0.09203884727313848 + x * (-0.06711165946999682 + x * (-0.052850431832622495 + x * (-0.043601606261913554 + x * (-0.03711327199674785 + x * (-0.03230842874716889 + x * (-0.028606421286555786 + x * (-0.02566631687654866 + x * (-0.023274682803961173 + x * (-0.02129104506498721 + x * (-0.019619152103153282 + x * (-0.01819083471102811 + x * (-0.016956456641351206 + x * (-0.01587901512559868 + x * (-0.014930360729308319 + x * (-0.014088698237214953 + x * (-0.01333688904765597 + x * (-0.012661270326162872 + x * (-0.012050816221151447 + x * (-0.01149653084301407 + x * (-0.010991001571755052 + x * (-0.010528065364249063 + x * (-0.01010255605577733 + x * (-0.00971011060899521 + x * (-0.009347018866137483 + x * (-0.009010105818383188 + x * (-0.008696638466943133 + x * (-0.008404251484002803 + x * (-0.008130887390033896 + x * (-0.007874748044329704 + x * (-0.007634255028771339 + x * (-0.007408017078943669 + x * (-0.007194803142007686 + x * 0.0)))))))))))))))))))))))))))))))))) if abs(x) < 0.3 else (f - loop_of_one(h, h[ZERO] + 134, x, 0.0)) / (2.0 * x)
+        elif opcode == 137:  # dawsn
+            dx = -0.5 / (x * x) * (1.0 + 1.5 / (x * x) * (1.0 + 2.5 / (x * x) * (1.0 + 3.5 / (x * x) * (1.0 + 4.5 / (x * x) * (1.0 + 5.5 / (x * x) * (1.0 + 6.5 / (x * x) * (1.0 + 7.5 / (x * x) * (1.0 + 8.5 / (x * x) * (1.0 + 9.5 / (x * x) * (1.0 + 10.5 / (x * x) * (1.0 + 11.5 / (x * x) * (1.0 + 12.5 / (x * x) * (1.0 + 13.5 / (x * x) * (1.0 + 14.5 / (x * x) * (1.0 + 15.5 / (x * x) * (1.0 + 16.5 / (x * x) * (1.0 + 17.5 / (x * x) * (1.0 + 18.5 / (x * x) * (1.0 + 19.5 / (x * x) * (1.0 + 20.5 / (x * x) * (1.0 + 21.5 / (x * x) * (1.0 + 22.5 / (x * x) * 1.0)))))))))))))))))))))) if abs(x) > 9.0 else 1.0 - 2.0 * x * f
+        elif opcode == 138:  # spence
+            dx = -1.0 + (x - 1.0) * (0.5 + (x - 1.0) * (-0.3333333333333333 + (x - 1.0) * (0.25 + (x - 1.0) * (-0.2 + (x - 1.0) * (0.16666666666666666 + (x - 1.0) * (-0.14285714285714285 + (x - 1.0) * (0.125 + (x - 1.0) * (-0.1111111111111111 + (x - 1.0) * (0.1 + (x - 1.0) * (-0.09090909090909091 + (x - 1.0) * (0.08333333333333333 + (x - 1.0) * (-0.07692307692307693 + (x - 1.0) * (0.07142857142857142 + (x - 1.0) * (-0.06666666666666667 + (x - 1.0) * (0.0625 + (x - 1.0) * (-0.058823529411764705 + (x - 1.0) * (0.05555555555555555 + (x - 1.0) * (-0.05263157894736842 + (x - 1.0) * (0.05 + (x - 1.0) * (-0.047619047619047616 + (x - 1.0) * (0.045454545454545456 + (x - 1.0) * (-0.043478260869565216 + (x - 1.0) * (0.041666666666666664 + (x - 1.0) * (-0.04 + (x - 1.0) * (0.038461538461538464 + (x - 1.0) * (-0.037037037037037035 + (x - 1.0) * (0.03571428571428571 + (x - 1.0) * (-0.034482758620689655 + (x - 1.0) * (0.03333333333333333 + (x - 1.0) * 0.0))))))))))))))))))))))))))))) if abs(x - 1.0) < 0.25 else loop_of_one(h, h[ZERO] + 45, x, 0.0) / (1.0 - x)
+        elif opcode == 140:  # boxcox
             t0 = loop_of_one(h, h[ZERO] + 45, x, 0.0)
             dx = loop_of_one(h, h[ZERO] + 38, x, y - 1.0)
             dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 84, 1.0 + y * f, x) - f) / y
-        elif opcode == 129:  # boxcox1p
+        elif opcode == 141:  # boxcox1p
             t0 = loop_of_one(h, h[ZERO] + 48, x, 0.0)
             dx = loop_of_one(h, h[ZERO] + 38, 1.0 + x, y - 1.0)
-            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 107, 1.0 + y * f, x) - f) / y
-        elif opcode == 130:  # inv_boxcox
+            dy = t0 * t0 * (0.5 + t0 * y * (0.3333333333333333 + t0 * y * (0.125 + t0 * y * (0.03333333333333333 + t0 * y * (0.006944444444444444 + t0 * y * (0.0011904761904761906 + t0 * y * (0.00017361111111111112 + t0 * y * (2.2045855379188714e-05 + t0 * y * (2.48015873015873e-06 + t0 * y * (2.505210838544172e-07 + t0 * y * (2.296443268665491e-08 + t0 * y * (1.9270852604185937e-09 + t0 * y * (1.4911969277048643e-10 + t0 * y * 0.0))))))))))))) if abs(t0 * y) < 0.25 else (loop_of_one(h, h[ZERO] + 112, 1.0 + y * f, x) - f) / y
+        elif opcode == 142:  # inv_boxcox
             dx = loop_of_one(h, h[ZERO] + 38, f, 1.0 - y)
             dy = f * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 48, x * y, 0.0) / y) / y)
-        elif opcode == 131:  # inv_boxcox1p
+        elif opcode == 143:  # inv_boxcox1p
             dx = loop_of_one(h, h[ZERO] + 38, 1.0 + f, 1.0 - y)
             dy = (1.0 + f) * (x * x * (-0.5 - x * y * (-0.6666666666666666 - x * y * (-0.75 - x * y * (-0.8 - x * y * (-0.8333333333333334 - x * y * (-0.8571428571428571 - x * y * (-0.875 - x * y * (-0.8888888888888888 - x * y * (-0.9 - x * y * (-0.9090909090909091 - x * y * (-0.9166666666666666 - x * y * (-0.9230769230769231 - x * y * (-0.9285714285714286 - x * y * (-0.9333333333333333 - x * y * (-0.9375 - x * y * (-0.9411764705882353 - x * y * (-0.9444444444444444 - x * y * 0.0))))))))))))))))) if abs(x * y) < 0.1 else (x / (1.0 + x * y) - loop_of_one(h, h[ZERO] + 48, x * y, 0.0) / y) / y)
         v[r] = f

@@ -1,4 +1,4 @@
-"""How every kernel is compiled: one decorator, one set of settings.
+"""How kernels and our own ufuncs are compiled: one decorator for each, one set of settings.
 
 Kernels compile when first called, and are cached on disk beside their file. With
 ``NUMBA_DISABLE_JIT=1`` in the environment they are run by Python as they stand, a
@@ -6,14 +6,18 @@ thousand times slower, which is how the tests see what lines of them are run.
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core.registry import CPUDispatcher
 
 from numtape.run.compiling import uninterrupted
 
-__all__ = ["kernel"]
+F = TypeVar("F", bound=Callable[..., Any])
+
+__all__ = ["kernel", "piece", "ufuncs"]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -29,3 +33,38 @@ def kernel(function: Callable[..., Any]) -> Any:
         lambda _: compile_for(*arguments, **named)
     )
     return dispatcher
+
+
+def piece(function: F) -> F:
+    """A function that ufuncs of ours call: compiled with them, and cached.
+
+    It is compiled with ``NUMBA_DISABLE_JIT=1`` too, since a ufunc's loop is called by address.
+    """
+    options = {"nopython": True, "nogil": True, "error_model": "numpy"}
+    dispatcher: Any = CPUDispatcher(function, targetoptions=options)
+    dispatcher.enable_caching()
+    compiled: F = dispatcher
+    return compiled
+
+
+def ufuncs(*functions: Callable[..., float]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module: ufuncs of functions ``_f``, compiled when ``f`` is asked for.
+
+    Functions are of floats, and use no symbol of another file but for `piece`.
+    """
+    by_name = {function.__name__[1:]: function for function in functions}
+
+    @cache
+    def made(name: str) -> Any:
+        function: Any = by_name[name]
+        kind = numba.types.float64
+        types = [kind(*[kind] * function.__code__.co_argcount)]
+        vectorize: Any = numba.vectorize
+        return uninterrupted(lambda _: vectorize(types, cache=True)(function)).ufunc
+
+    def get(name: str) -> Any:
+        if name not in by_name:
+            raise AttributeError(name)
+        return made(name)
+
+    return get

@@ -102,9 +102,9 @@ POW = 0  # <pow>
 FRAME_ONE_COUNT = 3
 FRAME_ONE_STEPS = 4
 FRAME_MANY = 8
-FRAME_MANY_COUNTS = 12
-FRAME_MANY_STEPS = 16
-FRAME_SIZE = 32
+FRAME_MANY_COUNTS = 14
+FRAME_MANY_STEPS = 18
+FRAME_SIZE = 40
 
 
 # Memory by address, and loops by address. Each has a body in plain Python and

@@ -98,7 +98,7 @@ class Plan:
         self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
         self.code = np.ascontiguousarray(tape.code)
         self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
-        self.loops = loop_table(_opcodes_reached(tape))
+        self.loops = loop_table(_opcodes_reached(tape, sweeps))
         self._make_missing_loops()
         self.free = vector_maths
         renamed = self._vector_maths(vector_maths)
@@ -421,13 +421,14 @@ def _core_axes(path: str) -> list[list[str]]:
     return [re.findall(r"\w+", axes) for axes in re.findall(r"\((.*?)\)", signature)]
 
 
-def _opcodes_reached(tape: FlatTape) -> Ints:
-    """The opcodes on a tape, and those that their partials call."""
+def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
+    """The opcodes on a tape and those that they call; in sweeps, their partials do too."""
     codes = set(tape.opcodes) | {instruction.opcode for instruction in tape.vectors}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]
-        for name in re.findall(r"([a-z]\w*)\(", " ".join((*row.partials, row.primal or ""))):
+        texts = (row.primal or "", *(row.partials if sweeps else ()))
+        for name in re.findall(r"([a-z]\w*)\(", " ".join(texts)):
             opcode = OPCODE.get(name)
             if opcode is not None and opcode not in codes:
                 codes.add(opcode)

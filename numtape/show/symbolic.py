@@ -408,6 +408,8 @@ def _mpmath_names() -> dict[str, Any]:
         "ceil": sympy.ceiling,
         "e1": lambda x: sympy.expint(1, x),
         "ei": sympy.Ei,
+        "ellipe": sympy.elliptic_e,
+        "ellipk": sympy.elliptic_k,
         "expm1": lambda x: sympy.exp(x) - 1,
         "fmod": lambda x, y: sympy.Mod(x, sympy.Abs(y)),
         "gammainc": gammainc,

@@ -1,7 +1,7 @@
 """SciPy's special functions that are no rows of the table, on traced values.
 
-The ufuncs of one and two operands (`erf`, `gammaln`, `jv`) are rows, those of three
-are `FUNCTIONS`. SciPy's functions written in Python are compositions of rows; each
+The ufuncs of one and two operands (`erf`, `gammaln`, `jv`) are rows, others are in
+`numtape/ops/special.py`. SciPy's functions written in Python are compositions of rows; each
 computes what SciPy's own does, in the same order.
 """
 
@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
+from numtape.ops.function import Function
+from numtape.ops.special import ELEMENTWISE
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
+from numtape.trace.complexes.pair import as_complex
 from numtape.trace.linalg import call_function, constant_part
 from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
@@ -170,47 +173,79 @@ def multigammaln(a: Any, d: Any) -> Any:
     return (d * (d - 1) * 0.25) * np.log(np.pi) + np.sum(terms, axis=0)
 
 
-# Bessel functions of integer order, which SciPy computes by recurrence from orders 0 and 1.
+# SciPy rounds what counts down, and warns of it from within its loops.
+_OF_COUNTS = ("nbdtr", "nbdtrc")
 
 
-def _of_order(name: str, of_any_order: str) -> None:
-    def implementation(n: Any, x: Any) -> Any:
-        return load_ufunc(f"scipy.special.{of_any_order}")(n, x)
+def _of_function(function: Function) -> None:
+    """A ufunc that is one of `ELEMENTWISE`."""
+    path = f"scipy.special.{function.name}"
 
-    NUMPY_FUNCTIONS[f"scipy.special.{name}"] = implementation
-
-
-_of_order("yn", "yv")
-_of_order("kn", "kv")
-
-
-def _gammasgn(x: Any) -> Any:
-    x = _floats(x)
-    # What it is at its poles is not the same in all of SciPy's versions.
-    pole, minus_zero = load_ufunc("scipy.special.gammasgn")(np.array([-1.0, -0.0]))
-    below = np.floor(x)
-    of_negative = np.where(x == below, pole, 1.0 - 2.0 * (below % 2.0))
-    of_zero = np.where(np.signbit(x), minus_zero, 1.0)
-    return as_computed(np.where(x > 0.0, 1.0, np.where(x == 0.0, of_zero, of_negative)))
-
-
-NUMPY_FUNCTIONS["scipy.special.gammasgn"] = _gammasgn
-
-
-def _of_three(name: str) -> None:
-    path = f"scipy.special.{name}"
-
-    def implementation(a: Any, b: Any, x: Any) -> Any:
-        recorder = innermost(a, b, x)
-        operands = [as_floats(as_traced(recorder, operand)) for operand in (a, b, x)]
-        values = [lift(recorder, operand)[1] for operand in operands]
-        return call_function(name, operands, (load_ufunc(path)(*values),))[0]
+    def implementation(*given: Any) -> Any:
+        recorder = innermost(*given)
+        if function.name in _OF_COUNTS:
+            given = (*(np.trunc(as_traced(recorder, each)) for each in given[:2]), given[2])
+        operands = [as_floats(as_traced(recorder, operand)) for operand in given]
+        values = load_ufunc(path)(*(lift(recorder, operand)[1] for operand in operands))
+        results = values if len(function.results) > 1 else (values,)
+        found = call_function(function.name, operands, results)
+        return found if len(found) > 1 else found[0]
 
     NUMPY_FUNCTIONS[path] = implementation
 
 
-_of_three("betainc")
-_of_three("betaincc")
+def _binomial(name: str, at_end: float, below: float) -> None:
+    """The binomial distribution, whose loop of floats warns each time, by that of beta."""
+
+    def implementation(k: Any, n: Any, p: Any) -> Any:
+        recorder = innermost(k, n, p)
+        k, n, p = (as_floats(as_traced(recorder, each)) for each in (k, n, p))
+        k, n = np.floor(k), np.trunc(n)
+        trials = np.maximum(n - k, 1.0)
+        if name == "bdtr":
+            inside = load_ufunc("scipy.special.betainc")(trials, k + 1.0, 1.0 - p)
+        else:
+            inside = load_ufunc("scipy.special.betainc")(k + 1.0, trials, p)
+        result = np.where(k == n, at_end, np.where(k > n, np.nan, inside))
+        return as_computed(np.where(k < 0.0, below, result))
+
+    NUMPY_FUNCTIONS[f"scipy.special.{name}"] = implementation
+    _of_objects(name)
+
+
+def _second_kind(name: str, of_reals: str) -> None:
+    """A Bessel function of integer order, whose loop of floats warns, by that of real order."""
+
+    def implementation(n: Any, x: Any) -> Any:
+        order = n if isinstance(n, Traced) else np.asarray(n, np.float64)
+        return load_ufunc(f"scipy.special.{of_reals}")(np.trunc(order), x)
+
+    NUMPY_FUNCTIONS[f"scipy.special.{name}"] = implementation
+    _of_objects(name)
+
+
+@stands_in_for("scipy.special", "lambertw")
+def _lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
+    """Complex as SciPy's, but with an imaginary part of 0: where it has another, it is refused."""
+    if isinstance(k, Traced) or np.ndim(k) or k not in (0, -1):
+        raise UnsupportedError(
+            f"scipy.special.lambertw(z, k={k!r}) of a traced value at {user_location()}: the "
+            "branches of real values are 0 and -1. Pass one of these",
+            code="unsupported-option",
+        )
+    z = as_floats(as_traced(innermost(z), z))
+    outside = z < -1.0 / np.e if k == 0 else np.logical_or(z < -1.0 / np.e, z > 0.0)
+    if np.any(outside):
+        raise UnsupportedError(
+            f"scipy.special.lambertw(z, k={k}) at {user_location()}: some of z is "
+            f"{'below -1 / e' if k == 0 else 'below -1 / e or above 0'}, where it is complex, and "
+            "numtape differentiates real float64 code. Keep z where the branch is real",
+            code="complex-value",
+        )
+    name = "lambert_lower" if k else "lambert_upper"
+    own = load_ufunc(f"numtape.run.elliptic.{name}")
+    (real,) = call_function(name, (z,), (own(lift(innermost(z), z)[1]),))
+    return as_complex(real)
 
 
 def _of_objects(name: str) -> None:
@@ -230,8 +265,16 @@ for _each in ROWS:
         and "._" not in _each.ufunc
     ):
         _of_objects(_each.name)
-_of_objects("betainc")
-_of_objects("betaincc")
+for _function in ELEMENTWISE:
+    if _function.calls[0][0] == f"scipy.special.{_function.name}":
+        _of_function(_function)
+        _of_objects(_function.name)
+
+
+_second_kind("yn", "yv")
+_second_kind("kn", "kv")
+_binomial("bdtr", 1.0, np.nan)
+_binomial("bdtrc", 0.0, 1.0)
 
 
 def _as_numpy(name: str) -> None:

@@ -20,8 +20,10 @@ from numtape.trace.recorder import RESULTS, Slots
 from numtape.transform.builder import Builder
 
 __all__ = [
+    "NAMES",
     "Expression",
     "Template",
+    "as_expression",
     "even_slope",
     "function_call",
     "is_flat",
@@ -55,7 +57,7 @@ class Expression:
     def apply(self, name: str, *operands: Any) -> "Expression":
         """A row of expressions and numbers, recorded."""
         builder = self.builder
-        expressions = [_as_expression(builder, operand) for operand in operands]
+        expressions = [as_expression(builder, operand) for operand in operands]
         exponent = expressions[-1].constant
         if name in _POWERS and exponent == 2.0:
             name, expressions = "square", expressions[:1]
@@ -122,7 +124,8 @@ def function_call(name: str, *operands: Expression, **chosen: int) -> tuple[Expr
 _POWERS = ("power", "power_constant", "pow", "pow_constant")
 
 
-def _as_expression(builder: Builder, operand: Any) -> Expression:
+def as_expression(builder: Builder, operand: Any) -> Expression:
+    """An expression as it is, a number as a constant."""
     if isinstance(operand, Expression):
         return operand
     return Expression(builder, np.array(builder.constant(float(operand))))
@@ -149,7 +152,8 @@ def _where(condition: Expression, taken: Any, otherwise: Any) -> Any:
 
 _ORDINALS = ("first", "second")
 
-_NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
+# What the text of a partial may call.
+NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__builtins__": {}}
 
 
 @cache
@@ -169,7 +173,7 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
     try:
         return float(text)
     except ValueError:
-        function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(_NAMES))
+        function: Callable[..., Any] = eval(f"lambda x, y, f: {text}", dict(NAMES))
         return function
 
 
@@ -179,7 +183,7 @@ def even_slope(opcode: int) -> Callable[[Expression], Any] | None:
     text = ROWS[opcode].even
     if text is None:
         return None
-    function: Callable[[Expression], Any] = eval(f"lambda x: {text}", dict(_NAMES))
+    function: Callable[[Expression], Any] = eval(f"lambda x: {text}", dict(NAMES))
     return function
 
 
@@ -223,8 +227,8 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
     builder = Builder(3)
     x, y, f = (Expression(builder, np.array(slot)) for slot in (1, 2, 3))
     if exponent is not None:
-        y = _as_expression(builder, exponent)
-    partial = _as_expression(builder, rule(x, y, f))
+        y = as_expression(builder, exponent)
+    partial = as_expression(builder, rule(x, y, f))
     code = [tuple(builder.code[k : k + 3]) for k in range(0, len(builder.code), 3)]
 
     def reference(slot: int) -> float | int:

@@ -1,4 +1,4 @@
-"""Derivative rules of `FUNCTIONS`: linear algebra, Fourier transforms, `betainc`.
+"""Derivative rules of `FUNCTIONS`: linear algebra and Fourier transforms.
 
 The rules are matrix calculus on slots: each is written with products and with the
 functions themselves, so it is differentiated again for higher orders. With x' for a
@@ -32,6 +32,7 @@ from numtape.tape.flat import VectorInstruction
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import Builder
 from numtape.transform.complex_matrices import COMPLEX_RULES
+from numtape.transform.elementwise import ELEMENTWISE_RULES
 from numtape.transform.expressions import Expression, function_call
 
 __all__ = ["function_adjoint", "function_tangent"]
@@ -512,49 +513,6 @@ _FOURIER: dict[str, Callable[[Any, Any, Any], Expression]] = {
 }
 
 
-# functions of three operands
-
-
-def _beta_density(x: Any) -> Expression:
-    """Of the beta distribution with parameters x[0] and x[1], at x[2]."""
-    a, b, t = x
-    rest = 1.0 - t
-    apply = t.apply
-    inside = apply(
-        "exp",
-        apply("xlogy", a - 1.0, t) + apply("xlog1py", b - 1.0, -t) - apply("betaln", a, b),
-    )
-    # At the ends themselves the powers are right to every order.
-    edge = apply("power", t, a - 1.0) * apply("power", rest, b - 1.0) / apply("beta", a, b)
-    is_edge = apply("equal", t * rest, 0.0)
-    density: Expression = apply(
-        "merge", apply("keep", is_edge, edge), apply("drop", is_edge, inside)
-    )
-    return density
-
-
-def _betainc_rules(name: str, sign: float) -> tuple[_TangentRule, _AdjointRule]:
-    def refuse(needed: Any) -> None:
-        for operand, is_needed in zip("ab", needed, strict=False):
-            if is_needed:
-                raise UnsupportedError(
-                    f"the derivative of {name}(a, b, x) by {operand} has no closed form. "
-                    f"Differentiate by x only, or hold {operand} constant: pass "
-                    f"numtape.stop_gradient({operand}), or an int",
-                    code="no-derivative",
-                )
-
-    def tangent(x: Any, dx: Any, f: Any) -> Any:
-        refuse(part is not None for part in dx[:2])
-        return (sign * f[0].apply("scale", _beta_density(x), dx[2]),)
-
-    def adjoint(x: Any, f: Any, w: Any, wanted: Any) -> Any:
-        refuse(wanted[:2])
-        return None, None, sign * f[0].apply("scale", _beta_density(x), w[0])
-
-    return tangent, adjoint
-
-
 def _of_upper(rules: tuple[_TangentRule, _AdjointRule], transposed: bool) -> Any:
     """The rules of a function that reads the upper triangle; `transposed` if it gives one too."""
 
@@ -597,6 +555,5 @@ _RULES: dict[str, tuple[_TangentRule, _AdjointRule]] = {
         for name, transposed in _FOURIER.items()
     },
     **COMPLEX_RULES,
-    "betainc": _betainc_rules("betainc", 1.0),
-    "betaincc": _betainc_rules("betaincc", -1.0),
+    **ELEMENTWISE_RULES,
 }

@@ -220,9 +220,6 @@ ORDERS = {
     "iv": special.iv,
     "kv": special.kv,
     "yv": special.yv,
-    "gammainc": special.gammainc,
-    "gammaincc": special.gammaincc,
-    "stdtr": special.stdtr,
     "zeta": special.zeta,
 }
 
@@ -263,9 +260,6 @@ def test_betainc(function):
         np.testing.assert_allclose(second, expected, rtol=1e-6, atol=1e-8)
     assert nt.grad(lambda x: special.betainc(1.0, 1.0, x))(0.0) == 1.0
     assert nt.grad(nt.grad(lambda x: special.betainc(2.0, 1.0, x)))(0.0) == 2.0
-    for k in (0, 1):
-        with pytest.raises(nt.UnsupportedError, match=r"betainc.* by [ab] has no closed form"):
-            nt.grad(function, argnums=k)(1.5, 2.0, 0.5)
     assert nt.grad(function, argnums=2)(1.5, 2.0, 0.5) == nt.grad(lambda x: function(1.5, 2.0, x))(
         0.5
     )

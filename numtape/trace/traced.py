@@ -586,6 +586,8 @@ class TracedArray(Traced):
         if type(key) is int and self._slots.ndim == 1:
             return scalar_of(recorder, self._slots.item(key), self._primals.item(key))
         if type(key) is not slice:
+            if type(key) is str:
+                raise _no_label(key)
             if has_places(key):
                 return self._get_at(self, key)
             key = plain_key(key)
@@ -593,6 +595,8 @@ class TracedArray(Traced):
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if type(key) is not int and type(key) is not slice:
+            if type(key) is str:
+                raise _no_label(key)
             if has_places(key) and self._set_at(self, key, value):
                 return
             if _is_mask_of(key, self) and np.ndim(value) == 0:
@@ -1193,6 +1197,13 @@ def _check_whole(values: Any) -> None:
         )
 
 
+def _no_label(key: str) -> IndexError:
+    return IndexError(
+        f"a traced array has no label {key!r}: only integers, slices, '...', None and arrays "
+        f"of integers or bools are its indices. {_FOR_LABELS}"
+    )
+
+
 def plain_key(key: Any) -> Any:
     """An index without traced values: those are guarded."""
     if isinstance(key, tuple):
@@ -1205,9 +1216,4 @@ def plain_key(key: Any) -> Any:
         return bool(key) if isinstance(key.primal, bool) else operator.index(key)
     if isinstance(key, list):
         return [plain_key(part) for part in key]
-    if isinstance(key, str):
-        raise IndexError(
-            f"a traced array has no label {key!r}: only integers, slices, '...', None and arrays "
-            f"of integers or bools are its indices. {_FOR_LABELS}"
-        )
     return key

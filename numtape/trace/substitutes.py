@@ -265,7 +265,7 @@ def explained(error: Exception) -> Exception:
     called = error.__traceback__
     if users is not None:
         where, called = f"{users.tb_frame.f_code.co_filename}:{users.tb_lineno}", users.tb_next
-        while called is not None and _module(called).startswith("numtape."):  # of a stand-in
+        while called is not None and _module(called) in _STAND_INS:
             called = called.tb_next
     scipys = _first_of("scipy", called)
     if scipys is not None and (_is_refusal(error) or _is_given_traced(scipys)):
@@ -312,6 +312,10 @@ def explained(error: Exception) -> Exception:
         "apply it to values that do not depend on the arguments",
         code="refused-value",
     )
+
+
+# Where what stands in for NumPy's and Python's functions calls the originals.
+_STAND_INS = {f"numtape.trace.{name}" for name in ("resolve", "constructors", "pythons")}
 
 
 def _refused_by_scipy(trace: TracebackType, where: Any, error: Exception) -> UnsupportedError:

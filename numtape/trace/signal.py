@@ -26,9 +26,7 @@ def _part(a: Any, starts: Sequence[int], shape: tuple[int, ...]) -> Any:
     return a[tuple(slice(start, start + m) for start, m in zip(starts, shape, strict=True))]
 
 
-def _convolved(
-    name: str, a: Any, v: Any, mode: str, beyond: dict[str, Any] | None = None
-) -> Any:
+def _convolved(name: str, a: Any, v: Any, mode: str, beyond: dict[str, Any] | None = None) -> Any:
     """A convolution with arrays of any rank; what is beyond the ends is what `np.pad` gives."""
     a, v = matrix_of(a, v), matrix_of(v, a)
     if mode not in ("full", "same", "valid") or a.ndim != v.ndim or not a.size * v.size:
@@ -57,7 +55,9 @@ def _convolved(
     if mode != "same":
         return full
     # The middle, of which there are two where a side is even.
-    return _part(full, [m // 2 if name == "correlate2d" else (m - 1) // 2 for m in v.shape], a.shape)
+    return _part(
+        full, [m // 2 if name == "correlate2d" else (m - 1) // 2 for m in v.shape], a.shape
+    )
 
 
 def _of_any_rank(name: str) -> None:

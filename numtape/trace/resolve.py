@@ -187,10 +187,10 @@ class _Resolver:
 
     def update(self) -> None:
         """Take over what was registered, and what has changed since the last recording."""
-        for key in list(self._copies):
-            if not self._copies[key].is_good():
+        for key, copy in list(self._copies.items()):
+            if not copy.is_good():
                 self._known.pop(key, None)
-                del self._copies[key]
+                self._copies.pop(key, None)  # unless another thread did so meanwhile
         version = BINDINGS.load()
         if version == self._version:
             return

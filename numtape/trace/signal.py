@@ -55,8 +55,9 @@ def _convolved(name: str, a: Any, v: Any, mode: str, beyond: dict[str, Any] | No
     if mode != "same":
         return full
     # The middle, of which there are two where a side is even.
-    half = 0 if name == "correlate2d" else 1
-    return _part(full, [(m - half) // 2 for m in v.shape], a.shape)
+    return _part(
+        full, [m // 2 if name == "correlate2d" else (m - 1) // 2 for m in v.shape], a.shape
+    )
 
 
 def _of_any_rank(name: str) -> None:

@@ -1,6 +1,7 @@
 """One tape, one function, many threads at once: each thread has memory of its own."""
 
 import importlib.util
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -68,6 +69,21 @@ def test_recordings_at_the_same_time_do_not_mix():
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(run, range(1, 60)))
+
+
+def test_functions_that_are_gone_are_forgotten_by_all_threads():
+    def run(number):
+        for k in range(100):  # each function is copied, and its copy soon of no use
+            function = lambda x, k=k: k * np.sum(np.zeros(3) + x)  # noqa: E731
+            assert nt.record(function, np.ones(3))(np.ones(3)) == 3.0 * k
+        return number
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert _at_once(run, 8) == list(range(8))
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _at_once(work, count=16):

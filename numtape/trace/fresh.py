@@ -35,6 +35,7 @@ class Fresh(np.ndarray[Any, Any]):
     """
 
     home: Any = None  # the token of the recording that made it; None of what was there before
+    is_alone = False  # whether nobody else could have had its memory when it was made
     _views: "list[weakref.ref[Fresh]]"  # of an array that is no view of a fresh one
     _most: int
 
@@ -42,8 +43,8 @@ class Fresh(np.ndarray[Any, Any]):
         base, root = self.base, _root_of(self)
         if root is not self:
             _note_view(root, self)
-        elif base is None or base is not obj:  # it was computed of another fresh one
-            recorder = active_recorder()
+        elif base is None or not (base is obj or np.may_share_memory(base, obj)):
+            recorder = active_recorder()  # it was computed of another fresh one
             self.home = recorder and recorder.home
 
     @property  # type: ignore[misc]
@@ -165,6 +166,7 @@ def fresh(array: npt.NDArray[Any]) -> Any:
     own: Fresh = array.view(Fresh)
     stack = RUNNING.stack
     own.home = stack[-1].home if stack else None
+    own.is_alone = True
     return own
 
 
@@ -244,7 +246,8 @@ def become_traced(array: Any, *values: Any) -> Any:
             view = part.view(each)
             each._primals, each._slots = view._primals, view._slots
         each.recorder = recorder
-    numbers[...] = np.nan
+    if root.is_alone:
+        numbers[...] = np.nan
     for each in members:
         opaque = _OPAQUE[each.dtype]
         _set_class(each, _FreshTracedComplex if each.dtype == _COMPLEX else _FreshTraced)

@@ -76,10 +76,12 @@ def _count(array: Any) -> int:
 
 def _is_new(array: Any) -> bool:
     """Whether nobody but the caller's caller has an array, or the memory that it is a view of."""
+    if _count(array) > _ALONE[0]:
+        return False
     base = array.base
     if base is None:
-        return _count(array) <= _ALONE[0]
-    return type(base) is np.ndarray and base.base is None and _count(base) <= _ALONE[1]
+        return bool(array.flags.owndata)  # an iterator's views have no base, and no memory either
+    return type(base) is np.ndarray and base.flags.owndata and _count(base) <= _ALONE[1]
 
 
 def _calibrated() -> tuple[int, int]:
@@ -98,7 +100,13 @@ def _calibrated() -> tuple[int, int]:
     return counts[0], counts[1]
 
 
+def _calibrated_in_a_tuple() -> int:
+    arrays = (np.zeros(1),)
+    return _count(arrays[0])
+
+
 _ALONE = _calibrated()
+_ALONE_IN_A_TUPLE = _calibrated_in_a_tuple()
 
 
 def made(result: Any) -> Any:
@@ -107,8 +115,14 @@ def made(result: Any) -> Any:
         return fresh(result) if _is_new(result) else viewed(result)
     kind = type(result)
     if (kind is list or kind is tuple) and all(type(each) is np.ndarray for each in result):
-        return kind(fresh(each) for each in result)
+        return kind(_made_element(result, k) for k in range(len(result)))
     return result
+
+
+def _made_element(arrays: Any, k: int) -> Any:
+    """The same of an array in a list or tuple."""
+    is_alone = _count(arrays[k]) <= _ALONE_IN_A_TUPLE and arrays[k].flags.owndata
+    return fresh(arrays[k]) if is_alone else viewed(arrays[k])
 
 
 def _making(function: Callable[..., Any]) -> Callable[..., Any]:

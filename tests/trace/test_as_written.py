@@ -1,5 +1,6 @@
 """Everyday code that meets NumPy, Python and SciPy where no protocol asks, recorded as written."""
 
+import copy
 import functools
 import itertools
 import math
@@ -587,13 +588,41 @@ def _kept():
     return function
 
 
-@pytest.mark.parametrize("function", [_fill_the_buffer, lambda x: _fill(TABLE[0][::1], x)])
+OUTSIDE = {
+    "a buffer": _fill_the_buffer,
+    "a row": lambda x: _fill(TABLE[0], x),
+    "a view": lambda x: _fill(TABLE[0][::-1], x),
+    "reshaped": lambda x: _fill(np.reshape(TABLE, -1), x),
+    "a method": lambda x: _fill(TABLE.reshape(-1), x),
+    "transposed": lambda x: _fill(TABLE.T, x[:, None]),
+    "converted": lambda x: _fill(np.asarray(BUFFER), x),
+    "copied if needed": lambda x: _fill(np.array(BUFFER, copy=None), x),
+    "of the same type": lambda x: _fill(BUFFER.astype(float, copy=False), x),
+    "parts": lambda x: _fill(np.split(TABLE[0], [5])[0], x),
+    "the diagonal": lambda x: _fill(np.diagonal(SQUARE).view(), x),
+    "broadcast": lambda x: _fill(np.broadcast_arrays(BUFFER, np.zeros(1))[0], x),
+    "at least": lambda x: _fill(np.atleast_1d(BUFFER), x),
+    "in a dict": lambda x: _fill(DATA["weights"], x),
+    "of a class": lambda x: _fill(Kernel.offsets, x[:3]),
+    "an iterator": lambda x: _fill(next(iter(TABLE)), x),
+    "out=": lambda x: np.multiply(x, 2.0, out=BUFFER),
+    "in place": lambda x: operator.iadd(BUFFER, x),
+    "put": lambda x: np.put(BUFFER, [0], x[0]),
+    "its flat": lambda x: BUFFER.flat.__setitem__(0, x[0]),
+    "given to a function": lambda x: _fill(np.ravel(BUFFER), x),
+}
+SQUARE = np.arange(25.0).reshape(5, 5)
+
+
+@pytest.mark.parametrize("function", OUTSIDE.values(), ids=OUTSIDE)
+@pytest.mark.filterwarnings("ignore:Numpy has detected:DeprecationWarning")
 def test_an_array_of_outside_is_not_filled(function):
-    before = BUFFER.copy(), TABLE.copy()
-    with pytest.raises(nt.TraceError, match="has not made"):
+    arrays = [BUFFER, TABLE, SQUARE, DATA["weights"], Kernel.offsets]
+    before = copy.deepcopy(arrays)
+    with pytest.raises((nt.TraceError, ValueError), match=r"has not made|plain|read-only"):
         nt.grad(lambda x: np.sum(function(x)))(X)
-    np.testing.assert_array_equal(BUFFER, before[0])
-    np.testing.assert_array_equal(TABLE, before[1])
+    for array, unchanged in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(array, unchanged)
 
 
 def test_an_array_of_another_recording_is_not_filled():

@@ -228,7 +228,7 @@ def test_other_threads_see_scipy_as_it_is_while_one_records():
         np.testing.assert_allclose(
             nt.grad(scipy.special.logsumexp)(x), scipy.special.softmax(x), rtol=1e-13
         )
-        assert scipy.special.logsumexp is not original  # the other one is still at it
+        assert scipy.special.logsumexp is original  # though the other one is still at it
         over.set()
         np.testing.assert_allclose(gradient.result(60), scipy.special.softmax(x), rtol=1e-13)
     assert scipy.special.logsumexp is original

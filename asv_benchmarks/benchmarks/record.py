@@ -6,13 +6,14 @@ from the function to its first derivative.
 """
 
 import time
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 import numtape
 
-from .measure import best_seconds, sized
+from .measure import best_seconds, best_seconds_together, sized
 from .problems import ARRAYS, GRADIENTS, JACOBIANS, Problem
 from .rivals import RIVALS, prepare
 
@@ -71,6 +72,57 @@ class ArrayExpression:
         return (recording - best_seconds(lambda: array_expression(self.point))) * 1e6
 
     track_microseconds_beyond_numpy.unit = "µs"
+
+
+def _helper(a: Any, b: Any) -> Any:
+    return a * b + 1.0
+
+
+def calls_of_ufuncs(x: Any) -> Any:
+    """Two ufuncs of scalars and four operators, again and again."""
+    total = 0.0
+    for k in range(200):
+        total = total + np.sin(x[0] * k) * x[1] - np.exp(-x[2])
+    return total
+
+
+def calls_of_functions(x: Any) -> Any:
+    """A short function of Python's, again and again."""
+    total = x[0]
+    for _ in range(400):
+        total = _helper(total, x[1])
+    return total
+
+
+def calls_of_reductions(x: Any) -> Any:
+    """Array functions of short arrays."""
+    return sum(np.sum(np.sin(x * k) @ x) for k in range(30))
+
+
+_CALLS = {
+    each.__name__: each for each in (calls_of_ufuncs, calls_of_functions, calls_of_reductions)
+}
+
+
+class AsWritten:
+    """Recording with each call resolved, beside the same code where none is."""
+
+    params = tuple(_CALLS)
+    param_names = ("function",)
+
+    def track_ratio(self, name: str) -> float:
+        function, point = _CALLS[name], np.linspace(0.3, 1.2, 5)
+        # (As a function of a library it is called as it is.)
+        bare = FunctionType(function.__code__, globals() | {"__name__": "numpy.bare"}, name)
+        seconds = best_seconds_together(
+            {
+                "resolved": lambda: numtape.record(function, point),
+                "bare": lambda: numtape.record(bare, point),
+            }
+        )
+        return seconds["resolved"] / seconds["bare"]
+
+    track_ratio.unit = "times"
 
 
 _NEW = {

@@ -74,9 +74,12 @@ def _count(array: Any) -> int:
     return sys.getrefcount(array)
 
 
-def _is_new(array: Any) -> bool:
-    """Whether nobody but the caller's caller has an array, or the memory that it is a view of."""
-    if _count(array) > _ALONE[0]:
+def _is_new(array: Any, callers: int) -> bool:
+    """Whether nobody else has an array, or the memory that it is a view of.
+
+    The caller and further ones have it, of whom each holds a reference.
+    """
+    if _count(array) - callers > _ALONE[0]:
         return False
     base = array.base
     if base is None:
@@ -109,10 +112,13 @@ _ALONE = _calibrated()
 _ALONE_IN_A_TUPLE = _calibrated_in_a_tuple()
 
 
-def made(result: Any) -> Any:
-    """What a call gave: an array of floats as one that may be written to by traced values."""
+def made(result: Any, callers: int = 0) -> Any:
+    """What a call gave: an array of floats as one that may be written to by traced values.
+
+    `callers` of the caller's have it too.
+    """
     if type(result) is np.ndarray and result.dtype in _KINDS:
-        return fresh(result) if _is_new(result) else viewed(result)
+        return fresh(result) if _is_new(result, callers) else viewed(result)
     kind = type(result)
     if (kind is list or kind is tuple) and all(type(each) is np.ndarray for each in result):
         return kind(_made_element(result, k) for k in range(len(result)))
@@ -335,7 +341,7 @@ class _Resolver:
         """A value that was there or was computed: an array may be written to."""
         kind = type(value)
         if kind is np.ndarray:
-            return made(value)
+            return made(value, 1)
         if kind.__flags__ & _HEAP and kind not in self._prepared:
             self._prepare(kind)
         return value

@@ -143,6 +143,17 @@ def _computed_of_outside(x):
     return np.concatenate([y, z, w])
 
 
+def _of_other_functions(x):
+    y = np.random.default_rng(3).normal(size=3)
+    z = MADE_WITHOUT_SOURCE()
+    w = Kernel.offsets * Kernel.offsets[::-1]
+    y[0], z[1], w[2] = x[0], x[1], x[2] * x[3]
+    return np.concatenate([y, z, w])
+
+
+MADE_WITHOUT_SOURCE = eval("lambda: np.ones(2)", {"np": np})
+
+
 def _rk4(x):
     def slope(y):
         return np.array([y[0] * y[1], x[2] - y[1]])

@@ -75,7 +75,9 @@ def _lambert(x: float, w: float) -> float:
 
 @piece
 def _near_branch(x: float, side: float) -> float:
-    p = side * math.sqrt(max(2.0 * (math.e * x + 1.0), 0.0))
+    # (Not by `max`, which Numba would compile as a function of its own.)
+    above = 2.0 * (math.e * x + 1.0)
+    p = side * math.sqrt(above if above > 0.0 else 0.0)
     return -1.0 + p * (1.0 + p * (-1.0 / 3.0 + p * (11.0 / 72.0 - p * 43.0 / 540.0)))
 
 

@@ -196,7 +196,7 @@ def _gamma_scale(a: float, x: float, sign: float) -> float:
     for _ in range(40):
         middle = math.sqrt(low * high)
         s = sign * middle
-        if x * math.expm1(min(s, 700.0)) - a * s > 1.0:
+        if x * math.expm1(s if s < 700.0 else 700.0) - a * s > 1.0:
             high = middle
         else:
             low = middle
@@ -406,7 +406,7 @@ def _t_tail(v: float, t: float, order: int) -> float:
     low, high = 1e-20, 1e20
     for _ in range(40):
         middle = math.sqrt(low * high)
-        s = sign * min(middle, 300.0)
+        s = sign * (middle if middle < 300.0 else 300.0)  # (Numba would compile `min` apart)
         if (half + 0.5) * math.log1p(share * math.expm1(2.0 * s)) - s > 1.0:
             high = middle
         else:

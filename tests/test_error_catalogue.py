@@ -72,7 +72,7 @@ PARTS = {
     "unsupported-function": ("nextafter", "no rule", "write x"),
     "unsupported-option": ("numpy.float32", "computes in float64", "Leave dtype out"),
     "unsupported-attribute": ("'data'", "no rule", "Write np.data(x)"),
-    "no-derivative": ("jv", "no closed form", "hold this one constant"),
+    "no-derivative": ("zeta", "no closed form", "hold this one constant"),
     "not-callable": ("np.float64(0.909", "cannot be called", "Pass one, as in grad(f)(x)"),
     "wrong-argnums": ("argnums=2", "has 2 positional arguments", "correct argnums"),
     "not-differentiable": ("3 of type int", "only floats", "Convert it to float"),

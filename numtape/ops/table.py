@@ -295,6 +295,26 @@ _T_DENSITY = (  # poch is gamma(x / 2 + 1 / 2) / gamma(x / 2), without their dif
 )
 
 
+def _by_order(name: str, slope: str, reference: str) -> tuple[Row, Row]:
+    """The derivatives of a Bessel function by its order, which are our own."""
+    first, second = (
+        _binary(
+            f"{name}_d{n}",
+            partial,
+            slope.format(n=n),
+            f"{words} of {name}(x, y) by x",
+            ufunc=f"numtape.run.bessel.{name}_d{n}",
+            reference=f"mp.diff(lambda t, y=y: {reference}, x, {n})",
+            domain=((0.1, 3.0), (0.3, 4.0)),
+        )
+        for n, partial, words in (
+            (1, f"{name}_d2(x, y)", "derivative"),
+            (2, UNKNOWN, "second derivative"),
+        )
+    )
+    return first, second
+
+
 def _polynomial(coefficients: Sequence[float], x: str) -> str:
     """c0 + x * (c1 + x * (c2 + ...)), as text."""
     text = "0.0"
@@ -1262,7 +1282,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "iv",
-        UNKNOWN,
+        "exp(absolute(y)) * ive_d1(x, y)",
         "0.5 * (iv(x - 1.0, y) + iv(x + 1.0, y))",
         "modified Bessel function of order x at y",
         ufunc="scipy.special.iv",
@@ -1271,7 +1291,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "ive",
-        UNKNOWN,
+        "ive_d1(x, y)",
         "0.5 * (ive(x - 1.0, y) + ive(x + 1.0, y)) - sign(y) * f",
         "exp(-|y|) * iv(x, y)",
         ufunc="scipy.special.ive",
@@ -1294,7 +1314,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "jv",
-        UNKNOWN,
+        "jv_d1(x, y)",
         "0.5 * (jv(x - 1.0, y) - jv(x + 1.0, y))",
         "Bessel function of order x at y",
         ufunc="scipy.special.jv",
@@ -1319,7 +1339,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "yv",
-        UNKNOWN,
+        "yv_d1(x, y)",
         "0.5 * (yv(x - 1.0, y) - yv(x + 1.0, y))",
         "Bessel function of the second kind of order x at y",
         ufunc="scipy.special.yv",
@@ -1344,7 +1364,7 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "kv",
-        UNKNOWN,
+        "exp(-y) * kve_d1(x, y)",
         "-0.5 * (kv(x - 1.0, y) + kv(x + 1.0, y))",
         "modified Bessel function of the second kind of order x at y",
         ufunc="scipy.special.kv",
@@ -1369,12 +1389,24 @@ _ROWS: tuple[Row, ...] = (
     ),
     _binary(
         "kve",
-        UNKNOWN,
+        "kve_d1(x, y)",
         "f - 0.5 * (kve(x - 1.0, y) + kve(x + 1.0, y))",
         "exp(y) * kv(x, y)",
         ufunc="scipy.special.kve",
         reference="mp.exp(y) * mp.besselk(x, y)",
         domain=_ORDER,
+    ),
+    *_by_order("jv", "0.5 * (jv_d{n}(x - 1.0, y) - jv_d{n}(x + 1.0, y))", "mp.besselj(t, y)"),
+    *_by_order("yv", "0.5 * (yv_d{n}(x - 1.0, y) - yv_d{n}(x + 1.0, y))", "mp.bessely(t, y)"),
+    *_by_order(
+        "ive",
+        "0.5 * (ive_d{n}(x - 1.0, y) + ive_d{n}(x + 1.0, y)) - f",
+        "mp.exp(-y) * mp.besseli(t, y)",
+    ),
+    *_by_order(
+        "kve",
+        "f - 0.5 * (kve_d{n}(x - 1.0, y) + kve_d{n}(x + 1.0, y))",
+        "mp.exp(y) * mp.pi / 2 * (mp.besseli(-t, y) - mp.besseli(t, y)) / mp.sin(mp.pi * t)",
     ),
     _unary(
         "ellipk",

@@ -48,7 +48,7 @@ def _integral(phi: float, m: float, order: int, power: int) -> float:
 
 @piece
 def _by_parameter(phi: float, m: float, order: int, power: int) -> float:
-    if math.isnan(phi) or math.isnan(m) or math.isinf(phi):
+    if math.isnan(m) or not abs(phi) < 1e15:  # beyond, it has no digits within a turn
         return math.nan
     turns = float(round(phi / math.pi))
     rest = phi - turns * math.pi

@@ -39,6 +39,7 @@ _HALVES = np.array(
     [b * (2 - 2.0 ** (1 - 2 * k)) / (2 * k) * 4.0**k for k, b in enumerate(_BERNOULLI, 1)]
 )
 _LARGE = 12.0
+_MOST_TERMS = 1000  # of series that need less than a hundred
 _HALF_LOG_TWO_PI = 0.9189385332046727
 
 
@@ -140,19 +141,20 @@ def _gamma_series(a: float, x: float, order: int) -> float:
     logarithm = math.log(x) - math.log(z) + _log_less_digamma(z)
     curvature = _trigamma(z) if order == 2 else 0.0
     total = 0.0
-    while True:
+    for _ in range(_MOST_TERMS):
         part = term * logarithm
         if order == 2:
             part = part * logarithm - term * curvature
         total += part
         if abs(part) <= 1e-18 * abs(total) and z > x + 1.0:
-            return total
+            break
         term *= x / z
         logarithm -= 1.0 / z
         curvature -= 1.0 / (z * z)
         z += 1.0
         if term == 0.0:
-            return total
+            break
+    return total
 
 
 @piece
@@ -300,8 +302,8 @@ def _beta_series(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -
         curvature = -_trigamma_fall(c, beyond)
     else:
         curvature = _trigamma(whole)
-    total, n = 0.0, 0
-    while True:
+    total = 0.0
+    for n in range(_MOST_TERMS):
         if by_a == 2:
             part = term * (first * first + curvature)
         elif by_b == 2:
@@ -312,12 +314,13 @@ def _beta_series(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -
             part = term * (first if by_a == 1 else second + more)
         total += part
         if (n > 2 and abs(part) <= 1e-18 * abs(total)) or term == 0.0:
-            return total
+            break
         term *= x * (whole / z)
         first += 1.0 / whole - 1.0 / z
         second += 1.0 / whole
         curvature -= 1.0 / (whole * whole) - (1.0 / (z * z) if by_a == 2 else 0.0)
-        whole, z, n = whole + 1.0, z + 1.0, n + 1
+        whole, z = whole + 1.0, z + 1.0
+    return total
 
 
 @piece

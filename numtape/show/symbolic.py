@@ -398,6 +398,10 @@ def _mpmath_names() -> dict[str, Any]:
         part = sympy.lowergamma(order, high) if low == 0 else sympy.uppergamma(order, low)
         return part / sympy.gamma(order)
 
+    def diff(function: Any, at: Any, order: int) -> Any:
+        symbol = sympy.Dummy()
+        return sympy.Subs(sympy.Derivative(function(symbol), (symbol, order)), symbol, at)
+
     def mpf(value: Any) -> Any:
         # References stand 1e-25 beside an integer order, for mpmath's speed.
         return sympy.Integer(0) if value == "1e-25" else sympy.sympify(value)
@@ -406,6 +410,7 @@ def _mpmath_names() -> dict[str, Any]:
         "betainc": lambda a, b, low, high, regularized: sympy.betainc_regularized(a, b, low, high),
         "cbrt": lambda x: sympy.sign(x) * sympy.Abs(x) ** sympy.Rational(1, 3),
         "ceil": sympy.ceiling,
+        "diff": diff,
         "e1": lambda x: sympy.expint(1, x),
         "ei": sympy.Ei,
         "ellipe": sympy.elliptic_e,

@@ -1,6 +1,6 @@
-"""Derivatives by shapes: of the incomplete gamma and beta functions and of Student's t.
+"""Derivatives by shapes of distributions and by orders of Bessel functions.
 
-Their references are power series of positive terms, summed by mpmath at 130 digits and
+The shapes' references are power series of positive terms, summed by mpmath at 130 digits and
 differentiated numerically there.
 """
 
@@ -132,7 +132,61 @@ def test_student(order):
     _assert_close(f"stdtr_d{order}", _student, (order, 0), _STUDENT, 3e-13)
 
 
+def _positive(v, x):
+    """Of J and Y, what their oscillation has as its size."""
+    return mpmath.hypot(mpmath.besselj(v, x), mpmath.bessely(v, x)) if x > abs(v) else 0
+
+
+BESSEL = {
+    "jv": mpmath.besselj,
+    "yv": mpmath.bessely,
+    "ive": lambda v, x: mpmath.exp(-x) * mpmath.besseli(v, x),
+    "kve": lambda v, x: mpmath.exp(x) * mpmath.besselk(v, x),
+}
+_ORDERS = [
+    (v, x)
+    for v in (-2.7, -1.0, -0.3, 0.0, 1.0, 2.4, 11.3, 60.1)
+    for x in (1e-4, 1.3, 2.1, 9.0, 11.5, 23.0, 49.0, 51.0, 61.0, 400.0)
+    if x > abs(v) / 20.0
+]
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("name", BESSEL)
+def test_orders(name, order):
+    """Against differences at 100 digits; integer orders beside themselves, for mpmath's speed."""
+    ufunc, function = load_ufunc(f"numtape.run.bessel.{name}_d{order}"), BESSEL[name]
+    for v, x in _ORDERS:
+        with mpmath.workdps(100):
+            at, step, x_ = mpmath.mpf(v) + mpmath.mpf("1e-35"), mpmath.mpf("1e-15"), mpmath.mpf(x)
+            a, b, c, d, e = (function(at + k * step, x_) for k in (-2, -1, 0, 1, 2))
+            if order == 1:
+                expected = (8 * (d - b) - (e - a)) / (12 * step)
+            else:
+                expected = (16 * (d + b) - (e + a) - 30 * c) / (12 * step**2)
+            size = abs(c) if name in ("ive", "kve") else _positive(v, x)
+        error = float(abs(ufunc(v, x) - expected) / (abs(expected) + size))
+        assert error < 2e-13, (v, x, ufunc(v, x), float(expected))
+
+
+def test_orders_at_edges():
+    for name in BESSEL:
+        ufunc = load_ufunc(f"numtape.run.bessel.{name}_d1")
+        assert np.isnan(ufunc(1.5, -1.0))
+        assert np.isnan(ufunc(np.nan, 1.0))
+        assert ufunc(1.5, np.inf) == 0.0
+    assert nt.grad(special.jv)(1.5, 0.0) == nt.grad(special.iv)(1.5, 0.0) == 0.0
+    assert np.isnan(nt.grad(special.jv)(0.0, 0.0))  # J_v(0) is 1 there, and 0 beside it
+    # Even and odd in the order.
+    assert nt.grad(special.kv)(0.0, 2.0) == 0.0
+    assert nt.grad(special.kv)(-1.5, 2.0) == -nt.grad(special.kv)(1.5, 2.0)
+
+
 FUNCTIONS = {
+    **{
+        name: (getattr(special, name), [(1.3, 2.2), (0.4, 0.6), (5.2, 30.0)])
+        for name in ("jv", "yv", "iv", "ive", "kv", "kve")
+    },
     "gammainc": (special.gammainc, [(2.5, 1.2), (0.3, 0.8), (20.0, 25.0)]),
     "gammaincc": (special.gammaincc, [(2.5, 1.2), (0.3, 4.0)]),
     "chdtr": (special.chdtr, [(2.5, 1.2), (7.0, 11.0)]),
@@ -184,7 +238,7 @@ def test_arrays_and_batches(name):
         np.testing.assert_allclose(whole[k], one[k], rtol=1e-12, atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["gammainc", "stdtr", "betainc"])
+@pytest.mark.parametrize("name", ["gammainc", "stdtr", "betainc", "jv"])
 def test_a_third_derivative_by_the_shape_is_refused(name):
     function, (point, *_) = FUNCTIONS[name]
     third = nt.grad(nt.grad(nt.grad(function)))

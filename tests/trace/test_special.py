@@ -215,21 +215,12 @@ def test_edges(name):
 
 # derivatives without closed form
 
-ORDERS = {
-    "jv": special.jv,
-    "iv": special.iv,
-    "kv": special.kv,
-    "yv": special.yv,
-    "zeta": special.zeta,
-}
 
-
-@pytest.mark.parametrize("name", ORDERS)
-def test_a_derivative_without_closed_form_is_refused_where_it_is_needed(name):
-    function = ORDERS[name]
-    with pytest.raises(nt.UnsupportedError, match=f"{name} .*first operand"):
+def test_a_derivative_without_closed_form_is_refused_where_it_is_needed():
+    function = special.zeta
+    with pytest.raises(nt.UnsupportedError, match=r"zeta .*first operand"):
         nt.grad(function)(1.5, 2.0)
-    with pytest.raises(nt.UnsupportedError, match=f"{name} .*first operand"):
+    with pytest.raises(nt.UnsupportedError, match=r"zeta .*first operand"):
         nt.jacobian(function)(np.full(10, 1.5), np.full(10, 2.0))
     plain = nt.grad(lambda y: function(1.5, y))(2.0)
     assert nt.grad(function, argnums=1)(1.5, 2.0) == plain

@@ -32,6 +32,19 @@ _LONGEST = 1e6
 _MOST_PANELS = 5000  # of an exponential, which has a thousand at 1e-300
 
 
+# Python's own `min` and `max` Numba compiles as functions apart, not with ``NUMBA_DISABLE_JIT=1``.
+
+
+@piece
+def _least(a: float, b: float) -> float:
+    return a if a < b else b
+
+
+@piece
+def _most(a: float, b: float) -> float:
+    return a if a > b else b
+
+
 @piece
 def _cos_pi(v: float) -> float:
     r = abs(v) % 2.0
@@ -125,7 +138,7 @@ def _width(t: float, v: float, x: float, is_modified: bool) -> float:
     """How wide a panel may be that begins at t."""
     c, s = x * math.cosh(t), x * math.sinh(t)
     slope = abs(v - (s if is_modified else c))
-    return min(0.7, 4.0 / (slope + 1e-300), 2.0 / math.sqrt(c))
+    return _least(0.7, _least(4.0 / (slope + 1e-300), 2.0 / math.sqrt(c)))
 
 
 @piece
@@ -202,8 +215,8 @@ def _descent(v: float, x: float, order: int) -> float:
     """Of J for v > x: along w(s) + i s the exponent x sinh(w + i s) - v (w + i s) is real."""
     ratio = x / v
     gap = (v - x) / v * (1.0 + ratio)  # 1 - ratio**2
-    spread = 1.0 / math.sqrt(max(v * math.sqrt(gap), math.pow(x, 2.0 / 3.0)))
-    end = min(math.pi, 9.0 * spread)
+    spread = 1.0 / math.sqrt(_most(v * math.sqrt(gap), math.pow(x, 2.0 / 3.0)))
+    end = _least(math.pi, 9.0 * spread)
     total = 0.0
     panels = 10
     width = end / panels
@@ -263,7 +276,7 @@ def _hankel(v: float, x: float, order: int, kind: int) -> float:
     size = math.inf
     for k in range(200):
         value = a if order == 0 else a1 if order == 1 else a2
-        largest = max(abs(a), abs(a1), abs(a2))
+        largest = _most(abs(a), _most(abs(a1), abs(a2)))
         if largest > size or largest < 1e-18:
             break
         size = largest if k > v else math.inf
@@ -373,7 +386,8 @@ def _modified(v: float, x: float, order: int) -> float:
     while (
         v * t + x * (math.cosh(t) + 1.0) < 745.0 and v * t + x * (math.cosh(t) - 1.0) < _NEGLIGIBLE
     ):
-        width = min(0.7, 4.0 / (v + x * math.sinh(t) + 1e-300), 2.0 / math.sqrt(x * math.cosh(t)))
+        bound = _least(4.0 / (v + x * math.sinh(t) + 1e-300), 2.0 / math.sqrt(x * math.cosh(t)))
+        width = _least(0.7, bound)
         for k in range(len(_NODES)):
             u = t + width * _NODES[k]
             lost = v * u + x * (math.cosh(u) + 1.0)

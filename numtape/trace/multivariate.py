@@ -183,7 +183,9 @@ class _StudentT:
 
     @classmethod
     def of_frozen(cls, x: Any, frozen: Any) -> "_StudentT":
-        return cls(x, frozen.loc, frozen.shape, frozen.df, frozen.allow_singular)
+        # (Before SciPy 1.16 it does not tell, and a singular shape is refused.)
+        allow_singular = getattr(frozen, "allow_singular", False)
+        return cls(x, frozen.loc, frozen.shape, frozen.df, allow_singular)
 
     def logpdf(self, x: Any) -> Any:
         """The logarithm of the density, at points along the last axis."""

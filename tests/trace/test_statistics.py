@@ -279,11 +279,11 @@ def test_dirichlet(name):
 @pytest.mark.parametrize(
     ("x", "alpha", "words"),
     [
-        ([0.5, 0.6, -0.1], [1.0, 1.0, 2.0], "greater than or equal"),
+        ([0.5, 0.6, -0.1], [1.0, 1.0, 2.0], "simplex|greater than or equal"),
         ([0.5, 0.6, 0.1], [1.0, 1.0, 2.0], "simplex"),
-        ([0.5, 0.4, 0.1], [1.0, 0.0, 2.0], "greater than 0"),
-        ([0.5, 0.5, 0.0], [1.0, 2.0, 0.5], "alpha is less than one"),
-        ([0.5], [1.0, 2.0, 0.5], "same number"),
+        ([0.5, 0.4, 0.1], [1.0, 0.0, 2.0], "one vector of positive|greater than 0"),
+        ([0.5, 0.5, 0.0], [1.0, 2.0, 0.5], "must be positive|alpha is less than one"),
+        ([0.5], [1.0, 2.0, 0.5], "Give 3 of them|same number"),
     ],
 )
 def test_what_dirichlet_raises(x, alpha, words):

@@ -36,7 +36,6 @@ PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
-    ("trace/traced.py", "IndexError"),  # NumPy's, of a label
     ("run/compile.py", "AttributeError"),  # Python asks for names
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template

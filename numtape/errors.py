@@ -83,9 +83,8 @@ class TraceError(NumtapeError, TypeError):
 
     Examples
     --------
-    >>> import math
-    >>> import numtape as nt
-    >>> nt.grad(lambda x: math.sin(x))(1.0)  # np.sin is recorded
+    >>> import numpy as np, numtape as nt
+    >>> nt.grad(lambda x: np.float32(x))(1.0)
     Traceback (most recent call last):
     numtape.errors.TraceError: ...
     """

@@ -598,7 +598,6 @@ np.max([{s}, {c}, {s2}])
 # Arrays of numbers that a function makes, of the shape of another, and what is written to them.
 MAKERS = """
 np.zeros({r}.shape)
-np.empty({r}.shape)
 np.ones({r}.shape, dtype=float)
 np.full({r}.shape, {c})
 np.zeros({r}.T.shape, order="F").T

@@ -63,7 +63,10 @@ class Fresh(np.ndarray[Any, Any]):
 
     def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
         """As of an ndarray."""
-        np.put(self, indices, values, mode)
+        if _is_traced(values) or _is_traced(indices):
+            np.put(self, indices, values, mode)
+        else:
+            np.ndarray.put(self, indices, values, mode)
 
     @property
     def flat(self) -> Any:

@@ -318,6 +318,20 @@ def patterns(x):
 
 
 @form
+def methods_of_plain_arrays(x):
+    y = np.zeros(5)
+    np.put(y, [0, 1], [1.0, 2.0])
+    y.put(np.argmax(x), 3.0)
+    y.fill(2.0)
+    y.flat[1] = 4.0
+    y.flat = 1.5
+    y.real[0] = 2.5
+    y.sort()
+    y.partition(2)
+    return (y * x).sum() + y.copy()[0] + float(y[1]) + y.tolist()[2] + y.dot(x) + y.argmax()
+
+
+@form
 def other_types_stay_plain(x):
     table = np.zeros(4, dtype=np.float32)
     table[0] = 1.5

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from numtape.errors import TraceError
 from numtape.trace.complexes.pair import TracedComplex
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder, user_location
-from numtape.trace.traced import Traced, TracedArray, has_traced
+from numtape.trace.traced import Traced, TracedArray, call_function, has_traced
 
 __all__ = ["Fresh", "fresh", "plain", "viewed"]
 
@@ -64,7 +64,7 @@ class Fresh(np.ndarray[Any, Any]):
     def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
         """As of an ndarray."""
         if _is_traced(values) or _is_traced(indices):
-            np.put(self, indices, values, mode)
+            call_function(np.put, (self, indices, values, mode), {})
         else:
             np.ndarray.put(self, indices, values, mode)
 

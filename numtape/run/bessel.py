@@ -193,7 +193,7 @@ def _oscillating(v: float, x: float, order: int, is_second: bool) -> float:
     """The integral from 0 to pi of cos(v s - x sin(s)), or of -sin, differentiated by v."""
     if x + v > _LONGEST:
         return math.nan
-    panels = np.int64((x + v) * math.pi / 8.0) + 2
+    panels: Any = np.int64((x + v) * math.pi / 8.0) + 2
     width = math.pi / panels
     total = 0.0
     for panel in range(panels):
@@ -370,7 +370,7 @@ def _modified(v: float, x: float, order: int) -> float:
     if x > 50.0:
         return _hankel(v, x, order, 2)
     end = math.acos(1.0 - _NEGLIGIBLE / x) if x > _NEGLIGIBLE / 2.0 else math.pi
-    panels = np.int64(end * (v + math.sqrt(x)) / 3.0) + 2
+    panels: Any = np.int64(end * (v + math.sqrt(x)) / 3.0) + 2
     width = end / panels
     total = 0.0
     for panel in range(panels):

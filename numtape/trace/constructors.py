@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.trace.fresh import Fresh
+from numtape.trace.fresh import Fresh, fresh
 from numtape.trace.lists import LISTS, gathered, is_of_numbers
 from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
@@ -96,7 +96,8 @@ def _making(function: Callable[..., Any]) -> None:
 
     @stands_for(function)
     def construct(*arguments: Any, **options: Any) -> Any:
-        return made(function(*arguments, **options))
+        array = function(*arguments, **options)
+        return fresh(array) if type(array) is np.ndarray else array
 
 
 _MAKERS: tuple[Any, ...] = (*(np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange),)
@@ -107,10 +108,12 @@ for _maker in _MAKERS:
 @stands_for(np.empty)
 def _empty(*arguments: Any, **options: Any) -> Any:
     """Zeros: what is left as it is would be other numbers at each recording."""
-    array = made(np.empty(*arguments, **options))
-    if type(array) is Fresh:
+    array = np.empty(*arguments, **options)
+    if type(array) is not np.ndarray:  # like=x
+        return array
+    if array.dtype.kind in "fc":
         array[...] = 0.0
-    return array
+    return fresh(array)
 
 
 @stands_for(np.full)

@@ -31,6 +31,7 @@ from weakref import WeakSet
 
 import numpy as np
 
+from numtape.locks import fresh_lock
 from numtape.trace.fresh import fresh, viewed
 from numtape.trace.lists import with_arrays
 from numtape.trace.recorder import RUNNING, active_recorder, is_library
@@ -46,8 +47,6 @@ __all__ = [
     "resolved",
     "stands_for",
 ]
-
-_KINDS = frozenset({np.dtype(np.float64), np.dtype(np.complex128)})
 
 # By identity: what was registered, and what stands for it.
 _STAND_INS: dict[int, tuple[Any, Any]] = {}
@@ -117,9 +116,9 @@ def made(result: Any, callers: int = 0) -> Any:
 
     `callers` of the caller's have it too.
     """
-    if type(result) is np.ndarray and result.dtype in _KINDS:
-        return fresh(result) if _is_new(result, callers) else viewed(result)
     kind = type(result)
+    if kind is np.ndarray:
+        return fresh(result) if _is_new(result, callers) else viewed(result)
     if (kind is list or kind is tuple) and all(type(each) is np.ndarray for each in result):
         return kind(_made_element(result, k) for k in range(len(result)))
     return result
@@ -190,10 +189,11 @@ class _Resolver:
     def __init__(self, is_thorough: bool) -> None:
         self._is_thorough = is_thorough
         self._known: dict[int, Any] = {}  # what is called instead, by identity
-        self._kept: list[Any] = []  # the originals of these, so that no other has their identity
+        self._kept: dict[int, Any] = {}  # the originals, so that no other has their identity
         self._version = -1
         self._codes: dict[int, tuple[types.CodeType, types.CodeType | None, bool]] = {}
         self._copies: dict[int, _Copy] = {}
+        self._lock = fresh_lock()  # of what is known of functions, and what it was made of
         found, find = self._known.get, self._find
 
         def resolve(callee: Any) -> Any:
@@ -207,10 +207,11 @@ class _Resolver:
 
     def update(self) -> None:
         """Take over what was registered, and what has changed since the last recording."""
-        for key, copy in list(self._copies.items()):
-            if not copy.is_good():
-                self._known.pop(key, None)
-                self._copies.pop(key, None)  # unless another thread did so meanwhile
+        with self._lock:
+            for key, copy in list(self._copies.items()):
+                if not copy.is_good():
+                    self._known.pop(key, None)
+                    del self._copies[key]
         version = BINDINGS.load()
         if version == self._version:
             return
@@ -226,7 +227,7 @@ class _Resolver:
         self._version = version
 
     def _keep(self, original: Any, stand_in: Any) -> None:
-        self._kept.append(original)
+        self._kept[id(original)] = original
         self._known[id(original)] = stand_in
 
     def _find(self, callee: Any) -> Any:
@@ -275,12 +276,13 @@ class _Resolver:
         copy.__kwdefaults__ = function.__kwdefaults__
         copy.__qualname__ = function.__qualname__
         copy.__dict__.update(function.__dict__)
-        known[key] = copy
-        self._copies[key] = _Copy(
+        made_of = _Copy(
             *(function.__code__, function.__defaults__, function.__kwdefaults__),
             # As soon as the function is gone another may have its identity.
             weakref.ref(function, lambda _: known.pop(key, None) and None),
         )
+        with self._lock:  # the one is never there without the other, which forgets it
+            known[key], self._copies[key] = copy, made_of
         return copy
 
     def _resolved_cells(self, function: types.FunctionType) -> tuple[types.CellType, ...]:

@@ -22,6 +22,8 @@ from numtape.transform.derivative import (
 __all__ = [
     "SEEDED",
     "WAYS",
+    "assert_both_orders",
+    "assert_every_point_alike",
     "assert_first_derivatives",
     "assert_replays",
     "assert_same_bits",
@@ -202,6 +204,32 @@ def assert_second_derivatives(function, weights, *arrays) -> None:
     )
     found = hessian(total, *arrays)
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7 * (1 + abs(expected).max()))
+
+
+def assert_both_orders(function, point, first, second) -> None:
+    """Both orders, every way, of a function of floats are what differences give.
+
+    `first` and `second` are the relative and absolute tolerances.
+    """
+    expected = central_jacobian(lambda v: np.array([function(*v)]), np.array(point), 1e-3)
+    for way in derivatives_every_way(function, *point):
+        np.testing.assert_allclose(way, expected, rtol=first[0], atol=first[1])
+    slopes = central_jacobian(
+        lambda v: np.ravel(nt.jacobian(lambda v: function(*v))(v)), np.array(point), 1e-3
+    )
+    np.testing.assert_allclose(hessian(function, *point), slopes, rtol=second[0], atol=second[1])
+
+
+def assert_every_point_alike(function, operands) -> None:
+    """Gradients at many points: one after the other on one recording, at once, of arrays."""
+    every = tuple(range(len(operands)))
+    single = nt.grad(function, argnums=every)
+    one = np.array([single(*map(float, point)) for point in zip(*operands)]).T
+    many = nt.vmap(nt.grad(function, argnums=every))(*operands)
+    whole = nt.grad(lambda *v: np.sum(function(*v)), argnums=every)(*operands)
+    for k in every:
+        np.testing.assert_allclose(many[k], one[k], rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(whole[k], one[k], rtol=1e-12, atol=1e-15)
 
 
 def _split(flat, arrays):

@@ -125,7 +125,12 @@ class Derivative:
         return f"<{self.__name__}>"
 
 
-# What derivatives do with a tape: functions of this module, so that they can be pickled.
+# What derivatives do with a tape: functions of this module, so that they can be pickled. A
+# gradient is put under the labels of its arguments, if these have some; Jacobians have none.
+
+
+def _without_labels(gradient: Any) -> Any:
+    return gradient
 
 
 def _gradient(
@@ -133,11 +138,9 @@ def _gradient(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] | None = None,
+    labels: Callable[[Any], Any] = _without_labels,
 ) -> Any:
-    gradient = tape.gradient(*arguments, argnums=argnums)
-    if labels is not None:
-        gradient = labels(gradient)
+    gradient = labels(tape.gradient(*arguments, argnums=argnums))
     return (gradient, tape.auxiliary(arguments)) if has_aux else gradient
 
 
@@ -146,12 +149,10 @@ def _value_and_gradient(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] | None = None,
+    labels: Callable[[Any], Any] = _without_labels,
 ) -> Any:
     value, gradient = tape.value_and_gradient(*arguments, argnums=argnums)
-    if labels is not None:
-        gradient = labels(gradient)
-    return ((value, tape.auxiliary(arguments)) if has_aux else value), gradient
+    return ((value, tape.auxiliary(arguments)) if has_aux else value), labels(gradient)
 
 
 def _jacobian_of(
@@ -160,7 +161,7 @@ def _jacobian_of(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] | None = None,
+    labels: Callable[[Any], Any] = _without_labels,
 ) -> Any:
     jacobian = tape.jacobian(*arguments, argnums=argnums, mode=mode)
     return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
@@ -171,7 +172,7 @@ def _jacobian_by_rows(
     tape: Tape | InnerTape,
     arguments: Sequence[Any],
     argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] | None = None,
+    labels: Callable[[Any], Any] = _without_labels,
 ) -> Any:
     """What a Hessian is the Jacobian of: the derivative of floats."""
     tape.check_float()

@@ -86,6 +86,14 @@ def _trigamma(z: float) -> float:
 
 
 @piece
+def _differentiated(term: float, score: float, curvature: float, order: int) -> float:
+    """A derivative of a term by v, of whose logarithm `score` and `-curvature` are."""
+    if order == 1:
+        return term * score
+    return term * (score * score - curvature) if order == 2 else term
+
+
+@piece
 def _power_series(v: float, x: float, order: int) -> float:
     """Of J for v >= 0."""
     half = 0.5 * x
@@ -99,12 +107,7 @@ def _power_series(v: float, x: float, order: int) -> float:
     curvature = _trigamma(v + 1.0)
     total = 0.0
     for k in range(1, 1000):
-        part = term
-        if order == 1:
-            part = term * score
-        elif order == 2:
-            part = term * (score * score - curvature)
-        total += part
+        total += _differentiated(term, score, curvature, order)
         z = v + k
         if (k > 3 and abs(term) * (score * score + 1.0) <= 1e-18 * abs(total)) or term == 0.0:
             break
@@ -414,12 +417,7 @@ def _power_series_scaled(v: float, x: float, order: int) -> float:
         score, curvature = log - _digamma(z), _trigamma(z)
         while True:
             if side == 0 or k < middle:
-                part = term
-                if order == 1:
-                    part = term * score
-                elif order == 2:
-                    part = term * (score * score - curvature)
-                total += part
+                total += _differentiated(term, score, curvature, order)
             if not term > 1e-19 * start:
                 break
             if side == 0:

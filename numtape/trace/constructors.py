@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from numtape.trace.fresh import Fresh, fresh
+from numtape.trace.functions.creation import CONVERSIONS
 from numtape.trace.lists import LISTS, gathered, is_of_numbers
 from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
@@ -63,9 +64,8 @@ def _converting(function: Callable[..., Any]) -> Callable[..., Any]:
     return converted
 
 
-_ARRAY, _ASARRAY = _converting(np.array), _converting(np.asarray)
-for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray):
-    _converting(_function)
+_STAND_INS = {function: _converting(function) for function in CONVERSIONS}
+_ARRAY, _ASARRAY = _STAND_INS[np.array], _STAND_INS[np.asarray]
 
 
 def _is_same(one: Any, other: Any) -> bool:
@@ -100,7 +100,7 @@ def _making(function: Callable[..., Any]) -> None:
         return fresh(array) if type(array) is np.ndarray else array
 
 
-_MAKERS: tuple[Any, ...] = (*(np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange),)
+_MAKERS: list[Any] = [np.zeros, np.ones, np.eye, np.identity, np.tri, np.arange]
 for _maker in _MAKERS:
     _making(_maker)
 

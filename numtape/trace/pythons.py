@@ -17,12 +17,12 @@ import numpy as np
 import scipy.special
 from numba.core.registry import CPUDispatcher
 
-from numtape.errors import UnsupportedError
 from numtape.trace.exceptions import check_domain
 from numtape.trace.handlers import handled
 from numtape.trace.lists import gathered
 from numtape.trace.recorder import user_location
 from numtape.trace.resolve import OF_TYPES, callback, made, stands_for
+from numtape.trace.substitutes import machine_code_refused
 from numtape.trace.traced import (
     Traced,
     TracedArray,
@@ -171,13 +171,14 @@ def _dist(p: Iterable[Any], q: Iterable[Any]) -> Any:
 
 _SUMPROD: Any = getattr(math, "sumprod", None)  # of Python 3.12 and later
 
+if _SUMPROD is not None:
 
-@stands_for(_SUMPROD)
-def _sumprod(p: Iterable[Any], q: Iterable[Any]) -> Any:
-    p, q = list(p), list(q)
-    if not has_traced(p, q) or len(p) != len(q):
-        return _SUMPROD(p, q)
-    return sum(a * b for a, b in zip(p, q, strict=True))
+    @stands_for(_SUMPROD)
+    def _sumprod(p: Iterable[Any], q: Iterable[Any]) -> Any:
+        p, q = list(p), list(q)
+        if not has_traced(p, q) or len(p) != len(q):
+            return _SUMPROD(p, q)
+        return sum(a * b for a, b in zip(p, q, strict=True))
 
 
 # statistics
@@ -248,9 +249,7 @@ def _reduce(function: Any, *arguments: Any) -> Any:
 
 
 _ORDERING: tuple[Any, ...] = builtins.sorted, builtins.min, builtins.max
-_APPLYING: tuple[Any, ...] = (
-    *(np.apply_along_axis, np.apply_over_axes, np.fromfunction, np.frompyfunc),
-)
+_APPLYING: list[Any] = [np.apply_along_axis, np.apply_over_axes, np.fromfunction, np.frompyfunc]
 
 for _each in _ORDERING:
 
@@ -349,12 +348,8 @@ def _compiled(dispatcher: Any) -> Callable[..., Any]:
 
     def call(*arguments: Any, **options: Any) -> Any:
         if has_traced(*arguments, *options.values()):
-            raise UnsupportedError(
-                f"{dispatcher.__name__}, which Numba has compiled, was called with a traced value "
-                f"at {user_location()}: machine code cannot be recorded. Call the Python function "
-                "that it was made of, f.py_func(x), while recording",
-                code="refused-value",
-            )
+            called = f"{dispatcher.__name__}, which Numba has compiled,"
+            raise machine_code_refused(called, user_location())
         return made(dispatcher(*map(_plain, arguments), **options))
 
     return call

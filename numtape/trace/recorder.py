@@ -95,7 +95,7 @@ EXACT = 2.0**53
 _POWER = OPCODE["power"]
 _INTERNAL = re.compile(
     r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)"
-    r"|numpy|scipy|numba|pandas|functools)"
+    r"|numpy|scipy|numba|pandas)"
     r"(\.|$)"
 )
 
@@ -581,7 +581,7 @@ def is_library(module: str) -> bool:
 
 
 # Whose code does not meet traced values as the user's does, or is too much to read.
-_LIBRARIES = {"pandas", "xarray", "matplotlib", "jax", "torch", "pytest"}
+_LIBRARIES = {"xarray", "matplotlib", "jax", "torch", "pytest"}
 
 
 def end_at_user(error: BaseException) -> None:

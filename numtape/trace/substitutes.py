@@ -41,7 +41,15 @@ from numtape.locks import fresh_lock
 from numtape.trace.recorder import RUNNING, Recorder, is_pythons, is_users, user_location
 from numtape.trace.traced import call_complex, has_complex, has_traced
 
-__all__ = ["BINDINGS", "HoldsTraced", "explained", "learn", "registered", "stands_in_for"]
+__all__ = [
+    "BINDINGS",
+    "HoldsTraced",
+    "explained",
+    "learn",
+    "machine_code_refused",
+    "registered",
+    "stands_in_for",
+]
 
 
 class HoldsTraced:
@@ -281,12 +289,7 @@ def explained(error: Exception) -> Exception:
         )
     is_numbas = type(error).__module__.startswith("numba.") and "pyobject" in str(error)
     if is_numbas or (isinstance(error, TypeError) and "can't unbox" in str(error)):
-        return UnsupportedError(
-            f"a function compiled by Numba was called with a traced value at {where}: machine code "
-            "cannot be recorded. Call the Python function that it was made of, f.py_func(x), while "
-            "recording",
-            code="refused-value",
-        )
+        return machine_code_refused("a function compiled by Numba", where)
     if called is None or is_pythons(_module(called)):  # in the user's line, or compiled code
         raised = called is None and users is not None and _is_raised(users)
         is_refused = users is not None and not raised
@@ -310,6 +313,15 @@ def explained(error: Exception) -> Exception:
         "arrays of the recorded function, and only NumPy's and SciPy's functions know them. Write "
         "it with operations that are recorded (arithmetic, ufuncs, indexing, sums, products), or "
         "apply it to values that do not depend on the arguments",
+        code="refused-value",
+    )
+
+
+def machine_code_refused(called: str, where: Any) -> UnsupportedError:
+    """The error where what Numba has compiled is given a traced value."""
+    return UnsupportedError(
+        f"{called} was called with a traced value at {where}: machine code cannot be recorded. "
+        "Call the Python function that it was made of, f.py_func(x), while recording",
         code="refused-value",
     )
 

@@ -110,6 +110,7 @@ class Traced:
     _get_at: Callable[..., Any]  # these two by `functions/indexing.py`
     _set_at: Callable[..., Any]
     astype: Callable[..., Any]  # this by `functions/methods.py`
+    copy: Callable[..., Any]  # of each class its own
     _mirror_of: Callable[..., Any]  # by `sharing.py`
 
     # NumPy's protocols
@@ -135,6 +136,12 @@ class Traced:
             return call_function(function, arguments, options)
         except TraceError as error:
             refuse(self.recorder, error)
+
+    def __copy__(self) -> Any:
+        return self.copy()
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
 
     # conversions that would lose the derivative
 
@@ -300,12 +307,6 @@ class TracedScalar(Traced):
         if type(self.primal) is not float or is_formatting(sys._getframe(1)):
             return float(self._shown())
         escaped(self.recorder, "float(...)")
-
-    def __copy__(self) -> "TracedScalar":
-        return self
-
-    def __deepcopy__(self, memo: Any) -> "TracedScalar":
-        return self
 
     # guards
 
@@ -620,12 +621,6 @@ class TracedArray(Traced):
             _note_arguments(recorder, self._slots)
         self._primals[key] = values  # first: it may be read-only
         self._slots[key] = slots
-
-    def __copy__(self) -> "TracedArray":
-        return self.copy()
-
-    def __deepcopy__(self, memo: Any) -> "TracedArray":
-        return self.copy()
 
     # array methods that only move elements
 

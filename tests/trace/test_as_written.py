@@ -668,6 +668,7 @@ def test_nothing_reads_an_array_that_has_become_traced():
         lambda x: np.zeros(3).reshape(2, 2) * x[0],
         lambda x: float(x) * x[0],
         lambda x: math.sin(x) * x[0],
+        lambda x: {}.get("no function")(x),
     ],
 )
 def test_errors_are_those_of_the_plain_call(function):

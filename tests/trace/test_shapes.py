@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.special as special
 import scipy.stats as stats
-from checks import central_jacobian, derivatives_every_way, hessian
+from checks import assert_both_orders, assert_every_point_alike
 from mpmath import mp
 
 import numtape as nt
@@ -214,13 +214,7 @@ FUNCTIONS = {
 def test_derivatives_of_functions(name):
     function, points = FUNCTIONS[name]
     for point in points:
-        expected = central_jacobian(lambda v: np.array([function(*v)]), np.array(point), 1e-3)
-        for way in derivatives_every_way(function, *point):
-            np.testing.assert_allclose(way, expected, rtol=1e-8, atol=1e-10)
-        slopes = central_jacobian(
-            lambda v: np.ravel(nt.jacobian(lambda v: function(*v))(v)), np.array(point), 1e-3
-        )
-        np.testing.assert_allclose(hessian(function, *point), slopes, rtol=1e-7, atol=1e-9)
+        assert_both_orders(function, point, first=(1e-8, 1e-10), second=(1e-7, 1e-9))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -228,14 +222,7 @@ def test_arrays_and_batches(name):
     """Many points at once, and one after the other on one recording."""
     function, points = FUNCTIONS[name]
     operands = [x * np.linspace(0.7, 1.3, 12) for x in points[0]]
-    every = tuple(range(len(operands)))
-    single = nt.grad(function, argnums=every)
-    one = np.array([single(*map(float, point)) for point in zip(*operands)]).T
-    many = nt.vmap(nt.grad(function, argnums=every))(*operands)
-    whole = nt.grad(lambda *v: np.sum(function(*v)), argnums=every)(*operands)
-    for k in every:
-        np.testing.assert_allclose(many[k], one[k], rtol=1e-12, atol=1e-15)
-        np.testing.assert_allclose(whole[k], one[k], rtol=1e-12, atol=1e-15)
+    assert_every_point_alike(function, operands)
 
 
 @pytest.mark.parametrize("name", ["gammainc", "stdtr", "betainc", "jv"])

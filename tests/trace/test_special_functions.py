@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import scipy.special as special
-from checks import assert_replays, central_jacobian, derivatives_every_way, hessian
+from checks import assert_both_orders, assert_every_point_alike, assert_replays
 
 import numtape as nt
 from numtape.ops.table import load_ufunc
@@ -38,13 +38,7 @@ def test_values_and_derivatives(name):
     function, point = FUNCTIONS[name]
     tape = nt.record(function, *point)
     np.testing.assert_allclose(tape(*point), function(*point), rtol=1e-14)
-    expected = central_jacobian(lambda v: np.array([function(*v)]), np.array(point), 1e-3)
-    for way in derivatives_every_way(function, *point):
-        np.testing.assert_allclose(way, expected, rtol=1e-9, atol=1e-11)
-    slopes = central_jacobian(
-        lambda v: np.ravel(nt.jacobian(lambda v: function(*v))(v)), np.array(point), 1e-3
-    )
-    np.testing.assert_allclose(hessian(function, *point), slopes, rtol=1e-8, atol=1e-10)
+    assert_both_orders(function, point, first=(1e-9, 1e-11), second=(1e-8, 1e-10))
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -52,14 +46,7 @@ def test_arrays_and_batches(name):
     """Many points at once, and one after the other on one recording."""
     function, point = FUNCTIONS[name]
     operands = [x * np.linspace(0.8, 1.2, 12) for x in point]
-    every = tuple(range(len(operands)))
-    single = nt.grad(function, argnums=every)
-    one = np.array([single(*map(float, each)) for each in zip(*operands)]).T
-    many = nt.vmap(nt.grad(function, argnums=every))(*operands)
-    whole = nt.grad(lambda *v: np.sum(function(*v)), argnums=every)(*operands)
-    for k in every:
-        np.testing.assert_allclose(many[k], one[k], rtol=1e-12, atol=1e-15)
-        np.testing.assert_allclose(whole[k], one[k], rtol=1e-12, atol=1e-15)
+    assert_every_point_alike(function, operands)
 
 
 # far out and where formulas cancel, against mpmath

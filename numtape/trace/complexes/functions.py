@@ -19,7 +19,7 @@ from numtape.trace.functions.common import (
     is_kept,
     numpy_function,
 )
-from numtape.trace.functions.creation import make_like
+from numtape.trace.functions.creation import CONVERSIONS, FILLING, make_like
 from numtape.trace.recorder import user_location
 from numtape.trace.traced import (
     COMPLEX_FUNCTIONS,
@@ -438,9 +438,8 @@ def _filled(name: str, value: float) -> None:
     COMPLEX_FUNCTIONS[numpy_function(name)] = implementation
 
 
-_filled("zeros_like", 0.0)
-_filled("empty_like", 0.0)
-_filled("ones_like", 1.0)
+for _name, _value in FILLING.items():
+    _filled(_name, _value)
 
 
 @complex_rule("full_like")
@@ -473,7 +472,7 @@ def _made_like(like: Any, function: Any, arguments: tuple[Any, ...], options: An
     is_complex = dtype is not None and np.dtype(dtype) == np.complex128
     if not is_complex and not has_complex(*arguments):
         return make_like(like, function, arguments, options)
-    if function in _CONVERSIONS:
+    if function in CONVERSIONS:
         whole = as_complex(arguments[0])
         if dtype is not None and not is_complex:
             whole.astype(dtype)  # which is refused
@@ -493,7 +492,6 @@ def _made_like(like: Any, function: Any, arguments: tuple[Any, ...], options: An
     )
 
 
-_CONVERSIONS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
 for _function in list(LIKE_FUNCTIONS):
     LIKE_FUNCTIONS[_function] = _made_like
 

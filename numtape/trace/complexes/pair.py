@@ -199,12 +199,6 @@ class TracedComplex(TracedPair):
         self._real[key] = real
         self._imag[key] = imag
 
-    def __copy__(self) -> "TracedComplex":
-        return self.copy()
-
-    def __deepcopy__(self, memo: Any) -> "TracedComplex":
-        return self.copy()
-
     # methods of arrays that only move elements
 
     def copy(self, order: Any = "C") -> "TracedComplex":

@@ -27,7 +27,7 @@ from numtape.trace.traced import (
     moved,
 )
 
-__all__: list[str] = []
+__all__ = ["CONVERSIONS", "FILLING", "make_like"]
 
 
 def _constants(like: Traced, values: npt.NDArray[Any]) -> Any:
@@ -48,9 +48,11 @@ def _filled(name: str, value: float) -> None:
         return values if _is_other(dtype) else _constants(a, values)
 
 
-_filled("zeros_like", 0.0)
-_filled("empty_like", 0.0)
-_filled("ones_like", 1.0)
+# What fills an array like another, and with which number.
+FILLING = {"zeros_like": 0.0, "empty_like": 0.0, "ones_like": 1.0}
+
+for _name, _value in FILLING.items():
+    _filled(_name, _value)
 
 
 @implements("full_like")
@@ -81,7 +83,7 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
     if _is_other(options.get("dtype")):
         return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}
-    if function in _CONVERSIONS:
+    if function in CONVERSIONS:
         options |= dict(zip(("dtype", "order"), arguments[1:], strict=False))
         options.pop("dtype", None)
         array = as_traced(like.recorder, arguments[0])
@@ -100,9 +102,10 @@ def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: 
     return _constants(like, function(*arguments, **options))
 
 
-_CONVERSIONS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
+# What makes an array of what it is given.
+CONVERSIONS = (np.array, np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray)
 for _function in (
-    *_CONVERSIONS,
+    *CONVERSIONS,
     *(np.zeros, np.ones, np.empty, np.full, np.eye, np.identity, np.tri, np.arange),
 ):
     LIKE_FUNCTIONS[_function] = make_like

@@ -110,8 +110,8 @@ class InnerTape:
         inputs: Slots = np.concatenate([np.ravel(own), np.ravel(slots)])
         outputs = np.empty(len(flat.outputs))
         Runner(flat).evaluate(np.concatenate([np.ravel(point), np.ravel(values)]), outputs)
-        written = np.asarray(replay(flat, recorder, inputs))
-        return wrap(recorder, written[flat.outputs], outputs)
+        written = replay(flat, recorder, inputs).at(flat.outputs)
+        return wrap(recorder, written, outputs)
 
     # the methods of a tape
 

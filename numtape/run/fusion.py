@@ -30,6 +30,7 @@ from llvmlite import ir
 from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import ROWS
 from numtape.run.emitter import functions_called
+from numtape.run.memory import Places
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
 from numtape.run.products import Product, is_narrow, write_product
 from numtape.run.sums import PAIRWISE
@@ -70,7 +71,9 @@ class Fused:
     functions: dict[int, str]
 
 
-def fuse(tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None) -> Fused:
+def fuse(
+    tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
+) -> Fused:
     """Functions for those segments of a plan that can be run in groups.
 
     `free` says of each instruction whether it may round unlike NumPy.
@@ -133,7 +136,7 @@ class _Program:
     """A plan's segments, with their traffic and with who reads what."""
 
     def __init__(
-        self, tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None
+        self, tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
     ) -> None:
         self.tape, self.places = tape, places
         self.free = np.zeros(tape.instructions, bool) if free is None else free

@@ -7,25 +7,64 @@ reads side by side stay side by side. Inputs and constants keep their places,
 and what outputs and guards need is kept to the end.
 """
 
-from bisect import insort
+from bisect import bisect_right, insort
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.ops.structured import MAP
 from numtape.tape.flat import VECTOR, FlatTape, View, contiguous_strides
+from numtape.tape.reads import nodes, reads_of
 
-__all__ = ["addresses", "unshared"]
+__all__ = ["Places", "addresses", "unshared"]
 
 Ints = npt.NDArray[np.int64]
 
 
-def unshared(tape: FlatTape) -> tuple[Ints, int]:
+class Places:
+    """The place of every slot: of one slot, or of an array of them, by ``places[slots]``.
+
+    Parameters
+    ----------
+    heads, starts : int64 array
+        The slots at which blocks begin, in order, and their places.
+    """
+
+    __slots__ = ("_heads", "_is_single", "_shifts", "_starts", "heads", "size", "starts")
+
+    def __init__(self, heads: Ints, starts: Ints, slots: int) -> None:
+        self.heads, self.starts, self.size = heads, starts, slots
+        self._heads, self._starts = heads.tolist(), starts.tolist()
+        self._shifts = starts - heads
+        # After the first block every slot is one by itself, as on tapes of scalars.
+        self._is_single = len(heads) > 1 and len(heads) == slots - int(heads[1]) + 1
+
+    def __getitem__(self, slots: Any) -> Any:
+        if isinstance(slots, int | np.integer):
+            block = bisect_right(self._heads, slots) - 1
+            return self._starts[block] + int(slots) - self._heads[block]
+        if self._is_single:
+            block = np.maximum(slots - (int(self.heads[1]) - 1), 0)
+        else:
+            block = np.searchsorted(self.heads, slots, side="right") - 1
+        return slots + self._shifts[block]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self[np.arange(self.size)]
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        return self.size
+
+
+def unshared(tape: FlatTape) -> tuple[Places, int]:
     """Every slot at its own place: what sweeps need."""
-    return np.arange(tape.slots), tape.slots
+    start = np.zeros(1, np.int64)
+    return Places(start, start, tape.slots), tape.slots
 
 
-def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
+def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
     """A place for every slot, and how many places there are.
 
     Where `apart` is true, no scalar instruction writes its result where one of its
@@ -33,9 +72,11 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
     about a microsecond an instruction.
     """
     first = tape.first_result
-    block_of, sizes = _blocks(tape)
+    block_of = _blocks(tape)
+    results = tape.results
+    heads = results[:-1][np.flatnonzero(np.diff(block_of, prepend=-1))]
+    sizes = np.diff(heads, append=tape.slots)
     defined, last = _lifetimes(tape, block_of, len(sizes))
-    heads = np.concatenate([[0], np.cumsum(sizes)[:-1]]) if len(sizes) else np.zeros(0, np.int64)
     starts, single_places, array_places = _allocate(
         (apart | (tape.code[:, 0] == VECTOR)).tolist(),
         sizes.tolist(),
@@ -43,10 +84,9 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Ints, int]:
         last,
         _heirs(tape, block_of, sizes, heads, last),
     )
-    places = np.arange(tape.slots)
-    offsets = np.arange(tape.slots - first) - heads[block_of]
     base = np.where(sizes > 1, first + single_places, first) + starts
-    places[first:] = base[block_of] + offsets
+    early = np.zeros(1, np.int64)
+    places = Places(np.concatenate([early, heads]), np.concatenate([early, base]), tape.slots)
     return places, first + single_places + array_places
 
 
@@ -106,92 +146,89 @@ def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints)
     memory goes through the caches then.
     """
     first, results = tape.first_result, tape.results
+    listed, blocks, extents = results.tolist(), block_of.tolist(), sizes.tolist()
     heirs = {}
     for number in np.flatnonzero(tape.code[:, 0] == VECTOR).tolist():
         instruction = tape.vectors[int(tape.code[number, 1])]
-        size = instruction.size
-        if instruction.kind != MAP or size < 2 or sizes[block_of[results[number] - first]] != size:
+        size, shape = instruction.size, instruction.shape
+        if instruction.kind != MAP or size < 2 or extents[blocks[number]] != size:
             continue
-        reads = [
-            (view, np.unique(block_of[slots[slots >= first] - first]).tolist())
-            for view, slots in zip(instruction.operands, instruction.operand_slots(), strict=True)
+        candidates = [
+            blocks[bisect_right(listed, view.base) - 1]
+            if view.table is None and view.base >= first
+            else -1
+            for view in instruction.operands
         ]
-        for view, blocks in reads:
-            if view.table is not None or view.base < first or len(blocks) != 1:
+        whole = contiguous_strides(shape)
+        for view, block in zip(instruction.operands, candidates, strict=True):
+            if block < 0 or last[block] != number or extents[block] != size:
                 continue
-            (block,) = blocks
-            whole = (view.base, contiguous_strides(instruction.shape))
-            if (
-                last[block] == number
-                and sizes[block] == size
-                and heads[block] + first == view.base
-                and all(
-                    block not in others or _reads(other, instruction.shape) == whole
-                    for other, others in reads
-                )
-                and _reads(view, instruction.shape) == whole
+            base = int(heads[block])
+            if view.base != base or not _reads(view, shape, base, whole):
+                continue
+            others = zip(instruction.operands, candidates, strict=True)
+            if all(
+                _reads(other, shape, base, whole)
+                if other.table is None
+                else not _gathers(other, shape, base, size)
+                for other, owner in others
+                if owner == block or other.table is not None
             ):
                 heirs[number] = block
                 break
     return heirs
 
 
-def _reads(view: View, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]] | None:
-    """Where a view begins and how it steps; axes of one element step as if contiguous."""
-    if view.table is not None:
-        return None
-    whole = contiguous_strides(shape)
-    triples = zip(shape, view.strides, whole, strict=True)
-    return view.base, tuple(w if extent == 1 else stride for extent, stride, w in triples)
+def _gathers(view: View, shape: tuple[int, ...], base: int, size: int) -> bool:
+    """Whether a view by a table reads of a block."""
+    slots = view.slots(shape)
+    return bool(((slots >= base) & (slots < base + size)).any())
 
 
-def _blocks(tape: FlatTape) -> tuple[Ints, Ints]:
-    """For each result slot its block, and the sizes of the blocks.
+def _reads(view: View, shape: tuple[int, ...], base: int, whole: tuple[int, ...]) -> bool:
+    """Whether a view reads a block from its base on in order; axes of one element do not step."""
+    axes = zip(shape, view.strides, whole, strict=True)
+    return view.base == base and all(n == 1 or stride == w for n, stride, w in axes)
+
+
+def _blocks(tape: FlatTape) -> Ints:
+    """The block of each instruction's results.
 
     A block is the result of one instruction, or of several whose results some
     view reads as one.
     """
-    first = tape.first_result
-    is_head = np.zeros(tape.slots - first + 1, bool)
-    is_head[tape.results - first] = True
+    first, results = tape.first_result, tape.results.tolist()
+    is_head = np.ones(tape.instructions, bool)
     for instruction in tape.vectors:
         for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
             if view.table is None:
-                ends = [
-                    (extent - 1) * stride
-                    for extent, stride in zip(shape, view.strides, strict=True)
-                ]
-                low = view.base + sum(min(end, 0) for end in ends)
-                high = view.base + sum(max(end, 0) for end in ends)
+                low, high = view.reach(shape)
                 if low >= first:
-                    is_head[low - first + 1 : high - first + 1] = False
-    is_head = is_head[:-1]
-    if len(is_head):
-        is_head[0] = True
-    heads = np.flatnonzero(is_head)
-    sizes = np.diff(np.append(heads, len(is_head)))
-    return np.cumsum(is_head) - 1, sizes
+                    number = bisect_right(results, low)
+                    if high >= results[number]:
+                        is_head[number : bisect_right(results, high)] = False
+    is_head[:1] = True
+    return np.cumsum(is_head) - 1
 
 
 def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]:
     """The instruction that first writes each block, and the last that reads it."""
     first, count = tape.first_result, tape.instructions
     results = tape.results
-    defined = np.full(blocks, count, np.int64)
-    last = np.zeros(blocks, np.int64)
     numbers = np.arange(count)
-    makes = results[1:] > results[:-1]
-    np.minimum.at(defined, block_of[results[:-1][makes] - first], numbers[makes])
-    scalars = tape.code[:, 0] != VECTOR
-    for number in np.flatnonzero(~scalars).tolist():  # in order, so the last one to write stands
-        for slots in tape.vectors[int(tape.code[number, 1])].operand_slots():
-            read = slots[slots >= first]
-            last[block_of[read - first]] = number
-    for column in (1, 2):
-        operands = tape.code[scalars, column].astype(np.int64)
-        is_result = operands >= first
-        np.maximum.at(last, block_of[operands[is_result] - first], numbers[scalars][is_result])
-    np.maximum.at(last, block_of[results[1:][makes] - 1 - first], numbers[makes])
+    defined = np.flatnonzero(np.diff(block_of, prepend=-1))
+    last = np.zeros(blocks, np.int64)
+    last[block_of] = numbers  # at least until the last of its instructions, which stands
+    reads = reads_of(tape)
+    readers = np.repeat(numbers, np.diff(reads.starts))
+    early = 1 + tape.inputs
+    is_result = reads.last >= early
+    readers, low, high = readers[is_result], reads.first[is_result], reads.last[is_result]
+    low, high = np.maximum(low, early) - early, high - early
+    np.maximum.at(last, block_of[low], readers)
+    for number, one, other in zip(*(each[low != high].tolist() for each in (readers, low, high))):
+        read = block_of[one : other + 1]
+        last[read] = np.maximum(last[read], number)
     # A number that arrays are combined with is kept: that takes 8 bytes, and with it machine
     # code can compute an array again instead of keeping that (see `fusion.py`).
     uniform = [
@@ -200,14 +237,16 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
         for view in instruction.operands
         if view.table is None and view.base >= first and not any(view.strides)
     ]
-    alone = block_of[np.array(uniform, np.int64) - first]
-    last[alone[np.bincount(block_of, minlength=blocks)[alone] == 1]] = count
+    sizes = np.bincount(block_of, weights=np.diff(results), minlength=blocks)
+    alone = block_of[nodes(tape, np.array(uniform, np.int64), results) - early]
+    last[alone[sizes[alone] == 1]] = count
     # Outputs and guards are read at the end, and with a guard the operands that explain it.
     guarded = tape.guard_slots
     producers = np.searchsorted(results, guarded[guarded >= first], side="right") - 1
+    scalars = tape.code[:, 0] != VECTOR
     explaining = tape.code[producers][scalars[producers], 1:].astype(np.int64)
     slots = np.concatenate([tape.outputs, guarded, explaining.ravel()])
-    last[block_of[slots[slots >= first] - first]] = count
+    last[block_of[nodes(tape, slots[slots >= first], results) - early]] = count
     return defined, last
 
 

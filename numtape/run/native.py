@@ -32,6 +32,7 @@ from numtape.run.emitter import (
     has_vector_forms,
 )
 from numtape.run.fusion import fuse
+from numtape.run.memory import Places
 from numtape.tape.flat import VECTOR, FlatTape
 
 __all__ = ["Code", "lane_code", "point_code"]
@@ -229,11 +230,11 @@ def _guards_to_check(tape: FlatTape) -> dict[int, list[int]]:
 class _Source:
     """What all writers for a tape read."""
 
-    def __init__(self, tape: FlatTape, places: Ints) -> None:
+    def __init__(self, tape: FlatTape, places: Places) -> None:
         self.tape = tape
         self.code = tape.code
         # Lists are quick to read one by one, and slow to make where there are arrays.
-        self.places = places.tolist() if tape.is_scalar else places
+        self.places = np.asarray(places).tolist() if tape.is_scalar else places
         self.constants = [0.0, *tape.constants.tolist()]
         self.results = tape.results.tolist()
         last = _last_reads(tape)
@@ -284,7 +285,7 @@ class _Writer(ABC):
 
 
 def point_code(
-    tape: FlatTape, places: Ints, segments: Ints, free: npt.NDArray[np.bool_] | None = None
+    tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None = None
 ) -> Code:
     """Code that does what segments of a plan do at one point.
 
@@ -422,7 +423,7 @@ def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
 
 def lane_code(
     tape: FlatTape,
-    places: Ints,
+    places: Places,
     opcodes: Ints,
     exact: npt.NDArray[np.bool_],
     uniforms: int,

@@ -37,7 +37,7 @@ from numtape.run import _kernels
 from numtape.run.compiling import NEVER
 from numtape.run.loops import CALLS, loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
-from numtape.run.memory import addresses, unshared
+from numtape.run.memory import Places, addresses, unshared
 from numtape.run.native import Code, point_code
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
@@ -123,8 +123,6 @@ class Plan:
         self.native[0] = NEVER
         self.machine_code: MachineCode | None = None
         self._compiling = fresh_lock()
-        if sweeps:
-            self.places = np.zeros(0, np.int64)  # every slot is its own place
         common = tape.is_scalar and tape.is_common
         self.linearize: Callable[[int, Floats, Floats], int] = (
             _kernels.linearize_common if common else _kernels.linearize
@@ -160,7 +158,15 @@ class Plan:
         outcomes = np.array([guard.outcome for guard in tape.guards])
         parts = [b"point", tape.code, tape.constants, tape.outputs, tape.guard_slots, outcomes]
         free = b"" if self.free is None else self.free
-        return [*parts, self.places, self.segments, self.words, self.gathers, free]
+        return [
+            *parts,
+            self.places.heads,
+            self.places.starts,
+            self.segments,
+            self.words,
+            self.gathers,
+            free,
+        ]
 
     def _make_missing_loops(self) -> None:
         """Loops for elementwise instructions over arrays whose row has no ufunc's."""
@@ -262,7 +268,7 @@ class Workspace:
 class _Encoder:
     """Vector instructions as words; see the kernels' docstrings for the order of each kind."""
 
-    def __init__(self, places: Ints) -> None:
+    def __init__(self, places: Places) -> None:
         self.places = places
         self.words: list[int] = []
         self.gathers: list[Ints] = []

@@ -13,6 +13,7 @@ results it makes, which are contiguous.
 This module says what a tape is. It does not record, run or transform one.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +24,8 @@ import numpy.typing as npt
 
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
+from numtape.tape.reads import nodes, reads_of
+from numtape.tape.regular import RegularSlots
 
 __all__ = [
     "VECTOR",
@@ -81,6 +84,12 @@ class View:
             positions += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
         return positions if self.table is None else self.table[positions]
 
+    def arranged(self, shape: tuple[int, ...]) -> "Slots | RegularSlots":
+        """The slots read, by strides where there is no table."""
+        if self.table is None and 0 not in shape:
+            return RegularSlots.of(self.base, self.strides, shape)
+        return self.slots(shape)
+
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
@@ -136,12 +145,19 @@ class VectorInstruction:
     @property
     def size(self) -> int:
         """How many results it makes."""
-        return int(np.prod(self.result, dtype=np.int64))
+        return math.prod(self.result)
 
     def operand_slots(self) -> tuple[Slots, ...]:
         """The slots that each operand reads."""
         return tuple(
             view.slots(shape)
+            for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
+        )
+
+    def operands_read(self) -> "tuple[Slots | RegularSlots, ...]":
+        """The slots that each operand reads, by strides where there is no table."""
+        return tuple(
+            view.arranged(shape)
             for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
         )
 
@@ -303,25 +319,21 @@ class FlatTape:
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """For each instruction, whether one of some slots depends on it."""
-        live = bytearray(self.slots)
+        reads = reads_of(self)
+        first_node = self.inputs + 1
+        live = bytearray(first_node + self.instructions)
         view = np.frombuffer(live, np.uint8)
-        view[slots] = 1
-        needed = bytearray(self.instructions)
-        results = self.results.tolist()
-        code = self.code.tolist()
-        last = int(np.max(slots, initial=-1))
-        for number in range(len(code) - 1, -1, -1):
-            if results[number] > last:
-                continue
-            opcode, a, b = code[number]
-            if opcode != VECTOR:
-                if live[results[number]]:
-                    needed[number] = live[a] = live[b] = 1
-            elif any(live[results[number] : results[number + 1]]):
-                needed[number] = 1
-                for operand in self.vectors[a].operand_slots():
-                    view[operand] = 1
-        return np.frombuffer(needed, np.uint8).astype(bool)
+        view[nodes(self, slots, self.results)] = 1
+        starts, first, last = (each.tolist() for each in (reads.starts, reads.first, reads.last))
+        for number in range(self.instructions - 1, -1, -1):
+            if live[first_node + number]:
+                for k in range(starts[number], starts[number + 1]):
+                    low, high = first[k], last[k]
+                    if low == high:
+                        live[low] = 1
+                    else:
+                        live[low : high + 1] = b"\1" * (high + 1 - low)
+        return view[first_node:].astype(bool)
 
     @cached_property
     def guard_slots(self) -> Slots:

@@ -14,6 +14,7 @@ recorded) may use values of the outer one. Those are *captured*: they become
 further inputs, after its own.
 """
 
+import math
 import os
 import re
 import struct
@@ -23,6 +24,7 @@ from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import accumulate
 from types import FrameType
 from typing import Any
 
@@ -58,6 +60,7 @@ from numtape.tape.flat import (
     View,
     contiguous_strides,
 )
+from numtape.tape.regular import RegularSlots
 
 __all__ = [
     "CONSTANTS",
@@ -346,10 +349,12 @@ class Recorder:
             for operand, axes in zip(operands, function.operands, strict=True)
         )
         _, results = function.shapes(shape)
-        ends = np.cumsum([np.prod(result, dtype=np.int64) for result in results])
-        instruction = VectorInstruction(FUNCTION, opcode, shape, views, (int(ends[-1]),))
-        parts = np.split(self._vector(instruction), ends[:-1])
-        return tuple(part.reshape(result) for part, result in zip(parts, results, strict=True))
+        ends = list(accumulate(map(math.prod, results), initial=0))
+        made = self._vector(VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],)))
+        return tuple(
+            made[start:stop].reshape(result)
+            for start, stop, result in zip(ends, ends[1:], results, strict=False)
+        )
 
     def _batch_view(self, operand: Slots, rank: int, core: int, pairs: bool = False) -> View:
         """A view over `rank` axes, of which all but the last `core` are broadcast.
@@ -429,7 +434,7 @@ class Recorder:
 
         Of many slots that do not follow one another it is not noted.
         """
-        flat = slots.ravel("K")
+        flat = slots.ravel() if isinstance(slots, RegularSlots) else slots.ravel("K")
         if flat.size and _steps_by_one(flat):
             insort(self._ranges, (flat.item(0), flat.item(-1), low, high))
         elif flat.size <= 64:
@@ -467,7 +472,11 @@ class Recorder:
         self.next_slot = start + size
         if self.keep_lines:
             self.lines.append(user_location())
-        return np.arange(start, start + size).reshape(instruction.result)
+        return self._array(start, size, instruction.result)
+
+    def _array(self, start: int, size: int, shape: tuple[int, ...]) -> Slots:
+        """The slots of a vector instruction's results, in their shape."""
+        return np.arange(start, start + size).reshape(shape)
 
     def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
@@ -615,6 +624,8 @@ def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> boo
 
 def _steps_by_one(slots: Slots) -> bool:
     """Whether slots follow one another; looked at in pieces that stay in the cache."""
+    if isinstance(slots, RegularSlots):
+        return slots.size == 1 or slots.slot_strides() == (1,)
     piece = 1 << 15
     for start in range(0, slots.size, piece):
         part = slots[start : start + piece + 1]
@@ -634,6 +645,8 @@ def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
 
 def view_of(slots: Slots) -> View:
     """The simplest view that reads these slots, over their own shape."""
+    if isinstance(slots, RegularSlots) and slots.size:
+        return View(slots.item(0), slots.slot_strides())
     if slots.size == 0:
         return View(0, (0,) * slots.ndim)
     first, last = slots.item(0), slots.item(-1)

@@ -33,9 +33,11 @@ from numtape.ops.structured import (
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.tape.regular import RegularSlots, broadcast_slots
 from numtape.trace.recorder import Recorder, Slots, contiguous_strides, view_of
+from numtape.transform.blocks import Blocks, blocks_of
 
-__all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay"]
+__all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay", "uniform"]
 
 _ADD, _SUBTRACT, _MULTIPLY = OPCODE["add"], OPCODE["subtract"], OPCODE["multiply"]
 _DIVIDE, _NEGATIVE, _SCALE = OPCODE["divide"], OPCODE["negative"], OPCODE["scale"]
@@ -137,25 +139,25 @@ class Builder(Recorder):
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays, unless simpler slots will do."""
         if self.rules.fold or self.rules.simplify:
-            uniform = [_uniform(operand) for operand in operands]
-            simpler = self._simpler_array(opcode, operands, uniform)
+            repeated = [uniform(operand) for operand in operands]
+            simpler = self._simpler_array(opcode, operands, repeated)
             if simpler is not None:
                 shape = np.broadcast_shapes(*(operand.shape for operand in operands))
-                return np.broadcast_to(simpler, shape)
+                return broadcast_slots(simpler, shape)
         result = super().elementwise(opcode, operands)
         if opcode == _NEGATIVE and result.size > 1 and _is_whole(result):
-            self._negated_arrays[int(result.flat[0]), result.size] = operands[0]
+            self._negated_arrays[result.item(0), result.size] = operands[0]
         return result
 
     def _simpler_array(
-        self, opcode: int, operands: Sequence[Slots], uniform: Sequence[int | None]
+        self, opcode: int, operands: Sequence[Slots], repeated: Sequence[int | None]
     ) -> Slots | None:
         """Operands that are one constant throughout can do to an array what they do to a scalar."""
-        constants = [None if slot is None else self.known(slot) for slot in uniform]
+        constants = [None if slot is None else self.known(slot) for slot in repeated]
         if None not in constants:
             if not self.rules.fold:
                 return None
-            a, b = (*uniform, 0)[:2]
+            a, b = (*repeated, 0)[:2]
             return np.array(self._fold(opcode, int(a or 0), int(b or 0)))
         if not self.rules.simplify or len(operands) == 1:
             return None
@@ -168,7 +170,7 @@ class Builder(Recorder):
             return self.elementwise(_NEGATIVE, (right if x == -1.0 else left,))
         if name in ("multiply", "scale") and constants != [None, None]:
             constant, other = (x, right) if x is not None else (y, left)
-            negated = self._negated_arrays.get((int(other.flat[0]), other.size))
+            negated = self._negated_arrays.get((other.item(0), other.size))
             if negated is not None and _is_whole(other) and constant is not None:
                 turned = np.array(self.constant(-constant))  # the same, bit for bit
                 return super().elementwise(opcode, (turned, negated.reshape(other.shape)))
@@ -186,6 +188,9 @@ class Builder(Recorder):
         if name == "merge" and _is_plus_zero(y):
             return _as_new(left)
         return None
+
+    def _array(self, start: int, size: int, shape: tuple[int, ...]) -> Any:
+        return RegularSlots.contiguous(start, shape, size)
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         if not self.rules.share:
@@ -219,12 +224,16 @@ def _is_whole(slots: Slots) -> bool:
     return view.table is None and view.strides == contiguous_strides(slots.shape)
 
 
-def _uniform(slots: Slots) -> int | None:
+def uniform(slots: Slots) -> int | None:
     """The slot that an array repeats, or None."""
     if slots.size == 0:
         return None
-    first = int(slots.flat[0])
-    return first if slots.size == 1 or (slots == first).all() else None
+    first = slots.item(0)
+    if isinstance(slots, RegularSlots):
+        return None if any(slots.slot_strides()) else first
+    if slots.size == 1:
+        return first
+    return first if slots.item(-1) == first and (slots == first).all() else None
 
 
 def _is_plus_zero(value: float | None) -> bool:
@@ -360,7 +369,7 @@ def replay(
     inputs: Sequence[int] | Slots,
     needed: Any = None,
     made: tuple[Slots, Slots] | None = None,
-) -> Any:
+) -> Blocks:
     """Record a tape's instructions again, on other inputs.
 
     Parameters
@@ -377,42 +386,76 @@ def replay(
 
     Returns
     -------
-    list of int, or int64 array for a tape with vector instructions
-        For every slot of `tape`, its slot in `recorder`; 0 where it was not recorded.
+    Blocks
+        For every slot of `tape`, its slot in `recorder`; none where it was not recorded.
     """
-    slots: Any = [0] * tape.slots if tape.is_scalar else np.zeros(tape.slots, np.int64)
-    _replay_constants(tape, recorder, slots)
-    slots[tape.first_input : tape.first_result] = list(inputs) if tape.is_scalar else inputs
+    slots = Blocks(blocks_of(tape))
+    singles = _Singles(tape, slots)
+    singles.set_block(1, _replayed_constants(tape, recorder))
+    singles.set_block(2, _in_order(np.asarray(inputs, np.int64)))
     if made is not None:
-        for slot, place in zip(made[0].tolist(), made[1].tolist(), strict=True):
-            slots[slot] = place
+        slots.put(*made)
     scalar = recorder.scalar
-    results = tape.results.tolist()
+    flat: Any = slots.flat.tolist() if tape.is_scalar else slots.flat
+    results = slots.starts[3:]
     for number, (opcode, a, b) in enumerate(tape.code.tolist()):
         if needed is not None and not needed[number]:
             continue
         if opcode != VECTOR:
-            slots[results[number]] = scalar(opcode, int(slots[a]), int(slots[b]))
+            flat[results[number]] = scalar(opcode, int(flat[a]), int(flat[b]))
             continue
         instruction = tape.vectors[a]
-        operands = tuple(slots[operand] for operand in instruction.operand_slots())
-        new = _replay_vector(recorder, instruction, operands)
-        slots[results[number] : results[number + 1]] = new.ravel()
-    for guard in tape.guards:
-        recorder.guard(int(slots[guard.slot]), guard.outcome, guard.location)
+        operands = tuple(map(slots.read, instruction.operands_read()))
+        singles.set_block(3 + number, _replay_vector(recorder, instruction, operands))
+    if tape.is_scalar:
+        slots.flat = np.array(flat, np.int64)
+    for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
+        recorder.guard(slot, guard.outcome, guard.location)
     return slots
 
 
-def _replay_constants(tape: FlatTape, recorder: Recorder, slots: Any) -> None:
-    if tape.is_scalar or len(tape.constants) == 0:
-        for slot, value in enumerate(tape.constants.tolist(), 1):
-            slots[slot] = recorder.constant(value)
-        return
+class _Singles:
+    """Slots of a replayed tape that scalar instructions read: these are also written out.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    slots : Blocks
+    """
+
+    def __init__(self, tape: FlatTape, slots: Blocks) -> None:
+        self.slots = slots
+        self.read = np.unique(tape.code[tape.code[:, 0] != VECTOR, 1:]).astype(np.int64)
+        self.ends = np.searchsorted(self.read, slots.starts).tolist()
+
+    def set_block(self, block: int, new: Any) -> None:
+        """Give a block its slots."""
+        slots = self.slots
+        slots.set_block(block, new)
+        first, last = self.ends[block], self.ends[block + 1]
+        whole = slots.whole.get(block)
+        if first < last and whole is not None:
+            places = self.read[first:last]
+            slots.flat[places] = whole.ravel()[places - slots.starts[block]]
+
+
+def _in_order(slots: Slots) -> Any:
+    """Slots that follow one another as an array that steps evenly, others as they are."""
+    if len(slots) and (np.diff(slots) == 1).all():
+        return RegularSlots.contiguous(int(slots[0]), slots.shape, len(slots))
+    return slots
+
+
+def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
+    """The slots of a tape's constants."""
+    if tape.is_scalar:
+        return np.array([recorder.constant(value) for value in tape.constants.tolist()], np.int64)
     # Vector instructions may read them as arrays, so they stay together.
-    slots[1 : tape.first_input] = recorder.constant_array(tape.constants)
+    new = recorder.constant_array(tape.constants)
     if isinstance(recorder, Builder):
         for slot in _read_alone(tape):
-            recorder._written.setdefault(int(slots[slot]), float(tape.constants[slot - 1]))
+            recorder._written.setdefault(int(new[slot - 1]), float(tape.constants[slot - 1]))
+    return _in_order(new)
 
 
 def _read_alone(tape: FlatTape) -> Iterable[int]:
@@ -438,8 +481,8 @@ def _replay_vector(
         return recorder.elementwise(instruction.opcode, operands)
     if instruction.kind == PRODUCT:
         left, right = operands
-        before, after = instruction.operand_slots()
-        if left.flat[0] == right.flat[0] and before.flat[0] != after.flat[0]:
+        before, after = (view.base for view in instruction.operands)
+        if left.item(0) == right.item(0) and before != after:
             # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
             left = recorder.copy(left)
         return recorder.product(left, right, instruction.opcode == SAFE_PRODUCT_OPCODE)
@@ -448,7 +491,8 @@ def _replay_vector(
         extents = instruction.shape[len(instruction.shape) - len(function.names) :]
         chosen = dict(zip(function.names, extents, strict=True))
         parts = recorder.function(function.name, operands, **chosen)
-        return np.concatenate([part.ravel() for part in parts])
+        flat = [part.ravel() for part in parts]
+        return flat[0] if len(flat) == 1 else np.concatenate(flat)
     if instruction.kind == TAKE:
         return recorder.take(operands[0], operands[1])
     if instruction.kind == SPREAD:

@@ -7,6 +7,7 @@ nothing. A rule's partials are recorded when the first seed needs them and
 shared by all. Whatever turns out not to be needed is removed at the end.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,9 @@ import numpy.typing as npt
 from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
-from numtape.trace.recorder import RESULTS, Slots, view_of
+from numtape.tape.regular import RegularSlots, broadcast_slots
+from numtape.trace.recorder import CONSTANTS, RESULTS, Slots, view_of
+from numtape.transform.blocks import Blocks, block_order, blocks_under
 from numtape.transform.builder import Builder, replay
 from numtape.transform.expressions import Expression, is_flat, partial_of, template
 from numtape.transform.kinks import Roots
@@ -82,6 +85,10 @@ def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
     return derivation.finish(adjoints.T.ravel(), np.zeros(0))
 
 
+# Slots, their places (None for constants), and the blocks of these.
+_Operand = tuple[Any, Any, list[int]]
+
+
 class _Derivation:
     """A tape being differentiated into a new one.
 
@@ -102,7 +109,7 @@ class _Derivation:
         self.is_seeded = extra_inputs > 0
         self.builder = builder = Builder(tape.inputs + extra_inputs)
         slots = replay(tape, builder, range(1, tape.inputs + 1))
-        self.outputs = np.array(slots, np.int64)[tape.outputs]
+        self.outputs = slots.at(tape.outputs)
         self.is_scalar = not builder.vectors
         code = np.array(builder.code, np.int64).reshape(-1, 3)
         self.code = code.tolist()
@@ -110,12 +117,22 @@ class _Derivation:
         starts = np.zeros(len(code) + 1, np.int64)
         np.cumsum(np.where(is_vector, code[:, 2], 1), out=starts[1:])
         self.results = (starts + 1 + tape.inputs).tolist()
-        self.places = np.where(is_vector[:, None], 0, self._places(code[:, 1:])).tolist()
+        self.starts = [0, 1, *self.results]  # of blocks: the null slot, the inputs, instructions
+        places = np.where(is_vector[:, None], 0, self._places(code[:, 1:]))
+        self.places = places.tolist()
+        # Of each operand of a scalar instruction, the block; and those blocks that are arrays.
+        blocks = np.searchsorted(self.starts, places, side="right") - 1
+        self.blocks = blocks.tolist()
+        single = np.unique(blocks[~is_vector])
+        self.apart = set(single[np.isin(single, 2 + np.flatnonzero(is_vector))].tolist())
+        if (single == 1).any():
+            self.apart.add(1)
+        self.vectors = list(builder.vectors)
+        # Of each operand of a vector instruction, the slots, their places and the blocks of these.
         self.operands = [
-            tuple((slots, self._places(slots)) for slots in instruction.operand_slots())
+            tuple(map(self._operand, instruction.operands_read()))
             for instruction in builder.vectors
         ]
-        self.vectors = list(builder.vectors)
         self.roots = Roots(builder, code, starts)
         for number in self.roots.norms:  # `sqrt` where it is a norm
             opcode, vector, _ = self.code[number]
@@ -124,9 +141,18 @@ class _Derivation:
             else:
                 self.code[number][0] = _NORM
 
-    def _places(self, slots: Slots) -> Slots:
-        """The places of slots."""
+    def _operand(self, slots: Any) -> _Operand:
+        places = self._places(slots)
+        return slots, places, [] if places is None else blocks_under(self.starts, places)
+
+    def _places(self, slots: Any) -> Any:
+        """The places of slots; None for an array of constants alone."""
         inputs = self.tape.inputs
+        if isinstance(slots, RegularSlots):
+            first = slots.item(0)
+            if first >= RESULTS:
+                return slots.shifted(inputs + 1 - RESULTS)
+            return slots if 0 < first < CONSTANTS else None
         early = np.where(slots <= inputs, slots, 0)
         return np.where(slots >= RESULTS, slots - (RESULTS - 1 - inputs), early)
 
@@ -136,68 +162,87 @@ class _Derivation:
         outputs = np.concatenate([self.outputs, derivatives])
         return remove_dead(self.builder.finish(outputs, point))
 
-    def _column(self) -> Any:
-        """A tangent or adjoint for every place, all zero."""
-        count = self.results[-1]
-        return [0] * count if self.is_scalar else np.zeros(count, np.int64)
+    def _columns(self, count: int) -> list[Blocks]:
+        """A tangent or adjoint for every place, all zero, as often as is asked for."""
+        columns = [Blocks(self.starts, self.apart) for _ in range(count)]
+        if self.is_scalar:
+            for column in columns:
+                column.flat = [0] * self.results[-1]
+        return columns
 
     # forward
 
     def forward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The tangents of the outputs, a column for each column of `seeds`."""
-        columns = [self._column() for _ in range(seeds.shape[1])]
+        columns = self._columns(seeds.shape[1])
         for column, seed in zip(columns, seeds.T, strict=True):
-            for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
-                column[place] = slot
-        risky: Any = self._column()
+            self._seed(column, inputs, seed)
+        risky = bytearray(len(self.starts))
         scalar, one = self.builder.scalar, self.builder.constant(1.0)
+        flats = [column.flat for column in columns]
         for number, (opcode, vector, _) in enumerate(self.code):
             result = self.results[number]
             if number in self.roots.readers and self._forward_terms(number, columns, risky):
                 continue
             if opcode == VECTOR:
                 for column in columns:
-                    self._forward_vector(vector, result, column, risky)
+                    self._forward_vector(vector, number, column, risky)
                 continue
             if _FLAT[opcode]:
                 continue
             for k, place in enumerate(self.places[number]):
-                moving = [column for column in columns if column[place]]
+                moving = [flat for flat in flats if flat[place]]
                 partial = self._partial(number, k) if moving else None
                 if partial is None:
                     continue
                 slot, is_singular = partial
-                times = _SCALE if is_singular or risky[place] or self.is_seeded else _MULTIPLY
-                if is_singular or risky[place]:
-                    risky[result] = 1
-                for column in moving:
-                    seed = int(column[place])
+                is_risky = risky[self.blocks[number][k]]
+                times = _SCALE if is_singular or is_risky or self.is_seeded else _MULTIPLY
+                if is_singular or is_risky:
+                    risky[2 + number] = 1
+                for flat in moving:
+                    seed = int(flat[place])
                     part = seed if slot == one else scalar(times, slot, seed)
-                    present = int(column[result])
-                    column[result] = scalar(_ADD, present, part) if present else part
-        return _collected(columns, self._places(self.outputs))
+                    present = int(flat[result])
+                    flat[result] = scalar(_ADD, present, part) if present else part
+        return self._collected(columns, self._places(self.outputs))
 
-    def _forward_vector(self, number: int, start: int, column: Slots, risky: Any) -> None:
-        instruction, operands = self.vectors[number], self.operands[number]
-        moving = [column[places] for _, places in operands]
-        seeds = tuple(slots if slots.any() else None for slots in moving)
+    def _seed(self, column: Blocks, inputs: Slots, seed: Slots) -> None:
+        """Give the chosen inputs their tangents."""
+        if self.is_scalar:
+            for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
+                column.flat[place] = slot
+            return
+        count = self.tape.inputs
+        if len(inputs) == count and count > 1 and (np.diff(seed) == 1).all():
+            tangents = np.zeros(count, np.int64)
+            tangents[inputs] = seed
+            if (np.diff(tangents) == 1).all():
+                column.set_block(1, RegularSlots.contiguous(int(tangents[0]), (count,), count))
+                return
+        column.put(1 + inputs, seed)
+
+    def _forward_vector(self, vector: int, number: int, column: Blocks, risky: bytearray) -> None:
+        instruction, operands = self.vectors[vector], self.operands[vector]
+        seeds = tuple(None if places is None else column.get(places) for _, places, _ in operands)
         if instruction.kind in (TAKE, SPREAD):
             seeds = seeds[:1]  # places have no derivative, whatever they were made of
         if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
             return
-        places, result = self._result(instruction, start)
+        result = self._result(instruction, number)
         is_risky = any(
-            seed is not None and bool(risky[at].any())
-            for seed, (_, at) in zip(seeds, operands, strict=False)
+            seed is not None and any(risky[block] for block in blocks)
+            for seed, (_, _, blocks) in zip(seeds, operands, strict=False)
         )
         if is_risky:
-            risky[places] = 1
+            risky[2 + number] = 1
         if instruction.kind != MAP:
-            slots = tuple(slots for slots, _ in operands)
+            slots = tuple(slots for slots, _, _ in operands)
             safe = is_risky or self.is_seeded
-            column[places] = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
+            total = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
+            column.set_block(2 + number, total)
             return
-        total: Slots | None = None
+        total = None
         for k, seed in enumerate(seeds):
             if seed is None:
                 continue
@@ -205,62 +250,89 @@ class _Derivation:
                 instruction, operands, result, k, seed, is_risky
             )
             if is_singular:
-                risky[places] = 1
+                risky[2 + number] = 1
             if part is not None:
+                part = broadcast_slots(part, instruction.result)
                 total = part if total is None else self._sum(total, part)
         if total is not None:
-            column[places] = total
+            column.set_block(2 + number, total)
 
-    def _forward_terms(self, number: int, columns: Sequence[Any], risky: Any) -> bool:
+    def _forward_terms(self, number: int, columns: Sequence[Blocks], risky: bytearray) -> bool:
         """The tangents of an even function of a root, by its terms; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
-        places = np.arange(self.results[number], self.results[number + 1])
+        size = self.results[number + 1] - self.results[number]
         for column in columns:
-            total = np.zeros(len(places), np.int64)
+            total: Any = None
             for slots, factor in terms:
-                part = self._products(_SCALE, factor.slots, _at(column, self._places(slots)))
-                if part.size != places.size:  # a sum of squares
-                    part = self._summed(part)
-                total = self._sum(total, part.reshape(-1))
-            _put(column, places, total)
-        _put(risky, places, 1)
+                tangents = self._tangents(column, slots)
+                if tangents is None:
+                    continue
+                part = self._products(_SCALE, factor.slots, tangents)
+                if part.size != size:  # a sum of squares
+                    part = self._summed(np.asarray(part))
+                part = part.reshape(-1)
+                total = part if total is None else self._sum(total, part)
+            if total is not None and self.is_scalar:
+                column.flat[self.results[number]] = int(total[0])
+            elif total is not None:
+                column.set_block(2 + number, total)
+        risky[2 + number] = 1
         return True
+
+    def _tangents(self, column: Blocks, slots: Any) -> Any:
+        """The tangents of some slots; None if there are none."""
+        places = self._places(slots)
+        if places is None or not self.is_scalar:
+            return None if places is None else column.get(places)
+        found = np.array([column.flat[place] for place in np.ravel(places).tolist()], np.int64)
+        return found.reshape(places.shape) if found.any() else None
 
     def _summed(self, parts: Slots) -> Slots:
         """The sum of those that are not zero by structure."""
         live = parts[parts != 0]
         return self.builder.reduce("add", live, (0,)).reshape(1) if live.size else np.zeros(1, int)
 
-    def _sum(self, a: Slots, b: Slots) -> Slots:
+    def _sum(self, a: Any, b: Any) -> Any:
         """Sums of derivatives, where only one is not zero by structure that one."""
+        if _is_everywhere(a) and _is_everywhere(b):
+            return self.builder.elementwise(_ADD, (a, b))
+        a, b = np.asarray(a), np.asarray(b)
         total = np.where(a == 0, b, a)
         both = (a != 0) & (b != 0)
-        if both.all():
-            return self.builder.elementwise(_ADD, (a, b))
         if both.any():
             total[both] = self.builder.elementwise(_ADD, (a[both], b[both]))
         return total
 
-    def _result(self, instruction: VectorInstruction, start: int) -> tuple[Slots, Slots]:
-        """Places and slots of a vector instruction's result, in its shape."""
-        places = np.arange(start, start + instruction.size).reshape(instruction.result)
-        return places, places - (1 + self.tape.inputs) + RESULTS
+    def _result(self, instruction: VectorInstruction, number: int) -> Any:
+        """The slots of a vector instruction's results, in their shape."""
+        start = self.results[number] - (1 + self.tape.inputs) + RESULTS
+        return RegularSlots.contiguous(start, instruction.result, instruction.size)
 
     # backward
 
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
         active = self._active(inputs)
-        risky: Any = self._column()
-        columns = [self._column() for _ in range(seeds.shape[1])]
-        outputs = self._places(self.outputs).tolist()
+        risky = bytearray(len(self.starts))
+        columns = self._columns(seeds.shape[1])
+        outputs = self._places(self.outputs)
+        producers = np.searchsorted(self.starts, outputs, side="right") - 1
+        wanted = np.frombuffer(active, np.uint8)[producers].astype(bool)
+        wanted[outputs <= self.tape.inputs] = self.by[outputs[outputs <= self.tape.inputs]]
+        is_once = len(np.unique(outputs)) == len(outputs)
         for column, seed in zip(columns, seeds.T, strict=True):
-            for output, slot in zip(outputs, seed.tolist(), strict=True):
-                if slot and active[output]:
-                    self._add(column, output, slot)
+            if is_once and not self.is_scalar:
+                self._accumulate(column, _regular(outputs), _regular(seed), active)
+                continue
+            for place in np.flatnonzero((seed != 0) & wanted).tolist():
+                self._add(column, int(outputs[place]), int(seed[place]))
+            if not self.is_scalar:
+                column.present.update(producers[(seed != 0) & wanted].tolist())
         scalar, one = self.builder.scalar, self.builder.constant(1.0)
+        flats = [column.flat for column in columns]
+        by, single = self.by.tolist(), 1 + self.tape.inputs
         for number in range(len(self.code) - 1, -1, -1):
             opcode, vector, _ = self.code[number]
             result = self.results[number]
@@ -270,111 +342,144 @@ class _Derivation:
                 continue
             if opcode == VECTOR:
                 for column in columns:
-                    self._backward_vector(vector, result, column, active, risky)
+                    self._backward_vector(vector, number, column, active, risky)
                 continue
-            live = [column for column in columns if column[result]]
-            if not live or not active[result]:
+            live = [flat for flat in flats if flat[result]]
+            if not live or not active[2 + number]:
                 continue
             for k, place in enumerate(self.places[number]):
-                partial = self._partial(number, k) if active[place] else None
+                block = self.blocks[number][k]
+                is_active = by[place] if place < single else active[block]
+                partial = self._partial(number, k) if is_active else None
                 if partial is None:
                     continue
                 slot, is_singular = partial
-                times = _SCALE if is_singular or risky[result] or self.is_seeded else _MULTIPLY
-                if is_singular or risky[result]:
-                    risky[place] = 1
-                for column in live:
-                    weight = int(column[result])
+                is_risky = risky[2 + number]
+                times = _SCALE if is_singular or is_risky or self.is_seeded else _MULTIPLY
+                if is_singular or is_risky:
+                    risky[block] = 1
+                for flat in live:
+                    weight = int(flat[result])
                     part = weight if slot == one else scalar(times, slot, weight)
-                    present = int(column[place])
-                    column[place] = scalar(_ADD, present, part) if present else part
-        return _collected(columns, 1 + inputs)
+                    present = int(flat[place])
+                    flat[place] = scalar(_ADD, present, part) if present else part
+        return self._collected(columns, 1 + inputs)
 
-    def _backward_terms(self, number: int, columns: Sequence[Any], active: Any, risky: Any) -> bool:
+    def _backward_terms(
+        self, number: int, columns: Sequence[Blocks], active: bytearray, risky: bytearray
+    ) -> bool:
         """The adjoints by the terms of an even function of a root; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
-        places = np.arange(self.results[number], self.results[number + 1])
+        size = self.results[number + 1] - self.results[number]
+        own = RegularSlots.contiguous(self.results[number], (size,), size)
         for column in columns:
-            weights = _at(column, places)
-            if not weights.any():
+            if self.is_scalar:
+                weight = column.flat[self.results[number]]
+                weights = np.array([weight], np.int64) if weight else None
+            else:
+                weights = column.get(own)
+            if weights is None:
                 continue
             for slots, factor in terms:
                 targets = self._places(slots)
-                is_sum = slots.size != weights.size  # of squares
-                own = weights if is_sum else weights.reshape(slots.shape)
-                own = np.broadcast_to(own, slots.shape)
-                part = self._products(_SCALE, factor.slots, own)
-                _put(risky, targets, 1)
+                if targets is None:
+                    continue
+                is_sum = slots.size != size  # of squares
+                each = weights if is_sum else weights.reshape(slots.shape)
+                part = self._products(_SCALE, factor.slots, broadcast_slots(each, slots.shape))
+                blocks = blocks_under(self.starts, targets)
+                _mark(risky, blocks)
                 if self.is_scalar:
-                    if active[int(targets)] and int(part):
+                    if self._is_active(active, (slots, targets, blocks)) and int(part):
                         self._add(column, int(targets), int(part))
                 else:
                     self._accumulate(column, targets, part, active)
         return True
 
-    def _active(self, inputs: Slots) -> Any:
-        """Which places depend, through derivatives that are not zero, on the chosen inputs."""
-        count = self.results[-1]
-        active: Any = [False] * count if self.is_scalar else np.zeros(count, bool)
-        for place in (1 + inputs).tolist():
-            active[place] = True
+    def _active(self, inputs: Slots) -> bytearray:
+        """Which blocks depend, through derivatives that are not zero, on the chosen inputs.
+
+        Which inputs are chosen is in `by`, and of the block of inputs only whether any is.
+        """
+        self.by = np.zeros(1 + self.tape.inputs, bool)  # by place
+        self.by[1 + inputs] = True
+        by, single = self.by.tolist(), 1 + self.tape.inputs
+        active = bytearray(len(self.starts))
+        active[1] = bool(len(inputs))
         for number, (opcode, vector, _) in enumerate(self.code):
-            result = self.results[number]
             if opcode != VECTOR:
-                a, b = self.places[number]
-                active[result] = (active[a] or active[b]) and not _FLAT[opcode]
+                if not _FLAT[opcode]:
+                    (a, b), (one, other) = self.places[number], self.blocks[number]
+                    active[2 + number] = (by[a] if a < single else active[one]) or (
+                        by[b] if b < single else active[other]
+                    )
                 continue
             instruction = self.vectors[vector]
             has_none = instruction.kind == MAP and _FLAT[instruction.opcode]
             if not has_none and instruction.kind not in FLAT_KINDS:
-                active[result : self.results[number + 1]] = any(
-                    active[places].any() for _, places in self.operands[vector]
+                active[2 + number] = any(
+                    self._is_active(active, operand) for operand in self.operands[vector]
                 )
         return active
 
-    def _add(self, column: Any, place: int, slot: int) -> None:
+    def _is_active(self, active: bytearray, operand: _Operand) -> bool:
+        """Whether an operand depends on the chosen inputs."""
+        _, places, blocks = operand
+        if any(active[block] for block in blocks if block != 1):
+            return True
+        if 1 not in blocks:
+            return False
+        if self.by[1:].all():
+            return True
+        written = np.asarray(places)
+        return bool(self.by[written[written <= self.tape.inputs]].any())
+
+    def _add(self, column: Blocks, place: int, slot: int) -> None:
         """Add a contribution to one adjoint."""
-        present = int(column[place])
-        column[place] = self.builder.scalar(_ADD, present, slot) if present else slot
+        present = int(column.flat[place])
+        column.flat[place] = self.builder.scalar(_ADD, present, slot) if present else slot
 
     def _backward_vector(
-        self, number: int, start: int, column: Slots, active: Any, risky: Any
+        self, vector: int, number: int, column: Blocks, active: bytearray, risky: bytearray
     ) -> None:
-        instruction, operands = self.vectors[number], self.operands[number]
-        places, result = self._result(instruction, start)
-        weights = column[places]
-        if not weights.any() or not active[places].any():
+        if not active[2 + number]:
             return
-        wanted = tuple(bool(active[places].any()) for _, places in operands)
-        is_risky = bool(risky[places].any())
+        instruction, operands = self.vectors[vector], self.operands[vector]
+        start = self.results[number]
+        weights = column.get(RegularSlots.contiguous(start, instruction.result, instruction.size))
+        if weights is None:
+            return
+        result = self._result(instruction, number)
+        wanted = tuple(self._is_active(active, operand) for operand in operands)
+        is_risky = bool(risky[2 + number])
         if instruction.kind == MAP:
-            for k, (_, targets) in enumerate(operands):
+            for k, (_, targets, blocks) in enumerate(operands):
                 if wanted[k]:
                     rule = partial_of(instruction.opcode, k)
-                    if isinstance(rule, float) and weights.all():
+                    if isinstance(rule, float) and _is_everywhere(weights):
                         # A constant factor goes on the sum over a broadcast operand's uses.
                         if is_risky:
-                            risky[targets] = 1
+                            _mark(risky, blocks)
                         self._accumulate(column, targets, weights, active, rule)
                         continue
                     part, is_singular = self._array_product(
                         instruction, operands, result, k, weights, is_risky
                     )
                     if is_singular or is_risky:
-                        risky[targets] = 1
+                        _mark(risky, blocks)
                     self._accumulate(column, targets, part, active)
             return
         chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
         if is_risky or chooses or instruction.kind == TAKE:
-            for _, targets in operands:
-                risky[targets] = 1
+            for _, _, blocks in operands:
+                _mark(risky, blocks)
         for targets, part in adjoint_rule(
             self.builder,
             instruction,
-            tuple(targets for _, targets in operands),
-            tuple(slots for slots, _ in operands),
+            tuple(targets for _, targets, _ in operands),
+            tuple(slots for slots, _, _ in operands),
             wanted,
             result,
             weights,
@@ -384,16 +489,16 @@ class _Derivation:
 
     def _accumulate(
         self,
-        column: Slots,
-        targets: Slots,
-        part: Slots | None,
-        active: Any,
+        column: Blocks,
+        targets: Any,
+        part: Any,
+        active: bytearray,
         factor: float = 1.0,
     ) -> None:
         """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
-        if part is None:
+        if part is None or targets is None:
             return
-        part = np.broadcast_to(part, targets.shape)
+        part = broadcast_slots(part, targets.shape)
         view, shape = view_of(targets), targets.shape
         repeated = tuple(
             axis
@@ -407,20 +512,64 @@ class _Derivation:
         if factor != 1.0:
             times = np.array(self.builder.constant(factor))
             part = self.builder.elementwise(_MULTIPLY, (times, part))
-        targets, part = targets.ravel(), part.ravel()
-        chosen = active[targets] & (part != 0)
+        if isinstance(targets, RegularSlots) and isinstance(part, RegularSlots):
+            if self._accumulate_whole(column, targets, part, active):
+                return
+        targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
+        chosen = self._active_at(active, targets) & (part != 0)
         if not chosen.all():
             targets, part = targets[chosen], part[chosen]
         if view.table is not None or _overlaps(shape, view.strides):
             unique, order = np.unique(targets, return_inverse=True)
             if len(unique) < len(targets):
                 part, targets = self.builder.scatter(part, order, len(unique)), unique
-        present = column[targets]
+        if targets.size == 0:
+            return
+        present = column.get(targets)
+        if present is None:
+            column.put(targets, part)
+            return
         fresh = present == 0
-        column[targets[fresh]] = part[fresh]
-        if not fresh.all():
-            rest = slice(None) if not fresh.any() else ~fresh
-            column[targets[rest]] = self.builder.elementwise(_ADD, (present[rest], part[rest]))
+        if fresh.any():
+            column.put(targets[fresh], part[fresh])
+            present, targets, part = present[~fresh], targets[~fresh], part[~fresh]
+        column.put(targets, self.builder.elementwise(_ADD, (present, part)))
+
+    def _accumulate_whole(
+        self, column: Blocks, targets: RegularSlots, part: RegularSlots, active: bytearray
+    ) -> bool:
+        """Add to the adjoints of a whole block in one piece; False where that cannot be."""
+        block = column.block(targets)
+        if block < 1 or targets.size != self.starts[block + 1] - self.starts[block]:
+            return False
+        if block in column.apart or targets.size == 1 or block in column.present:
+            return False
+        if block == 1 and not self.by[1:].all():
+            return False
+        order = block_order(targets)
+        if order is None:
+            return False
+        part = part.transpose(order)
+        present = column.whole.get(block)
+        if present is not None and active[block]:
+            if present.ndim == 1:
+                present = present.reshape(part.shape)
+            elif present.shape != part.shape:
+                return False
+            part = self.builder.elementwise(_ADD, (present, part))
+        if active[block]:
+            column.set_block(block, part)
+        return True
+
+    def _active_at(self, active: bytearray, places: Slots) -> npt.NDArray[np.bool_]:
+        """Which of some places depend on the chosen inputs."""
+        if places.size == 0:
+            return np.zeros(0, bool)
+        blocks = np.searchsorted(self.starts, places, side="right") - 1
+        found = np.frombuffer(active, np.uint8)[blocks].astype(bool)
+        early = places <= self.tape.inputs
+        found[early] = self.by[places[early]]
+        return found
 
     # partials times seeds
 
@@ -450,7 +599,7 @@ class _Derivation:
     def _array_product(
         self,
         instruction: VectorInstruction,
-        operands: tuple[tuple[Slots, Slots], ...],
+        operands: tuple[_Operand, ...],
         result: Slots,
         k: int,
         seeds: Slots,
@@ -469,7 +618,9 @@ class _Derivation:
         if isinstance(rule, float):
             partial = np.array(builder.constant(rule))
         else:
-            x, y = (Expression(builder, _once(slots)) for slots, _ in (operands[0], operands[-1]))
+            x, y = (
+                Expression(builder, _once(slots)) for slots, _, _ in (operands[0], operands[-1])
+            )
             exponent = y.constant if _HOLDS_CONSTANT[opcode] else None
             found = rule(x, y, Expression(builder, result))
             if isinstance(found, Expression):
@@ -485,11 +636,21 @@ class _Derivation:
             return seeds, known.singular
         return self._products(times, partial, seeds), known.singular
 
+    def _collected(self, columns: Sequence[Blocks], places: Slots) -> Slots:
+        """The slots at some places, a row for each place and a column for each column."""
+        slots = np.empty((len(places), len(columns)), np.int64)
+        for k, column in enumerate(columns):
+            if self.is_scalar:
+                slots[:, k] = [column.flat[place] for place in places.tolist()]
+            else:
+                slots[:, k] = column.at(places)
+        return slots
+
     def _products(self, times: int, factor: Slots, seeds: Slots) -> Slots:
         """Products by one of the two opcodes, where seeds are not zero by structure."""
-        live = seeds != 0
-        if live.all():
+        if _is_everywhere(seeds):
             return self.builder.elementwise(times, (factor, seeds))
+        live = seeds != 0
         # There is nothing to compute elsewhere.
         product = np.zeros(seeds.shape, np.int64)
         if live.any():
@@ -498,31 +659,23 @@ class _Derivation:
         return product
 
 
-def _collected(columns: Sequence[Any], places: Slots) -> Slots:
-    """The slots at some places, a row for each place and a column for each column."""
-    slots = np.empty((len(places), len(columns)), np.int64)
-    for k, column in enumerate(columns):
-        slots[:, k] = _at(column, places)
+def _mark(marks: bytearray, blocks: Sequence[int]) -> None:
+    """Mark some blocks."""
+    for block in blocks:
+        marks[block] = 1
+
+
+def _regular(slots: Slots) -> Any:
+    """Slots by their strides, where they step evenly and none is the null slot."""
+    view = view_of(slots)
+    if view.table is None and slots.size and slots.item(0):
+        return view.arranged(slots.shape)
     return slots
 
 
-def _at(column: Any, places: Slots) -> Slots:
-    """What a list or an array has at some places."""
-    if isinstance(column, np.ndarray):
-        found: Slots = column[places]
-        return found
-    flat = [column[place] for place in places.ravel().tolist()]
-    return np.array(flat, np.int64).reshape(places.shape)
-
-
-def _put(column: Any, places: Slots, values: Any) -> None:
-    """Assign to some places of a list or an array."""
-    if isinstance(column, np.ndarray):
-        column[places] = values
-        return
-    every = np.broadcast_to(values, places.shape)
-    for place, value in zip(places.ravel().tolist(), every.ravel().tolist(), strict=True):
-        column[place] = value
+def _is_everywhere(slots: Any) -> bool:
+    """Whether no derivative is zero by structure."""
+    return isinstance(slots, RegularSlots) or bool(slots.all())
 
 
 def _slot(

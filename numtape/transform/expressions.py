@@ -17,7 +17,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, UNKNOWN, Row
 from numtape.trace.recorder import RESULTS, Slots
-from numtape.transform.builder import Builder
+from numtape.transform.builder import Builder, uniform
 
 __all__ = [
     "NAMES",
@@ -50,9 +50,8 @@ class Expression:
     @property
     def constant(self) -> float | None:
         """The value, where all slots are one and the same constant."""
-        if self.slots.size == 0 or (self.slots != self.slots.flat[0]).any():
-            return None
-        return self.builder.known(int(self.slots.flat[0]))
+        slot = uniform(self.slots)
+        return None if slot is None else self.builder.known(slot)
 
     def apply(self, name: str, *operands: Any) -> "Expression":
         """A row of expressions and numbers, recorded."""

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.tape.flat import VECTOR, FlatTape, Guard
-from numtape.trace.recorder import Recorder, Slots
-from numtape.transform.builder import replay
+from numtape.trace.recorder import Slots
+from numtape.transform.builder import NO_RULES, Builder, replay
 from numtape.transform.passes import remove_dead
 
 __all__ = ["Hoisted", "hoist"]
@@ -63,12 +63,12 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
     head = remove_dead(
         tape.changed(outputs=carried, guards=_chosen(tape.guards, guarded), lines=None)
     )
-    recorder = Recorder(tape.inputs + len(carried))
+    recorder = Builder(tape.inputs + len(carried), NO_RULES)
     inputs = 1 + np.arange(tape.inputs + len(carried))
     varying = tape.changed(guards=_chosen(tape.guards, ~guarded), lines=None)
     made = carried, inputs[tape.inputs :]
-    slots = np.asarray(replay(varying, recorder, inputs[: tape.inputs], ~moved, made), np.int64)
-    rest = remove_dead(recorder.finish(slots[tape.outputs], np.zeros(len(inputs))))
+    slots = replay(varying, recorder, inputs[: tape.inputs], ~moved, made)
+    rest = remove_dead(recorder.finish(slots.at(tape.outputs), np.zeros(len(inputs))))
     return Hoisted(head, rest, np.flatnonzero(guarded), np.flatnonzero(~guarded))
 
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import OPCODE, ROWS
-from numtape.tape.flat import VECTOR, VectorInstruction
+from numtape.tape.flat import VECTOR, VectorInstruction, contiguous_strides
+from numtape.tape.regular import RegularSlots
 from numtape.trace.recorder import RESULTS, SMALL, Slots
 from numtape.transform.builder import Builder
 from numtape.transform.expressions import Expression, even_slope
@@ -95,7 +96,8 @@ class Roots:
         read = [self._root_at(operand) for operand in operands]
         if not name:  # small vectors are made of scalars
             read = [
-                any(self._is_root(int(slot)) for slot in each.flat[:SMALL]) for each in operands
+                any(self._is_root(each.item(k)) for k in range(min(SMALL, each.size)))
+                for each in operands
             ]
         depth = max((self._depth(operand) for operand in operands), default=0)
         is_root = name in ("absolute", "hypot", "norm_root")
@@ -136,7 +138,7 @@ class Roots:
             return row.name, [a, b] if row.arity == 2 else [a]
         instruction = self.vectors[a]
         name = ROWS[instruction.opcode].name if instruction.kind == MAP else ""
-        return name, list(instruction.operand_slots())
+        return name, list(instruction.operands_read())
 
     def _made_by(self, slots: _Operand) -> tuple[str, list[_Operand]]:
         """The row that made some slots, and its operands in the slots' shape."""
@@ -150,7 +152,7 @@ class Roots:
             is_one = isinstance(slots, int)
             return name, operands if is_one else [np.full(slots.shape, each) for each in operands]
         chosen = slots - self.starts[number]
-        return name, [operand.ravel()[chosen] for operand in operands]
+        return name, [_chosen(operand, chosen) for operand in operands]
 
     def _root_at(self, slots: _Operand) -> bool:
         return self._number(slots) in self.roots
@@ -218,7 +220,7 @@ class Roots:
         return Expression(self.builder, slots).constant
 
     def _expression(self, slots: _Operand) -> Expression:
-        return Expression(self.builder, np.asarray(slots))
+        return Expression(self.builder, _array(slots))
 
     # terms
 
@@ -265,7 +267,7 @@ class Roots:
         name, operands = self._made_by(root)
         if name in ("norm_root", "sqrt"):
             one = Expression(self.builder, np.array(self.builder.constant(1.0)))
-            return [(np.asarray(operands[0]), one)]
+            return [(_array(operands[0]), one)]
         if name in ("maximum", "minimum"):
             return self._plain_square(operands[0])
         if name in ("absolute", "hypot"):
@@ -282,7 +284,7 @@ class Roots:
         return terms
 
     def _plain_square(self, slots: _Operand) -> Terms:
-        return [(np.asarray(slots), 2.0 * self._expression(slots))]
+        return [(_array(slots), 2.0 * self._expression(slots))]
 
     def _product(self, a: _Operand, b: _Operand) -> Terms | None:
         """The terms of a product of two that have the same root; None where they have not."""
@@ -314,7 +316,24 @@ def _scaled(terms: Terms, times: Any) -> Terms:
     return [(slots, times * factor) for slots, factor in terms]
 
 
+def _chosen(slots: Any, places: Any) -> Any:
+    """The slots at some places of an array, in the places' shape."""
+    if isinstance(places, RegularSlots):
+        is_whole = places.size == slots.size and places.item(0) == 0
+        if is_whole and places.slot_strides() == contiguous_strides(places.shape):
+            return slots.reshape(places.shape)
+    return slots.ravel()[np.asarray(places)]
+
+
+def _array(slots: _Operand) -> Any:
+    """A slot as an array of one, an array as it is."""
+    return np.array(slots) if isinstance(slots, int) else slots
+
+
 def _are_same(a: _Operand, b: _Operand) -> bool:
+    if isinstance(a, RegularSlots) and isinstance(b, RegularSlots):
+        same_start = a.shape == b.shape and a.item(0) == b.item(0)
+        return same_start and a.slot_strides() == b.slot_strides()
     return a == b if isinstance(a, int) and isinstance(b, int) else np.array_equal(a, b)
 
 

@@ -21,7 +21,9 @@ what does not (an exact 0 beside it) is not touched. After LAPACK failed, result
 nan and derivatives with them.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -29,6 +31,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.ops.structured import function_of
 from numtape.tape.flat import VectorInstruction
+from numtape.tape.regular import broadcast_slots
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import Builder
 from numtape.transform.complex_matrices import COMPLEX_RULES
@@ -64,10 +67,11 @@ def function_tangent(
     results = [Expression(builder, part) for part in _parts(result, shapes)]
     found = rule(values, moving, results)
     columns = [
-        np.zeros(shape, np.int64) if part is None else np.broadcast_to(part.slots, shape)
+        np.zeros(shape, np.int64) if part is None else broadcast_slots(part.slots, shape)
         for part, shape in zip(found, shapes, strict=True)
     ]
-    return np.concatenate([column.ravel() for column in columns])
+    flat = [column.ravel() for column in columns]
+    return flat[0] if len(flat) == 1 else np.concatenate(flat)
 
 
 def function_adjoint(
@@ -102,9 +106,12 @@ def function_adjoint(
 
 def _parts(slots: Slots, shapes: Sequence[tuple[int, ...]]) -> list[Slots]:
     """The results of a function, each in its shape."""
-    ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes])
-    parts = np.split(slots.ravel(), ends[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    ends = list(accumulate(map(math.prod, shapes), initial=0))
+    flat = slots.ravel()
+    return [
+        flat[start:stop].reshape(shape)
+        for start, stop, shape in zip(ends, ends[1:], shapes, strict=False)
+    ]
 
 
 def _is_live(weights: _Tangents, batch: int) -> Expression:

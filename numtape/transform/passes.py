@@ -4,13 +4,18 @@ Each may be used alone; `optimize` is all of them. Values are the same to the
 last bit, but for the sign of a zero and the bits of a nan.
 """
 
+from bisect import bisect_right
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from numtape.tape.flat import FlatTape
-from numtape.trace.recorder import Recorder
-from numtape.transform.builder import ALL_RULES, Builder, Rules, replay
+from numtape.ops.structured import MAP
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.trace.recorder import Slots, view_of
+from numtape.transform.blocks import blocks_of
+from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, replay
 
 __all__ = ["fold_constants", "optimize", "remove_dead", "share", "simplify"]
 
@@ -38,7 +43,7 @@ def optimize(tape: FlatTape) -> FlatTape:
 def _rebuilt(tape: FlatTape, rules: Rules) -> FlatTape:
     builder = Builder(tape.inputs, rules)
     slots = replay(tape, builder, range(1, tape.inputs + 1))
-    return builder.finish(np.array(slots, np.int64)[tape.outputs], tape.point)
+    return builder.finish(slots.at(tape.outputs), tape.point)
 
 
 def remove_dead(tape: FlatTape) -> FlatTape:
@@ -46,10 +51,73 @@ def remove_dead(tape: FlatTape) -> FlatTape:
     needed = tape.needed(np.concatenate([tape.outputs, tape.guard_slots]))
     if needed.all():
         return tape
-    if not tape.is_scalar:
-        recorder = Recorder(tape.inputs)
-        slots = replay(tape, recorder, range(1, tape.inputs + 1), needed)
-        return recorder.finish(slots[tape.outputs], tape.point)
+    return _without_dead_scalars(tape, needed) if tape.is_scalar else _without_dead(tape, needed)
+
+
+def _without_dead(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
+    """A tape with vector instructions, without those that are not needed."""
+    starts = np.array(blocks_of(tape))
+    sizes = np.diff(starts)
+    removed = np.zeros(len(starts), np.int64)  # how many slots before each block's
+    np.cumsum(np.where(needed, 0, sizes[3:]), out=removed[4:])
+    new_slots = _Renumbering(starts.tolist(), removed.tolist())
+    vectors: list[VectorInstruction] = []
+    code = tape.code[needed].astype(np.int64)
+    is_vector = code[:, 0] == VECTOR
+    for number in code[is_vector, 1].tolist():
+        instruction = tape.vectors[number]
+        views = tuple(map(new_slots.view, instruction.operands, instruction.operand_shapes()))
+        may_gather = instruction.kind == MAP
+        if not may_gather and any(view.table is not None for view in views):
+            return _rewritten(tape, needed)
+        vectors.append(replace(instruction, operands=views))
+    code[is_vector, 1] = np.arange(len(vectors))
+    code[~is_vector, 1:] = new_slots.at(code[~is_vector, 1:])
+    return tape.changed(
+        code=code.astype(np.int32),
+        vectors=tuple(vectors),
+        outputs=new_slots.at(tape.outputs),
+        **_guards_and_lines(tape, needed, new_slots.at(tape.guard_slots)),
+    )
+
+
+class _Renumbering:
+    """Slots of a tape in the numbering of what is left of it.
+
+    Parameters
+    ----------
+    starts, removed : list of int
+        Where each block begins, and how many slots before it are gone.
+    """
+
+    def __init__(self, starts: list[int], removed: list[int]) -> None:
+        self.starts, self.removed = starts, removed
+        self.arrays = np.array(starts), np.array(removed)
+
+    def at(self, slots: Any) -> Any:
+        """The new slots of some that are left."""
+        starts, removed = self.arrays
+        return slots - removed[np.searchsorted(starts, slots, side="right") - 1]
+
+    def view(self, view: View, shape: tuple[int, ...]) -> View:
+        """The view that reads the new slots of what a view reads."""
+        if view.table is not None:
+            return View(view.base, view.strides, self.at(view.table))
+        low, high = (bisect_right(self.starts, slot) - 1 for slot in view.reach(shape))
+        if self.removed[low] == self.removed[high]:
+            return View(view.base - self.removed[low], view.strides)
+        return view_of(self.at(view.slots(shape)))
+
+
+def _rewritten(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
+    """The needed instructions, recorded again: where arrays do not step evenly any more."""
+    recorder = Builder(tape.inputs, NO_RULES)
+    slots = replay(tape, recorder, range(1, tape.inputs + 1), needed)
+    return recorder.finish(slots.at(tape.outputs), tape.point)
+
+
+def _without_dead_scalars(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
+    """A tape of scalar instructions, without those and without constants that are not needed."""
     kept = tape.code[needed]
     is_kept = np.ones(tape.slots, bool)
     is_kept[tape.first_result :] = needed
@@ -63,8 +131,14 @@ def remove_dead(tape: FlatTape) -> FlatTape:
         code=code.astype(np.int32).reshape(-1, 3),
         constants=tape.constants[is_kept[1 : tape.first_input]],
         outputs=new_slot[tape.outputs],
-        guards=tuple(replace(guard, slot=int(new_slot[guard.slot])) for guard in tape.guards),
-        lines=None
-        if tape.lines is None
-        else tuple(line for line, keep in zip(tape.lines, needed, strict=True) if keep),
+        **_guards_and_lines(tape, needed, new_slot[tape.guard_slots]),
     )
+
+
+def _guards_and_lines(tape: FlatTape, needed: npt.NDArray[np.bool_], slots: Slots) -> Any:
+    """The guards at new slots, and the lines of the needed instructions."""
+    guards = zip(tape.guards, slots.tolist(), strict=True)
+    lines = tape.lines
+    if lines is not None:
+        lines = tuple(line for line, keep in zip(lines, needed, strict=True) if keep)
+    return {"guards": tuple(replace(guard, slot=slot) for guard, slot in guards), "lines": lines}

@@ -7,6 +7,7 @@ partials and are applied in `derivative.py`.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from numtape.ops.structured import (
     TAKE,
 )
 from numtape.ops.table import OPCODE, ROWS
-from numtape.tape.flat import VectorInstruction, View
+from numtape.tape.flat import VectorInstruction
+from numtape.tape.regular import broadcast_slots
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import Builder, arranged
 from numtape.transform.linear_algebra import function_adjoint, function_tangent
@@ -77,7 +79,8 @@ def tangent_rule(
         total = builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
         return total if count is None else _quotient(builder, total, count)
     if instruction.kind == ACCUMULATE:
-        return _placed(instruction, builder.accumulate("add", tangent, -1))
+        order, _ = arranged(instruction)
+        return builder.accumulate("add", tangent, -1).transpose(order).reshape(instruction.result)
     assert instruction.targets is not None
     return builder.scatter(tangent, instruction.targets, instruction.size)
 
@@ -132,20 +135,22 @@ def adjoint_rule(
         walk = _Reduction(instruction)
         targets, spread = walk.arrange(places[0]), walk.spread(adjoints)
         if walk.name == "add":
-            yield targets, np.broadcast_to(spread, targets.shape)
+            yield targets, broadcast_slots(spread, targets.shape)
         else:
             share, count = walk.partials(builder, operands[0], result)
             if count is not None:
                 spread = walk.spread(_quotient(builder, adjoints, count))
             yield targets, builder.elementwise(OPCODE["scale"], (share, spread))
     elif instruction.kind == ACCUMULATE:
-        backward = adjoints.ravel()[_places(instruction)][..., ::-1]
+        order, _ = arranged(instruction)
+        walked = adjoints.reshape(tuple(instruction.shape[axis] for axis in order))
+        backward = walked.transpose(np.argsort(order).tolist())[..., ::-1]
         yield places[0], builder.accumulate("add", backward, -1)[..., ::-1]
     else:
         yield places[0], adjoints.ravel()[instruction.targets]
 
 
-def _product(builder: Builder, left: Slots, right: Slots, safe: bool) -> Slots:
+def _product(builder: Builder, left: Any, right: Any, safe: bool) -> Any:
     """A matrix product; where it has one term an element, it is elementwise."""
     if left.shape[-1] == 1:
         return builder.elementwise(OPCODE["scale"], (left, right))
@@ -210,15 +215,3 @@ def _exclusive_products(builder: Builder, x: Slots) -> Slots:
         others[..., half:],
     ]
     return np.concatenate(parts, axis=-1)
-
-
-def _placed(instruction: VectorInstruction, walked: Slots) -> Slots:
-    """Slots in walking order put in the result's own order."""
-    placed = np.empty(instruction.size, np.int64)
-    placed[_places(instruction)] = walked
-    return placed.reshape(instruction.result)
-
-
-def _places(instruction: VectorInstruction) -> Slots:
-    """Where each walked element is in the result."""
-    return View(0, instruction.result_strides).slots(instruction.shape)

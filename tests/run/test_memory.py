@@ -39,6 +39,7 @@ def _last_reads(tape):
 def _assert_places_hold(tape):
     """Run the tape on places that remember which slot they hold."""
     places, size = addresses(tape)
+    places = np.asarray(places)
     assert len(places) == tape.slots
     assert places.min() >= 0
     assert places.max() < size

@@ -1,0 +1,189 @@
+"""A slot for every place of a tape, those of whole arrays in one piece.
+
+Replaying and differentiating a tape keep for each of its places a slot of the new one: what
+the place has become, its tangent, its adjoint. The places of a vector instruction's results,
+of the constants and of the inputs are a *block*. As long as all that happens to a block
+happens to it as a whole, its slots are kept as an array that steps evenly (`RegularSlots`),
+which costs nothing by the element; else they are written out.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.tape.flat import FlatTape, contiguous_strides
+from numtape.tape.regular import RegularSlots
+
+__all__ = ["Blocks", "block_order", "blocks_of", "blocks_under"]
+
+Slots = npt.NDArray[np.int64]
+
+
+def blocks_of(tape: FlatTape) -> list[int]:
+    """Where each block of a tape's slots begins, and at the end how many slots there are.
+
+    Block 0 has the null slot, 1 the constants, 2 the inputs, and then every instruction one.
+    """
+    return [0, 1, tape.first_input, *tape.results.tolist()]
+
+
+def block_order(places: RegularSlots) -> tuple[int, ...] | None:
+    """The order in which axes of some places follow one another without a gap; None for none.
+
+    Where ``places.transpose(order)`` has the places of one block, in order.
+    """
+    strides = places.slot_strides()
+    order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
+    shape = places.shape
+    in_order = tuple(shape[axis] for axis in order)
+    if contiguous_strides(in_order) != tuple(strides[axis] for axis in order):
+        return None
+    return tuple(order)
+
+
+def blocks_under(starts: list[int], places: Any) -> list[int]:
+    """The blocks that have some places."""
+    if places.size == 0:
+        return []
+    low, high = int(places.min()), int(places.max())
+    first, last = bisect_right(starts, low) - 1, bisect_right(starts, high) - 1
+    if last - first < 2:
+        return list(range(first, last + 1))
+    found: list[int] = np.unique(
+        np.searchsorted(starts, np.unique(places), side="right") - 1
+    ).tolist()
+    return found
+
+
+class Blocks:
+    """A slot for every place; 0 where there is none.
+
+    Parameters
+    ----------
+    starts : list of int
+        Where each block begins, and at the end how many places there are.
+    apart : iterable of int
+        Blocks that are read or written by single places, and so are always written out.
+    """
+
+    __slots__ = ("apart", "flat", "present", "starts", "whole")
+
+    def __init__(self, starts: list[int], apart: Iterable[int] = ()) -> None:
+        self.starts = starts
+        self.apart = apart if isinstance(apart, set) else set(apart)
+        self.flat: Any = np.zeros(starts[-1], np.int64)
+        self.whole: dict[int, RegularSlots] = {}
+        self.present: set[int] = set()  # blocks that may have slots written out
+
+    def block(self, places: RegularSlots) -> int:
+        """The block that has all of some places; -1 where several have."""
+        low, high = places.bounds()
+        found = bisect_right(self.starts, low) - 1
+        return found if high < self.starts[found + 1] else -1
+
+    def _is_written_out(self, block: int) -> bool:
+        """Whether the slots of a block are always kept one by one."""
+        return block in self.apart or self.starts[block + 1] - self.starts[block] == 1
+
+    def get(self, places: Any) -> Any:
+        """The slots of some places, in their shape; None if there are none."""
+        if isinstance(places, RegularSlots):
+            block = self.block(places)
+            if block >= 0 and not self._is_written_out(block):
+                whole = self.whole.get(block)
+                if whole is not None:
+                    found = self._part(whole, places, block)
+                    if found is not None:
+                        return found
+                    self.write_out((block,))
+                elif block not in self.present:
+                    return None
+            else:
+                self._write_out_under(places)
+            places = np.asarray(places)
+        else:
+            self._write_out_under(places)
+        found = self.flat[places]
+        return found if found.size == 0 or found.any() else None
+
+    def read(self, places: Any) -> Any:
+        """The slots of some places, in their shape."""
+        found = self.get(places)
+        return np.zeros(places.shape, np.int64) if found is None else found
+
+    def at(self, places: Slots) -> Slots:
+        """The slots of some places, written out."""
+        self._write_out_under(places)
+        found: Slots = self.flat[places]
+        return found
+
+    def set_block(self, block: int, slots: Any) -> None:
+        """Give all places of a block slots, in order."""
+        if isinstance(slots, RegularSlots) and not self._is_written_out(block):
+            flat = slots.ravel() if slots.ndim != 1 and _is_one_run(slots) else slots
+            self.whole[block] = flat
+            return
+        self.whole.pop(block, None)
+        self.flat[self.starts[block] : self.starts[block + 1]] = np.asarray(slots).ravel()
+        self.present.add(block)
+
+    def get_block(self, block: int) -> Any:
+        """The slots of a block, regular in a shape of their own or flat; None if there are none."""
+        whole = self.whole.get(block)
+        if whole is not None:
+            return whole
+        if block not in self.present and not self._is_written_out(block):
+            return None
+        found = self.flat[self.starts[block] : self.starts[block + 1]]
+        return found if found.any() else None
+
+    def put(self, places: Slots, slots: Any) -> None:
+        """Give some places slots, one by one."""
+        self._write_out_under(places)
+        self.flat[places] = slots
+        self.present.update(blocks_under(self.starts, places))
+
+    def write_out(self, blocks: Iterable[int]) -> None:
+        """Keep the slots of some blocks one by one from now on."""
+        for block in blocks:
+            whole = self.whole.pop(block, None)
+            if whole is not None:
+                start, stop = self.starts[block : block + 2]
+                self.flat[start:stop] = np.asarray(whole).ravel()
+                self.present.add(block)
+
+    def _write_out_under(self, places: Any) -> None:
+        if self.whole:
+            self.write_out(blocks_under(self.starts, places))
+
+    def _part(self, whole: RegularSlots, places: RegularSlots, block: int) -> Any:
+        """The slots that some places of a block have, where they step evenly again."""
+        shape, strides = places.shape, places.slot_strides()
+        if places.size == whole.size and strides == contiguous_strides(shape):
+            return whole.reshape(shape)
+        if whole.ndim == 1:
+            step = whole.slot_strides()[0]
+            base = whole.item(0) + (places.item(0) - self.starts[block]) * step
+            return RegularSlots.of(base, tuple(stride * step for stride in strides), shape)
+        order = block_order(places)
+        if order is None or places.size != whole.size:
+            return None
+        inverse = np.argsort(order).tolist()
+        return whole.reshape(tuple(shape[axis] for axis in order)).transpose(inverse)
+
+
+def _is_one_run(slots: RegularSlots) -> bool:
+    """Whether all slots, in order, step by the same."""
+    strides, step, size = slots.slot_strides(), None, 1
+    for extent, stride in zip(reversed(slots.shape), reversed(strides), strict=True):
+        if extent == 1:
+            continue
+        if step is None:
+            step = stride
+        elif stride != step * size:
+            return False
+        size *= extent
+    return True

@@ -36,9 +36,14 @@ from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
-from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
+from numtape.transform.derivative import (
+    adjoint,
+    gradient,
+    jacobian_by_columns,
+    jacobian_by_rows,
+    tangent,
+)
 from numtape.transform.hoist import Hoisted, hoist
-from numtape.transform.passes import remove_dead
 
 __all__ = ["Runner"]
 
@@ -249,7 +254,7 @@ class Runner:
                 workspace = self.sweep_workspace()
                 run = workspace.plan.gradient
             else:
-                workspace = self.derivative("gradient", _gradient, 0).workspace()
+                workspace = self.derivative("gradient", gradient, 0).workspace()
                 run = workspace.plan.evaluate
             local.gradient_workspace = workspace  # owns what the handle points to
             local.gradient_handle = workspace.handle
@@ -258,7 +263,7 @@ class Runner:
         if status == _kernels.NOTICE:
             plan = local.gradient_workspace.plan
             if plan.sweeps:
-                self._take_from_sweeps("gradient", lambda: self._derive("gradient", _gradient, 0))
+                self._take_from_sweeps("gradient", lambda: self._derive("gradient", gradient, 0))
                 local.gradient = None  # chosen again at the next call
             else:
                 _compile_later(plan)
@@ -459,10 +464,3 @@ def _compile_later(plan: Plan) -> None:
     """Make machine code in the background of a plan that was run often."""
     plan.notice_after(NEVER)
     in_background(lambda: plan.compile(THOROUGH, may_go_on))
-
-
-def _gradient(tape: FlatTape) -> FlatTape:
-    """The tape of the gradient of the first output by all inputs."""
-    first = tape.changed(outputs=tape.outputs[:1])
-    both = jacobian_by_rows(first, np.arange(tape.inputs))
-    return remove_dead(both.changed(outputs=both.outputs[1:]))

@@ -7,7 +7,7 @@ reads side by side stay side by side. Inputs and constants keep their places,
 and what outputs and guards need is kept to the end.
 """
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from typing import Any
 
 import numpy as np
@@ -272,11 +272,11 @@ class _Arrays:
         return start
 
     def release(self, start: int, size: int) -> None:
-        insort(self._gaps, (start, size))
-        merged: list[tuple[int, int]] = []
-        for gap in self._gaps:
-            if merged and sum(merged[-1]) == gap[0]:
-                merged[-1] = (merged[-1][0], merged[-1][1] + gap[1])
-            else:
-                merged.append(gap)
-        self._gaps = merged
+        gaps = self._gaps
+        place = bisect_left(gaps, (start,))
+        if place < len(gaps) and gaps[place][0] == start + size:
+            size += gaps.pop(place)[1]
+        if place and sum(gaps[place - 1]) == start:
+            before, more = gaps.pop(place - 1)
+            start, size, place = before, more + size, place - 1
+        gaps.insert(place, (start, size))

@@ -16,7 +16,7 @@ This module says what a tape is. It does not record, run or transform one.
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
-from numtape.tape.reads import nodes, reads_of
+from numtape.tape.reads import nodes, ranges_of, reads_of
 from numtape.tape.regular import RegularSlots
 
 __all__ = [
@@ -70,11 +70,13 @@ class View:
 
     def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """The lowest and the highest position read, of a shape that is not empty."""
-        ends = [(extent - 1) * step for extent, step in zip(shape, self.strides, strict=True)]
-        return (
-            self.base + sum(min(end, 0) for end in ends),
-            self.base + sum(max(end, 0) for end in ends),
-        )
+        low = high = self.base
+        for extent, stride in zip(shape, self.strides, strict=True):
+            if stride > 0:
+                high += (extent - 1) * stride
+            elif stride:
+                low += (extent - 1) * stride
+        return low, high
 
     def slots(self, shape: tuple[int, ...]) -> Slots:
         """The slots read, as an array of that shape."""
@@ -176,8 +178,14 @@ class VectorInstruction:
             rows, m, n = self.shape
             return ((rows, m), (rows, m))
         if self.kind == "function":
-            return function_of(self.opcode).shapes(self.shape)[0]
+            return _function_shapes(self.opcode, self.shape)
         return (self.shape,) * len(self.operands)
+
+
+@lru_cache(maxsize=4096)
+def _function_shapes(opcode: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a function's operands."""
+    return tuple(map(tuple, function_of(opcode).shapes(shape)[0]))
 
 
 @dataclass(frozen=True)
@@ -316,6 +324,11 @@ class FlatTape:
         """The opcodes of the scalar instructions, in ascending order."""
         counts = np.bincount(self.code[:, 0] + 1)  # counting is ten times as fast as sorting
         return [opcode - 1 for opcode in np.flatnonzero(counts).tolist() if opcode - 1 != VECTOR]
+
+    @cached_property
+    def read_by_vectors(self) -> list[list[tuple[int, int]]]:
+        """For each vector instruction in order, the ranges of nodes that it reads."""
+        return ranges_of(self)
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """For each instruction, whether one of some slots depends on it."""

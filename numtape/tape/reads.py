@@ -18,7 +18,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
 
-__all__ = ["Reads", "reads_of"]
+__all__ = ["Reads", "nodes", "ranges_of", "reads_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -55,8 +55,7 @@ def reads_of(tape: FlatTape) -> Reads:
     scalars = tape.code[:, 0] != _VECTOR
     counts = np.full(tape.instructions, 2, np.int64)
     vectors = np.flatnonzero(~scalars)
-    listed = results.tolist()
-    found = [_ranges(tape, number, listed) for number in tape.code[vectors, 1].tolist()]
+    found = tape.read_by_vectors
     counts[vectors] = [len(ranges) for ranges in found]
     starts = np.zeros(tape.instructions + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
@@ -69,6 +68,13 @@ def reads_of(tape: FlatTape) -> Reads:
         for k, (low, high) in enumerate(ranges, start):
             first[k], last[k] = low, high
     return Reads(starts, first, last, tape.inputs)
+
+
+def ranges_of(tape: FlatTape) -> list[list[tuple[int, int]]]:
+    """Return the ranges of nodes that each vector instruction reads, in the order of the code."""
+    results = tape.results.tolist()
+    vectors = tape.code[tape.code[:, 0] == _VECTOR, 1]
+    return [_ranges(tape, number, results) for number in vectors.tolist()]
 
 
 def nodes(tape: FlatTape, slots: npt.NDArray[np.integer], results: Ints) -> Ints:

@@ -44,8 +44,8 @@ def block_order(places: RegularSlots) -> tuple[int, ...] | None:
     return tuple(order)
 
 
-def blocks_under(starts: list[int], places: Any) -> list[int]:
-    """The blocks that have some places."""
+def blocks_under(starts: list[int], listed: Slots, places: Any) -> list[int]:
+    """The blocks that have some places; where they begin is given as a list and as an array."""
     if places.size == 0:
         return []
     low, high = int(places.min()), int(places.max())
@@ -53,7 +53,7 @@ def blocks_under(starts: list[int], places: Any) -> list[int]:
     if last - first < 2:
         return list(range(first, last + 1))
     found: list[int] = np.unique(
-        np.searchsorted(starts, np.unique(places), side="right") - 1
+        np.searchsorted(listed, np.unique(places), side="right") - 1
     ).tolist()
     return found
 
@@ -65,14 +65,16 @@ class Blocks:
     ----------
     starts : list of int
         Where each block begins, and at the end how many places there are.
+    listed : int64 array
+        The same as an array.
     apart : iterable of int
         Blocks that are read or written by single places, and so are always written out.
     """
 
-    __slots__ = ("apart", "flat", "present", "starts", "whole")
+    __slots__ = ("apart", "flat", "listed", "present", "starts", "whole")
 
-    def __init__(self, starts: list[int], apart: Iterable[int] = ()) -> None:
-        self.starts = starts
+    def __init__(self, starts: list[int], listed: Slots, apart: Iterable[int] = ()) -> None:
+        self.starts, self.listed = starts, listed
         self.apart = apart if isinstance(apart, set) else set(apart)
         self.flat: Any = np.zeros(starts[-1], np.int64)
         self.whole: dict[int, RegularSlots] = {}
@@ -144,7 +146,7 @@ class Blocks:
         """Give some places slots, one by one."""
         self._write_out_under(places)
         self.flat[places] = slots
-        self.present.update(blocks_under(self.starts, places))
+        self.present.update(blocks_under(self.starts, self.listed, places))
 
     def write_out(self, blocks: Iterable[int]) -> None:
         """Keep the slots of some blocks one by one from now on."""
@@ -157,7 +159,7 @@ class Blocks:
 
     def _write_out_under(self, places: Any) -> None:
         if self.whole:
-            self.write_out(blocks_under(self.starts, places))
+            self.write_out(blocks_under(self.starts, self.listed, places))
 
     def _part(self, whole: RegularSlots, places: RegularSlots, block: int) -> Any:
         """The slots that some places of a block have, where they step evenly again."""

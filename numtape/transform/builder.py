@@ -143,7 +143,8 @@ class Builder(Recorder):
             simpler = self._simpler_array(opcode, operands, repeated)
             if simpler is not None:
                 shape = np.broadcast_shapes(*(operand.shape for operand in operands))
-                return broadcast_slots(simpler, shape)
+                found: Slots = broadcast_slots(simpler, shape)
+                return found
         result = super().elementwise(opcode, operands)
         if opcode == _NEGATIVE and result.size > 1 and _is_whole(result):
             self._negated_arrays[result.item(0), result.size] = operands[0]
@@ -389,7 +390,8 @@ def replay(
     Blocks
         For every slot of `tape`, its slot in `recorder`; none where it was not recorded.
     """
-    slots = Blocks(blocks_of(tape))
+    starts = blocks_of(tape)
+    slots = Blocks(starts, np.array(starts))
     singles = _Singles(tape, slots)
     singles.set_block(1, _replayed_constants(tape, recorder))
     singles.set_block(2, _in_order(np.asarray(inputs, np.int64)))
@@ -426,7 +428,7 @@ class _Singles:
     def __init__(self, tape: FlatTape, slots: Blocks) -> None:
         self.slots = slots
         self.read = np.unique(tape.code[tape.code[:, 0] != VECTOR, 1:]).astype(np.int64)
-        self.ends = np.searchsorted(self.read, slots.starts).tolist()
+        self.ends = np.searchsorted(self.read, slots.listed).tolist()
 
     def set_block(self, block: int, new: Any) -> None:
         """Give a block its slots."""

@@ -7,7 +7,6 @@ nothing. A rule's partials are recorded when the first seed needs them and
 shared by all. Whatever turns out not to be needed is removed at the end.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,7 +26,7 @@ from numtape.transform.kinks import Roots
 from numtape.transform.passes import remove_dead
 from numtape.transform.structured import adjoint_rule, tangent_rule
 
-__all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
+__all__ = ["adjoint", "gradient", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 _ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
 _NORM = OPCODE["norm_root"]
@@ -71,6 +70,16 @@ def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
     one = derivation.builder.constant(1.0)
     tangents = derivation.forward(inputs, np.eye(len(inputs), dtype=np.int64) * one)
     return derivation.finish(tangents.ravel(), np.zeros(0))
+
+
+def gradient(tape: FlatTape) -> FlatTape:
+    """A tape from x to the gradient of the first output by all inputs, without the value."""
+    first = tape.changed(outputs=tape.outputs[:1])
+    derivation = _Derivation(first, extra_inputs=0)
+    one = np.full((1, 1), derivation.builder.constant(1.0))
+    adjoints = derivation.backward(np.arange(tape.inputs), one)
+    derivation.outputs = derivation.outputs[:0]
+    return derivation.finish(adjoints[:, 0], np.zeros(0))
 
 
 def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
@@ -118,10 +127,11 @@ class _Derivation:
         np.cumsum(np.where(is_vector, code[:, 2], 1), out=starts[1:])
         self.results = (starts + 1 + tape.inputs).tolist()
         self.starts = [0, 1, *self.results]  # of blocks: the null slot, the inputs, instructions
+        self.listed = np.array(self.starts)
         places = np.where(is_vector[:, None], 0, self._places(code[:, 1:]))
         self.places = places.tolist()
         # Of each operand of a scalar instruction, the block; and those blocks that are arrays.
-        blocks = np.searchsorted(self.starts, places, side="right") - 1
+        blocks = np.searchsorted(self.listed, places, side="right") - 1
         self.blocks = blocks.tolist()
         single = np.unique(blocks[~is_vector])
         self.apart = set(single[np.isin(single, 2 + np.flatnonzero(is_vector))].tolist())
@@ -143,7 +153,11 @@ class _Derivation:
 
     def _operand(self, slots: Any) -> _Operand:
         places = self._places(slots)
-        return slots, places, [] if places is None else blocks_under(self.starts, places)
+        return (
+            slots,
+            places,
+            [] if places is None else blocks_under(self.starts, self.listed, places),
+        )
 
     def _places(self, slots: Any) -> Any:
         """The places of slots; None for an array of constants alone."""
@@ -164,7 +178,7 @@ class _Derivation:
 
     def _columns(self, count: int) -> list[Blocks]:
         """A tangent or adjoint for every place, all zero, as often as is asked for."""
-        columns = [Blocks(self.starts, self.apart) for _ in range(count)]
+        columns = [Blocks(self.starts, self.listed, self.apart) for _ in range(count)]
         if self.is_scalar:
             for column in columns:
                 column.flat = [0] * self.results[-1]
@@ -224,7 +238,9 @@ class _Derivation:
 
     def _forward_vector(self, vector: int, number: int, column: Blocks, risky: bytearray) -> None:
         instruction, operands = self.vectors[vector], self.operands[vector]
-        seeds = tuple(None if places is None else column.get(places) for _, places, _ in operands)
+        seeds: tuple[Any, ...] = tuple(
+            None if places is None else column.get(places) for _, places, _ in operands
+        )
         if instruction.kind in (TAKE, SPREAD):
             seeds = seeds[:1]  # places have no derivative, whatever they were made of
         if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
@@ -318,7 +334,7 @@ class _Derivation:
         risky = bytearray(len(self.starts))
         columns = self._columns(seeds.shape[1])
         outputs = self._places(self.outputs)
-        producers = np.searchsorted(self.starts, outputs, side="right") - 1
+        producers = np.searchsorted(self.listed, outputs, side="right") - 1
         wanted = np.frombuffer(active, np.uint8)[producers].astype(bool)
         wanted[outputs <= self.tape.inputs] = self.by[outputs[outputs <= self.tape.inputs]]
         is_once = len(np.unique(outputs)) == len(outputs)
@@ -389,7 +405,7 @@ class _Derivation:
                 is_sum = slots.size != size  # of squares
                 each = weights if is_sum else weights.reshape(slots.shape)
                 part = self._products(_SCALE, factor.slots, broadcast_slots(each, slots.shape))
-                blocks = blocks_under(self.starts, targets)
+                blocks = blocks_under(self.starts, self.listed, targets)
                 _mark(risky, blocks)
                 if self.is_scalar:
                     if self._is_active(active, (slots, targets, blocks)) and int(part):
@@ -512,9 +528,9 @@ class _Derivation:
         if factor != 1.0:
             times = np.array(self.builder.constant(factor))
             part = self.builder.elementwise(_MULTIPLY, (times, part))
-        if isinstance(targets, RegularSlots) and isinstance(part, RegularSlots):
-            if self._accumulate_whole(column, targets, part, active):
-                return
+        is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
+        if is_regular and self._accumulate_whole(column, targets, part, active):
+            return
         targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
         chosen = self._active_at(active, targets) & (part != 0)
         if not chosen.all():
@@ -536,7 +552,7 @@ class _Derivation:
         column.put(targets, self.builder.elementwise(_ADD, (present, part)))
 
     def _accumulate_whole(
-        self, column: Blocks, targets: RegularSlots, part: RegularSlots, active: bytearray
+        self, column: Blocks, targets: RegularSlots, part: Any, active: bytearray
     ) -> bool:
         """Add to the adjoints of a whole block in one piece; False where that cannot be."""
         block = column.block(targets)
@@ -550,7 +566,7 @@ class _Derivation:
         if order is None:
             return False
         part = part.transpose(order)
-        present = column.whole.get(block)
+        present: Any = column.whole.get(block)
         if present is not None and active[block]:
             if present.ndim == 1:
                 present = present.reshape(part.shape)
@@ -565,7 +581,7 @@ class _Derivation:
         """Which of some places depend on the chosen inputs."""
         if places.size == 0:
             return np.zeros(0, bool)
-        blocks = np.searchsorted(self.starts, places, side="right") - 1
+        blocks = np.searchsorted(self.listed, places, side="right") - 1
         found = np.frombuffer(active, np.uint8)[blocks].astype(bool)
         early = places <= self.tape.inputs
         found[early] = self.by[places[early]]

@@ -36,7 +36,7 @@ PLAIN = {
     ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
-    ("run/compile.py", "AttributeError"),  # Python asks for names
+    ("jit/compile.py", "AttributeError"),  # Python asks for names
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
     ("nist/demo.py", "SystemExit"),  # how a command ends

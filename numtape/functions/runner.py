@@ -19,10 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.functions.recent import Recent
-from numtape.locks import fresh_lock
-from numtape.run import _kernels
-from numtape.run.batch import Batch
-from numtape.run.compiling import (
+from numtape.jit.compiling import (
     NEVER,
     OFTEN,
     THOROUGH,
@@ -32,6 +29,9 @@ from numtape.run.compiling import (
     try_to,
     uninterrupted,
 )
+from numtape.locks import fresh_lock
+from numtape.run import _kernels
+from numtape.run.batch import Batch
 from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape

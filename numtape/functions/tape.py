@@ -31,7 +31,7 @@ from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature, argnums_key
 from numtape.functions.streams import are_streams, in_blocks
 from numtape.functions.trees import Structure, flatten, one_for_each_argument
-from numtape.run.compiling import QUICK, THOROUGH
+from numtape.jit.compiling import QUICK, THOROUGH
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard
 from numtape.transform.passes import optimize, remove_dead

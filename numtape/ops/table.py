@@ -74,6 +74,11 @@ class Row:
     common : bool
         Whether it is among the operations that most scalar code is made of:
         tapes of these alone use kernels that compile sooner.
+    commutes : bool
+        Whether its operands may be exchanged.
+    roots : str or None
+        For `transform/kinks.py`: "makes" where its result may be a root, "passes" where it
+        may be one if an operand is.
     """
 
     name: str
@@ -89,6 +94,18 @@ class Row:
     domain: tuple[tuple[float, float], ...] = ((-3.0, 3.0), (-3.0, 3.0))
     finite: bool = False
     common: bool = False
+    commutes: bool = False
+    roots: str | None = None
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it has no derivative at all: comparisons, rounding."""
+        return self.partials == ("0",) * self.arity
+
+    @property
+    def holds_constant(self) -> bool:
+        """Whether its second operand is held constant."""
+        return self.name.endswith("_constant")
 
     @property
     def is_power(self) -> bool:
@@ -151,6 +168,7 @@ def _comparison(name: str, symbol: str, synopsis: str) -> Row:
         primal=f"1.0 if x {symbol} y else 0.0",
         symbol=symbol,
         common=True,
+        commutes=name in ("equal", "not_equal"),
     )
 
 
@@ -363,6 +381,7 @@ _ROWS: tuple[Row, ...] = (
         symbol="+",
         finite=True,
         common=True,
+        commutes=True,
     ),
     _binary(
         "subtract",
@@ -385,6 +404,8 @@ _ROWS: tuple[Row, ...] = (
         symbol="*",
         finite=True,
         common=True,
+        commutes=True,
+        roots="passes",
     ),
     _binary(
         "divide",
@@ -396,6 +417,7 @@ _ROWS: tuple[Row, ...] = (
         symbol="/",
         domain=((-3.0, 3.0), (0.2, 3.0)),
         common=True,
+        roots="passes",
     ),
     _unary(
         "negative",
@@ -406,6 +428,7 @@ _ROWS: tuple[Row, ...] = (
         symbol="-",
         finite=True,
         common=True,
+        roots="passes",
     ),
     _unary(
         "positive",
@@ -415,6 +438,7 @@ _ROWS: tuple[Row, ...] = (
         primal="x",
         finite=True,
         common=True,
+        roots="passes",
     ),
     _unary(
         "square",
@@ -448,6 +472,7 @@ _ROWS: tuple[Row, ...] = (
         primal="abs(x)",
         reference="abs(x)",
         common=True,
+        roots="makes",
     ),
     _unary(
         "sign",
@@ -476,6 +501,7 @@ _ROWS: tuple[Row, ...] = (
         primal="sqrt(x)",
         domain=((0.05, 4.0),),
         common=True,
+        roots="makes",
     ),
     _unary(
         "norm_root",
@@ -483,6 +509,7 @@ _ROWS: tuple[Row, ...] = (
         "square root of a sum of squares: flat at 0",
         primal="sqrt(x)",
         domain=((0.05, 4.0),),
+        roots="makes",
     ),
     _unary(
         "norm_slope",
@@ -664,6 +691,7 @@ _ROWS: tuple[Row, ...] = (
         reference="mp.hypot(x, y)",
         common=True,
         vector="hypot(x, y)",
+        roots="makes",
     ),
     _unary(
         "sinh",
@@ -753,6 +781,7 @@ _ROWS: tuple[Row, ...] = (
         "the larger; nan if either is nan",
         primal="x if (x > y or x != x) else y",
         common=True,
+        roots="makes",
     ),
     _choice(
         "minimum",
@@ -760,6 +789,7 @@ _ROWS: tuple[Row, ...] = (
         "the smaller; nan if either is nan",
         primal="x if (x < y or x != x) else y",
         common=True,
+        roots="makes",
     ),
     _choice("fmax", "max(x, y)", "the larger; nan only if both are nan"),
     _choice("fmin", "min(x, y)", "the smaller; nan only if both are nan"),
@@ -811,6 +841,7 @@ _ROWS: tuple[Row, ...] = (
         "x * y, but 0 where either is 0, even if the other is inf or nan",
         primal="x * y if (x != 0.0 and y != 0.0) else 0.0",
         reference="x * y",
+        commutes=True,
     ),
     _unary("floor", "0", "round down", ufunc="numpy.floor", reference="mp.floor(x)"),
     _unary("ceil", "0", "round up", ufunc="numpy.ceil", reference="mp.ceil(x)"),
@@ -875,6 +906,7 @@ _ROWS: tuple[Row, ...] = (
         "x and y",
         ufunc="numpy.logical_and",
         primal="1.0 if (x != 0.0 and y != 0.0) else 0.0",
+        commutes=True,
     ),
     _binary(
         "logical_or",

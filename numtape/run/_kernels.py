@@ -34,7 +34,7 @@ from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic, overload
 
-from numtape.run.compile import kernel
+from numtape.jit.compile import kernel
 
 sqrt = np.sqrt
 

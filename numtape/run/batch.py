@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.jit.compiling import MANY_POINTS, THOROUGH, in_background, is_automatic, may_go_on
 from numtape.ops.structured import FUNCTION, PRODUCT
 from numtape.run.blas import one_blas_thread
-from numtape.run.compiling import MANY_POINTS, THOROUGH, in_background, is_automatic, may_go_on
 from numtape.run.lanes import LanePlan, LaneWorkspace
 from numtape.tape.flat import FlatTape, View
 

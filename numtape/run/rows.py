@@ -11,9 +11,9 @@ from typing import Any
 
 from llvmlite import binding
 
+from numtape.jit.compiling import uninterrupted
 from numtape.locks import held_across_forks
 from numtape.run import emitter
-from numtape.run.compiling import uninterrupted
 
 __all__ = ["turning_loop"]
 

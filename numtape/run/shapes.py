@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from numtape.run.compile import piece, ufuncs
+from numtape.jit.compile import piece, ufuncs
 
 __all__: list[str] = []
 

@@ -21,10 +21,10 @@ from typing import Any
 
 from llvmlite import binding, ir
 
+from numtape.jit.compiling import uninterrupted
 from numtape.locks import held_across_forks
 from numtape.ops.table import ROWS
 from numtape.run import emitter
-from numtape.run.compiling import uninterrupted
 from numtape.run.emitter import Form, emit, functions_called, has_vector_forms
 from numtape.run.loops import has_double_loop
 

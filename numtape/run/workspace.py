@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
+from numtape.jit.compiling import NEVER
 from numtape.locks import fresh_lock
 from numtape.ops.structured import (
     ACCUMULATE,
@@ -34,7 +35,6 @@ from numtape.ops.structured import (
 )
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.run import _kernels
-from numtape.run.compiling import NEVER
 from numtape.run.loops import CALLS, loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import Places, addresses, unshared

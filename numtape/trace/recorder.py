@@ -466,17 +466,17 @@ class Recorder:
         size = instruction.size
         if size == 0:  # nothing to compute, and kernels may rely on elements
             return np.zeros(instruction.result, np.int64)
+        return self._append_vector(instruction, size)
+
+    def _append_vector(self, instruction: VectorInstruction, size: int) -> Slots:
+        """Note a vector instruction of so many results; returns their slots, in their shape."""
         start = self.next_slot
         self.code += (VECTOR, len(self.vectors), size)
         self.vectors.append(instruction)
         self.next_slot = start + size
         if self.keep_lines:
             self.lines.append(user_location())
-        return self._array(start, size, instruction.result)
-
-    def _array(self, start: int, size: int, shape: tuple[int, ...]) -> Slots:
-        """The slots of a vector instruction's results, in their shape."""
-        return np.arange(start, start + size).reshape(shape)
+        return np.arange(start, start + size).reshape(instruction.result)
 
     def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
@@ -513,13 +513,10 @@ class Recorder:
                 "record a smaller piece, for example one step of the loop",
                 code="tape-too-large",
             )
-        code = np.array(self.code, np.int64).reshape(-1, 3)
-        is_scalar = code[:, 0] != VECTOR
-        code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
         return FlatTape.unchecked(
-            code=code.astype(np.int32),
+            code=self._final_code(),
             vectors=tuple(self._final_vector(instruction) for instruction in self.vectors),
-            constants=np.concatenate([np.zeros(0), *self._constant_parts]),
+            constants=self._constants(),
             inputs=inputs,
             outputs=self._final(outputs.ravel()),
             guards=tuple(
@@ -529,6 +526,17 @@ class Recorder:
             point=point,
             lines=tuple(self.lines) if self.keep_lines else None,
         )
+
+    def _final_code(self) -> npt.NDArray[np.int32]:
+        """The instructions in the final numbering."""
+        code = np.array(self.code, np.int64).reshape(-1, 3)
+        is_scalar = code[:, 0] != VECTOR
+        code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
+        return code.astype(np.int32)
+
+    def _constants(self) -> npt.NDArray[np.float64]:
+        """All constants, in order."""
+        return np.concatenate([np.zeros(0), *self._constant_parts])
 
     def _final_slot(self, slot: int) -> int:
         """A slot in the final numbering: null, constants, inputs, captures, results."""

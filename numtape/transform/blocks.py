@@ -69,14 +69,22 @@ class Blocks:
         The same as an array.
     apart : iterable of int
         Blocks that are read or written by single places, and so are always written out.
+    flat : int64 array, optional
+        Where slots are written out; all zero.
     """
 
     __slots__ = ("apart", "flat", "listed", "present", "starts", "whole")
 
-    def __init__(self, starts: list[int], listed: Slots, apart: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        starts: list[int],
+        listed: Slots,
+        apart: Iterable[int] = (),
+        flat: Slots | None = None,
+    ) -> None:
         self.starts, self.listed = starts, listed
         self.apart = apart if isinstance(apart, set) else set(apart)
-        self.flat: Any = np.zeros(starts[-1], np.int64)
+        self.flat = np.zeros(starts[-1], np.int64) if flat is None else flat
         self.whole: dict[int, RegularSlots] = {}
         self.present: set[int] = set()  # blocks that may have slots written out
 

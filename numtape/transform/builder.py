@@ -8,13 +8,14 @@ derivative transforms write to it directly, so a derivative tape is simplified
 while it is made.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from numtape.ops.structured import (
     ACCUMULATE,
@@ -31,22 +32,25 @@ from numtape.ops.structured import (
     function_of,
 )
 from numtape.ops.table import OPCODE, ROWS
-from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import RegularSlots, broadcast_slots
-from numtape.trace.recorder import Recorder, Slots, contiguous_strides, view_of
+from numtape.trace.recorder import (
+    CONSTANTS,
+    RESULTS,
+    Recorder,
+    Slots,
+    contiguous_strides,
+    view_of,
+)
+from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, blocks_of
+from numtape.transform.store import Store
+from numtape.transform.walk import CONSTANT, NEXT
+from numtape.transform.walk import CONSTANTS as CONSTANT_COUNT
 
 __all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay", "uniform"]
 
-_ADD, _SUBTRACT, _MULTIPLY = OPCODE["add"], OPCODE["subtract"], OPCODE["multiply"]
-_DIVIDE, _NEGATIVE, _SCALE = OPCODE["divide"], OPCODE["negative"], OPCODE["scale"]
-_COMMUTATIVE = frozenset(
-    OPCODE[name] for name in ("add", "multiply", "scale", "equal", "not_equal", "logical_and")
-)
-
-# A tape with more constants than this keeps them as they are: they are data.
-_FEW_CONSTANTS = 10_000
+_MULTIPLY, _NEGATIVE = OPCODE["multiply"], OPCODE["negative"]
 
 
 @dataclass(frozen=True)
@@ -82,59 +86,77 @@ class Builder(Recorder):
     rules : Rules
     """
 
-    __slots__ = ("_negated", "_negated_arrays", "_scalars", "_vectors", "_written", "rules")
+    __slots__ = ("_negated_arrays", "_pair", "_vectors", "rules", "store")
 
     def __init__(self, inputs: int, rules: Rules = ALL_RULES) -> None:
+        self.store = Store(inputs, rules.fold, rules.simplify, rules.share)
         super().__init__(inputs)
         self.rules = rules
-        self._scalars: dict[tuple[int, int, int], int] = {}
         self._vectors: dict[Any, Slots] = {}
-        self._written: dict[int, float] = {0: 0.0}  # constants by slot
-        self._negated: dict[int, int] = {}  # what a slot is the negative of
         self._negated_arrays: dict[tuple[int, int], Slots] = {}  # by first slot and size
+        self._pair = np.zeros((3, 1), np.int64)
+
+    @property
+    def next_slot(self) -> int:
+        """The slot of the next result."""
+        return RESULTS + int(self.store.w[NEXT]) - self.inputs - 1
+
+    @next_slot.setter
+    def next_slot(self, slot: int) -> None:
+        pass  # the store counts
+
+    @property
+    def _constant_count(self) -> int:
+        return int(self.store.w[CONSTANT_COUNT])
+
+    @_constant_count.setter
+    def _constant_count(self, count: int) -> None:
+        pass
 
     # constants
 
     def constant(self, value: float) -> int:
         """The slot of a constant; equal bits share one."""
-        slot = super().constant(value)
-        self._written[slot] = value
-        return slot
+        return CONSTANTS + self.store.constant(value)
 
     def known(self, slot: int) -> float | None:
-        """The value of a slot, where it is a constant that instructions may be folded with."""
-        return self._written.get(slot)
+        """The value of a slot, where it is a constant."""
+        if slot == 0:
+            return 0.0
+        return float(self.store.f[slot - CONSTANTS]) if CONSTANTS <= slot < RESULTS else None
+
+    def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
+        return CONSTANTS + self.store.append_constants(values)
+
+    def _constants(self) -> npt.NDArray[np.float64]:
+        return self.store.constants()
 
     # instructions
 
     def scalar(self, opcode: int, a: int, b: int) -> int:
         """Record a scalar instruction, unless a simpler slot will do."""
-        written = self._written
-        if self.rules.fold and a in written and b in written:
-            return self._fold(opcode, a, b)
-        if self.rules.simplify:
-            rule = _IDENTITIES.get(opcode)
-            if rule is not None:
-                simpler = rule(self, a, b)
-                if simpler is not None:
-                    return simpler
-        if not self.rules.share:
-            slot = super().scalar(opcode, a, b)
-        else:
-            key = (opcode, b, a) if a > b and opcode in _COMMUTATIVE else (opcode, a, b)
-            known = self._scalars.get(key)
-            if known is not None:
-                return known
-            slot = self._scalars[key] = super().scalar(opcode, a, b)
-        if opcode == _NEGATIVE:
-            self._negated[slot] = a
-        return slot
+        pair = self._pair
+        pair[:, 0] = opcode, a, b
+        self.store.walk(walking.EMIT, 0, 1, columns=pair)
+        return int(pair[0, 0])
 
-    def _fold(self, opcode: int, a: int, b: int) -> int:
-        row = ROWS[opcode]
-        operands = (self._written[a], self._written[b])[: row.arity]
-        with np.errstate(all="ignore"):
-            return self.constant(float(value_of_row(row, operands)))
+    def instructions(self) -> Slots:
+        """The instructions so far, as an array of opcodes and operands."""
+        code = self.store.code().astype(np.int64)
+        is_scalar = code[:, 0] != VECTOR
+        slots = code[is_scalar, 1:]
+        late = np.where(slots > self.inputs, slots + (RESULTS - self.inputs - 1), slots)
+        code[is_scalar, 1:] = np.where(slots >= CONSTANT, slots + (CONSTANTS - CONSTANT), late)
+        return code
+
+    def _final_code(self) -> npt.NDArray[np.int32]:
+        code = self.store.code().copy()
+        is_scalar = code[:, 0] != VECTOR
+        slots = code[is_scalar, 1:]
+        count = self._constant_count
+        others = np.where(slots > 0, slots + count, 0)
+        code[is_scalar, 1:] = np.where(slots >= CONSTANT, slots - (CONSTANT - 1), others)
+        return code
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays, unless simpler slots will do."""
@@ -159,7 +181,7 @@ class Builder(Recorder):
             if not self.rules.fold:
                 return None
             a, b = (*repeated, 0)[:2]
-            return np.array(self._fold(opcode, int(a or 0), int(b or 0)))
+            return np.array(self.scalar(opcode, int(a or 0), int(b or 0)))
         if not self.rules.simplify or len(operands) == 1:
             return None
         x, y = constants
@@ -190,8 +212,11 @@ class Builder(Recorder):
             return _as_new(left)
         return None
 
-    def _array(self, start: int, size: int, shape: tuple[int, ...]) -> Any:
-        return RegularSlots.contiguous(start, shape, size)
+    def _append_vector(self, instruction: VectorInstruction, size: int) -> Any:
+        start = self.next_slot
+        self.store.append_vector(len(self.vectors), size)
+        self.vectors.append(instruction)
+        return RegularSlots.contiguous(start, instruction.result, size)
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         if not self.rules.share:
@@ -247,120 +272,6 @@ def _digest(table: Slots | None) -> bytes | None:
     return blake2b(np.ascontiguousarray(table).data.cast("B"), digest_size=16).digest()
 
 
-# Identities of scalar instructions. Each gives a slot of the same value, or None.
-
-
-def _add(builder: Builder, a: int, b: int) -> int | None:
-    negated = builder._negated
-    if b in negated:
-        return builder.scalar(_SUBTRACT, a, negated[b])
-    if a in negated:
-        return builder.scalar(_SUBTRACT, b, negated[a])
-    return None
-
-
-def _subtract(builder: Builder, a: int, b: int) -> int | None:
-    if b in builder._negated:
-        return builder.scalar(_ADD, a, builder._negated[b])
-    return a if _is_plus_zero(builder.known(b)) else None
-
-
-def _multiply_by(opcode: int) -> Callable[[Builder, int, int], int | None]:
-    """`multiply` and `scale`: signs move outwards, where sums take them up."""
-
-    def multiply(builder: Builder, a: int, b: int) -> int | None:
-        negated, written = builder._negated, builder._written
-        if a in written:
-            return by_constant(builder, b, a, written[a])
-        if b in written:
-            return by_constant(builder, a, b, written[b])
-        if a in negated:
-            product = builder.scalar(opcode, negated[a], negated.get(b, b))
-            return product if b in negated else builder.scalar(_NEGATIVE, product, 0)
-        if b in negated:
-            return builder.scalar(_NEGATIVE, builder.scalar(opcode, a, negated[b]), 0)
-        return None
-
-    def by_constant(builder: Builder, other: int, slot: int, value: float) -> int | None:
-        if value == 1.0:
-            return other
-        if value == -1.0:
-            return builder.scalar(_NEGATIVE, other, 0)
-        if other in builder._negated:
-            return builder.scalar(opcode, builder.constant(-value), builder._negated[other])
-        if opcode == _SCALE and value == 0.0:
-            return builder.constant(0.0)
-        if opcode == _SCALE and isfinite(value):
-            return builder.scalar(_MULTIPLY, slot, other)
-        return None
-
-    return multiply
-
-
-def _divide(builder: Builder, a: int, b: int) -> int | None:
-    negated = builder._negated
-    if builder.known(b) == 1.0:
-        return a
-    if builder.known(b) == -1.0:
-        return builder.scalar(_NEGATIVE, a, 0)
-    if a in negated:
-        quotient = builder.scalar(_DIVIDE, negated[a], negated.get(b, b))
-        return quotient if b in negated else builder.scalar(_NEGATIVE, quotient, 0)
-    return None
-
-
-def _negative(builder: Builder, a: int, b: int) -> int | None:
-    return builder._negated.get(a)
-
-
-def _positive(builder: Builder, a: int, b: int) -> int | None:
-    return a
-
-
-def _power(builder: Builder, a: int, b: int) -> int | None:
-    exponent = builder.known(b)
-    if exponent == 1.0:
-        return a
-    return builder.constant(1.0) if exponent == 0.0 else None
-
-
-def _masked(when: bool) -> Callable[[Builder, int, int], int | None]:
-    def mask(builder: Builder, a: int, b: int) -> int | None:
-        condition = builder.known(a)
-        if condition is None:
-            return None
-        return b if (condition != 0.0) == when else builder.constant(0.0)
-
-    return mask
-
-
-def _merge(builder: Builder, a: int, b: int) -> int | None:
-    if _is_plus_zero(builder.known(a)):
-        return b
-    return a if _is_plus_zero(builder.known(b)) else None
-
-
-_IDENTITIES: dict[int, Callable[[Builder, int, int], int | None]] = {
-    OPCODE[name]: rule
-    for name, rule in {
-        "add": _add,
-        "subtract": _subtract,
-        "multiply": _multiply_by(_MULTIPLY),
-        "scale": _multiply_by(_SCALE),
-        "divide": _divide,
-        "negative": _negative,
-        "positive": _positive,
-        "pow": _power,
-        "pow_constant": _power,
-        "power": _power,
-        "power_constant": _power,
-        "keep": _masked(True),
-        "drop": _masked(False),
-        "merge": _merge,
-    }.items()
-}
-
-
 # Existing tapes.
 
 
@@ -397,23 +308,43 @@ def replay(
     singles.set_block(2, _in_order(np.asarray(inputs, np.int64)))
     if made is not None:
         slots.put(*made)
-    scalar = recorder.scalar
-    flat: Any = slots.flat.tolist() if tape.is_scalar else slots.flat
-    results = slots.starts[3:]
-    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
-        if needed is not None and not needed[number]:
+    vectors = np.flatnonzero(tape.code[:, 0] == VECTOR).tolist()
+    done = 0
+    for number in (*vectors, tape.instructions):
+        _replay_scalars(tape, recorder, slots, done, number, needed)
+        done = number + 1
+        if number == tape.instructions or (needed is not None and not needed[number]):
             continue
-        if opcode != VECTOR:
-            flat[results[number]] = scalar(opcode, int(flat[a]), int(flat[b]))
-            continue
-        instruction = tape.vectors[a]
+        instruction = tape.vectors[int(tape.code[number, 1])]
         operands = tuple(map(slots.read, instruction.operands_read()))
         singles.set_block(3 + number, _replay_vector(recorder, instruction, operands))
-    if tape.is_scalar:
-        slots.flat = np.array(flat, np.int64)
     for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)
     return slots
+
+
+def _replay_scalars(
+    tape: FlatTape, recorder: Recorder, slots: Blocks, first: int, last: int, needed: Any
+) -> None:
+    """Record scalar instructions again, which follow one another."""
+    if first == last:
+        return
+    if isinstance(recorder, Builder):
+        wanted = np.ones(last, np.uint8) if needed is None else np.asarray(needed, np.uint8)
+        recorder.store.walk(
+            walking.REPLAY,
+            first,
+            last,
+            code=tape.code,
+            starts=slots.listed[3:],
+            columns=slots.flat.reshape(1, -1),
+            marks=(wanted, wanted, wanted),
+        )
+        return
+    scalar, flat = recorder.scalar, slots.flat
+    for number, (opcode, a, b) in enumerate(tape.code[first:last].tolist(), first):
+        if needed is None or needed[number]:
+            flat[slots.starts[3 + number]] = scalar(opcode, int(flat[a]), int(flat[b]))
 
 
 class _Singles:
@@ -453,27 +384,7 @@ def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
     if tape.is_scalar:
         return np.array([recorder.constant(value) for value in tape.constants.tolist()], np.int64)
     # Vector instructions may read them as arrays, so they stay together.
-    new = recorder.constant_array(tape.constants)
-    if isinstance(recorder, Builder):
-        for slot in _read_alone(tape):
-            recorder._written.setdefault(int(new[slot - 1]), float(tape.constants[slot - 1]))
-    return _in_order(new)
-
-
-def _read_alone(tape: FlatTape) -> Iterable[int]:
-    """The slots of constants that some instruction reads as one number: those simplify."""
-    first = tape.first_input
-    if len(tape.constants) <= _FEW_CONSTANTS:
-        return range(1, first)
-    scalars = tape.code[tape.code[:, 0] != VECTOR, 1:]
-    found = set(scalars[(scalars > 0) & (scalars < first)].tolist())
-    for instruction in tape.vectors:
-        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
-            pairs = zip(shape, view.strides, strict=True)
-            is_one = view.table is None and all(stride == 0 or n == 1 for n, stride in pairs)
-            if is_one and 0 < view.base < first:
-                found.add(view.base)
-    return found
+    return _in_order(recorder.constant_array(tape.constants))
 
 
 def _replay_vector(

@@ -9,9 +9,9 @@ numbers of inputs and outputs.
 import numpy as np
 
 from numtape.ops.structured import FLAT_KINDS, MAP
+from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.trace.recorder import Slots
-from numtape.transform.expressions import is_flat
 
 __all__ = ["jacobian_costs"]
 
@@ -36,12 +36,12 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
     is_used = np.zeros(tape.instructions, bool)
     for number, (opcode, a, b) in enumerate(tape.code.tolist()):
         if opcode != VECTOR:
-            flat, size = is_flat(opcode), 1
+            flat, size = ROWS[opcode].is_flat, 1
             early = [slot for slot in (a, b) if slot < first]
             before = [int(producers[slot - first]) for slot in (a, b) if slot >= first]
         else:
             vector = tape.vectors[a]
-            flat = vector.kind == MAP and is_flat(vector.opcode)
+            flat = vector.kind == MAP and ROWS[vector.opcode].is_flat
             flat, size = flat or vector.kind in FLAT_KINDS, b
             is_read[:], is_used[:] = False, False
             for slots in vector.operand_slots():

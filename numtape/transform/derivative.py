@@ -19,12 +19,15 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import RegularSlots, broadcast_slots
 from numtape.trace.recorder import CONSTANTS, RESULTS, Slots, view_of
+from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, block_order, blocks_under
 from numtape.transform.builder import Builder, replay
-from numtape.transform.expressions import Expression, is_flat, partial_of, template
+from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
+from numtape.transform.partials import PARTIALS
 from numtape.transform.passes import remove_dead
 from numtape.transform.structured import adjoint_rule, tangent_rule
+from numtape.transform.walk import CONSTANT
 
 __all__ = ["adjoint", "gradient", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
@@ -33,10 +36,6 @@ _NORM = OPCODE["norm_root"]
 
 # Reductions whose partials are masks.
 _CHOICES = (OPCODE["maximum"], OPCODE["minimum"])
-
-# Rows without any derivative, and rows whose second operand is held constant.
-_FLAT = [is_flat(opcode) for opcode in range(len(ROWS))]
-_HOLDS_CONSTANT = [row.name.endswith("_constant") for row in ROWS]
 
 
 def tangent(tape: FlatTape) -> FlatTape:
@@ -120,36 +119,39 @@ class _Derivation:
         slots = replay(tape, builder, range(1, tape.inputs + 1))
         self.outputs = slots.at(tape.outputs)
         self.is_scalar = not builder.vectors
-        code = np.array(builder.code, np.int64).reshape(-1, 3)
-        self.code = code.tolist()
+        self.code = code = builder.store.code().copy()
+        self.count = len(code)
         is_vector = code[:, 0] == VECTOR
-        starts = np.zeros(len(code) + 1, np.int64)
-        np.cumsum(np.where(is_vector, code[:, 2], 1), out=starts[1:])
-        self.results = (starts + 1 + tape.inputs).tolist()
-        self.starts = [0, 1, *self.results]  # of blocks: the null slot, the inputs, instructions
-        self.listed = np.array(self.starts)
-        places = np.where(is_vector[:, None], 0, self._places(code[:, 1:]))
-        self.places = places.tolist()
+        # Where each block begins: the null slot, the inputs, the results of each instruction.
+        first = 1 + builder.inputs
+        self.listed = np.empty(3 + self.count, np.int64)
+        self.listed[:2], self.listed[2:-1] = (0, 1), builder.store.starts()
+        self.listed[-1] = builder.next_slot - RESULTS + first
+        self.starts = self.listed.tolist()
         # Of each operand of a scalar instruction, the block; and those blocks that are arrays.
-        blocks = np.searchsorted(self.listed, places, side="right") - 1
-        self.blocks = blocks.tolist()
-        single = np.unique(blocks[~is_vector])
-        self.apart = set(single[np.isin(single, 2 + np.flatnonzero(is_vector))].tolist())
-        if (single == 1).any():
-            self.apart.add(1)
+        places = np.where(is_vector[:, None] | (code[:, 1:] >= CONSTANT), 0, code[:, 1:])
+        if self.is_scalar:
+            self.owners = np.where(places < first, places > 0, places - (first - 2))
+        else:
+            self.owners = np.searchsorted(self.listed, places, side="right") - 1
+        self.owners = self.owners.astype(np.int32)
+        arrays = np.flatnonzero(np.diff(self.listed) > 1)
+        self.apart = set(np.intersect1d(self.owners[~is_vector], arrays).tolist())
         self.vectors = list(builder.vectors)
         # Of each operand of a vector instruction, the slots, their places and the blocks of these.
         self.operands = [
             tuple(map(self._operand, instruction.operands_read()))
             for instruction in builder.vectors
         ]
-        self.roots = Roots(builder, code, starts)
-        for number in self.roots.norms:  # `sqrt` where it is a norm
-            opcode, vector, _ = self.code[number]
-            if opcode == VECTOR:
+        self.roots = Roots(builder, self.owners)
+        self.norms = set(self.roots.norms)  # `sqrt` where it is a norm
+        for number in self.norms:
+            if code[number, 0] == VECTOR:
+                vector = int(code[number, 1])
                 self.vectors[vector] = replace(self.vectors[vector], opcode=_NORM)
-            else:
-                self.code[number][0] = _NORM
+        # What Python looks at: vector instructions, and what reads roots.
+        vectors = np.flatnonzero(is_vector).tolist()
+        self.special = sorted({*vectors, *self.norms, *self.roots.readers})
 
     def _operand(self, slots: Any) -> _Operand:
         places = self._places(slots)
@@ -161,14 +163,14 @@ class _Derivation:
 
     def _places(self, slots: Any) -> Any:
         """The places of slots; None for an array of constants alone."""
-        inputs = self.tape.inputs
+        shift = self.builder.inputs + 1 - RESULTS
         if isinstance(slots, RegularSlots):
             first = slots.item(0)
             if first >= RESULTS:
-                return slots.shifted(inputs + 1 - RESULTS)
+                return slots.shifted(shift)
             return slots if 0 < first < CONSTANTS else None
-        early = np.where(slots <= inputs, slots, 0)
-        return np.where(slots >= RESULTS, slots - (RESULTS - 1 - inputs), early)
+        early = np.where(slots < CONSTANTS, slots, 0)
+        return np.where(slots >= RESULTS, slots + shift, early)
 
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """The new tape, with the old outputs and then the derivatives' slots."""
@@ -178,57 +180,58 @@ class _Derivation:
 
     def _columns(self, count: int) -> list[Blocks]:
         """A tangent or adjoint for every place, all zero, as often as is asked for."""
-        columns = [Blocks(self.starts, self.listed, self.apart) for _ in range(count)]
-        if self.is_scalar:
-            for column in columns:
-                column.flat = [0] * self.results[-1]
-        return columns
+        self.flats = np.zeros((count, self.starts[-1]), np.int64)
+        return [Blocks(self.starts, self.listed, self.apart, flat) for flat in self.flats]
+
+    def _walk(self, mode: int, first: int, last: int) -> None:
+        """Walk over scalar instructions that follow one another."""
+        if first < last:
+            self.builder.store.walk(
+                mode,
+                first,
+                last,
+                columns=self.flats,
+                marks=(self.active, self.risky, self.by),
+                owners=self.owners,
+                is_seeded=self.is_seeded,
+                partials=PARTIALS,
+            )
+
+    def _walk_alone(self, mode: int, number: int) -> None:
+        """Walk over one scalar instruction; a norm is differentiated as one."""
+        if number in self.norms:
+            self.builder.store.code()[number, 0] = _NORM
+        self._walk(mode, number, number + 1)
+        self.builder.store.code()[number, 0] = self.code[number, 0]
 
     # forward
 
     def forward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The tangents of the outputs, a column for each column of `seeds`."""
+        self.by = self.active = np.zeros(0, np.uint8)  # who moves is told by the tangents
+        self.risky = np.zeros(len(self.starts), np.uint8)
         columns = self._columns(seeds.shape[1])
         for column, seed in zip(columns, seeds.T, strict=True):
             self._seed(column, inputs, seed)
-        risky = bytearray(len(self.starts))
-        scalar, one = self.builder.scalar, self.builder.constant(1.0)
-        flats = [column.flat for column in columns]
-        for number, (opcode, vector, _) in enumerate(self.code):
-            result = self.results[number]
-            if number in self.roots.readers and self._forward_terms(number, columns, risky):
+        done = 0
+        for number in (*self.special, self.count):
+            self._walk(walking.FORWARD, done, number)
+            done = number + 1
+            if number == self.count:
+                break
+            if number in self.roots.readers and self._forward_terms(number, columns):
                 continue
-            if opcode == VECTOR:
-                for column in columns:
-                    self._forward_vector(vector, number, column, risky)
+            if self.code[number, 0] != VECTOR:
+                self._walk_alone(walking.FORWARD, number)
                 continue
-            if _FLAT[opcode]:
-                continue
-            for k, place in enumerate(self.places[number]):
-                moving = [flat for flat in flats if flat[place]]
-                partial = self._partial(number, k) if moving else None
-                if partial is None:
-                    continue
-                slot, is_singular = partial
-                is_risky = risky[self.blocks[number][k]]
-                times = _SCALE if is_singular or is_risky or self.is_seeded else _MULTIPLY
-                if is_singular or is_risky:
-                    risky[2 + number] = 1
-                for flat in moving:
-                    seed = int(flat[place])
-                    part = seed if slot == one else scalar(times, slot, seed)
-                    present = int(flat[result])
-                    flat[result] = scalar(_ADD, present, part) if present else part
+            for column in columns:
+                self._forward_vector(number, column)
         return self._collected(columns, self._places(self.outputs))
 
     def _seed(self, column: Blocks, inputs: Slots, seed: Slots) -> None:
         """Give the chosen inputs their tangents."""
-        if self.is_scalar:
-            for place, slot in zip((1 + inputs).tolist(), seed.tolist(), strict=True):
-                column.flat[place] = slot
-            return
-        count = self.tape.inputs
-        if len(inputs) == count and count > 1 and (np.diff(seed) == 1).all():
+        count = self.builder.inputs
+        if len(inputs) == count > 1 and (np.diff(seed) == 1).all():
             tangents = np.zeros(count, np.int64)
             tangents[inputs] = seed
             if (np.diff(tangents) == 1).all():
@@ -236,7 +239,8 @@ class _Derivation:
                 return
         column.put(1 + inputs, seed)
 
-    def _forward_vector(self, vector: int, number: int, column: Blocks, risky: bytearray) -> None:
+    def _forward_vector(self, number: int, column: Blocks) -> None:
+        vector, risky = int(self.code[number, 1]), self.risky
         instruction, operands = self.vectors[vector], self.operands[vector]
         seeds: tuple[Any, ...] = tuple(
             None if places is None else column.get(places) for _, places, _ in operands
@@ -255,10 +259,10 @@ class _Derivation:
         if instruction.kind != MAP:
             slots = tuple(slots for slots, _, _ in operands)
             safe = is_risky or self.is_seeded
-            total = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
-            column.set_block(2 + number, total)
+            tangents = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
+            column.set_block(2 + number, tangents)
             return
-        total = None
+        total: Any = None
         for k, seed in enumerate(seeds):
             if seed is None:
                 continue
@@ -273,16 +277,17 @@ class _Derivation:
         if total is not None:
             column.set_block(2 + number, total)
 
-    def _forward_terms(self, number: int, columns: Sequence[Blocks], risky: bytearray) -> bool:
+    def _forward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
         """The tangents of an even function of a root, by its terms; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
-        size = self.results[number + 1] - self.results[number]
+        size = self.starts[number + 3] - self.starts[number + 2]
         for column in columns:
             total: Any = None
             for slots, factor in terms:
-                tangents = self._tangents(column, slots)
+                places = self._places(slots)
+                tangents = None if places is None else column.get(places)
                 if tangents is None:
                     continue
                 part = self._products(_SCALE, factor.slots, tangents)
@@ -290,20 +295,10 @@ class _Derivation:
                     part = self._summed(np.asarray(part))
                 part = part.reshape(-1)
                 total = part if total is None else self._sum(total, part)
-            if total is not None and self.is_scalar:
-                column.flat[self.results[number]] = int(total[0])
-            elif total is not None:
+            if total is not None:
                 column.set_block(2 + number, total)
-        risky[2 + number] = 1
+        self.risky[2 + number] = 1
         return True
-
-    def _tangents(self, column: Blocks, slots: Any) -> Any:
-        """The tangents of some slots; None if there are none."""
-        places = self._places(slots)
-        if places is None or not self.is_scalar:
-            return None if places is None else column.get(places)
-        found = np.array([column.flat[place] for place in np.ravel(places).tolist()], np.int64)
-        return found.reshape(places.shape) if found.any() else None
 
     def _summed(self, parts: Slots) -> Slots:
         """The sum of those that are not zero by structure."""
@@ -323,152 +318,115 @@ class _Derivation:
 
     def _result(self, instruction: VectorInstruction, number: int) -> Any:
         """The slots of a vector instruction's results, in their shape."""
-        start = self.results[number] - (1 + self.tape.inputs) + RESULTS
+        start = self.starts[2 + number] - (1 + self.builder.inputs) + RESULTS
         return RegularSlots.contiguous(start, instruction.result, instruction.size)
 
     # backward
 
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
         """The adjoints of the chosen inputs, a column for each column of `seeds`."""
-        active = self._active(inputs)
-        risky = bytearray(len(self.starts))
+        self.risky = np.zeros(len(self.starts), np.uint8)
+        self._find_active(inputs)
         columns = self._columns(seeds.shape[1])
         outputs = self._places(self.outputs)
-        producers = np.searchsorted(self.listed, outputs, side="right") - 1
-        wanted = np.frombuffer(active, np.uint8)[producers].astype(bool)
-        wanted[outputs <= self.tape.inputs] = self.by[outputs[outputs <= self.tape.inputs]]
+        wanted = self._active_at(outputs)
         is_once = len(np.unique(outputs)) == len(outputs)
         for column, seed in zip(columns, seeds.T, strict=True):
-            if is_once and not self.is_scalar:
-                self._accumulate(column, _regular(outputs), _regular(seed), active)
+            if is_once:
+                self._accumulate(column, _regular(outputs), _regular(seed))
                 continue
-            for place in np.flatnonzero((seed != 0) & wanted).tolist():
-                self._add(column, int(outputs[place]), int(seed[place]))
-            if not self.is_scalar:
-                column.present.update(producers[(seed != 0) & wanted].tolist())
-        scalar, one = self.builder.scalar, self.builder.constant(1.0)
-        flats = [column.flat for column in columns]
-        by, single = self.by.tolist(), 1 + self.tape.inputs
-        for number in range(len(self.code) - 1, -1, -1):
-            opcode, vector, _ = self.code[number]
-            result = self.results[number]
-            if number in self.roots.readers and self._backward_terms(
-                number, columns, active, risky
-            ):
+            for output in np.flatnonzero((seed != 0) & wanted).tolist():
+                column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
+                self._add(column, int(outputs[output]), int(seed[output]))
+        done = self.count
+        for number in (*reversed(self.special), -1):
+            self._walk(walking.BACKWARD, number + 1, done)
+            done = number
+            if number < 0:
+                break
+            if number in self.roots.readers and self._backward_terms(number, columns):
                 continue
-            if opcode == VECTOR:
-                for column in columns:
-                    self._backward_vector(vector, number, column, active, risky)
+            if self.code[number, 0] != VECTOR:
+                self._walk_alone(walking.BACKWARD, number)
                 continue
-            live = [flat for flat in flats if flat[result]]
-            if not live or not active[2 + number]:
-                continue
-            for k, place in enumerate(self.places[number]):
-                block = self.blocks[number][k]
-                is_active = by[place] if place < single else active[block]
-                partial = self._partial(number, k) if is_active else None
-                if partial is None:
-                    continue
-                slot, is_singular = partial
-                is_risky = risky[2 + number]
-                times = _SCALE if is_singular or is_risky or self.is_seeded else _MULTIPLY
-                if is_singular or is_risky:
-                    risky[block] = 1
-                for flat in live:
-                    weight = int(flat[result])
-                    part = weight if slot == one else scalar(times, slot, weight)
-                    present = int(flat[place])
-                    flat[place] = scalar(_ADD, present, part) if present else part
+            for column in columns:
+                self._backward_vector(number, column)
         return self._collected(columns, 1 + inputs)
 
-    def _backward_terms(
-        self, number: int, columns: Sequence[Blocks], active: bytearray, risky: bytearray
-    ) -> bool:
+    def _backward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
         """The adjoints by the terms of an even function of a root; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
-        size = self.results[number + 1] - self.results[number]
-        own = RegularSlots.contiguous(self.results[number], (size,), size)
+        start, stop = self.starts[number + 2 : number + 4]
+        own = RegularSlots.contiguous(start, (stop - start,), stop - start)
         for column in columns:
-            if self.is_scalar:
-                weight = column.flat[self.results[number]]
-                weights = np.array([weight], np.int64) if weight else None
-            else:
-                weights = column.get(own)
+            weights = column.get(own)
             if weights is None:
                 continue
             for slots, factor in terms:
                 targets = self._places(slots)
                 if targets is None:
                     continue
-                is_sum = slots.size != size  # of squares
+                is_sum = slots.size != own.size  # of squares
                 each = weights if is_sum else weights.reshape(slots.shape)
                 part = self._products(_SCALE, factor.slots, broadcast_slots(each, slots.shape))
-                blocks = blocks_under(self.starts, self.listed, targets)
-                _mark(risky, blocks)
-                if self.is_scalar:
-                    if self._is_active(active, (slots, targets, blocks)) and int(part):
-                        self._add(column, int(targets), int(part))
-                else:
-                    self._accumulate(column, targets, part, active)
+                self.risky[blocks_under(self.starts, self.listed, targets)] = 1
+                self._accumulate(column, targets, part)
         return True
 
-    def _active(self, inputs: Slots) -> bytearray:
-        """Which blocks depend, through derivatives that are not zero, on the chosen inputs.
+    def _find_active(self, inputs: Slots) -> None:
+        """Find which blocks depend, through derivatives that are not zero, on the chosen inputs.
 
         Which inputs are chosen is in `by`, and of the block of inputs only whether any is.
         """
-        self.by = np.zeros(1 + self.tape.inputs, bool)  # by place
-        self.by[1 + inputs] = True
-        by, single = self.by.tolist(), 1 + self.tape.inputs
-        active = bytearray(len(self.starts))
-        active[1] = bool(len(inputs))
-        for number, (opcode, vector, _) in enumerate(self.code):
-            if opcode != VECTOR:
-                if not _FLAT[opcode]:
-                    (a, b), (one, other) = self.places[number], self.blocks[number]
-                    active[2 + number] = (by[a] if a < single else active[one]) or (
-                        by[b] if b < single else active[other]
-                    )
-                continue
+        self.by = np.zeros(1 + self.builder.inputs, np.uint8)  # by place
+        self.by[1 + inputs] = 1
+        self.is_by_all = bool(self.by[1:].all())
+        self.active = np.zeros(len(self.starts), np.uint8)
+        self.active[1] = len(inputs) > 0
+        self.flats = np.zeros((0, 0), np.int64)
+        done = 0
+        for number in (*np.flatnonzero(self.code[:, 0] == VECTOR).tolist(), self.count):
+            self._walk(walking.ACTIVE, done, number)
+            done = number + 1
+            if number == self.count:
+                break
+            vector = int(self.code[number, 1])
             instruction = self.vectors[vector]
-            has_none = instruction.kind == MAP and _FLAT[instruction.opcode]
+            has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
             if not has_none and instruction.kind not in FLAT_KINDS:
-                active[2 + number] = any(
-                    self._is_active(active, operand) for operand in self.operands[vector]
-                )
-        return active
+                self.active[2 + number] = any(map(self._is_active, self.operands[vector]))
 
-    def _is_active(self, active: bytearray, operand: _Operand) -> bool:
+    def _is_active(self, operand: _Operand) -> bool:
         """Whether an operand depends on the chosen inputs."""
         _, places, blocks = operand
-        if any(active[block] for block in blocks if block != 1):
+        if any(self.active[block] for block in blocks if block != 1):
             return True
         if 1 not in blocks:
             return False
-        if self.by[1:].all():
+        if self.is_by_all:
             return True
         written = np.asarray(places)
-        return bool(self.by[written[written <= self.tape.inputs]].any())
+        return bool(self.by[written[written <= self.builder.inputs]].any())
 
     def _add(self, column: Blocks, place: int, slot: int) -> None:
         """Add a contribution to one adjoint."""
         present = int(column.flat[place])
         column.flat[place] = self.builder.scalar(_ADD, present, slot) if present else slot
+        column.present.update(blocks_under(self.starts, self.listed, np.array(place)))
 
-    def _backward_vector(
-        self, vector: int, number: int, column: Blocks, active: bytearray, risky: bytearray
-    ) -> None:
-        if not active[2 + number]:
+    def _backward_vector(self, number: int, column: Blocks) -> None:
+        vector, risky = int(self.code[number, 1]), self.risky
+        if not self.active[2 + number]:
             return
         instruction, operands = self.vectors[vector], self.operands[vector]
-        start = self.results[number]
+        start = self.starts[2 + number]
         weights = column.get(RegularSlots.contiguous(start, instruction.result, instruction.size))
         if weights is None:
             return
         result = self._result(instruction, number)
-        wanted = tuple(self._is_active(active, operand) for operand in operands)
+        wanted = tuple(map(self._is_active, operands))
         is_risky = bool(risky[2 + number])
         if instruction.kind == MAP:
             for k, (_, targets, blocks) in enumerate(operands):
@@ -477,20 +435,20 @@ class _Derivation:
                     if isinstance(rule, float) and _is_everywhere(weights):
                         # A constant factor goes on the sum over a broadcast operand's uses.
                         if is_risky:
-                            _mark(risky, blocks)
-                        self._accumulate(column, targets, weights, active, rule)
+                            risky[blocks] = 1
+                        self._accumulate(column, targets, weights, rule)
                         continue
                     part, is_singular = self._array_product(
                         instruction, operands, result, k, weights, is_risky
                     )
                     if is_singular or is_risky:
-                        _mark(risky, blocks)
-                    self._accumulate(column, targets, part, active)
+                        risky[blocks] = 1
+                    self._accumulate(column, targets, part)
             return
         chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
         if is_risky or chooses or instruction.kind == TAKE:
             for _, _, blocks in operands:
-                _mark(risky, blocks)
+                risky[blocks] = 1
         for targets, part in adjoint_rule(
             self.builder,
             instruction,
@@ -501,14 +459,13 @@ class _Derivation:
             weights,
             is_risky or self.is_seeded,
         ):
-            self._accumulate(column, targets, part, active)
+            self._accumulate(column, targets, part)
 
     def _accumulate(
         self,
         column: Blocks,
         targets: Any,
         part: Any,
-        active: bytearray,
         factor: float = 1.0,
     ) -> None:
         """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
@@ -529,10 +486,10 @@ class _Derivation:
             times = np.array(self.builder.constant(factor))
             part = self.builder.elementwise(_MULTIPLY, (times, part))
         is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
-        if is_regular and self._accumulate_whole(column, targets, part, active):
+        if is_regular and self._accumulate_whole(column, targets, part):
             return
         targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
-        chosen = self._active_at(active, targets) & (part != 0)
+        chosen = self._active_at(targets) & (part != 0)
         if not chosen.all():
             targets, part = targets[chosen], part[chosen]
         if view.table is not None or _overlaps(shape, view.strides):
@@ -551,66 +508,39 @@ class _Derivation:
             present, targets, part = present[~fresh], targets[~fresh], part[~fresh]
         column.put(targets, self.builder.elementwise(_ADD, (present, part)))
 
-    def _accumulate_whole(
-        self, column: Blocks, targets: RegularSlots, part: Any, active: bytearray
-    ) -> bool:
+    def _accumulate_whole(self, column: Blocks, targets: RegularSlots, part: Any) -> bool:
         """Add to the adjoints of a whole block in one piece; False where that cannot be."""
         block = column.block(targets)
         if block < 1 or targets.size != self.starts[block + 1] - self.starts[block]:
             return False
         if block in column.apart or targets.size == 1 or block in column.present:
             return False
-        if block == 1 and not self.by[1:].all():
+        if block == 1 and not self.is_by_all:
             return False
         order = block_order(targets)
         if order is None:
             return False
         part = part.transpose(order)
         present: Any = column.whole.get(block)
-        if present is not None and active[block]:
+        if present is not None and self.active[block]:
             if present.ndim == 1:
                 present = present.reshape(part.shape)
             elif present.shape != part.shape:
                 return False
             part = self.builder.elementwise(_ADD, (present, part))
-        if active[block]:
+        if self.active[block]:
             column.set_block(block, part)
         return True
 
-    def _active_at(self, active: bytearray, places: Slots) -> npt.NDArray[np.bool_]:
+    def _active_at(self, places: Slots) -> npt.NDArray[np.bool_]:
         """Which of some places depend on the chosen inputs."""
-        if places.size == 0:
-            return np.zeros(0, bool)
         blocks = np.searchsorted(self.listed, places, side="right") - 1
-        found = np.frombuffer(active, np.uint8)[blocks].astype(bool)
-        early = places <= self.tape.inputs
+        found = self.active[blocks].astype(bool)
+        early = places <= self.builder.inputs
         found[early] = self.by[places[early]]
         return found
 
     # partials times seeds
-
-    def _partial(self, number: int, k: int) -> tuple[int, bool] | None:
-        """The k-th partial of a scalar instruction, recorded; None where it is 0.
-
-        Returns
-        -------
-        slot, is_singular
-            Of the partial, and whether it may be infinite or a mask.
-        """
-        opcode, a, b = self.code[number]
-        builder = self.builder
-        rule = template(opcode, k, builder.known(b) if _HOLDS_CONSTANT[opcode] else None)
-        if rule is None:
-            return None
-        slots = (a, b, self.results[number] - 1 - self.tape.inputs + RESULTS, 0)
-        made: list[int] = []
-        for operation, left, right in rule.instructions:
-            x, y = _slot(builder, left, slots, made), _slot(builder, right, slots, made)
-            made.append(builder.scalar(operation, x, y))
-        slot = _slot(builder, rule.result, slots, made)
-        if builder.known(slot) == 0.0:
-            return None
-        return slot, rule.singular
 
     def _array_product(
         self,
@@ -637,7 +567,7 @@ class _Derivation:
             x, y = (
                 Expression(builder, _once(slots)) for slots, _, _ in (operands[0], operands[-1])
             )
-            exponent = y.constant if _HOLDS_CONSTANT[opcode] else None
+            exponent = y.constant if ROWS[opcode].holds_constant else None
             found = rule(x, y, Expression(builder, result))
             if isinstance(found, Expression):
                 if found.constant == 0.0:
@@ -656,10 +586,7 @@ class _Derivation:
         """The slots at some places, a row for each place and a column for each column."""
         slots = np.empty((len(places), len(columns)), np.int64)
         for k, column in enumerate(columns):
-            if self.is_scalar:
-                slots[:, k] = [column.flat[place] for place in places.tolist()]
-            else:
-                slots[:, k] = column.at(places)
+            slots[:, k] = column.at(places)
         return slots
 
     def _products(self, times: int, factor: Slots, seeds: Slots) -> Slots:
@@ -675,12 +602,6 @@ class _Derivation:
         return product
 
 
-def _mark(marks: bytearray, blocks: Sequence[int]) -> None:
-    """Mark some blocks."""
-    for block in blocks:
-        marks[block] = 1
-
-
 def _regular(slots: Slots) -> Any:
     """Slots by their strides, where they step evenly and none is the null slot."""
     view = view_of(slots)
@@ -692,15 +613,6 @@ def _regular(slots: Slots) -> Any:
 def _is_everywhere(slots: Any) -> bool:
     """Whether no derivative is zero by structure."""
     return isinstance(slots, RegularSlots) or bool(slots.all())
-
-
-def _slot(
-    builder: Builder, reference: float | int, slots: Sequence[int], made: Sequence[int]
-) -> int:
-    """The slot that a template's reference stands for."""
-    if isinstance(reference, float):
-        return builder.constant(reference)
-    return made[reference] if reference >= 0 else slots[-reference - 1]
 
 
 def _once(slots: Slots) -> Slots:

@@ -26,7 +26,6 @@ __all__ = [
     "as_expression",
     "even_slope",
     "function_call",
-    "is_flat",
     "partial_of",
     "template",
 ]
@@ -228,7 +227,7 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
     if exponent is not None:
         y = as_expression(builder, exponent)
     partial = as_expression(builder, rule(x, y, f))
-    code = [tuple(builder.code[k : k + 3]) for k in range(0, len(builder.code), 3)]
+    code = [tuple(row) for row in builder.instructions().tolist()]
 
     def reference(slot: int) -> float | int:
         if slot == 0:
@@ -258,9 +257,3 @@ def template(opcode: int, operand: int, exponent: float | None) -> Template | No
         renumbered(int(partial.slots)),
         ROWS[opcode].name == "scale" or not all(ROWS[code[k][0]].finite for k in numbers),
     )
-
-
-def is_flat(opcode: int) -> bool:
-    """Whether a row has no derivative at all: comparisons, rounding."""
-    row = ROWS[opcode]
-    return row.partials == ("0",) * row.arity

@@ -20,12 +20,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, VectorInstruction, contiguous_strides
 from numtape.tape.regular import RegularSlots
 from numtape.trace.recorder import RESULTS, SMALL, Slots
+from numtape.transform import walk as walking
 from numtape.transform.builder import Builder
 from numtape.transform.expressions import Expression, even_slope
 
@@ -36,9 +38,8 @@ Terms = list[tuple[Slots, Expression]]
 # What an instruction reads: an array of slots, or one slot as a plain integer, which is quicker.
 _Operand = Any
 
-_ROOTS = ("absolute", "hypot", "norm_root", "maximum", "minimum", "sqrt")
 _POWERS = ("pow_constant", "power_constant")
-_SOURCES = frozenset(OPCODE[name] for name in _ROOTS)
+_SOURCES = frozenset(opcode for opcode, row in enumerate(ROWS) if row.roots == "makes")
 
 # How many roots may be made of each other, one after the other: a square at the end of such a
 # chain has a term for each, so that squares all along it would have terms without number.
@@ -52,33 +53,41 @@ class Roots:
     ----------
     builder : Builder
         With the instructions of one tape and nothing else yet.
-    code : int64 array (instructions, 3)
-        Those instructions.
-    starts : int64 array (instructions + 1)
-        How many results there are before each, and in all.
+    owners : int32 array (instructions, 2)
+        The blocks of the scalar instructions' operands, as `walk` takes them.
     """
 
-    def __init__(self, builder: Builder, code: Slots, starts: Slots) -> None:
+    def __init__(self, builder: Builder, owners: npt.NDArray[np.int32]) -> None:
         self.builder = builder
         self.vectors = list(builder.vectors)
-        self.code = code.tolist()
-        self.starts = (RESULTS + starts[:-1]).tolist()
-        self.end = RESULTS + int(starts[-1])
-        opcodes = np.concatenate([code[:, 0], [each.opcode for each in self.vectors]])
+        self.code = builder.store.code()
+        first = RESULTS - 1 - builder.inputs
+        self.starts = (builder.store.starts().astype(np.int64) + first).tolist()
+        self.end = builder.next_slot
         self.roots: dict[int, int] = {}  # instructions that are roots: made of how many others
         self.norms: list[int] = []  # those of them that are the `sqrt` of a sum of squares
         self.readers: set[int] = set()  # instructions that read roots, and may have terms
         self._flat: dict[int, bool] = {}  # whether instructions are sums of squares
+        opcodes = np.concatenate([self.code[:, 0], [each.opcode for each in self.vectors]])
         if np.isin(opcodes, list(_SOURCES)).any():
-            for number, (opcode, a, b) in enumerate(self.code):
-                if opcode == VECTOR:
-                    may_concern = self._may_concern(self.vectors[a])
-                else:  # quick, for long tapes
-                    may_concern = opcode in _SOURCES or bool(
-                        self.roots and (self._is_root(a) or self._is_root(b))
-                    )
-                if may_concern:
+            self.code = self.code.copy()
+            for number in self._concerned(owners).tolist():
+                opcode, vector, _ = self.code[number].tolist()
+                if opcode != VECTOR or self._may_concern(self.vectors[vector]):
                     self._look(number)
+
+    def _concerned(self, owners: npt.NDArray[np.int32]) -> Slots:
+        """The instructions that may make roots, or read some; any vector instruction may."""
+        is_vector = self.code[:, 0] == VECTOR
+        may_be, look = np.zeros((2, 2 + len(self.code)), np.uint8)
+        may_be[2:] = look[2:] = is_vector
+        done = 0
+        for number in (*np.flatnonzero(is_vector).tolist(), len(self.code)):
+            if done < number:
+                marks = may_be, look, may_be
+                self.builder.store.walk(walking.ROOTS, done, number, marks=marks, owners=owners)
+            done = number + 1
+        return np.flatnonzero(look[2:])
 
     def _may_concern(self, instruction: VectorInstruction) -> bool:
         """Whether an instruction makes a root, or may read one."""
@@ -132,10 +141,11 @@ class Roots:
 
     def _row(self, number: int) -> tuple[str, list[_Operand]]:
         """The row that an instruction applies and its operands, "" for one of another kind."""
-        opcode, a, b = self.code[number]
+        opcode, a, b = self.code[number].tolist()
         if opcode != VECTOR:
-            row = ROWS[opcode]
-            return row.name, [a, b] if row.arity == 2 else [a]
+            row, w = ROWS[opcode], self.builder.store.w
+            operands = [int(walking.decoded(w, slot)) for slot in (a, b)]
+            return row.name, operands[: row.arity]
         instruction = self.vectors[a]
         name = ROWS[instruction.opcode].name if instruction.kind == MAP else ""
         return name, list(instruction.operands_read())
@@ -148,7 +158,7 @@ class Roots:
         name, operands = self._row(number)
         if not name:
             return "", []
-        if self.code[number][0] != VECTOR:
+        if self.code[number, 0] != VECTOR:
             is_one = isinstance(slots, int)
             return name, operands if is_one else [np.full(slots.shape, each) for each in operands]
         chosen = slots - self.starts[number]
@@ -193,7 +203,7 @@ class Roots:
         """What must be sums of squares for an instruction to be one; None if it cannot be."""
         name, operands = self._row(number)
         if not name:
-            instruction = self.vectors[self.code[number][1]]
+            instruction = self.vectors[self.code[number, 1]]
             if _is_dot(instruction):
                 a, b = (self._uncopied(operand.ravel()) for operand in operands)
                 return [] if _are_same(a, b) else None
@@ -228,7 +238,7 @@ class Roots:
         """The terms of an instruction; None where its operands' partials will do."""
         name, operands = self._row(number)
         if not name:
-            return self._dot(operands) if _is_dot(self.vectors[self.code[number][1]]) else None
+            return self._dot(operands) if _is_dot(self.vectors[self.code[number, 1]]) else None
         if name == "multiply":
             return self._product(operands[0], operands[1])
         if name in _POWERS:

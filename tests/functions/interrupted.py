@@ -15,7 +15,7 @@ import numpy as np
 import scipy.special
 
 import numtape as nt
-from numtape.run.compiling import settle
+from numtape.jit.compiling import settle
 from numtape.trace.record import active_recorder
 
 X = np.array([0.7, 1.1, 0.4])

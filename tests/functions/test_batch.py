@@ -14,8 +14,8 @@ from functions.interrupted import Interruption
 import numtape as nt
 from numtape.functions import runner as runner_module
 from numtape.functions.trees import flatten
+from numtape.jit.compiling import in_background, settle, uninterrupted
 from numtape.run import batch as batch_module
-from numtape.run.compiling import in_background, settle, uninterrupted
 
 N = 3
 

@@ -18,7 +18,7 @@ import scipy.special
 from numba.core import event
 
 import numtape as nt
-from numtape.run.compile import kernel
+from numtape.jit.compile import kernel
 from numtape.trace.record import active_recorder
 from numtape.trace.substitutes import BINDINGS
 

@@ -12,9 +12,10 @@ from checks import assert_same_bits
 
 import numtape as nt
 from numtape.functions import runner as runner_module
+from numtape.jit import compiling
+from numtape.jit.compiling import settle
 from numtape.run import batch as batch_module
-from numtape.run import compiling, machine_code
-from numtape.run.compiling import settle
+from numtape.run import machine_code
 
 X = np.array([0.3, 0.7, 1.1])
 MANY = np.random.default_rng(0).uniform(0.2, 2, (40, 3))

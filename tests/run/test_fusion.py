@@ -15,9 +15,9 @@ import pytest
 from checks import assert_same_bits
 
 import numtape as nt
+from numtape.jit.compiling import THOROUGH
 from numtape.ops.table import ROWS
 from numtape.run import fusion
-from numtape.run.compiling import THOROUGH
 from numtape.run.nests import split
 from numtape.run.products import Product, is_narrow
 from numtape.run.workspace import Plan, Workspace

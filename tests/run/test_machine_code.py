@@ -14,8 +14,8 @@ from checks import assert_same_bits
 from llvmlite import binding
 
 import numtape as nt
+from numtape.jit.compiling import QUICK
 from numtape.run import machine_code
-from numtape.run.compiling import QUICK
 from numtape.run.workspace import Plan
 
 X = np.array([0.3, 0.7])

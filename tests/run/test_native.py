@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from random_tapes import INPUTS, POINTS, SCALAR_STEPS, STEPS, point, random_tape
 
 import numtape as nt
+from numtape.jit.compiling import QUICK, THOROUGH
 from numtape.ops.table import OPCODE, ROWS
 from numtape.run import emitter, native
 from numtape.run.batch import Batch
-from numtape.run.compiling import QUICK, THOROUGH
 from numtape.run.emitter import Form
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import Guard, Location

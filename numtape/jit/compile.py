@@ -7,17 +7,18 @@ thousand times slower, which is how the tests see what lines of them are run.
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
 from numba.core.registry import CPUDispatcher
 
-from numtape.run.compiling import uninterrupted
+from numtape.jit.compiling import uninterrupted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["kernel", "piece", "ufuncs"]
+__all__ = ["is_cached", "kernel", "piece", "ufuncs"]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -33,6 +34,15 @@ def kernel(function: Callable[..., Any]) -> Any:
         lambda _: compile_for(*arguments, **named)
     )
     return dispatcher
+
+
+def is_cached(function: Any) -> bool:
+    """Return whether machine code of a kernel lies on disk, as far as can be told."""
+    try:
+        cache = function._cache
+        return (Path(cache.cache_path) / f"{cache._impl.filename_base}.nbi").exists()
+    except Exception:  # Numba's own affair, and another one's names
+        return False
 
 
 def piece(function: F) -> F:

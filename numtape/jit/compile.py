@@ -18,7 +18,7 @@ from numtape.jit.compiling import uninterrupted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["is_cached", "kernel", "piece", "ufuncs"]
+__all__ = ["Lazy", "is_cached", "kernel", "piece", "ufuncs"]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -34,6 +34,35 @@ def kernel(function: Callable[..., Any]) -> Any:
         lambda _: compile_for(*arguments, **named)
     )
     return dispatcher
+
+
+class Lazy:
+    """A kernel that Python runs as long as there is so little to do that compiling would not pay.
+
+    Compiling takes seconds, once for a machine, in which Python does some ten thousand steps.
+    So it begins when that many have been done. Loading what is on disk takes less, and begins
+    earlier.
+
+    Parameters
+    ----------
+    function : callable
+        What is to be a kernel.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.kernel = kernel(function)
+        self.function = np.errstate(all="ignore")(function)
+        self.left = _BEFORE_LOADING if is_cached(self.kernel) else _BEFORE_COMPILING
+
+    def __call__(self, steps: int, *arguments: Any) -> Any:
+        """Run it; `steps` says how much there is to do."""
+        if self.left < 0:
+            return self.kernel(*arguments)
+        self.left -= steps
+        return self.kernel(*arguments) if self.left < 0 else self.function(*arguments)
+
+
+_BEFORE_LOADING, _BEFORE_COMPILING = 5_000, 50_000
 
 
 def is_cached(function: Any) -> bool:

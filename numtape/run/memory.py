@@ -8,11 +8,13 @@ and what outputs and guards need is kept to the end.
 """
 
 from bisect import bisect_left, bisect_right, insort
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from numtape.jit.compile import Lazy
 from numtape.ops.structured import MAP
 from numtape.tape.flat import VECTOR, FlatTape, View, contiguous_strides
 from numtape.tape.reads import nodes, reads_of
@@ -31,19 +33,22 @@ class Places:
         The slots at which blocks begin, in order, and their places.
     """
 
-    __slots__ = ("_heads", "_is_single", "_shifts", "_starts", "heads", "size", "starts")
-
     def __init__(self, heads: Ints, starts: Ints, slots: int) -> None:
         self.heads, self.starts, self.size = heads, starts, slots
-        self._heads, self._starts = heads.tolist(), starts.tolist()
         self._shifts = starts - heads
         # After the first block every slot is one by itself, as on tapes of scalars.
         self._is_single = len(heads) > 1 and len(heads) == slots - int(heads[1]) + 1
 
+    @cached_property
+    def _listed(self) -> tuple[list[int], list[int]]:
+        """Heads and starts as lists, in which one is found sooner."""
+        return self.heads.tolist(), self.starts.tolist()
+
     def __getitem__(self, slots: Any) -> Any:
         if isinstance(slots, int | np.integer):
-            block = bisect_right(self._heads, slots) - 1
-            return self._starts[block] + int(slots) - self._heads[block]
+            heads, starts = self._listed
+            block = bisect_right(heads, slots) - 1
+            return starts[block] + int(slots) - heads[block]
         if self._is_single:
             block = np.maximum(slots - (int(self.heads[1]) - 1), 0)
         else:
@@ -77,65 +82,87 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
     heads = results[:-1][np.flatnonzero(np.diff(block_of, prepend=-1))]
     sizes = np.diff(heads, append=tape.slots)
     defined, last = _lifetimes(tape, block_of, len(sizes))
-    starts, single_places, array_places = _allocate(
-        (apart | (tape.code[:, 0] == VECTOR)).tolist(),
-        sizes.tolist(),
-        defined,
-        last,
-        _heirs(tape, block_of, sizes, heads, last),
+    is_apart = apart | (tape.code[:, 0] == VECTOR)
+    starts = np.zeros(len(sizes), np.int64)
+    deaths = np.argsort(last, kind="stable")
+    single_places = _place_singles(
+        tape.instructions, is_apart, defined, last, sizes == 1, deaths, starts
     )
+    array_places = 0
+    if tape.vectors or (sizes > 1).any():
+        heirs = _heirs(tape, block_of, sizes, heads, last)
+        array_places = _place_arrays(sizes, defined, last, heirs, starts)
     base = np.where(sizes > 1, first + single_places, first) + starts
     early = np.zeros(1, np.int64)
     places = Places(np.concatenate([early, heads]), np.concatenate([early, base]), tape.slots)
     return places, first + single_places + array_places
 
 
-def _allocate(
-    is_apart: list[bool], sizes: list[int], defined: Ints, last: Ints, heirs: dict[int, int]
-) -> tuple[Ints, int, int]:
-    """Where each block starts, among single places or among those of arrays, and how many of each.
+@Lazy
+def _place_singles(is_apart, defined, last, is_single, deaths, starts):  # type: ignore[no-untyped-def]
+    """Write where each block of one place starts; return how many places they take.
 
     An operand that is read for the last time gives its place to the result of a
     scalar instruction, but not to that of one apart: a vector instruction's is
-    written while its operands are read. `heirs` has for some instructions, by number,
-    the operand's block whose place the result may take all the same.
+    written while its operands are read. Blocks are in the order in which they are defined,
+    and `deaths` has them in the order in which they are last read.
     """
-    starts = [0] * len(sizes)
-    free: list[int] = []
-    single_places = 0
-    arrays = _Arrays()
-    by_birth = np.argsort(defined, kind="stable").tolist()
-    by_death = np.argsort(last, kind="stable").tolist()
-    births, deaths = defined.tolist(), last.tolist()
-    born = dead = 0
-    for number, apart in enumerate(is_apart):
-        late = []
-        while dead < len(by_death) and deaths[by_death[dead]] == number:
-            block = by_death[dead]
-            dead += 1
-            if apart or sizes[block] > 1 or births[block] == number:
-                late.append(block)
-            else:
-                free.append(starts[block])
-        while born < len(by_birth) and births[by_birth[born]] == number:
-            block = by_birth[born]
+    free = np.zeros(len(defined), np.int64)
+    count = places = born = dead = 0
+    for number in range(len(is_apart)):
+        stop = dead
+        while stop < len(deaths) and last[deaths[stop]] == number:
+            block = deaths[stop]
+            if is_single[block] and not is_apart[number] and defined[block] < number:
+                free[count] = starts[block]
+                count += 1
+            stop += 1
+        while born < len(defined) and defined[born] == number:
+            if is_single[born]:
+                if count > 0:
+                    count -= 1
+                    starts[born] = free[count]
+                else:
+                    starts[born] = places
+                    places += 1
             born += 1
-            if number in heirs:
-                starts[block] = starts[heirs[number]]
-                late.remove(heirs[number])
-            elif sizes[block] > 1:
-                starts[block] = arrays.take(sizes[block])
-            elif free:
-                starts[block] = free.pop()
-            else:
-                starts[block] = single_places
-                single_places += 1
-        for block in late:
-            if sizes[block] > 1:
-                arrays.release(starts[block], sizes[block])
-            else:
-                free.append(starts[block])
-    return np.array(starts, np.int64), single_places, arrays.size
+        while dead < stop:
+            block = deaths[dead]
+            if is_single[block] and (is_apart[number] or defined[block] == number):
+                free[count] = starts[block]
+                count += 1
+            dead += 1
+    return places
+
+
+def _place_arrays(
+    sizes: Ints, defined: Ints, last: Ints, heirs: dict[int, int], starts: Ints
+) -> int:
+    """Write where each block of many places starts among those; return how many they take.
+
+    `heirs` has for some instructions, by number, the operand's block whose place the result
+    takes.
+    """
+    arrays = _Arrays()
+    blocks = np.flatnonzero(sizes > 1)
+    births, deaths = defined[blocks], blocks[np.argsort(last[blocks], kind="stable")].tolist()
+    handed = set(heirs.items())
+    dead = 0
+    for block, number in zip(blocks.tolist(), births.tolist(), strict=True):
+        while dead < len(deaths) and last[deaths[dead]] < number:
+            _release(arrays, deaths[dead], sizes, last, handed, starts)
+            dead += 1
+        heir = heirs.get(number)
+        starts[block] = arrays.take(int(sizes[block])) if heir is None else starts[heir]
+    return arrays.size
+
+
+def _release(
+    arrays: "_Arrays", block: int, sizes: Ints, last: Ints, handed: set[Any], starts: Ints
+) -> None:
+    """Give back the places of a block, unless its last reader took them over."""
+    if (int(last[block]), block) not in handed:
+        arrays.release(int(starts[block]), int(sizes[block]))
 
 
 def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints) -> dict[int, int]:

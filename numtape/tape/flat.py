@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
-from numtape.tape.reads import nodes, ranges_of, reads_of
+from numtape.tape.reads import needed, ranges_of
 from numtape.tape.regular import RegularSlots
 
 __all__ = [
@@ -296,7 +296,7 @@ class FlatTape:
         """The slot of the first result."""
         return self.first_input + self.inputs
 
-    @property
+    @cached_property
     def results(self) -> Slots:
         """The first result slot of each instruction, and at the end the number of slots."""
         sizes = np.where(self.code[:, 0] == VECTOR, self.code[:, 2], 1)
@@ -332,21 +332,7 @@ class FlatTape:
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
         """For each instruction, whether one of some slots depends on it."""
-        reads = reads_of(self)
-        first_node = self.inputs + 1
-        live = bytearray(first_node + self.instructions)
-        view = np.frombuffer(live, np.uint8)
-        view[nodes(self, slots, self.results)] = 1
-        starts, first, last = (each.tolist() for each in (reads.starts, reads.first, reads.last))
-        for number in range(self.instructions - 1, -1, -1):
-            if live[first_node + number]:
-                for k in range(starts[number], starts[number + 1]):
-                    low, high = first[k], last[k]
-                    if low == high:
-                        live[low] = 1
-                    else:
-                        live[low : high + 1] = b"\1" * (high + 1 - low)
-        return view[first_node:].astype(bool)
+        return needed(self, slots)
 
     @cached_property
     def guard_slots(self) -> Slots:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from numtape.jit.compile import Lazy
+
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
 
-__all__ = ["Reads", "nodes", "ranges_of", "reads_of"]
+__all__ = ["Reads", "needed", "nodes", "ranges_of", "reads_of"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -70,8 +72,45 @@ def reads_of(tape: FlatTape) -> Reads:
     return Reads(starts, first, last, tape.inputs)
 
 
+def needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
+    """Return for each instruction whether one of some slots depends on it."""
+    first_node = tape.inputs + 1
+    live = np.zeros(first_node + tape.instructions, np.uint8)
+    live[nodes(tape, slots, tape.results)] = 1
+    if tape.vectors:
+        reads = reads_of(tape)
+        arrays = reads.starts, reads.first, reads.last
+        _spread(tape.instructions, live, *arrays, first_node)
+    else:
+        _spread_scalars(tape.instructions, live, tape.code, tape.first_input - 1, first_node)
+    return live[first_node:].astype(bool)
+
+
+@Lazy
+def _spread(live, starts, first, last, first_node):  # type: ignore[no-untyped-def]
+    """Mark what the marked nodes read, and what that reads."""
+    for number in range(len(starts) - 2, -1, -1):
+        if live[first_node + number]:
+            for k in range(starts[number], starts[number + 1]):
+                for node in range(first[k], last[k] + 1):
+                    live[node] = 1
+
+
+@Lazy
+def _spread_scalars(live, code, constants, first_node):  # type: ignore[no-untyped-def]
+    """As `_spread`, for a tape of scalar instructions with so many constants."""
+    for number in range(len(code) - 1, -1, -1):
+        if live[first_node + number]:
+            for k in range(1, 3):
+                node = code[number, k] - constants
+                if node > 0:
+                    live[node] = 1
+
+
 def ranges_of(tape: FlatTape) -> list[list[tuple[int, int]]]:
     """Return the ranges of nodes that each vector instruction reads, in the order of the code."""
+    if not tape.vectors:
+        return []
     results = tape.results.tolist()
     vectors = tape.code[tape.code[:, 0] == _VECTOR, 1]
     return [_ranges(tape, number, results) for number in vectors.tolist()]

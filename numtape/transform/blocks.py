@@ -8,7 +8,7 @@ which costs nothing by the element; else they are written out.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,12 @@ __all__ = ["Blocks", "block_order", "blocks_of", "blocks_under"]
 Slots = npt.NDArray[np.int64]
 
 
-def blocks_of(tape: FlatTape) -> list[int]:
+def blocks_of(tape: FlatTape) -> Slots:
     """Where each block of a tape's slots begins, and at the end how many slots there are.
 
     Block 0 has the null slot, 1 the constants, 2 the inputs, and then every instruction one.
     """
-    return [0, 1, tape.first_input, *tape.results.tolist()]
+    return np.concatenate([np.array([0, 1, tape.first_input]), tape.results])
 
 
 def block_order(places: RegularSlots) -> tuple[int, ...] | None:
@@ -44,7 +44,7 @@ def block_order(places: RegularSlots) -> tuple[int, ...] | None:
     return tuple(order)
 
 
-def blocks_under(starts: list[int], listed: Slots, places: Any) -> list[int]:
+def blocks_under(starts: Sequence[int], listed: Slots, places: Any) -> list[int]:
     """The blocks that have some places; where they begin is given as a list and as an array."""
     if places.size == 0:
         return []
@@ -63,10 +63,10 @@ class Blocks:
 
     Parameters
     ----------
-    starts : list of int
+    starts : list of int or int64 array
         Where each block begins, and at the end how many places there are.
     listed : int64 array
-        The same as an array.
+        The same as an array. A list is quicker, and takes long to make.
     apart : iterable of int
         Blocks that are read or written by single places, and so are always written out.
     flat : int64 array, optional
@@ -77,7 +77,7 @@ class Blocks:
 
     def __init__(
         self,
-        starts: list[int],
+        starts: Any,
         listed: Slots,
         apart: Iterable[int] = (),
         flat: Slots | None = None,

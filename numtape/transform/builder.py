@@ -302,8 +302,9 @@ def replay(
         For every slot of `tape`, its slot in `recorder`; none where it was not recorded.
     """
     starts = blocks_of(tape)
-    slots = Blocks(starts, np.array(starts))
-    singles = _Singles(tape, slots)
+    is_scalar = tape.is_scalar
+    slots = Blocks(starts if is_scalar else starts.tolist(), starts, {1, 2} if is_scalar else ())
+    singles = slots if is_scalar else _Singles(tape, slots)
     singles.set_block(1, _replayed_constants(tape, recorder))
     singles.set_block(2, _in_order(np.asarray(inputs, np.int64)))
     if made is not None:
@@ -381,6 +382,8 @@ def _in_order(slots: Slots) -> Any:
 
 def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
     """The slots of a tape's constants."""
+    if tape.is_scalar and isinstance(recorder, Builder):
+        return recorder.store.constants_of(tape.constants)
     if tape.is_scalar:
         return np.array([recorder.constant(value) for value in tape.constants.tolist()], np.int64)
     # Vector instructions may read them as arrays, so they stay together.

@@ -127,7 +127,7 @@ class _Derivation:
         self.listed = np.empty(3 + self.count, np.int64)
         self.listed[:2], self.listed[2:-1] = (0, 1), builder.store.starts()
         self.listed[-1] = builder.next_slot - RESULTS + first
-        self.starts = self.listed.tolist()
+        self.starts: Any = self.listed if self.is_scalar else self.listed.tolist()
         # Of each operand of a scalar instruction, the block; and those blocks that are arrays.
         places = np.where(is_vector[:, None] | (code[:, 1:] >= CONSTANT), 0, code[:, 1:])
         if self.is_scalar:

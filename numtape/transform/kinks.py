@@ -62,7 +62,7 @@ class Roots:
         self.vectors = list(builder.vectors)
         self.code = builder.store.code()
         first = RESULTS - 1 - builder.inputs
-        self.starts = (builder.store.starts().astype(np.int64) + first).tolist()
+        self.starts: list[int] = []
         self.end = builder.next_slot
         self.roots: dict[int, int] = {}  # instructions that are roots: made of how many others
         self.norms: list[int] = []  # those of them that are the `sqrt` of a sum of squares
@@ -71,6 +71,7 @@ class Roots:
         opcodes = np.concatenate([self.code[:, 0], [each.opcode for each in self.vectors]])
         if np.isin(opcodes, list(_SOURCES)).any():
             self.code = self.code.copy()
+            self.starts = (builder.store.starts().astype(np.int64) + first).tolist()
             for number in self._concerned(owners).tolist():
                 opcode, vector, _ = self.code[number].tolist()
                 if opcode != VECTOR or self._may_concern(self.vectors[vector]):

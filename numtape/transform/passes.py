@@ -56,7 +56,7 @@ def remove_dead(tape: FlatTape) -> FlatTape:
 
 def _without_dead(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
     """A tape with vector instructions, without those that are not needed."""
-    starts = np.array(blocks_of(tape))
+    starts = blocks_of(tape)
     sizes = np.diff(starts)
     removed = np.zeros(len(starts), np.int64)  # how many slots before each block's
     np.cumsum(np.where(needed, 0, sizes[3:]), out=removed[4:])

@@ -1,17 +1,16 @@
 """What a builder has recorded, as arrays that `walk` works on.
 
 A `Store` owns the arrays, makes room in them, and answers what `walk` asks for: the value of
-an operation on constants, and the code of a partial. It also decides who walks: machine code,
-or Python as long as there is so little to do that waiting for the compiler would take longer.
+an operation on constants, and the code of a partial.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.jit.compile import is_cached
 from numtape.ops.table import OPCODE, ROWS
 from numtape.ops.values import value_of_row
 from numtape.tape.flat import VECTOR
@@ -104,30 +103,6 @@ def _traits() -> npt.NDArray[np.int32]:
 _TRAITS = _traits()
 
 
-class _Walker:
-    """Who walks: Python at first, and machine code once there is enough to do.
-
-    Compiling takes seconds, once for a machine; Python walks over some ten thousand
-    instructions in one. So it begins when that many have been walked over. Loading what is
-    on disk takes less, and begins earlier.
-    """
-
-    def __init__(self) -> None:
-        self.walk: Any = getattr(walking.walk, "py_func", walking.walk)
-        self.left = _BEFORE_LOADING if is_cached(walking.walk) else _BEFORE_COMPILING
-
-    def __call__(self, instructions: int) -> Any:
-        """Return what walks over so many instructions."""
-        if self.walk is not walking.walk:
-            self.left -= instructions
-            if self.left < 0:
-                self.walk = walking.walk
-        return self.walk
-
-
-_BEFORE_LOADING, _BEFORE_COMPILING = 5_000, 50_000
-
-
 class Store:
     """The instructions and constants of a builder.
 
@@ -140,6 +115,7 @@ class Store:
 
     def __init__(self, inputs: int, fold: bool, simplify: bool, share: bool) -> None:
         self.memo: dict[tuple[int, int, int], int] = {}
+        self.known: dict[float | bytes, int] = {}  # constants that Python has asked for
         self.f, self.bits = _numbers(256)
         self.w = _made(_Sizes(512, 256, 256, 256))
         fixed = {
@@ -193,10 +169,23 @@ class Store:
 
     def constant(self, value: float) -> int:
         """Return the slot of a constant; equal bits share one."""
-        if self.w[CONSTANTS] + 1 > self.sizes.constants:
+        # 0.0 equals -0.0, and nan nothing: these go by their bits.
+        key = value if value and value == value else struct.pack("d", value)
+        number = self.known.get(key)
+        if number is None:
             self.reserve(constants=1)
-        with np.errstate(over="ignore"):
-            return int(walking.constant(self.w, self.f, self.bits, value)) - CONSTANT
+            with np.errstate(over="ignore"):
+                found = walking.constant(self.w, self.f, self.bits, value)
+            number = self.known[key] = int(found) - CONSTANT
+        return number
+
+    def constants_of(self, values: npt.NDArray[np.float64]) -> Ints:
+        """Return the slots of some constants; equal bits share one."""
+        self.reserve(constants=len(values))
+        columns = values.view(np.int64).reshape(1, -1).copy()
+        self.walk(walking.KNOW, 0, len(values), columns=columns)
+        slots: Ints = columns[0]
+        return slots
 
     def append_constants(self, values: npt.NDArray[np.float64]) -> int:
         """Return the number of the first of some constants, which stay together."""
@@ -284,12 +273,11 @@ class Store:
         is_seeded: bool = False,
         table: Any = NO_PARTIALS,
     ) -> int:
-        walk = _walker(last - first)
         arrays = self.w, self.f, self.bits, table, code, starts
-        if walk is walking.walk:
-            return int(walk(mode, *arrays, first, last, columns, marks, owners, is_seeded))
-        with np.errstate(all="ignore"):
-            return int(walk(mode, *arrays, first, last, columns, marks, owners, is_seeded))
+        stop: int = walking.walk(
+            last - first, mode, *arrays, first, last, columns, marks, owners, is_seeded
+        )
+        return stop
 
     def _find_value(self, opcode: int, a: int, b: int) -> None:
         """Compute an operation on two constants."""
@@ -371,6 +359,3 @@ def _power(size: int) -> int:
 def _grown(room: int, wanted: int) -> int:
     """Return room for so many: what there is, or twice as much and more."""
     return room if wanted <= room else max(2 * room, wanted + wanted // 4)
-
-
-_walker = _Walker()

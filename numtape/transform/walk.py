@@ -13,7 +13,7 @@ partial. It is one function, because what it calls would be compiled again for e
 import numpy as np
 from numba.extending import register_jitable
 
-from numtape.jit.compile import kernel
+from numtape.jit.compile import Lazy
 
 # What `walk` does.
 EMIT = 0  # record instructions: an opcode and two operands in, the result out
@@ -24,6 +24,7 @@ FORWARD = 4
 ROOTS = 5  # find the instructions that `kinks.py` has to look at
 REHASH = 6  # find instructions again after the store has grown
 POOLED = 7  # find constants again
+KNOW = 8  # record constants: their bits in, their slots out
 
 # The fields of a store.
 COUNT = 0  # how many instructions there are
@@ -459,7 +460,7 @@ def derive(w, f, bits, table, i, is_backward, columns, marks, owners, is_seeded)
     return True
 
 
-@kernel
+@Lazy
 def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, owners, is_seeded):
     """Do one of the things above for instructions `first` to `last`; return where it has stopped.
 
@@ -528,6 +529,12 @@ def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, own
                 return i
         elif mode == POOLED:
             pooled(w, bits, starts[i])
+        elif mode == KNOW:
+            number = np.int64(w[CONSTANTS])
+            bits[number] = columns[0, i]
+            found = pooled(w, bits, number)
+            w[CONSTANTS] = max(number, found + 1)
+            columns[0, i] = found + _CONSTANTS
         elif mode == REHASH:
             if w[at] != _VECTOR:
                 opcode, a, b = np.int64(w[at]), np.int64(w[at + 1]), np.int64(w[at + 2])

@@ -31,6 +31,7 @@ __all__ = [
     "central_jacobian",
     "derivatives_every_way",
     "evaluate",
+    "evaluation",
     "hessian",
     "hessian_by",
     "sweep",
@@ -78,11 +79,21 @@ def workspace(tape: FlatTape, sweeps: bool = False) -> Workspace:
     return Workspace(Plan(tape, sweeps))
 
 
+def evaluation(tape: FlatTape):
+    """A function that gives the outputs at x, by the kernels."""
+    runner = Runner(tape)
+
+    def at(x) -> np.ndarray:
+        y = np.empty(len(tape.outputs))
+        assert runner.evaluate(np.array(x, np.float64).reshape(-1), y) == -1
+        return y
+
+    return at
+
+
 def evaluate(tape: FlatTape, x) -> np.ndarray:
     """The outputs at x, by the kernels."""
-    y = np.empty(len(tape.outputs))
-    assert Runner(tape).evaluate(np.array(x, np.float64).reshape(-1), y) == -1
-    return y
+    return evaluation(tape)(x)
 
 
 def sweep(tape: FlatTape, x) -> tuple[np.ndarray, np.ndarray]:
@@ -125,35 +136,36 @@ def hessian(function, *arguments) -> np.ndarray:
 
 
 def _by_tapes(outer, inner):
-    def product(flat, direction):
+    def prepare(flat):
         inputs = np.arange(flat.inputs)
         first = inner(flat, inputs)
         second = outer(replace(first, outputs=first.outputs[1:]), inputs)
         y = evaluate(second, flat.point)[flat.inputs :]
-        return y.reshape(flat.inputs, flat.inputs) @ direction
+        return lambda direction: y.reshape(flat.inputs, flat.inputs) @ direction
 
-    return product
-
-
-def _forward_over_reverse(flat, direction):
-    n = flat.inputs
-    product = tangent(adjoint(flat))  # of (x, w, dx, dw): (y, g, dy, H dx)
-    return evaluate(product, np.concatenate([flat.point, [1.0], direction, [0.0]]))[n + 2 :]
+    return prepare
 
 
-def _reverse_over_reverse(flat, direction):
-    n = flat.inputs
-    product = adjoint(adjoint(flat))  # of (x, w, weights of (y, g)): (y, g, by x, by w)
-    return evaluate(product, np.concatenate([flat.point, [1.0, 0.0], direction]))[n + 1 : 2 * n + 1]
+def _forward_over_reverse(flat):
+    n, x = flat.inputs, flat.point
+    at = evaluation(tangent(adjoint(flat)))  # of (x, w, dx, dw): (y, g, dy, H dx)
+    return lambda direction: at(np.concatenate([x, [1.0], direction, [0.0]]))[n + 2 :]
 
 
-def _reverse_over_forward(flat, direction):
-    n = flat.inputs
-    product = adjoint(tangent(flat))  # of (x, dx, weights of (y, dy)): (y, dy, by x, by dx)
-    return evaluate(product, np.concatenate([flat.point, direction, [0.0, 1.0]]))[2 : n + 2]
+def _reverse_over_reverse(flat):
+    n, x = flat.inputs, flat.point
+    at = evaluation(adjoint(adjoint(flat)))  # of (x, w, weights of (y, g)): (y, g, by x, by w)
+    return lambda direction: at(np.concatenate([x, [1.0, 0.0], direction]))[n + 1 : 2 * n + 1]
 
 
-# Ways to second derivatives. Of a flat tape and a direction: the Hessian's product with it.
+def _reverse_over_forward(flat):
+    n, x = flat.inputs, flat.point
+    at = evaluation(adjoint(tangent(flat)))  # of (x, dx, weights of (y, dy)): (y, dy, by x, by dx)
+    return lambda direction: at(np.concatenate([x, direction, [0.0, 1.0]]))[2 : n + 2]
+
+
+# Ways to second derivatives. Of a flat tape: the function of a direction that gives the
+# Hessian's product with it.
 SEEDED = {
     "forward over reverse": _forward_over_reverse,
     "reverse over reverse": _reverse_over_reverse,
@@ -169,7 +181,7 @@ WAYS = SEEDED | {
 
 def hessian_by(way, flat) -> np.ndarray:
     """The second derivatives of a flat tape by one of `WAYS`."""
-    return np.array([way(flat, unit) for unit in np.eye(flat.inputs)])
+    return np.array(list(map(way(flat), np.eye(flat.inputs))))
 
 
 def central_jacobian(function, x, step: float = 1e-4) -> np.ndarray:

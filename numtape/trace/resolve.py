@@ -159,18 +159,18 @@ _OF_SEQUENCES = frozenset(
 
 
 class _Copy(NamedTuple):
-    """What a function's copy was made of."""
+    """A function's copy, and what it was made of."""
 
+    copy: types.FunctionType
     code: types.CodeType
     defaults: Any
     kwdefaults: Any
     function: "weakref.ref[Any]"
 
-    def is_good(self) -> bool:
-        """Whether the function still is what was copied: notebooks exchange its code."""
-        function = self.function()
+    def is_of(self, function: types.FunctionType) -> bool:
+        """Whether a function still is what was copied: notebooks exchange its code."""
         return (
-            function is not None
+            self.function() is function
             and self.code is function.__code__
             and self.defaults is function.__defaults__
             and self.kwdefaults is function.__kwdefaults__
@@ -193,7 +193,8 @@ class _Resolver:
         self._version = -1
         self._codes: dict[int, tuple[types.CodeType, types.CodeType | None, bool]] = {}
         self._copies: dict[int, _Copy] = {}
-        self._lock = fresh_lock()  # of what is known of functions, and what it was made of
+        self._looked_at: list[int] = []  # the functions whose copies are among what is known
+        self._lock = fresh_lock()  # of the last two
         found, find = self._known.get, self._find
 
         def resolve(callee: Any) -> Any:
@@ -207,11 +208,10 @@ class _Resolver:
 
     def update(self) -> None:
         """Take over what was registered, and what has changed since the last recording."""
-        with self._lock:
-            for key, copy in list(self._copies.items()):
-                if not copy.is_good():
-                    self._known.pop(key, None)
-                    del self._copies[key]
+        with self._lock:  # whether a copy still is good is looked at where it is used again
+            for key in self._looked_at:
+                self._known.pop(key, None)
+            self._looked_at.clear()
         version = BINDINGS.load()
         if version == self._version:
             return
@@ -260,6 +260,10 @@ class _Resolver:
 
     def _copy_of(self, function: types.FunctionType) -> Any:
         """The copy of a Python function; itself where it is to be called as it is."""
+        key, copies, known = id(function), self._copies, self._known
+        made_of = copies.get(key)
+        if made_of is not None and made_of.is_of(function):
+            return self._look_up(key, made_of)
         code, closure = self._code_of(function), function.__closure__ or ()
         if code is None:
             if function.__globals__.get("__name__") not in _OF_DECORATORS:
@@ -267,7 +271,6 @@ class _Resolver:
             if hasattr(function, "dispatch"):
                 return self._dispatching(function)
             code, closure = function.__code__, self._resolved_cells(function)
-        key, known = id(function), self._known
         cells = dict(zip(function.__code__.co_freevars, closure, strict=True))
         copy = types.FunctionType(
             *(code, function.__globals__, function.__name__, function.__defaults__),
@@ -276,14 +279,24 @@ class _Resolver:
         copy.__kwdefaults__ = function.__kwdefaults__
         copy.__qualname__ = function.__qualname__
         copy.__dict__.update(function.__dict__)
+
+        def forget(_: Any) -> None:  # as soon as the function is gone another may be this one's key
+            known.pop(key, None)
+            copies.pop(key, None)
+
         made_of = _Copy(
-            *(function.__code__, function.__defaults__, function.__kwdefaults__),
-            # As soon as the function is gone another may have its identity.
-            weakref.ref(function, lambda _: known.pop(key, None) and None),
+            *(copy, function.__code__, function.__defaults__, function.__kwdefaults__),
+            weakref.ref(function, forget),
         )
-        with self._lock:  # the one is never there without the other, which forgets it
-            known[key], self._copies[key] = copy, made_of
-        return copy
+        copies[key] = made_of
+        return self._look_up(key, made_of)
+
+    def _look_up(self, key: int, made_of: _Copy) -> Any:
+        """A function's copy, from now until the next recording found by its identity alone."""
+        with self._lock:
+            self._looked_at.append(key)
+            self._known[key] = made_of.copy
+        return made_of.copy
 
     def _resolved_cells(self, function: types.FunctionType) -> tuple[types.CellType, ...]:
         """What a decorator of the standard library closes over, with copies of functions."""

@@ -9,7 +9,7 @@ import itertools
 import naive
 import numpy as np
 import pytest
-from checks import assert_same_bits, evaluate
+from checks import assert_same_bits, evaluate, evaluation
 
 import numtape as nt
 from numtape.ops.table import ROWS, load_ufunc
@@ -51,10 +51,10 @@ def test_array_path(row):
 
 def test_scalar_path(row):
     operands = _operands(row)
-    flat = nt.record(lambda *args: apply_row(row, args), *(1.5,) * row.arity).flat
+    at = evaluation(nt.record(lambda *args: apply_row(row, args), *(1.5,) * row.arity).flat)
     for point in zip(*operands):
         expected = [naive.row_value(row, *point)]
-        assert_same_bits(evaluate(flat, point), expected)
+        assert_same_bits(at(point), expected)
         if row.ufunc is not None:
             assert_same_bits(expected, [float(load_ufunc(row.ufunc)(*point))])
 

@@ -143,7 +143,7 @@ def _ranges(tape: FlatTape, number: int, results: list[int]) -> list[tuple[int, 
                     ranges.append((ends[0], ends[1]))
                 continue
         read = np.unique(view.slots(shape))
-        alone = np.unique(nodes(tape, read, np.array(results)))
+        alone = np.unique(nodes(tape, read, tape.results))
         alone = alone[alone > 0]
         if len(alone):
             breaks = np.flatnonzero(np.diff(alone) != 1)

@@ -250,14 +250,20 @@ class Recorder:
         size = int(np.prod(shape, dtype=np.int64))
         # NumPy's power rounds otherwise for an array of exponents than for one.
         if size <= SMALL and opcode != _POWER:
-            columns = [np.broadcast_to(operand, shape).ravel().tolist() for operand in operands]
-            if len(columns) == 1:
-                columns.append([0] * size)
-            scalar = self.scalar
-            slots = [scalar(opcode, a, b) for a, b in zip(*columns, strict=True)]
-            return np.array(slots, np.int64).reshape(shape)
+            return self._scalars(opcode, operands, shape, size)
         views = tuple(_broadcast_view(operand, shape) for operand in operands)
         return self._vector(VectorInstruction(MAP, opcode, shape, views, shape))
+
+    def _scalars(
+        self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
+    ) -> Slots:
+        """Record a row over small arrays, element by element."""
+        columns = [np.broadcast_to(operand, shape).ravel().tolist() for operand in operands]
+        if len(columns) == 1:
+            columns.append([0] * size)
+        scalar = self.scalar
+        slots = [scalar(opcode, a, b) for a, b in zip(*columns, strict=True)]
+        return np.array(slots, np.int64).reshape(shape)
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""

@@ -140,6 +140,16 @@ class Builder(Recorder):
         self.store.walk(walking.EMIT, 0, 1, columns=pair)
         return int(pair[0, 0])
 
+    def _scalars(
+        self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
+    ) -> Slots:
+        columns = np.zeros((3, size), np.int64)
+        columns[0] = opcode
+        for column, operand in zip(columns[1:], operands, strict=False):
+            column.reshape(shape)[...] = operand
+        self.store.walk(walking.EMIT, 0, size, columns=columns)
+        return columns[0].reshape(shape)
+
     def instructions(self) -> Slots:
         """The instructions so far, as an array of opcodes and operands."""
         code = self.store.code().astype(np.int64)

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
-from numtape.tape.reads import needed, ranges_of
+from numtape.tape.reads import Reads, needed, ranges_of
 from numtape.tape.regular import RegularSlots
 
 __all__ = [
@@ -70,13 +70,8 @@ class View:
 
     def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """The lowest and the highest position read, of a shape that is not empty."""
-        low = high = self.base
-        for extent, stride in zip(shape, self.strides, strict=True):
-            if stride > 0:
-                high += (extent - 1) * stride
-            elif stride:
-                low += (extent - 1) * stride
-        return low, high
+        low, high = _reach(shape, self.strides)
+        return self.base + low, self.base + high
 
     def slots(self, shape: tuple[int, ...]) -> Slots:
         """The slots read, as an array of that shape."""
@@ -93,6 +88,14 @@ class View:
         return self.slots(shape)
 
 
+@lru_cache(maxsize=1 << 14)
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
+    """How far strides lead down and up."""
+    ends = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
+    return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends)
+
+
+@lru_cache(maxsize=1 << 14)
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
     strides = []
@@ -148,6 +151,12 @@ class VectorInstruction:
     def size(self) -> int:
         """How many results it makes."""
         return math.prod(self.result)
+
+    def reading(self, operands: "tuple[View, ...]") -> "VectorInstruction":
+        """This instruction with other operands."""
+        new = object.__new__(VectorInstruction)
+        new.__dict__.update(self.__dict__, operands=operands)
+        return new
 
     def operand_slots(self) -> tuple[Slots, ...]:
         """The slots that each operand reads."""
@@ -326,8 +335,8 @@ class FlatTape:
         return [opcode - 1 for opcode in np.flatnonzero(counts).tolist() if opcode - 1 != VECTOR]
 
     @cached_property
-    def read_by_vectors(self) -> list[list[tuple[int, int]]]:
-        """For each vector instruction in order, the ranges of nodes that it reads."""
+    def read_by_vectors(self) -> Reads:
+        """What each vector instruction reads, in the order of the code."""
         return ranges_of(self)
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:

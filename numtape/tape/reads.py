@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from numtape.jit.compile import Lazy
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
 
-__all__ = ["Reads", "needed", "nodes", "ranges_of", "reads_of"]
+__all__ = ["Reads", "needed", "nodes", "ranges_of", "reads_of", "without"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,14 +37,11 @@ class Reads:
     first, last : int64 array
         The first and the last node of each range; each node between is read too, unless it has
         no elements.
-    inputs : int
-        How many input nodes there are.
     """
 
     starts: Ints
     first: Ints
     last: Ints
-    inputs: int
 
 
 def reads_of(tape: FlatTape) -> Reads:
@@ -53,23 +50,17 @@ def reads_of(tape: FlatTape) -> Reads:
     Costs a microsecond for each operand of a vector instruction, and more by the element where
     it has a table, or skips whole nodes.
     """
-    results = tape.results
     scalars = tape.code[:, 0] != _VECTOR
+    by_vectors = tape.read_by_vectors
     counts = np.full(tape.instructions, 2, np.int64)
-    vectors = np.flatnonzero(~scalars)
-    found = tape.read_by_vectors
-    counts[vectors] = [len(ranges) for ranges in found]
+    counts[~scalars] = np.diff(by_vectors.starts)
     starts = np.zeros(tape.instructions + 1, np.int64)
     np.cumsum(counts, out=starts[1:])
     first, last = np.empty((2, int(starts[-1])), np.int64)
-    for k in (0, 1):
-        places = starts[:-1][scalars] + k
-        first[places] = last[places] = nodes(tape, tape.code[scalars, 1 + k], results)
-    for number, ranges in zip(vectors.tolist(), found, strict=True):
-        start = int(starts[number])
-        for k, (low, high) in enumerate(ranges, start):
-            first[k], last[k] = low, high
-    return Reads(starts, first, last, tape.inputs)
+    alone = np.repeat(scalars, counts)
+    first[~alone], last[~alone] = by_vectors.first, by_vectors.last
+    first[alone] = last[alone] = nodes(tape, tape.code[scalars, 1:].ravel(), tape.results)
+    return Reads(starts, first, last)
 
 
 def needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
@@ -107,13 +98,38 @@ def _spread_scalars(live, code, constants, first_node):  # type: ignore[no-untyp
                     live[node] = 1
 
 
-def ranges_of(tape: FlatTape) -> list[list[tuple[int, int]]]:
-    """Return the ranges of nodes that each vector instruction reads, in the order of the code."""
-    if not tape.vectors:
-        return []
+def ranges_of(tape: FlatTape) -> Reads:
+    """Return what each vector instruction reads, in the order of the code."""
     results = tape.results.tolist()
     vectors = tape.code[tape.code[:, 0] == _VECTOR, 1]
-    return [_ranges(tape, number, results) for number in vectors.tolist()]
+    found = [_ranges(tape, number, results) for number in vectors.tolist()]
+    starts = np.zeros(len(found) + 1, np.int64)
+    np.cumsum([len(ranges) for ranges in found], out=starts[1:])
+    flat = np.array([ends for ranges in found for ends in ranges], np.int64).reshape(-1, 2)
+    return Reads(starts, flat[:, 0].copy(), flat[:, 1].copy())
+
+
+def without(reads: Reads, inputs: int, kept: npt.NDArray[np.bool_], which: Any) -> Reads:
+    """Return what is read by vector instructions of a tape of which some are left out.
+
+    Parameters
+    ----------
+    reads : Reads
+        What the vector instructions read before.
+    inputs : int
+    kept : bool array
+        For each instruction, whether it stays.
+    which : bool array
+        The same for each vector instruction.
+    """
+    ranges = np.repeat(which, np.diff(reads.starts))
+    counts = np.diff(reads.starts)[which]
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    gone = np.zeros(1 + inputs + len(kept), np.int64)  # nodes left out, up to each
+    np.cumsum(~kept, out=gone[1 + inputs :])
+    first, last = reads.first[ranges], reads.last[ranges]
+    return Reads(starts, first - gone[first], last - gone[last])
 
 
 def nodes(tape: FlatTape, slots: npt.NDArray[np.integer], results: Ints) -> Ints:

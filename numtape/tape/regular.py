@@ -10,6 +10,7 @@ The arrangement is done by NumPy, on views of one array that counts from 0, whic
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,31 @@ def _counted(size: int) -> Slots:
     if size > len(_counting):
         _counting = np.arange(1 << (size - 1).bit_length())
     return _counting
+
+
+@lru_cache(maxsize=1 << 14)
+def _walk(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int, int, bool]:
+    """Return how far strides lead down and up, how many elements there are, and if without gaps."""
+    low = high = 0
+    size = 1
+    is_contiguous = True
+    for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
+        reach = (extent - 1) * stride
+        if reach < 0:
+            low += reach
+        else:
+            high += reach
+        is_contiguous = is_contiguous and (stride == size or extent == 1)
+        size *= extent
+    return low, high, size, is_contiguous
+
+
+@lru_cache(maxsize=1 << 14)
+def _slot_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Return strides in slots for those in bytes, 0 along axes of one element."""
+    return tuple(
+        0 if extent == 1 else stride // _ITEM for extent, stride in zip(shape, strides, strict=True)
+    )
 
 
 class RegularSlots:
@@ -60,23 +86,13 @@ class RegularSlots:
         return cls(start, steps, steps)
 
     @classmethod
-    def of(cls, base: int, strides: Sequence[int], shape: tuple[int, ...]) -> "RegularSlots":
+    def of(cls, base: int, strides: tuple[int, ...], shape: tuple[int, ...]) -> "RegularSlots":
         """Return the slots that a view without a table reads, of a shape that is not empty."""
-        low = high = 0
-        size = 1
-        is_contiguous = True
-        for extent, stride in zip(reversed(shape), reversed(strides), strict=True):
-            reach = (extent - 1) * stride
-            if reach < 0:
-                low += reach
-            else:
-                high += reach
-            is_contiguous = is_contiguous and (stride == size or extent == 1)
-            size *= extent
+        low, high, size, is_contiguous = _walk(shape, strides)
         if is_contiguous:
             return cls.contiguous(base, shape, size)
         counting = _counted(max(high - low + 1, size))
-        bytewise = tuple([_ITEM * stride for stride in strides])
+        bytewise = [_ITEM * stride for stride in strides]
         steps: Slots = np.ndarray(shape, np.int64, counting, -_ITEM * low, bytewise)
         return cls(base + low, steps, counting[:size].reshape(shape))
 
@@ -128,27 +144,16 @@ class RegularSlots:
 
     def slot_strides(self) -> tuple[int, ...]:
         """Return how far apart the slots are along each axis, 0 along those of one element."""
-        steps = self.steps
-        return tuple(
-            [
-                0 if extent == 1 else stride // _ITEM
-                for extent, stride in zip(steps.shape, steps.strides, strict=True)
-            ]
-        )
+        return _slot_strides(self.steps.shape, self.steps.strides)
 
     def bounds(self) -> tuple[int, int]:
         """Return the least and the greatest slot; of an empty array, those of nothing: 0 and -1."""
         steps = self.steps
         if steps.size == 0:
             return 0, -1
-        low = high = int(steps[(0,) * steps.ndim]) + self.offset
-        for extent, stride in zip(steps.shape, steps.strides, strict=True):
-            reach = (extent - 1) * stride // _ITEM
-            if reach < 0:
-                low += reach
-            else:
-                high += reach
-        return low, high
+        low, high = _walk(steps.shape, _slot_strides(steps.shape, steps.strides))[:2]
+        first = int(steps.item(0)) + self.offset
+        return first + low, first + high
 
     def min(self) -> int:
         """Return the least slot."""

@@ -22,7 +22,6 @@ import sys
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import blake2b
 from itertools import accumulate
 from types import FrameType
@@ -568,13 +567,12 @@ class Recorder:
         )
 
     def _final_vector(self, instruction: VectorInstruction) -> VectorInstruction:
-        views = tuple(
-            View(self._final_slot(view.base), view.strides)
-            if view.table is None
-            else View(view.base, view.strides, self._final(view.table))
-            for view in instruction.operands
-        )
-        return replace(instruction, operands=views)
+        return instruction.reading(tuple(map(self._final_view, instruction.operands)))
+
+    def _final_view(self, view: View) -> View:
+        if view.table is None:
+            return View(self._final_slot(view.base), view.strides)
+        return View(view.base, view.strides, self._final(view.table))
 
 
 def user_location() -> Location:

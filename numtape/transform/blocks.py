@@ -9,6 +9,7 @@ which costs nothing by the element; else they are written out.
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,12 @@ def block_order(places: RegularSlots) -> tuple[int, ...] | None:
 
     Where ``places.transpose(order)`` has the places of one block, in order.
     """
-    strides = places.slot_strides()
+    return _order(places.shape, places.slot_strides())
+
+
+@lru_cache(maxsize=1 << 14)
+def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] | None:
     order = sorted(range(len(strides)), key=lambda axis: -strides[axis])
-    shape = places.shape
     in_order = tuple(shape[axis] for axis in order)
     if contiguous_strides(in_order) != tuple(strides[axis] for axis in order):
         return None
@@ -123,6 +127,21 @@ class Blocks:
         """The slots of some places, in their shape."""
         found = self.get(places)
         return np.zeros(places.shape, np.int64) if found is None else found
+
+    def moved(self, place: int, low: int, high: int) -> int | None:
+        """The slot of a place, where all places from `low` to `high` have moved by the same."""
+        block = bisect_right(self.starts, low) - 1
+        whole = self.whole.get(block)
+        if whole is not None:
+            is_one = high < self.starts[block + 1] and whole.slot_strides() == (1,)
+            return place - self.starts[block] + whole.item(0) if is_one else None
+        slots = self.flat[low : high + 1]
+        first = slots.item(0)
+        if first == 0 or slots.item(-1) - first != high - low:
+            return None
+        if high - low > 1 and not (slots[1:] - slots[:-1] == 1).all():
+            return None
+        return place - low + first
 
     def at(self, places: Slots) -> Slots:
         """The slots of some places, written out."""

@@ -32,7 +32,7 @@ from numtape.ops.structured import (
     function_of,
 )
 from numtape.ops.table import OPCODE, ROWS
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
 from numtape.tape.regular import RegularSlots, broadcast_slots
 from numtape.trace.recorder import (
     CONSTANTS,
@@ -143,12 +143,13 @@ class Builder(Recorder):
     def _scalars(
         self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
     ) -> Slots:
-        columns = np.zeros((3, size), np.int64)
+        columns: Slots = np.zeros((3, size), np.int64)
         columns[0] = opcode
         for column, operand in zip(columns[1:], operands, strict=False):
             column.reshape(shape)[...] = operand
         self.store.walk(walking.EMIT, 0, size, columns=columns)
-        return columns[0].reshape(shape)
+        made: Slots = columns[0].reshape(shape)
+        return made
 
     def instructions(self) -> Slots:
         """The instructions so far, as an array of opcodes and operands."""
@@ -327,8 +328,11 @@ def replay(
         if number == tape.instructions or (needed is not None and not needed[number]):
             continue
         instruction = tape.vectors[int(tape.code[number, 1])]
-        operands = tuple(map(slots.read, instruction.operands_read()))
-        singles.set_block(3 + number, _replay_vector(recorder, instruction, operands))
+        new = _moved(recorder, instruction, slots)
+        if new is None:
+            operands = tuple(map(slots.read, instruction.operands_read()))
+            new = _replay_vector(recorder, instruction, operands)
+        singles.set_block(3 + number, new)
     for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)
     return slots
@@ -398,6 +402,26 @@ def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
         return np.array([recorder.constant(value) for value in tape.constants.tolist()], np.int64)
     # Vector instructions may read them as arrays, so they stay together.
     return _in_order(recorder.constant_array(tape.constants))
+
+
+def _moved(recorder: Recorder, instruction: VectorInstruction, slots: Blocks) -> Any:
+    """The result of an instruction that is the same at other slots; None where it may not be.
+
+    Elementwise ones may be simplified. Of others the operands have only to lie as before.
+    """
+    if instruction.kind == MAP or not isinstance(recorder, Builder):
+        return None
+    views = []
+    for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
+        base = slots.moved(view.base, *view.reach(shape))
+        if base is None or view.table is not None:
+            return None
+        views.append(View(base, view.strides))
+    if instruction.kind == PRODUCT:
+        before = [view.base for view in instruction.operands]
+        if views[0].base == views[1].base and before[0] != before[1]:
+            return None  # see `_replay_vector`
+    return recorder._vector(instruction.reading(tuple(views)))
 
 
 def _replay_vector(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from numtape.ops.structured import MAP
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.tape.reads import without
 from numtape.trace.recorder import Slots, view_of
 from numtape.transform.blocks import blocks_of
 from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, replay
@@ -70,15 +71,18 @@ def _without_dead(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
         may_gather = instruction.kind == MAP
         if not may_gather and any(view.table is not None for view in views):
             return _rewritten(tape, needed)
-        vectors.append(replace(instruction, operands=views))
+        vectors.append(instruction.reading(views))
     code[is_vector, 1] = np.arange(len(vectors))
     code[~is_vector, 1:] = new_slots.at(code[~is_vector, 1:])
-    return tape.changed(
+    left = tape.changed(
         code=code.astype(np.int32),
         vectors=tuple(vectors),
         outputs=new_slots.at(tape.outputs),
         **_guards_and_lines(tape, needed, new_slots.at(tape.guard_slots)),
     )
+    which = needed[tape.code[:, 0] == VECTOR]
+    left.__dict__["read_by_vectors"] = without(tape.read_by_vectors, tape.inputs, needed, which)
+    return left
 
 
 class _Renumbering:

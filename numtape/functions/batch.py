@@ -110,11 +110,11 @@ def evaluate_many(
         parts, head, runner = hoisted
         x, y = np.zeros(len(is_shared)), np.empty(len(parts.head.outputs))
         x[is_shared] = shared
-        failed, outcome = head.evaluate_as_many(x, y)
-        if failed >= 0 and guarded:
+        failed = head.evaluate_as_many(x, y)
+        if failed is not None and guarded:
             every = np.arange(points.count) if numbers is None else numbers
-            guard = np.full(count, parts.head_guards[failed], np.int32)
-            return Failures(every, guard, np.full(count, outcome))
+            guard = np.full(count, parts.head_guards[failed[0]], np.int32)
+            return Failures(every, guard, np.full(count, failed[1]))
         is_shared = np.concatenate([is_shared, np.ones(len(y), bool)])
         shared = np.concatenate([shared, y])
     failures = runner.batch(is_shared).run(

@@ -177,9 +177,10 @@ class Call:
         )
 
     def point(self) -> Floats:
-        """The traced leaves' values, end to end."""
+        """The traced leaves' values, end to end, as kernels take them."""
         if len(self.inputs) == 1:
-            return self.inputs[0].reshape(-1)
+            x = self.inputs[0].reshape(-1)
+            return x if x.flags.carray else x.copy()
         return np.concatenate([np.zeros(0), *(value.reshape(-1) for value in self.inputs)])
 
 

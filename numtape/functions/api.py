@@ -100,7 +100,7 @@ class Derivative:
                     failed, result = ran.run(tape, x)
                     if failed is None:
                         return result
-                    found, result = ran.paths.run_known(tape, x, ran.run, failed)
+                    found, result = ran.paths.run_after(tape, failed, x, ran.run)
                     if found is not None:
                         return result
         return self._look_and_run(arguments, named)

@@ -121,7 +121,7 @@ class Paths:
 
     def _tape_at(self, call: Call) -> Tape:
         point = call.point()
-        tape, _ = self.run_known(self.latest, point, lambda tape, x: (tape.failed_guard(x), None))
+        tape, _ = self.run_known(point, lambda tape, x: (tape.failed_guard(x), None))
         if tape is not None:
             self._recordings.note_use(tape)
             return tape
@@ -138,13 +138,9 @@ class Paths:
 
         None also where that one was forgotten meanwhile.
         """
-        node = self._node_following(tape, (guard, outcome))
+        walk = self._walks.get(tape)
+        node = None if walk is None else walk[guard].children.get(_branch(outcome))
         return None if node is None else node.tape
-
-    def _node_following(self, tape: Tape, failed: Failed) -> _Node | None:
-        guard, outcome = failed
-        walk = self._walks.get(tape)  # None of one that was forgotten
-        return None if walk is None else walk[guard].children.get(_branch(outcome))
 
     def run(self, call: Call, action: Action) -> Any:
         """What `action` gives for the tape whose path the call takes.
@@ -155,7 +151,7 @@ class Paths:
         if call.labelled:
             tape: Tape | None = self.tape_at(call)
         else:
-            tape, result = self.run_known(self.latest, x, action)
+            tape, result = self.run_known(x, action)
             if tape is not None:
                 return result
             tape = self._recordings.record(self, call)
@@ -165,36 +161,40 @@ class Paths:
             _, result = action(tape.without_guards(), x)
         return result
 
-    def run_known(
-        self, tape: Tape | None, x: Floats, action: Action, failed: Failed | None = None
-    ) -> tuple[Tape | None, Any]:
-        """A tape whose guards hold in what `action` runs at x, looked for from `tape` on.
+    def run_known(self, x: Floats, action: Action) -> tuple[Tape | None, Any]:
+        """Run a point on the tape whose path it takes: that tape, and what `action` gave for it.
 
-        And what the action gave for it. None where no such tape is known. `failed` is the
-        guard of the first that failed, if it was run already.
+        None where no recording has this path.
         """
-        first: _Node | None = None  # where the tape was left, to the node that others share
-        tried, agreed = 0, 0  # tapes, and guards that hold for all that follow
-        while tape is not None:
-            if failed is None:
-                failed, result = action(tape, x)
-                if failed is None:
-                    if tried:
-                        self.latest = tape
-                        self._recordings.note_use(tape)
-                    if tried > 1 and first is not None:
-                        self._recordings.prefer(self, first, tape)
-                    return tape, result
-            if failed[0] < agreed:  # as if tapes rounded otherwise
-                break
-            agreed = failed[0] + 1
-            node = self._node_following(tape, failed)
+        tape = self.latest
+        if tape is None:
+            return None, None
+        failed, result = action(tape, x)
+        return (tape, result) if failed is None else self.run_after(tape, failed, x, action)
+
+    def run_after(
+        self, tape: Tape, failed: Failed, x: Floats, action: Action
+    ) -> tuple[Tape | None, Any]:
+        """What `run_known` does, where a tape's guard has just failed."""
+        first: _Node | None = None  # where others than those tried first are to be tried
+        agreed = -1
+        while True:
+            guard, outcome = failed
+            walk = self._walks.get(tape)  # None of one that was forgotten meanwhile
+            if walk is None or guard <= agreed:  # or that rounds otherwise than the one before
+                return None, None
+            node = walk[guard].children.get(_branch(outcome))
             if node is None:
-                break
-            first = first or node
-            tape, failed = node.tape, None
-            tried += 1
-        return None, None
+                return None, None
+            tape, agreed = node.tape, guard
+            failed_next, result = action(tape, x)
+            if failed_next is None:
+                self.latest = tape
+                self._recordings.note_use(tape)
+                if first is not None:
+                    self._recordings.prefer(self, first, tape)
+                return tape, result
+            failed, first = failed_next, first or node
 
     # what `Recordings` does with its lock taken
 

@@ -118,6 +118,8 @@ class Program:
         out = np.empty(size)
         status = kernel(handle, x, out)
         if status != FINE:
+            if status >= 0 and way.has_own_guards:
+                return (status, way.workspace.guarded_value(status)), None
             failed = self._runner.failure(way, status, x)
             if failed is not None:
                 return failed, None

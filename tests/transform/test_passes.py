@@ -50,7 +50,7 @@ def _run(tape, x):
         y = np.empty(len(tape.outputs))
         failed = Runner(tape).evaluate(x, y)
         assert Runner(replace(tape, guards=())).evaluate(x, y) is None
-    return None if failed < 0 else tape.guards[failed].location.line, y
+    return None if failed is None else tape.guards[failed[0]].location.line, y
 
 
 def _run_naive(tape, x):

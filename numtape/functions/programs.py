@@ -32,7 +32,7 @@ class Derivation(NamedTuple):
     method : {"gradient", "value_and_gradient", "jacobian", "value_and_jacobian"}
         The method of a tape.
     argnums : int or tuple of int
-        Which arguments to differentiate by, counted from the front.
+        Which arguments to differentiate by.
     mode : {"forward", "reverse"}, optional
         Of a Jacobian: by columns, or by rows; the cheaper one by default.
     has_aux : bool

@@ -109,13 +109,14 @@ class Derivative:
         """The derivative at arguments that must be looked at."""
         by, derivation = self._derivation_of(arguments)
         paths, call = self._recordings.paths(arguments, named, by)
-        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x))
+        x = None if named else paths.read(arguments)
+        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x), x)
         if call.labelled:
             return derivation.relabelled(result, partial(call.with_labels, numbers=by))
         if self._made != self._recordings.made:
             self._ran.clear()
             self._made = self._recordings.made
-        if not named and paths.read(arguments) is not None:
+        if x is not None:
             self._ran[_kind_of(arguments)] = _Ran(paths, derivation)
         return result
 
@@ -155,7 +156,10 @@ def _kind_of(arguments: tuple[Any, ...]) -> Any:
     if len(arguments) == 1:
         x = arguments[0]
         return x.shape if type(x) is np.ndarray else type(x)
-    return tuple(map(type, arguments))
+    types = tuple(map(type, arguments))
+    if np.ndarray not in types:
+        return types
+    return tuple([x.shape if type(x) is np.ndarray else type(x) for x in arguments])
 
 
 def grad(
@@ -420,7 +424,7 @@ def jvp(
     floats = _float_seeds(call, tangents)
 
     def run(tape: Tape, x: Floats) -> tuple[Failed | None, Any]:
-        failed, pair = tape.try_jvp(primals, floats)
+        failed, pair = tape.try_jvp(x, primals, floats)
         if has_aux and failed is None:
             return None, (*pair, tape.auxiliary(primals))
         return failed, pair
@@ -471,7 +475,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
         return value, lambda cotangents: inner.vjp(primals, cotangents)[1], *aux
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
     tape = paths.tape_at(call)
-    point = tuple(call.arguments([value.copy() for value in call.inputs]))
+    point = tuple(call.copies())
 
     def pull_back(cotangents: Any) -> Any:
         return tape.vjp(point, map_leaves(_as_float_leaf, cotangents))[1]
@@ -616,7 +620,7 @@ def linearize(
         inner = InnerTape(outer, function, primals)
         return inner(*primals), lambda *tangents: inner.jvp(primals, tangents)[1]
     paths, call = _recordings_of(function, False).paths(primals, {})
-    return paths.tape_at(call).linearize(call.arguments([value.copy() for value in call.inputs]))
+    return paths.tape_at(call).linearize(call.copies())
 
 
 def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:

@@ -142,12 +142,14 @@ class Paths:
         node = None if walk is None else walk[guard].children.get(_branch(outcome))
         return None if node is None else node.tape
 
-    def run(self, call: Call, action: Action) -> Any:
+    def run(self, call: Call, action: Action, x: Floats | None = None) -> Any:
         """What `action` gives for the tape whose path the call takes.
 
-        The tape used last is simply tried: where its guards hold, nothing else is run.
+        The tape used last is simply tried: where its guards hold, nothing else is run. `x` is
+        the call's point, if it was read already.
         """
-        x = call.point()
+        if x is None:
+            x = call.point()
         if call.labelled:
             tape: Tape | None = self.tape_at(call)
         else:

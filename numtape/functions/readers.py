@@ -5,6 +5,8 @@ calls of exactly these, which are nearly all, in a few operations of Python; of 
 call it says so, and `read_call` and `read_points` look at that one.
 """
 
+import itertools
+import math
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -54,8 +56,10 @@ def reader_of(signature: Signature, scalars: Sequence[type | None]) -> Reader:
     expected = _expected(signature, scalars)
     if expected is None:
         return _read_nothing
-    if signature.is_flat and not any(shapes):
-        return _reader_of_numbers([kind for kind, _ in expected])
+    if signature.is_flat:
+        if not any(shapes):
+            return _reader_of_numbers([kind for kind, _ in expected])
+        return _reader_of_parts(expected)
     collect = _collector(signature.structure, iter(expected))
     return _read_nothing if collect is None else _reader_of_tree(collect, shapes)
 
@@ -127,9 +131,36 @@ def _reader_of_numbers(kinds: list[Any]) -> Reader:
     return read_one if count == 1 else read
 
 
+def _reader_of_parts(expected: list[tuple[type, Any]]) -> Reader:
+    """The reader of arguments that are numbers and arrays."""
+    count = len(expected)
+    places = _places([shape for _, shape in expected])
+    size = places[-1].stop
+    parts: list[tuple[Any, Any, slice]]
+    parts = [(*each, place) for each, place in zip(expected, places, strict=True)]
+
+    def read(arguments: Sequence[Any]) -> Floats | None:
+        if len(arguments) != count:
+            return None
+        x = np.empty(size)
+        for argument, (kind, shape, place) in zip(arguments, parts, strict=True):
+            if type(argument) is not kind:
+                return None
+            if not shape:
+                x[place.start] = argument
+                continue
+            if argument.dtype is not _FLOAT64 or argument.shape != shape:
+                return None
+            x[place] = argument if len(shape) == 1 else argument.reshape(-1)
+        return x
+
+    return read
+
+
 def _reader_of_tree(collect: _Collector, shapes: Sequence[tuple[int, ...]]) -> Reader:
     """The reader of arguments that are trees, or static ones among others."""
-    count = len(shapes)
+    count, places = len(shapes), _places(shapes)
+    size = places[-1].stop if places else 0
     write: Any = struct.Struct(f"{count}d").pack_into
 
     def read(arguments: Sequence[Any]) -> Floats | None:
@@ -144,9 +175,18 @@ def _reader_of_tree(collect: _Collector, shapes: Sequence[tuple[int, ...]]) -> R
         leaves: list[Any] = []
         if not collect(list(arguments), leaves):
             return None
-        return np.concatenate([np.ravel(leaf) for leaf in leaves])
+        x = np.empty(size)
+        for leaf, place in zip(leaves, places, strict=True):
+            x[place] = leaf.reshape(-1) if type(leaf) is np.ndarray else leaf
+        return x
 
     return read_arrays if any(shapes) else read
+
+
+def _places(shapes: Sequence[tuple[int, ...]]) -> list[slice]:
+    """Where leaves are in the vector."""
+    ends = list(itertools.accumulate(map(math.prod, shapes)))
+    return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
 
 def _collector(structure: Structure, expected: Any) -> _Collector | None:

@@ -161,6 +161,10 @@ class Call:
         built: list[Any] = list(self.signature.structure.build(leaves))
         return built
 
+    def copies(self) -> list[Any]:
+        """The arguments with copies of the traced leaves."""
+        return self.arguments([x.copy() if x.shape else x.item() for x in self.inputs])
+
     def values(self) -> list[Any]:
         """The arguments, of labelled leaves the values."""
         return self.arguments(self.inputs)

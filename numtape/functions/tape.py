@@ -474,10 +474,10 @@ class Tape(Readable):
         return pair if out is None else self._filled(out, pair)
 
     def try_jvp(
-        self, arguments: Sequence[Any], tangents: Sequence[Any]
+        self, x: Floats, arguments: Sequence[Any], tangents: Sequence[Any]
     ) -> tuple[Failed | None, Any]:
-        """What `jvp` gives, or the guard that does not hold at the one point of `arguments`."""
-        x, direction = self._one_point(arguments), self._point(tangents, "tangents")
+        """What `jvp` gives, or the guard that does not hold at x, which `arguments` are."""
+        direction = self._point(tangents, "tangents")
         if direction is not None:
             return self._jvp(x, direction)
         failed = self.failed_guard(x)

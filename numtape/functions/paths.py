@@ -55,7 +55,7 @@ Key = tuple[Signature, tuple[bool, ...], bool]
 Action = Callable[[Tape, Floats], tuple[Failed | None, Any]]
 
 
-@dataclass(eq=False)
+@dataclass
 class _Node:
     """The recordings that agree on some first guards; `children` by the next outcome.
 
@@ -178,7 +178,7 @@ class Paths:
         self, tape: Tape, failed: Failed, x: Floats, action: Action
     ) -> tuple[Tape | None, Any]:
         """What `run_known` does, where a tape's guard has just failed."""
-        first: _Node | None = None  # where others than those tried first are to be tried
+        first: tuple[int, _Node] | None = None  # where another tape was tried before
         agreed = -1
         while True:
             guard, outcome = failed
@@ -194,9 +194,9 @@ class Paths:
                 self.latest = tape
                 self._recordings.note_use(tape)
                 if first is not None:
-                    self._recordings.prefer(self, first, tape)
+                    self._recordings.prefer(self, *first, tape)
                 return tape, result
-            failed, first = failed_next, first or node
+            failed, first = failed_next, first or (guard + 1, node)
 
     # what `Recordings` does with its lock taken
 
@@ -228,9 +228,10 @@ class Paths:
         assert self.latest is not None
         return self.latest
 
-    def prefer(self, node: _Node, tape: Tape) -> None:
-        """Have a tape tried first at one of the nodes that it passes."""
-        if node in self._walks.get(tape, ()):
+    def prefer(self, depth: int, node: _Node, tape: Tape) -> None:
+        """Have a tape tried first at a node, if it still passes that after so many guards."""
+        walk = self._walks.get(tape)
+        if walk is not None and walk[depth] is node:
             node.tape = tape
 
     def forget(self, tape: Tape) -> None:
@@ -322,10 +323,10 @@ class Recordings:
         except KeyError:  # forgotten meanwhile
             pass
 
-    def prefer(self, paths: Paths, node: _Node, tape: Tape) -> None:
-        """Have a tape tried first at one of the nodes of its path."""
+    def prefer(self, paths: Paths, depth: int, node: _Node, tape: Tape) -> None:
+        """Have a tape tried first at a node of its path."""
         with self._lock:
-            paths.prefer(node, tape)
+            paths.prefer(depth, node, tape)
 
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""

@@ -8,8 +8,8 @@ of the result.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,7 @@ __all__ = ["BatchedTape", "Options", "evaluate_many"]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How a batch is run.
 
     Attributes

@@ -112,7 +112,8 @@ class Program:
             way = self._way()
             if way is None:
                 return self._run_for_seeds(x)
-            bound = way.version, way.kernel, way.handle, way.size, self._layout(way), way
+            lay_out, size = self._layout(way)
+            bound = way.version, way.kernel, way.handle, size, lay_out, way
             self._local.bound = bound
         _, kernel, handle, size, lay_out, way = bound
         out = np.empty(size)
@@ -139,7 +140,8 @@ class Program:
         failed = self._runner.seeded_jacobian(x, self._selection.inputs, self._mode, both)
         if failed is not None:
             return failed, None
-        result = self._layout(None)(both)
+        lay_out, size = self._layout(None)
+        result = lay_out(both[:size])
         return self._with_aux(x, result) if self._has_aux else (None, result)
 
     def _with_aux(self, x: Floats, result: Any) -> tuple[Failed | None, Any]:
@@ -155,25 +157,23 @@ class Program:
 
     # from what a way writes to trees
 
-    def _layout(self, way: Way | None) -> _Layout:
-        """What makes the result of the vector that a way writes.
+    def _layout(self, way: Way | None) -> tuple[_Layout, int]:
+        """What makes the result of the vector that a way writes, and how long that need be.
 
-        That is a Jacobian and then the outputs, or for a gradient by a sweep, or by the tape
+        It is a Jacobian and then the outputs, or for a gradient by a sweep, or by the tape
         of the gradient alone, the gradient by all inputs.
         """
-        derivation, size = self._derivation, self._size
-        if self._simply or (way is not None and way.key is not None):
-            assert way is not None
-            derivative = self._gradient_of_all()
-            if not derivation.with_value:
-                return derivative
-            value, values = self._value(), way.workspace.gradient_output
-            return lambda out: (value(values), derivative(out))
-        derivative = self._jacobian() if not derivation.is_gradient else self._gradient()
-        if not derivation.with_value:
-            return derivative
-        value = self._value()
-        return lambda out: (value(out[size:]), derivative(out))
+        with_value, value = self._derivation.with_value, self._value()
+        if way is not None and (self._simply or way.key is not None):
+            gradient, values = self._gradient_of_all(), way.workspace.gradient_output
+            if not with_value:
+                return gradient, way.size
+            return lambda out: (value(values), gradient(out)), way.size
+        size = self._size
+        derivative = self._selection.layout if self._derivation.is_gradient else self._jacobian()
+        if not with_value:
+            return derivative, size
+        return lambda out: (value(out[size:]), derivative(out[:size])), size + self._result.size
 
     def _gradient_of_all(self) -> _Layout:
         inputs, tree = self._selection.inputs, self._selection.layout
@@ -181,19 +181,15 @@ class Program:
             return tree
         return lambda gradient: tree(gradient[inputs])
 
-    def _gradient(self) -> _Layout:
-        size, tree = self._size, self._selection.layout
-        return lambda out: tree(out[:size])
-
     def _jacobian(self) -> _Layout:
-        size, selection, result = self._size, self._selection, self._result
+        selection, result = self._selection, self._result
         if selection.is_one_leaf and result.structure.kind is None:
             shape = result.shapes[0] + selection.shapes[0]
-            return lambda out: out[:size].reshape(shape) if shape else out.item(0)
+            return lambda out: out.reshape(shape) if shape else out.item()
         rows, columns = result.size, len(selection.inputs)
 
         def lay_out(out: Floats) -> Any:
-            blocks = selection.jacobian(out[:size].reshape(rows, columns), result.shapes)
+            blocks = selection.jacobian(out.reshape(rows, columns), result.shapes)
             return result.structure.build(blocks)
 
         return lay_out

@@ -19,13 +19,15 @@ INTERNAL = {
     "by_argument",
     "check_branch",
     "check_float",
+    "check_result",
     "check_scalar",
     "failed_guard",
     "gradients",
-    "is_simple",
     "mode",
     "owners",
+    "program",
     "select",
+    "try_jvp",
 }
 
 

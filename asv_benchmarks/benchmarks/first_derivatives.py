@@ -138,3 +138,77 @@ class CallWithData:
 
     def time_grad(self) -> None:
         self.grad(*self.arguments)
+
+
+def newton(x: Any) -> Any:
+    """Five steps towards the root of 2."""
+    for _ in range(5):
+        x = x - (x * x - 2.0) / (2.0 * x)
+    return x
+
+
+def sum_of_squares(values: Any) -> Any:
+    total = 0.0
+    for value in values:
+        total = total + value * value
+    return total
+
+
+def product(x: Any, y: Any) -> Any:
+    return x * y
+
+
+def two_branches(x: Any) -> Any:
+    return x * x if x > 0.0 else -x
+
+
+class SmallCalls:
+    """Calls with a few floats, where nearly all is what is done in Python around the kernel."""
+
+    def setup(self) -> None:
+        self.numbers = [float(k) for k in range(10)]
+        self.newton = numtape.grad(newton)
+        self.newton_with_value = numtape.value_and_grad(newton)
+        self.sum_of_squares = numtape.grad(sum_of_squares)
+        self.sum_by_name = numtape.grad(lambda tree: sum_of_squares(tree.values()))
+        self.tree = {"a": 1.0, "b": 2.0}
+        self.product = numtape.grad(product)
+        self.one_branch, self.branches = numtape.grad(two_branches), numtape.grad(two_branches)
+        problem = JACOBIANS["bundle adjustment"]
+        self.point = np.array(problem.point)
+        self.reprojection = numtape.jacobian(problem.function)
+        for _ in range(300):  # until the Jacobian comes from a tape of its own
+            self.time_bundle_adjustment_jacobian()
+        self.time_newton()
+        self.time_newton_with_value()
+        self.time_list_of_ten()
+        self.time_dict_of_two()
+        self.time_two_floats()
+        self.time_same_branch_twice()
+        self.time_two_branches_in_turn()
+
+    def time_newton(self) -> None:
+        self.newton(1.7)
+
+    def time_newton_with_value(self) -> None:
+        self.newton_with_value(1.7)
+
+    def time_list_of_ten(self) -> None:
+        self.sum_of_squares(self.numbers)
+
+    def time_dict_of_two(self) -> None:
+        self.sum_by_name(self.tree)
+
+    def time_two_floats(self) -> None:
+        self.product(2.0, 3.0)
+
+    def time_bundle_adjustment_jacobian(self) -> None:
+        self.reprojection(self.point)
+
+    def time_same_branch_twice(self) -> None:
+        self.one_branch(1.5)
+        self.one_branch(1.25)
+
+    def time_two_branches_in_turn(self) -> None:
+        self.branches(1.5)
+        self.branches(-1.5)

@@ -123,7 +123,7 @@ def _near(tape: Tape, call: Call, point: Floats) -> Floats | None:
     undefined = np.isnan(outputs)
 
     def holds(moved: Floats) -> bool:
-        if tape.runner.evaluate(moved, outputs) >= 0:
+        if tape.runner.evaluate(moved, outputs) is not None:
             return False
         return not np.any(np.isnan(outputs) & ~undefined)
 

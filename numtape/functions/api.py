@@ -16,12 +16,14 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import numpy.typing as npt
 
-from numtape.errors import BranchError
 from numtape.functions.inner import InnerTape
 from numtape.functions.labels import plain_values
 from numtape.functions.paths import Paths, Recordings
+from numtape.functions.programs import Derivation, Program
 from numtape.functions.recording import check_callable, check_no_named
+from numtape.functions.runner import Failed
 from numtape.functions.signature import Call, check_static_seeds, differentiated, is_integer
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
@@ -48,7 +50,7 @@ __all__ = [
     "vjp",
 ]
 
-_FLOAT64 = np.dtype(np.float64)
+Floats = npt.NDArray[np.float64]
 
 
 class Derivative:
@@ -63,17 +65,22 @@ class Derivative:
         argnums: int | Sequence[int],
         has_aux: bool,
         name: str,
-        action: Callable[..., Any],
+        method: str,
+        mode: str | None = None,
+        of_floats: bool = False,
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
         self._recordings = Recordings(function, has_aux)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
-        self._action = action
-        self._fast = self._recordings.fast  # by shape, of calls of one array
+        self._derivation = Derivation(method, 0, mode, has_aux, of_floats)
+        # By types or shape of the arguments what such a call ran last; good for as long as
+        # there were so many recordings.
+        self._ran: dict[Any, _Ran] = {}
+        self._made = 0
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
-        self._parts = function, self._argnums, has_aux, name, action
+        self._parts = function, self._argnums, has_aux, name, method, mode, of_floats
 
     def __reduce__(self) -> Any:
         return Derivative, self._parts  # recordings are made again where they are needed
@@ -85,98 +92,74 @@ class Derivative:
         outer = active_recorder()
         if outer is not None:
             return self._inside(outer, arguments, named)
-        if len(arguments) == 1 and not named:  # one array: skip sorting the arguments
-            x = arguments[0]
-            if type(x) is np.ndarray and x.dtype is _FLOAT64:
-                paths = self._fast.get(x.shape)
-                if paths is not None and paths.latest is not None:
-                    return self._run_fast(paths, paths.latest, arguments)
-        by = differentiated(self._argnums, len(arguments))
+        if not named and self._made == self._recordings.made:
+            ran = self._ran.get(_kind_of(arguments))
+            if ran is not None:
+                x, tape = ran.paths.read(arguments), ran.paths.latest
+                if x is not None and tape is not None:
+                    failed, result = ran.run(tape, x)
+                    if failed is None:
+                        return result
+                    found, result = ran.paths.run_after(tape, failed, x, ran.run)
+                    if found is not None:
+                        return result
+        return self._look_and_run(arguments, named)
+
+    def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """The derivative at arguments that must be looked at."""
+        by, derivation = self._derivation_of(arguments)
         paths, call = self._recordings.paths(arguments, named, by)
-        every: Sequence[Any] = (*arguments, named) if named else arguments
-        argnums = by[0] if not isinstance(self._argnums, tuple) else by
+        x = None if named else paths.read(arguments)
+        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x), x)
         if call.labelled:
-            labels = partial(call.with_labels, numbers=by)
-            every = call.values()
-            return paths.run(call, lambda tape: self._action(tape, every, argnums, labels))
-        result = paths.run(call, lambda tape: self._action(tape, every, argnums))
-        latest = paths.latest
-        if latest is not None and latest.is_simple:
-            self._fast[call.inputs[0].shape] = paths
+            return derivation.relabelled(result, partial(call.with_labels, numbers=by))
+        if self._made != self._recordings.made:
+            self._ran.clear()
+            self._made = self._recordings.made
+        if x is not None:
+            self._ran[_kind_of(arguments)] = _Ran(paths, derivation)
         return result
+
+    def _derivation_of(self, arguments: tuple[Any, ...]) -> tuple[tuple[int, ...], Derivation]:
+        """The arguments to differentiate by, and what is asked for with these."""
+        by = differentiated(self._argnums, len(arguments))
+        argnums = by if isinstance(self._argnums, tuple) else by[0]
+        return by, self._derivation._replace(argnums=argnums)
 
     def _inside(self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """The derivative as part of the function that is being recorded."""
-        by = differentiated(self._argnums, len(arguments))
-        argnums = by[0] if not isinstance(self._argnums, tuple) else by
-        tape = self._recordings.inner(outer, arguments, named, by)
-        return self._action(tape, arguments, argnums)
-
-    def _run_fast(self, paths: Paths, tape: Tape, arguments: tuple[Any, ...]) -> Any:
-        argnums = 0 if not isinstance(self._argnums, tuple) else (0,)
-        try:
-            return self._action(tape, arguments, argnums)
-        except BranchError:
-            pass
-        _, call = self._recordings.paths(arguments, {})
-        return self._action(paths.tape_at(call), arguments, argnums)
+        by, derivation = self._derivation_of(arguments)
+        return self._recordings.inner(outer, arguments, named, by).derivative(derivation)
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"
 
 
-# What derivatives do with a tape: functions of this module, so that they can be pickled. A
-# gradient is put under the labels of its arguments, if these have some; Jacobians have none.
+class _Ran:
+    """What calls of one kind ran."""
+
+    def __init__(self, paths: Paths, derivation: Derivation) -> None:
+        self.paths = paths
+        self._derivation = derivation
+        self._programs: dict[Tape, Program] = {}
+
+    def run(self, tape: Tape, x: Floats) -> tuple[Failed | None, Any]:
+        """Run the derivative of a tape of those paths."""
+        program = self._programs.get(tape)
+        if program is None:
+            program = self._programs[tape] = tape.program(self._derivation)
+        return program.run(x)
 
 
-def _without_labels(gradient: Any) -> Any:
-    return gradient
-
-
-def _gradient(
-    has_aux: bool,
-    tape: Tape | InnerTape,
-    arguments: Sequence[Any],
-    argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] = _without_labels,
-) -> Any:
-    gradient = labels(tape.gradient(*arguments, argnums=argnums))
-    return (gradient, tape.auxiliary(arguments)) if has_aux else gradient
-
-
-def _value_and_gradient(
-    has_aux: bool,
-    tape: Tape | InnerTape,
-    arguments: Sequence[Any],
-    argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] = _without_labels,
-) -> Any:
-    value, gradient = tape.value_and_gradient(*arguments, argnums=argnums)
-    return ((value, tape.auxiliary(arguments)) if has_aux else value), labels(gradient)
-
-
-def _jacobian_of(
-    has_aux: bool,
-    mode: str | None,
-    tape: Tape | InnerTape,
-    arguments: Sequence[Any],
-    argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] = _without_labels,
-) -> Any:
-    jacobian = tape.jacobian(*arguments, argnums=argnums, mode=mode)
-    return (jacobian, tape.auxiliary(arguments)) if has_aux else jacobian
-
-
-def _jacobian_by_rows(
-    has_aux: bool,
-    tape: Tape | InnerTape,
-    arguments: Sequence[Any],
-    argnums: int | tuple[int, ...],
-    labels: Callable[[Any], Any] = _without_labels,
-) -> Any:
-    """What a Hessian is the Jacobian of: the derivative of floats."""
-    tape.check_float()
-    return _jacobian_of(has_aux, "reverse", tape, arguments, argnums, labels)
+def _kind_of(arguments: tuple[Any, ...]) -> Any:
+    """What is the same of calls that are likely to be alike."""
+    if len(arguments) == 1:
+        x = arguments[0]
+        return x.shape if type(x) is np.ndarray else type(x)
+    types = tuple(map(type, arguments))
+    if np.ndarray not in types:
+        return types
+    return tuple([x.shape if type(x) is np.ndarray else type(x) for x in arguments])
 
 
 def grad(
@@ -222,7 +205,7 @@ def grad(
     >>> nt.grad(lambda p, x: p["a"] * np.sin(p["b"] * x))({"a": 2.0, "b": 1.0}, 0.0)
     {'a': 0.0, 'b': 0.0}
     """
-    return Derivative(function, argnums, has_aux, "grad", partial(_gradient, has_aux))
+    return Derivative(function, argnums, has_aux, "grad", "gradient")
 
 
 def value_and_grad(
@@ -253,18 +236,7 @@ def value_and_grad(
     >>> nt.value_and_grad(np.sin)(0.0)
     (0.0, 1.0)
     """
-    action = partial(_value_and_gradient, has_aux)
-    return Derivative(function, argnums, has_aux, "value_and_grad", action)
-
-
-def _jacobian(
-    name: str,
-    function: Callable[..., Any],
-    argnums: int | Sequence[int],
-    has_aux: bool,
-    mode: str | None,
-) -> Derivative:
-    return Derivative(function, argnums, has_aux, name, partial(_jacobian_of, has_aux, mode))
+    return Derivative(function, argnums, has_aux, "value_and_grad", "value_and_gradient")
 
 
 def jacobian(
@@ -301,7 +273,7 @@ def jacobian(
     array([[4., 0.],
            [3., 2.]])
     """
-    return _jacobian("jacobian", function, argnums, has_aux, None)
+    return Derivative(function, argnums, has_aux, "jacobian", "jacobian")
 
 
 def jacfwd(
@@ -330,7 +302,7 @@ def jacfwd(
     >>> nt.jacfwd(lambda t: np.array([np.cos(t), np.sin(t)]))(0.0)
     array([0., 1.])
     """
-    return _jacobian("jacfwd", function, argnums, has_aux, "forward")
+    return Derivative(function, argnums, has_aux, "jacfwd", "jacobian", "forward")
 
 
 def jacrev(
@@ -359,7 +331,7 @@ def jacrev(
     >>> nt.jacrev(lambda x: x[0] * x[1] * x[2])(np.array([2.0, 3.0, 4.0]))
     array([12.,  8.,  6.])
     """
-    return _jacobian("jacrev", function, argnums, has_aux, "reverse")
+    return Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse")
 
 
 # What is kept for functions given to jvp and its like, which have no callable to keep it.
@@ -446,13 +418,18 @@ def jvp(
     if outer is not None:
         inner = InnerTape(outer, function, primals, has_aux)
         pair = inner.jvp(primals, tangents)
-        return (*pair, inner.auxiliary(primals)) if has_aux else pair
+        return (*pair, inner.auxiliary()) if has_aux else pair
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
     primals = tuple(call.values()) if call.labelled else primals
     floats = _float_seeds(call, tangents)
-    if has_aux:
-        return paths.run(call, lambda tape: (*tape.jvp(primals, floats), tape.auxiliary(primals)))
-    return paths.run(call, lambda tape: tape.jvp(primals, floats))
+
+    def run(tape: Tape, x: Floats) -> tuple[Failed | None, Any]:
+        failed, pair = tape.try_jvp(x, primals, floats)
+        if has_aux and failed is None:
+            return None, (*pair, tape.auxiliary(primals))
+        return failed, pair
+
+    return paths.run(call, run)
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **named: Any) -> Any:
@@ -494,11 +471,11 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
     if outer is not None:
         inner = InnerTape(outer, function, primals, has_aux)
         value = inner(*primals)
-        aux = (inner.auxiliary(primals),) if has_aux else ()
+        aux = (inner.auxiliary(),) if has_aux else ()
         return value, lambda cotangents: inner.vjp(primals, cotangents)[1], *aux
     paths, call = _recordings_of(function, has_aux).paths(primals, {})
     tape = paths.tape_at(call)
-    point = tuple(call.arguments([value.copy() for value in call.inputs]))
+    point = tuple(call.copies())
 
     def pull_back(cotangents: Any) -> Any:
         return tape.vjp(point, map_leaves(_as_float_leaf, cotangents))[1]
@@ -539,9 +516,9 @@ def hessian(
     array([[6., 2.],
            [2., 0.]])
     """
-    action = partial(_jacobian_by_rows, has_aux)
-    inner = Derivative(function, argnums, has_aux, "jacrev", action)
-    return _jacobian("hessian", inner, argnums, has_aux, "forward")
+    # What a Hessian is the Jacobian of is the derivative of a float.
+    inner = Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse", of_floats=True)
+    return Derivative(inner, argnums, has_aux, "hessian", "jacobian", "forward")
 
 
 def hvp(
@@ -643,7 +620,7 @@ def linearize(
         inner = InnerTape(outer, function, primals)
         return inner(*primals), lambda *tangents: inner.jvp(primals, tangents)[1]
     paths, call = _recordings_of(function, False).paths(primals, {})
-    return paths.tape_at(call).linearize(call.arguments([value.copy() for value in call.inputs]))
+    return paths.tape_at(call).linearize(call.copies())
 
 
 def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:

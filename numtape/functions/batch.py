@@ -8,8 +8,8 @@ of the result.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +31,7 @@ __all__ = ["BatchedTape", "Options", "evaluate_many"]
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(NamedTuple):
     """How a batch is run.
 
     Attributes
@@ -110,11 +109,11 @@ def evaluate_many(
         parts, head, runner = hoisted
         x, y = np.zeros(len(is_shared)), np.empty(len(parts.head.outputs))
         x[is_shared] = shared
-        failed, outcome = head.evaluate_as_many(x, y)
-        if failed >= 0 and guarded:
+        failed = head.evaluate_as_many(x, y)
+        if failed is not None and guarded:
             every = np.arange(points.count) if numbers is None else numbers
-            guard = np.full(count, parts.head_guards[failed], np.int32)
-            return Failures(every, guard, np.full(count, outcome))
+            guard = np.full(count, parts.head_guards[failed[0]], np.int32)
+            return Failures(every, guard, np.full(count, failed[1]))
         is_shared = np.concatenate([is_shared, np.ones(len(y), bool)])
         shared = np.concatenate([shared, y])
     failures = runner.batch(is_shared).run(

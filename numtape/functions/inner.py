@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
+from numtape.functions.programs import Derivation
 from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
-from numtape.functions.selection import Selection
 from numtape.functions.signature import check_static_seeds, read_call
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
@@ -46,7 +46,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class InnerTape:
-    """A tape recorded inside another recording, with the methods of a `Tape`.
+    """A tape recorded inside another recording, and what is derived from it there.
 
     Results are traced values of the outer recording. The point is that of the
     recording, so the arguments that methods take are not looked at again.
@@ -119,41 +119,29 @@ class InnerTape:
         """The value."""
         return self.tape.result.build(self._run(self.tape.flat))
 
-    def auxiliary(self, arguments: Sequence[Any]) -> Any:
+    def auxiliary(self) -> Any:
         """The auxiliary result."""
         return self.tape.result.build_aux(self._run(self.tape.flat))
 
-    def gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
-        """The gradient of a scalar function."""
-        return self.value_and_gradient(*arguments, argnums=argnums)[1]
+    def derivative(self, derivation: Derivation) -> Any:
+        """The gradient or the Jacobian, with the value and the auxiliary result if these are too.
 
-    def value_and_gradient(self, *arguments: Any, argnums: int | Sequence[int] = 0) -> Any:
-        """The value and the gradient of a scalar function."""
-        self.tape.check_scalar()
-        return self.value_and_jacobian(*arguments, argnums=argnums, mode="reverse")
-
-    def check_float(self) -> None:
-        """Raise where what the function returns is an integer or a bool."""
-        self.tape.check_float()
-
-    def jacobian(
-        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
-    ) -> Any:
-        """The Jacobian."""
-        return self.value_and_jacobian(*arguments, argnums=argnums, mode=mode)[1]
-
-    def value_and_jacobian(
-        self, *arguments: Any, argnums: int | Sequence[int] = 0, mode: str | None = None
-    ) -> Any:
-        """The value and the Jacobian."""
-        selection: Selection = self.tape.select(argnums)
+        A gradient of one float is the only row of its Jacobian.
+        """
+        self.tape.check_result(derivation)
+        selection = self.tape.select(derivation.argnums)
         flat, result = self.tape.derivatives.tape, self.tape.result
-        mode = self.tape.mode(mode, selection)
+        mode = "reverse" if derivation.is_gradient else self.tape.mode(derivation.mode, selection)
         derive = jacobian_by_columns if mode == "forward" else jacobian_by_rows
         outputs = self._run(derive(flat, selection.inputs))
         matrix = outputs[result.size :].reshape(result.size, len(selection.inputs))
         blocks = selection.jacobian(matrix, result.shapes)
-        return result.build(outputs[: result.size]), result.structure.build(blocks)
+        value = result.build(outputs[: result.size])
+        derivative = result.structure.build(blocks)
+        if not derivation.has_aux:
+            return (value, derivative) if derivation.with_value else derivative
+        aux = self.auxiliary()
+        return ((value, aux), derivative) if derivation.with_value else (derivative, aux)
 
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
         """The value and its derivative along tangents, which may be traced."""

@@ -3,8 +3,9 @@
 A function's recordings under one signature form a trie. Each recording's guards
 were passed in order with certain outcomes; two recordings share the guards up
 to the first that came out differently. A point is run on the tape used last; if
-a guard does not hold there, the trie says which recordings agree with the
-outcome found, and if none does the function is recorded afresh at that point.
+a guard does not hold there, which is no error but part of what a run returns, the trie says
+which recordings agree with the outcome found, and the one of these used last is run; if none
+does the function is recorded afresh at that point.
 
 A function keeps a bounded number of recordings, of all signatures and paths together.
 When one more is made, the one used longest ago is forgotten; a later call that
@@ -20,18 +21,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from numtape.errors import BranchError, InputError, OutputError, PathsWarning
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError, OutputError, PathsWarning
 from numtape.functions.agreement import check_agreement
 from numtape.functions.inner import InnerTape
 from numtape.functions.labels import have_same_labels, labels_of
+from numtape.functions.readers import reader_of
 from numtape.functions.recording import record_call
+from numtape.functions.runner import Failed
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
 from numtape.locks import fresh_lock
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.resolve import callback
 
-__all__ = ["Paths", "Recordings"]
+__all__ = ["Action", "Paths", "Recordings"]
 
 # How many recordings a function keeps, unless NUMTAPE_MAX_PATHS says otherwise. Measured,
 # one that has been differentiated takes 27 kB (25 instructions) to 130 kB (500, and 100
@@ -42,14 +48,18 @@ _MAX_PATHS = 1000
 # the longest ones that a function keeps take 1 GB.
 _SLOTS = 10_000
 
+Floats = npt.NDArray[np.float64]
 Key = tuple[Signature, tuple[bool, ...], bool]
+
+# Runs a tape at a point; gives the guard that does not hold there, or None and a result.
+Action = Callable[[Tape, Floats], tuple[Failed | None, Any]]
 
 
 @dataclass
 class _Node:
     """The recordings that agree on some first guards; `children` by the next outcome.
 
-    `tape` is one of them, and `end` the one that has no further guards.
+    `tape` is one of them, to be run first, and `end` the one that has no further guards.
     """
 
     tape: Tape
@@ -66,6 +76,13 @@ class Paths:
         Of the function; it counts what is kept, and tells what to forget.
     key : tuple
         Under which they are kept there.
+
+    Attributes
+    ----------
+    read : Reader
+        Reads nearly all calls of this signature.
+    latest : Tape or None
+        The recording used last.
     """
 
     def __init__(self, recordings: "Recordings", key: Key) -> None:
@@ -75,6 +92,15 @@ class Paths:
         self._walks: dict[Tape, list[_Node]] = {}
         self._agreed: dict[Tape, list[Any]] = {}  # the last labels seen to change nothing
         self.latest: Tape | None = None
+        signature, pythons, named = key
+        points = set(range(len(pythons))) if named else set(signature.points)
+        self.read = reader_of(
+            signature,
+            [
+                None if number in points else float if python else np.float64
+                for number, python in enumerate(pythons)
+            ],
+        )
 
     def tape_at(self, call: Call) -> Tape:
         """The tape whose path this point takes, recorded if there is none yet.
@@ -94,17 +120,11 @@ class Paths:
         return tape
 
     def _tape_at(self, call: Call) -> Tape:
-        tape = self.latest
         point = call.point()
-        if not point.flags.writeable:
-            point = point.copy()
-        while tape is not None:
-            failed = tape.failed_guard(point)
-            if failed is None:
-                self.latest = tape
-                self._recordings.note_use(tape)
-                return tape
-            tape = self.following(tape, *failed)
+        tape, _ = self.run_known(point, lambda tape, x: (tape.failed_guard(x), None))
+        if tape is not None:
+            self._recordings.note_use(tape)
+            return tape
         tape = self._recordings.record(self, call)
         if tape.failed_guard(point) is None:
             return tape
@@ -122,18 +142,61 @@ class Paths:
         node = None if walk is None else walk[guard].children.get(_branch(outcome))
         return None if node is None else node.tape
 
-    def run(self, call: Call, action: Callable[[Tape], Any]) -> Any:
+    def run(self, call: Call, action: Action, x: Floats | None = None) -> Any:
         """What `action` gives for the tape whose path the call takes.
 
-        The tape used last is simply tried: where its guards hold, nothing else is run.
+        The tape used last is simply tried: where its guards hold, nothing else is run. `x` is
+        the call's point, if it was read already.
         """
-        latest = self.latest
-        if latest is not None and not call.labelled:
-            try:
-                return action(latest)
-            except BranchError:
-                pass
-        return action(self.tape_at(call))
+        if x is None:
+            x = call.point()
+        if call.labelled:
+            tape: Tape | None = self.tape_at(call)
+        else:
+            tape, result = self.run_known(x, action)
+            if tape is not None:
+                return result
+            tape = self._recordings.record(self, call)
+        assert tape is not None
+        failed, result = action(tape, x)
+        if failed is not None:  # kernels round otherwise, see `_tape_at`
+            _, result = action(tape.without_guards(), x)
+        return result
+
+    def run_known(self, x: Floats, action: Action) -> tuple[Tape | None, Any]:
+        """Run a point on the tape whose path it takes: that tape, and what `action` gave for it.
+
+        None where no recording has this path.
+        """
+        tape = self.latest
+        if tape is None:
+            return None, None
+        failed, result = action(tape, x)
+        return (tape, result) if failed is None else self.run_after(tape, failed, x, action)
+
+    def run_after(
+        self, tape: Tape, failed: Failed, x: Floats, action: Action
+    ) -> tuple[Tape | None, Any]:
+        """What `run_known` does, where a tape's guard has just failed."""
+        first: tuple[int, _Node] | None = None  # where another tape was tried before
+        agreed = -1
+        while True:
+            guard, outcome = failed
+            walk = self._walks.get(tape)  # None of one that was forgotten meanwhile
+            if walk is None or guard <= agreed:  # or that rounds otherwise than the one before
+                return None, None
+            node = walk[guard].children.get(_branch(outcome))
+            if node is None:
+                return None, None
+            tape, agreed = node.tape, guard
+            failed_next, result = action(tape, x)
+            if failed_next is None:
+                self.latest = tape
+                self._recordings.note_use(tape)
+                if first is not None:
+                    self._recordings.prefer(self, *first, tape)
+                return tape, result
+            failed, first = failed_next, first or (guard + 1, node)
 
     # what `Recordings` does with its lock taken
 
@@ -164,6 +227,12 @@ class Paths:
         self.latest = walk[-1].end
         assert self.latest is not None
         return self.latest
+
+    def prefer(self, depth: int, node: _Node, tape: Tape) -> None:
+        """Have a tape tried first at a node, if it still passes that after so many guards."""
+        walk = self._walks.get(tape)
+        if walk is not None and walk[depth] is node:
+            node.tape = tape
 
     def forget(self, tape: Tape) -> None:
         """Take a tape out of the trie, and the nodes that only it passed."""
@@ -203,10 +272,10 @@ class Recordings:
 
     Attributes
     ----------
-    fast : dict
-        For callers to note, by what they like, whose `latest` they may run without
-        asking `paths`. It is emptied at every recording, so what is in use shows
-        itself again: uses are told apart by the recordings between them.
+    made : int
+        How many recordings were made. Callers may note whose `latest` they run without asking
+        `paths`, for as long as none is made: then what is in use shows itself again, so uses
+        are told apart by the recordings between them.
     """
 
     def __init__(
@@ -215,12 +284,11 @@ class Recordings:
         self.function = function
         self.has_aux = has_aux
         self.optimized = optimized
-        self.fast: dict[Any, Paths] = {}
         self._lock = fresh_lock()
         self._paths: dict[Key, Paths] = {}
         self._kept: OrderedDict[Tape, Paths] = OrderedDict()  # the one used last comes last
         self._weight = 0
-        self._made = 0
+        self.made = 0
         self._has_warned = False
         self._writes = False  # whether it was seen to assign to its arguments
 
@@ -255,6 +323,11 @@ class Recordings:
         except KeyError:  # forgotten meanwhile
             pass
 
+    def prefer(self, paths: Paths, depth: int, node: _Node, tape: Tape) -> None:
+        """Have a tape tried first at a node of its path."""
+        with self._lock:
+            paths.prefer(depth, node, tape)
+
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""
         tape = record_call(self.called(paths.key), call, self.has_aux)
@@ -266,8 +339,7 @@ class Recordings:
             paths = self._paths_of((tape.signature, *paths.key[1:]))
         most = _max_paths()
         with self._lock:
-            self._made += 1
-            self.fast.clear()
+            self.made += 1
             owner = self._paths.setdefault(paths.key, paths)
             kept = owner.insert(tape)
             if kept is tape:
@@ -298,7 +370,7 @@ class Recordings:
         location = user_location()
         warnings.warn_explicit(
             PathsWarning(
-                f"{name}{where} has been recorded {self._made} times, for {signatures} "
+                f"{name}{where} has been recorded {self.made} times, for {signatures} "
                 "combinations of shapes and static arguments: a recording serves one such "
                 f"combination and one path through the branches, and at most {most} are kept "
                 "(a long one counts as several). Those used longest ago are forgotten now, and "

@@ -6,14 +6,14 @@ over stored partials, which need no preparation; a tape with vector instructions
 rarer operations by derivative tapes, made when first needed and kept. Each thread
 has its own workspaces.
 
-Results come with a status: -1, or the number of the first guard that did not
-hold, in which case the result means nothing.
+Results come with the first guard that did not hold and what it came to, in which case they
+mean nothing, or with None.
 """
 
 import functools
 import threading
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +45,13 @@ from numtape.transform.derivative import (
 )
 from numtape.transform.hoist import Hoisted, hoist
 
-__all__ = ["Runner"]
+__all__ = ["Failed", "Runner", "Way"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+# The number of a guard that did not hold, and the guarded value.
+Failed = tuple[int, float]
 
 # Up to so many columns (or rows), a Jacobian of a tape with vector instructions is
 # one tape with a derivative for each; beyond, the tape of one product is run for each.
@@ -65,6 +68,37 @@ _LONG = 100_000
 # Gradients stay with sweeps: one sweep is as quick as the derivative tape.
 _OFTEN = 250
 _LONGEST = 50_000
+
+_GRADIENT = "gradient"  # the key of the derivative tape of the gradient alone
+
+
+class Way(NamedTuple):
+    """What one thread runs for a derivative.
+
+    Attributes
+    ----------
+    kernel, handle : callable and int
+        To be called as ``kernel(handle, x, out)``.
+    size : int
+        How many numbers are written to `out`.
+    workspace : Workspace
+        Owner of what the handle points to.
+    version : int
+        Of the runner's ways: where that is another by now, there may be a better way.
+    key : hashable
+        Of the derivative tape that may take over from a sweep; None where a tape is run.
+    has_own_guards : bool
+        Whether the guards are numbered as those of the tape: guards on what a derivative tape
+        finds to be equal are one guard there.
+    """
+
+    kernel: Callable[[int, Floats, Floats], int]
+    handle: int
+    size: int
+    workspace: Workspace
+    version: int
+    key: Hashable = None
+    has_own_guards: bool = True
 
 
 class Runner:
@@ -106,6 +140,7 @@ class Runner:
         # How hard to try to make machine code of all that is derived; None for not at all.
         self._effort: int | None = None
         self._by_tape: set[Hashable] = set()  # derivatives that no longer come by sweeps
+        self.version = 0  # of what a way is chosen by
 
     def __reduce__(self) -> Any:
         return Runner, (self.tape,)
@@ -136,27 +171,28 @@ class Runner:
                 self._plans[sweeps] = plan
             return self._plans[sweeps]
 
-    def evaluate(self, x: Floats, y: Floats) -> int:
+    def evaluate(self, x: Floats, y: Floats) -> Failed | None:
         """Write the outputs at x into y, or as many of them as it has room for."""
         workspace = self.workspace()
         status = workspace.plan.evaluate(workspace.handle, x, y)
+        if status >= 0:
+            return status, workspace.guarded_value(status)
         if status == _kernels.NOTICE:
             _compile_later(workspace.plan)
-        return status
+        return None
 
-    def evaluate_as_many(self, x: Floats, y: Floats) -> tuple[int, float]:
-        """Write what the outputs at x are among many points; a failed guard, and its outcome.
+    def evaluate_as_many(self, x: Floats, y: Floats) -> Failed | None:
+        """Write what the outputs at x are among many points.
 
         What points share is computed once, and is to round as if it were computed at each, if
         something is that is computed by the same function.
         """
         if self._may_run_at_a_point:
-            failed = self.evaluate(x, y)
-            return failed, self.value_of(self.tape.guards[failed].slot) if failed >= 0 else 0.0
+            return self.evaluate(x, y)
         batch = self.batch(np.zeros(len(x), bool))
         failures = batch.run(np.zeros(0), [x.reshape(1, -1)], [y.reshape(1, -1)], 1)
         if len(failures.points) == 0:
-            return -1, 0.0
+            return None
         return int(failures.guards[0]), float(failures.outcomes[0])
 
     # machine code
@@ -165,6 +201,7 @@ class Runner:
         """Have machine code made of what is run from now on, when it is first run."""
         self._effort = effort
         self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
+        self.version += 1
         with self._lock:
             for sweeps, plan in self._plans.items():
                 plan.notice_after(0 if sweeps else NEVER)
@@ -187,7 +224,7 @@ class Runner:
             compile_now = functools.partial(runs.compile, self._effort)
             try_to(lambda: uninterrupted(compile_now))
 
-    def _take_from_sweeps(self, key: Hashable, make: Callable[[], "Runner"]) -> None:
+    def _take_from_sweeps(self, key: Hashable) -> None:
         """In the background make and compile the tape of a derivative that sweeps give so far."""
         plan = self._plan(True)
         plan.notice_after(NEVER)
@@ -195,10 +232,11 @@ class Runner:
             return
 
         def prepare() -> None:
-            made = make()._plan(False)
+            made = self._derive_by_key(key)._plan(False)
             made.compile(THOROUGH, may_go_on)
             if made.machine_code is not None:
                 self._by_tape.add(key)
+                self.version += 1
                 plan.notice_after(0)
 
         in_background(prepare)
@@ -245,60 +283,91 @@ class Runner:
 
     # derivatives
 
-    def gradient(self, x: Floats, g: Floats) -> int:
+    def gradient(self, x: Floats, g: Floats) -> Failed | None:
         """Write the gradient of the first output by all inputs into g."""
-        local = self._local
-        run = getattr(local, "gradient", None)
-        if run is None:
-            if self.sweeps and "gradient" not in self._by_tape:
-                workspace = self.sweep_workspace()
-                run = workspace.plan.gradient
-            else:
-                workspace = self.derivative("gradient", gradient, 0).workspace()
-                run = workspace.plan.evaluate
-            local.gradient_workspace = workspace  # owns what the handle points to
-            local.gradient_handle = workspace.handle
-            local.gradient = run
-        status: int = run(local.gradient_handle, x, g)
-        if status == _kernels.NOTICE:
-            plan = local.gradient_workspace.plan
-            if plan.sweeps:
-                self._take_from_sweeps("gradient", lambda: self._derive("gradient", gradient, 0))
-                local.gradient = None  # chosen again at the next call
-            else:
-                _compile_later(plan)
-        return status
+        way: Way | None = getattr(self._local, "gradient", None)
+        if way is None or way.version != self.version:
+            way = self._local.gradient = self.gradient_way()
+        status = way.kernel(way.handle, x, g)
+        return None if status == _kernels.FINE else self.failure(way, status, x)
 
-    def sweeps_gradient(self, inputs: Ints) -> bool:
-        """Whether the value and the gradient by some inputs come from `swept_gradient`."""
-        if not self._by_tape:
-            return self.sweeps
-        return self.sweeps and ("reverse", inputs.tobytes()) not in self._by_tape
+    def gradient_way(self) -> Way:
+        """How to compute the gradient of the first output by all inputs."""
+        version = self.version
+        if self.sweeps and _GRADIENT not in self._by_tape:
+            return self._sweep(_GRADIENT, version)
+        return self._by_derived(self.derivative(_GRADIENT, gradient, 0), version)
 
-    def swept_gradient(self, x: Floats, g: Floats, inputs: Ints) -> tuple[int, Floats]:
-        """Write the gradient by all inputs into g; the outputs are good until the next call.
+    def value_way(self, inputs: Ints) -> Way | None:
+        """How to compute the value and the gradient by some inputs.
 
-        `inputs` are those that the caller wants it by.
+        A sweep writes the gradient by all inputs, and leaves the value in its workspace; the
+        tape that there is otherwise is that of `jacobian_way`.
         """
-        workspace = self.sweep_workspace()
-        status = workspace.plan.gradient(workspace.handle, x, g)
-        if status == _kernels.NOTICE:
-            key = ("reverse", inputs.tobytes())
-            self._take_from_sweeps(key, lambda: self._derive_jacobian(key, inputs))
-        return status, workspace.gradient_output
+        version, key = self.version, ("reverse", inputs.tobytes())
+        if self.sweeps and key not in self._by_tape:
+            return self._sweep(key, version)
+        return self.jacobian_way(inputs, "reverse")
 
-    def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[int, Floats, Floats]:
+    def jacobian_way(self, inputs: Ints, mode: str) -> Way | None:
+        """How to compute the Jacobian, row by row, and after it the outputs.
+
+        None where `seeded_jacobian` is to be called: where one tape for all would be too long,
+        or is not worth it yet. Asking counts as a call.
+        """
+        version = self.version
+        seeds = len(inputs) if mode == "forward" else len(self.tape.outputs)
+        if self._has_jacobian_tape(seeds) or (mode, inputs.tobytes()) in self._by_tape:
+            return self._by_derived(self._jacobian_runner(inputs, mode), version)
+        return None
+
+    def _sweep(self, key: Hashable, version: int) -> Way:
+        workspace = self.sweep_workspace()
+        kernel, size = workspace.plan.gradient, self.tape.inputs
+        return Way(kernel, workspace.handle, size, workspace, version, key)
+
+    def _by_derived(self, derived: "Runner", version: int) -> Way:
+        workspace, has_own_guards = derived.workspace(), self._has_guards_of(derived)
+        kernel, size = workspace.plan.evaluate, len(derived.tape.outputs)
+        return Way(kernel, workspace.handle, size, workspace, version, None, has_own_guards)
+
+    def failure(self, way: Way, status: int, x: Floats) -> Failed | None:
+        """What a status of a way's kernel says about the run at x."""
+        if status >= 0:
+            found = status, way.workspace.guarded_value(status)
+            return found if way.has_own_guards else self._own_guard(found, x)
+        if status == _kernels.NOTICE:
+            if way.key is None:
+                _compile_later(way.workspace.plan)
+            else:
+                self._take_from_sweeps(way.key)
+        return None
+
+    def _has_guards_of(self, derived: "Runner") -> bool:
+        return len(derived.tape.guards) == len(self.tape.guards)
+
+    def _own_guard(self, failed: Failed, x: Floats) -> Failed:
+        """The guard of this tape that fails at x where one did in a run of a derivative tape."""
+        return self.evaluate(x, np.empty(len(self.tape.outputs))) or failed
+
+    def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[Failed | None, Floats, Floats]:
         """Outputs, and their derivatives by some inputs: one row an output.
 
         `mode` is "forward" or "reverse".
         """
         rows, columns = len(self.tape.outputs), len(inputs)
-        seeds = columns if mode == "forward" else rows
-        if self._has_jacobian_tape(seeds) or (mode, inputs.tobytes()) in self._by_tape:
-            both = np.empty(rows * columns + rows)
-            status = self._jacobian_runner(inputs, mode).evaluate(x, both)
-            return status, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
-        value, jacobian = np.empty(rows), np.zeros((rows, columns))
+        both = np.empty(rows * columns + rows)
+        way = self.jacobian_way(inputs, mode)
+        if way is None:
+            failed = self.seeded_jacobian(x, inputs, mode, both)
+        else:
+            failed = self.failure(way, way.kernel(way.handle, x, both), x)
+        return failed, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
+
+    def seeded_jacobian(self, x: Floats, inputs: Ints, mode: str, both: Floats) -> Failed | None:
+        """Write the Jacobian and the outputs into `both`, computed for one seed after the other."""
+        rows, columns = len(self.tape.outputs), len(inputs)
+        jacobian, value = both[: rows * columns].reshape(rows, columns), both[rows * columns :]
         if self.sweeps:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
@@ -307,25 +376,26 @@ class Runner:
                 unit[np.arange(columns), inputs] = 1.0
                 transposed = np.empty((columns, rows))
                 _kernels.tangents(workspace.handle, unit, transposed)
-                jacobian = np.ascontiguousarray(transposed.T)
+                jacobian[...] = transposed.T
             else:
                 full = np.empty((rows, self.tape.inputs))
                 _kernels.adjoints(workspace.handle, np.eye(rows), full)
-                jacobian = np.ascontiguousarray(full[:, inputs])
-            return status, value, jacobian
-        status = -1
-        for k in range(seeds):
+                jacobian[...] = full[:, inputs]
+            return _failed(workspace, status)
+        failed: Failed | None = None
+        jacobian[...] = 0.0
+        for k in range(columns if mode == "forward" else rows):
             seed = np.zeros(len(x) if mode == "forward" else rows)
             if mode == "forward":
                 seed[inputs[k]] = 1.0
-                status, value, jacobian[:, k] = self.jvp(x, seed)
+                failed, value[...], jacobian[:, k] = self.jvp(x, seed)
             else:
                 seed[k] = 1.0
-                status, value, gradient = self.vjp(x, seed)
+                failed, value[...], gradient = self.vjp(x, seed)
                 jacobian[k] = gradient[inputs]
-            if status >= 0:
+            if failed is not None:
                 break
-        return status, value, jacobian
+        return failed
 
     def cheaper_mode(self, inputs: Ints) -> str:
         """The mode in which a Jacobian by these inputs costs less."""
@@ -365,7 +435,7 @@ class Runner:
             or not is_automatic(self.tape.instructions)
         )
 
-    def jvp(self, x: Floats, direction: Floats) -> tuple[int, Floats, Floats]:
+    def jvp(self, x: Floats, direction: Floats) -> tuple[Failed | None, Floats, Floats]:
         """Outputs, and their derivative along a direction."""
         rows = len(self.tape.outputs)
         value, derivative = np.empty(rows), np.empty((1, rows))
@@ -373,14 +443,12 @@ class Runner:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
-            return status, value, derivative[0]
+            return _failed(workspace, status), value, derivative[0]
         both = np.empty(2 * rows)
-        status = self.derivative("tangent", tangent, rows).evaluate(
-            np.concatenate([x, direction]), both
-        )
-        return status, both[:rows], both[rows:]
+        failed = self._run_seeded("tangent", tangent, x, direction, both)
+        return failed, both[:rows], both[rows:]
 
-    def vjp(self, x: Floats, weights: Floats) -> tuple[int, Floats, Floats]:
+    def vjp(self, x: Floats, weights: Floats) -> tuple[Failed | None, Floats, Floats]:
         """Outputs, and the gradient of their weighted sum by all inputs."""
         rows, columns = len(self.tape.outputs), self.tape.inputs
         value, derivative = np.empty(rows), np.empty((1, columns))
@@ -388,15 +456,27 @@ class Runner:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
             _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
-            result = derivative[0]
-        else:
-            both = np.empty(rows + columns)
-            runner = self.derivative("adjoint", adjoint, rows)
-            status = runner.evaluate(np.concatenate([x, weights]), both)
-            value, result = both[:rows], both[rows:]
-        return status, value, result
+            return _failed(workspace, status), value, derivative[0]
+        both = np.empty(rows + columns)
+        failed = self._run_seeded("adjoint", adjoint, x, weights, both)
+        return failed, both[:rows], both[rows:]
 
-    def linearize(self, x: Floats) -> tuple[int, Floats, Callable[[Floats], Floats]]:
+    def _run_seeded(
+        self,
+        key: str,
+        derive: Callable[[FlatTape], FlatTape],
+        x: Floats,
+        seed: Floats,
+        both: Floats,
+    ) -> Failed | None:
+        """Run the derivative tape that takes a seed after the inputs."""
+        derived = self.derivative(key, derive, len(self.tape.outputs))
+        failed = derived.evaluate(np.concatenate([x, seed]), both)
+        if failed is None or self._has_guards_of(derived):
+            return failed
+        return self._own_guard(failed, x)
+
+    def linearize(self, x: Floats) -> tuple[Failed | None, Floats, Callable[[Floats], Floats]]:
         """Outputs, and a function from directions to the outputs' derivatives."""
         rows = len(self.tape.outputs)
         if not self.sweeps:
@@ -412,7 +492,7 @@ class Runner:
             pushed: Floats = derivative[0]
             return pushed
 
-        return status, value, push
+        return _failed(workspace, status), value, push
 
     def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
         """Of the tape of Jacobian and outputs, in this order."""
@@ -422,6 +502,12 @@ class Runner:
             return found
         with self._lock:
             return self._derived.get(key) or self._derive_jacobian(key, inputs)
+
+    def _derive_by_key(self, key: Any) -> "Runner":
+        """The runner of a derivative tape that a sweep is replaced by."""
+        if key == _GRADIENT:
+            return self._derive(_GRADIENT, gradient, 0)
+        return self._derive_jacobian(key, np.frombuffer(key[1], np.int64))
 
     def _derive_jacobian(self, key: tuple[str, bytes], inputs: Ints) -> "Runner":
         by = jacobian_by_columns if key[0] == "forward" else jacobian_by_rows
@@ -458,6 +544,11 @@ class Runner:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
             runner.prepare(self._effort)
+
+
+def _failed(workspace: Workspace, status: int) -> Failed | None:
+    """What a status of a run that nobody counts says."""
+    return (status, workspace.guarded_value(status)) if status >= 0 else None
 
 
 def _compile_later(plan: Plan) -> None:

@@ -1,7 +1,7 @@
 """Which inputs of a tape are differentiated by, and their derivatives as trees."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +43,28 @@ class Selection:
         """Whether the derivative by them is one array, in no container."""
         return self.alone and self.structures[0].kind is None
 
-    def gradient(self, gradient: Any) -> Any:
-        """Derivatives by all inputs of the tape, as the tree of the chosen ones."""
-        return self.trees(cut(gradient[self.inputs], self.shapes))
+    @property
+    def layout(self) -> Callable[[Floats], Any]:
+        """What puts a vector of derivatives by the chosen inputs into the tree of `trees`.
+
+        The tree may use the vector's memory.
+        """
+        if self.is_one_leaf:
+            shape = self.shapes[0]
+            if len(shape) == 1:
+                return lambda vector: vector
+            return lambda vector: vector.reshape(shape) if shape else vector.item()
+        if any(self.shapes):
+            return lambda vector: self.trees(cut(vector, self.shapes))
+        only = self.structures[0]
+        are_leaves = all(child.kind is None for child in only.children)
+        if self.alone and are_leaves and only.kind is list:
+            return lambda vector: vector.tolist()
+        if self.alone and are_leaves and only.kind is dict:
+            return lambda vector: dict(zip(only.names, vector.tolist(), strict=True))
+        if not self.alone and all(structure.kind is None for structure in self.structures):
+            return lambda vector: tuple(vector.tolist())
+        return lambda vector: self.trees(vector.tolist())
 
     def jacobian(self, matrix: Any, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
         """For each output leaf the tree of its derivatives, from a matrix by columns."""

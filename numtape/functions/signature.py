@@ -161,6 +161,10 @@ class Call:
         built: list[Any] = list(self.signature.structure.build(leaves))
         return built
 
+    def copies(self) -> list[Any]:
+        """The arguments with copies of the traced leaves."""
+        return self.arguments([x.copy() if x.shape else x.item() for x in self.inputs])
+
     def values(self) -> list[Any]:
         """The arguments, of labelled leaves the values."""
         return self.arguments(self.inputs)
@@ -177,9 +181,10 @@ class Call:
         )
 
     def point(self) -> Floats:
-        """The traced leaves' values, end to end."""
+        """The traced leaves' values, end to end, as kernels take them."""
         if len(self.inputs) == 1:
-            return self.inputs[0].reshape(-1)
+            x = self.inputs[0].reshape(-1)
+            return x if x.flags.carray else x.copy()
         return np.concatenate([np.zeros(0), *(value.reshape(-1) for value in self.inputs)])
 
 

@@ -22,10 +22,12 @@ from numtape.functions.derived import (
     product_by_rows,
 )
 from numtape.functions.points import outputs_for, read_points, read_seeds
+from numtape.functions.programs import Derivation, Program
+from numtape.functions.readers import Reader, reader_of
 from numtape.functions.reading import Readable
 from numtape.functions.recent import Recent
 from numtape.functions.result import Result
-from numtape.functions.runner import Runner
+from numtape.functions.runner import Failed, Runner
 from numtape.functions.saved import read, write
 from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature, argnums_key
@@ -84,21 +86,17 @@ class Tape(Readable):
             self.derivatives = Runner(flat.changed(outputs=flat.outputs[: result.size]))
         self._is_scalar_function = result.shapes == ((),) and not result.counts
         self._selections: Recent[Selection] = Recent()
+        self._programs: Recent[Program] = Recent()
         self._derived: Recent[Tape] = Recent()
         self._effort: int | None = None  # how hard to try to make machine code of those
         self._modes: Recent[str] = Recent()
-        # Calls of floats and arrays alone need no sorting of arguments.
-        is_flat = signature.is_flat and signature.memory is None
-        self._shapes = signature.traced_shapes if is_flat else ()
-        self._input_shape = self._shapes[0] if self.is_simple else ()
+        # Where the only argument is one float array, its shape.
+        is_simple = signature.is_flat and signature.memory is None and len(signature.shapes) == 1
+        self._input_shape = signature.traced_shapes[0] if is_simple else ()
+        self._read: Reader | None = None  # made when it is needed
 
     def __reduce__(self) -> Any:
         return Tape, (self.flat, self.signature, self.result)
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether the only argument is one float array."""
-        return len(self._shapes) == 1 and self._shapes[0] != ()
 
     def __copy__(self) -> "Tape":
         return Tape(self.flat, self.signature, self.result)
@@ -191,7 +189,7 @@ class Tape(Readable):
         if x is None:
             return self._many("value", arguments, Options(out, num_threads, progress))
         y = np.empty(len(self.flat.outputs))
-        if self.runner.evaluate(x, y) >= 0:
+        if self.runner.evaluate(x, y) is not None:
             self._raise_branch(x)
         value = self.result.build(y)
         if self.result.aux is not None:
@@ -201,7 +199,7 @@ class Tape(Readable):
     def auxiliary(self, arguments: Sequence[Any]) -> Any:
         """The auxiliary result, for a tape of a function that has one."""
         x, y = self._one_point(arguments), np.empty(len(self.flat.outputs))
-        if self.runner.evaluate(x, y) >= 0:
+        if self.runner.evaluate(x, y) is not None:
             self._raise_branch(x)
         return self.result.build_aux(y)
 
@@ -268,18 +266,14 @@ class Tape(Readable):
             ):
                 outputs_for(_LEAF, (self._input_shape,), (), g, (x,))
             if x.ndim == 1:
-                status = self.derivatives.gradient(x, g)
+                failed = self.derivatives.gradient(x, g)
             else:
-                status = self.derivatives.gradient(x.reshape(-1), g.reshape(-1))
-            if status >= 0:
+                failed = self.derivatives.gradient(x.reshape(-1), g.reshape(-1))
+            if failed is not None:
                 self._raise_branch(x.reshape(-1))
             return g
-        x = self._point(arguments)
-        if x is None:
-            options = Options(out, num_threads, progress)
-            return self._many("gradient", arguments, options, argnums=argnums)
-        gradient = self._value_and_gradient(x, argnums)[1]
-        return gradient if out is None else self._filled(out, gradient)
+        options = Options(out, num_threads, progress)
+        return self._derivative("gradient", arguments, options, argnums=argnums)
 
     def value_and_gradient(
         self,
@@ -313,26 +307,8 @@ class Tape(Readable):
         >>> tape.value_and_gradient(np.array([3.0, 4.0]))
         (25.0, array([6., 8.]))
         """
-        x = self._point(arguments)
-        if x is None:
-            options = Options(out, num_threads, progress)
-            return self._many("value_and_gradient", arguments, options, argnums=argnums)
-        pair = self._value_and_gradient(x, argnums)
-        return pair if out is None else self._filled(out, pair)
-
-    def _value_and_gradient(self, x: Floats, argnums: int | Sequence[int]) -> Any:
-        self.check_scalar()
-        selection = self.select(argnums)
-        if self.derivatives.sweeps_gradient(selection.inputs):
-            g = np.empty(self.flat.inputs)
-            status, y = self.derivatives.swept_gradient(x, g, selection.inputs)
-            gradient = selection.gradient(g)
-        else:
-            status, y, matrix = self.derivatives.jacobian(x, selection.inputs, "reverse")
-            (gradient,) = selection.jacobian(matrix, ((),))
-        if status >= 0:
-            self._raise_branch(x)
-        return self.result.structure.build([float(y[0])]), gradient
+        options = Options(out, num_threads, progress)
+        return self._derivative("value_and_gradient", arguments, options, argnums=argnums)
 
     def jacobian(
         self,
@@ -376,12 +352,8 @@ class Tape(Readable):
         >>> tape.jacobian(np.array([[2.0, 3.0], [5.0, 7.0]])).shape
         (2, 2, 2)
         """
-        x = self._point(arguments)
-        if x is None:
-            options = Options(out, num_threads, progress)
-            return self._many("jacobian", arguments, options, argnums=argnums, mode=mode)
-        jacobian = self._value_and_jacobian(x, argnums, mode)[1]
-        return jacobian if out is None else self._filled(out, jacobian)
+        options = Options(out, num_threads, progress)
+        return self._derivative("jacobian", arguments, options, argnums=argnums, mode=mode)
 
     def value_and_jacobian(
         self,
@@ -420,23 +392,38 @@ class Tape(Readable):
         array([[4., 0.],
                [3., 2.]])
         """
+        options = Options(out, num_threads, progress)
+        return self._derivative(
+            "value_and_jacobian", arguments, options, argnums=argnums, mode=mode
+        )
+
+    def _derivative(
+        self, method: str, arguments: Sequence[Any], options: Options, **choices: Any
+    ) -> Any:
+        """A method that gives derivatives, and takes `choices` which."""
         x = self._point(arguments)
         if x is None:
-            options = Options(out, num_threads, progress)
-            return self._many("value_and_jacobian", arguments, options, argnums=argnums, mode=mode)
-        pair = self._value_and_jacobian(x, argnums, mode)
-        return pair if out is None else self._filled(out, pair)
-
-    def _value_and_jacobian(
-        self, x: Floats, argnums: int | Sequence[int], mode: str | None
-    ) -> tuple[Any, Any]:
-        selection = self.select(argnums)
-        mode = self.mode(mode, selection)
-        status, y, matrix = self.derivatives.jacobian(x, selection.inputs, mode)
-        if status >= 0:
+            return self._many(method, arguments, options, **choices)
+        argnums, mode = argnums_key(choices["argnums"]), choices.get("mode")
+        check_mode(mode)
+        failed, result = self.program(Derivation(method, argnums, mode)).run(x)
+        if failed is not None:
             self._raise_branch(x)
-        blocks = selection.jacobian(matrix, self.result.shapes)
-        return self.result.build(y), self.result.structure.build(blocks)
+        return result if options.out is None else self._filled(options.out, result)
+
+    def program(self, derivation: Derivation) -> Program:
+        """The program of a derivative of this tape; made once."""
+        return self._programs.get(derivation) or self._make_program(derivation)
+
+    def _make_program(self, derivation: Derivation) -> Program:
+        self.check_result(derivation)
+        argnums, is_gradient = derivation.argnums, derivation.is_gradient
+        selection = self.select(argnums)
+        mode = "reverse" if is_gradient else self.mode(derivation.mode, selection)
+        simply = bool(derivation.method == "gradient" and argnums == 0 and self._input_shape)
+        runners = self.derivatives, self.runner
+        made = Program(*runners, self.result, selection, derivation, mode, simply)
+        return self._programs.keep(derivation, made)
 
     def jvp(
         self,
@@ -481,11 +468,26 @@ class Tape(Readable):
         direction = None if x is None else self._point(tangents, "tangents")
         if x is None or direction is None:
             return self._many("jvp", (arguments, tangents), Options(out, num_threads, progress))
-        status, y, derivative = self.derivatives.jvp(x, direction)
-        if status >= 0:
+        failed, pair = self._jvp(x, direction)
+        if failed is not None:
             self._raise_branch(x)
-        pair = self.result.build(y), self.result.build(derivative)
         return pair if out is None else self._filled(out, pair)
+
+    def try_jvp(
+        self, x: Floats, arguments: Sequence[Any], tangents: Sequence[Any]
+    ) -> tuple[Failed | None, Any]:
+        """What `jvp` gives, or the guard that does not hold at x, which `arguments` are."""
+        direction = self._point(tangents, "tangents")
+        if direction is not None:
+            return self._jvp(x, direction)
+        failed = self.failed_guard(x)
+        return failed, None if failed else self.jvp(arguments, tangents)
+
+    def _jvp(self, x: Floats, direction: Floats) -> tuple[Failed | None, Any]:
+        failed, y, derivative = self.derivatives.jvp(x, direction)
+        if failed is not None:
+            return failed, None
+        return None, (self.result.build(y), self.result.build(derivative))
 
     def vjp(
         self,
@@ -535,8 +537,8 @@ class Tape(Readable):
             weights = read_seeds(result.structure, result.shapes, cotangents, "cotangents")
         if x is None or weights is None or any(weights.varies):
             return self._many("vjp", (arguments, cotangents), Options(out, num_threads, progress))
-        status, y, gradient = self.derivatives.vjp(x, weights.at(0))
-        if status >= 0:
+        failed, y, gradient = self.derivatives.vjp(x, weights.at(0))
+        if failed is not None:
             self._raise_branch(x)
         pair = self.result.build(y), self.gradients(gradient)
         return pair if out is None else self._filled(out, pair)
@@ -571,9 +573,9 @@ class Tape(Readable):
         >>> push_forward(1.0, 0.0), push_forward(0.0, 1.0)
         (5.0, 2.0)
         """
-        x = self._one_point(one_for_each_argument(arguments))
-        status, y, push = self.derivatives.linearize(x)
-        if status >= 0:
+        x = self._one_point(one_for_each_argument(arguments)).copy()  # which `push` keeps
+        failed, y, push = self.derivatives.linearize(x)
+        if failed is not None:
             self._raise_branch(x)
 
         def push_forward(*tangents: Any) -> Any:
@@ -976,12 +978,7 @@ class Tape(Readable):
             key = selection.inputs.tobytes()
             chosen = self._modes.get(key)
             return chosen or self._modes.keep(key, self.derivatives.cheaper_mode(selection.inputs))
-        if mode not in ("forward", "reverse"):
-            raise InputError(
-                f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
-                "sweep an output) or None (the cheaper one)",
-                code="wrong-option",
-            )
+        check_mode(mode)
         return mode
 
     @property
@@ -1009,26 +1006,14 @@ class Tape(Readable):
         return selection
 
     def _point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats | None:
-        """The arguments end to end, in an array of their own; None if they are many points."""
-        if len(arguments) == len(self._shapes):
-            x = np.empty(self.flat.inputs)
-            start = 0
-            for argument, shape in zip(arguments, self._shapes, strict=True):
-                if type(argument) is float and shape == ():
-                    x[start] = argument
-                    start += 1
-                elif (
-                    type(argument) is np.ndarray
-                    and argument.dtype is _FLOAT64
-                    and argument.shape == shape
-                ):
-                    stop = start + argument.size
-                    x[start:stop] = argument if argument.ndim == 1 else argument.reshape(-1)
-                    start = stop
-                else:
-                    break
-            else:
-                return x
+        """The arguments end to end, perhaps in their memory; None if they are many points."""
+        read = self._read
+        if read is None:
+            scalars = [float] * len(self.signature.owners)
+            read = self._read = reader_of(self.signature, scalars)
+        x = read(arguments)
+        if x is not None:
+            return x
         if are_streams(arguments):
             return None
         points = read_points(self.signature, arguments, what)
@@ -1044,12 +1029,11 @@ class Tape(Readable):
             )
         return x
 
-    def failed_guard(self, x: Floats) -> tuple[int, float] | None:
+    def failed_guard(self, x: Floats) -> Failed | None:
         """The first guard that does not hold at a point, and the guarded value there."""
-        guard = self.runner.evaluate(x, np.empty(len(self.flat.outputs)))
-        if guard < 0:
+        if not self.flat.guards:
             return None
-        return guard, self.runner.value_of(self.flat.guards[guard].slot)
+        return self.runner.evaluate(x, np.empty(len(self.flat.outputs)))
 
     def check_branch(self, x: Floats, number: int | None = None) -> None:
         """Raise where a point, or one of a batch, takes another path than this tape."""
@@ -1069,6 +1053,13 @@ class Tape(Readable):
             outcome,
             number,
         )
+
+    def check_result(self, derivation: Derivation) -> None:
+        """Raise where a derivative is not of what the function returns."""
+        if derivation.is_gradient:
+            self.check_scalar()
+        elif derivation.of_floats:
+            self.check_float()
 
     def check_scalar(self) -> None:
         """Raise unless the function returns one float."""
@@ -1147,3 +1138,13 @@ def _call_method(tape: Tape, method: str, choices: dict[str, Any], *arguments: A
     if method == "value":
         return tape(*arguments, **choices)
     return getattr(tape, method)(*arguments, **choices)
+
+
+def check_mode(mode: Any) -> None:
+    """Raise where a mode is none of those that there are."""
+    if mode not in (None, "forward", "reverse"):
+        raise InputError(
+            f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
+            "sweep an output) or None (the cheaper one)",
+            code="wrong-option",
+        )

@@ -251,6 +251,11 @@ class Workspace:
             self._set(_kernels.SWEPT, None, _kernels.SWEPT, np.zeros(tape.slots))
         self.handle = self._handle.ctypes.data
 
+    def guarded_value(self, guard: int) -> float:
+        """What a guarded slot was in the last run."""
+        value: float = self.values.item(self.plan.guard_slots.item(guard))
+        return value
+
     def _set(
         self,
         count_field: int | None,

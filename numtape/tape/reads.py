@@ -83,8 +83,7 @@ def _spread(live, starts, first, last, first_node):  # type: ignore[no-untyped-d
     for number in range(len(starts) - 2, -1, -1):
         if live[first_node + number]:
             for k in range(starts[number], starts[number + 1]):
-                for node in range(first[k], last[k] + 1):
-                    live[node] = 1
+                live[first[k] : last[k] + 1] = 1
 
 
 @Lazy

@@ -49,8 +49,8 @@ def _run(tape, x):
     with np.errstate(all="ignore"):
         y = np.empty(len(tape.outputs))
         failed = Runner(tape).evaluate(x, y)
-        assert Runner(replace(tape, guards=())).evaluate(x, y) == -1
-    return None if failed < 0 else tape.guards[failed].location.line, y
+        assert Runner(replace(tape, guards=())).evaluate(x, y) is None
+    return None if failed is None else tape.guards[failed[0]].location.line, y
 
 
 def _run_naive(tape, x):

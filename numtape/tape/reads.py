@@ -20,7 +20,7 @@ from numtape.jit.compile import Lazy
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
 
-__all__ = ["Reads", "needed", "nodes", "ranges_of", "reads_of", "without"]
+__all__ = ["Reads", "is_dense", "needed", "nodes", "ranges_of", "reads_of", "without"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -153,7 +153,7 @@ def _ranges(tape: FlatTape, number: int, results: list[int]) -> list[tuple[int, 
                 else max(slot - first_input + 1, 0)
                 for slot in view.reach(shape)
             ]
-            if ends[0] == ends[1] or _is_dense(shape, view.strides):
+            if ends[0] == ends[1] or is_dense(shape, view.strides):
                 if ends[0]:
                     ranges.append((ends[0], ends[1]))
                 continue
@@ -168,8 +168,8 @@ def _ranges(tape: FlatTape, number: int, results: list[int]) -> list[tuple[int, 
     return ranges
 
 
-def _is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether a view reads each slot from its first to its last."""
+def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Return whether a view reads each slot from its first to its last."""
     reach = 1
     for stride, extent in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True)):
         if extent > 1:

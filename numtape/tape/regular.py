@@ -209,6 +209,13 @@ class RegularSlots:
         layout = steps if self.layout is self.steps else _broadcast(self.layout, shape)
         return RegularSlots(self.offset, steps, layout)
 
+    def once(self) -> "RegularSlots":
+        """Return the slots without repetition: one element of each axis that does not step."""
+        strides = self.slot_strides()
+        if 0 not in strides:
+            return self
+        return self[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]  # type: ignore[no-any-return]
+
     def shifted(self, by: int) -> "RegularSlots":
         """Return the slots plus a number."""
         return RegularSlots(self.offset + by, self.steps, self.layout)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.tape.flat import FlatTape, contiguous_strides
+from numtape.tape.reads import is_dense
 from numtape.tape.regular import RegularSlots
 
 __all__ = ["Blocks", "block_order", "blocks_of", "blocks_under"]
@@ -52,13 +53,13 @@ def blocks_under(starts: Sequence[int], listed: Slots, places: Any) -> list[int]
     """The blocks that have some places; where they begin is given as a list and as an array."""
     if places.size == 0:
         return []
-    low, high = int(places.min()), int(places.max())
+    is_regular = isinstance(places, RegularSlots)
+    low, high = places.bounds() if is_regular else (int(places.min()), int(places.max()))
     first, last = bisect_right(starts, low) - 1, bisect_right(starts, high) - 1
-    if last - first < 2:
+    if last - first < 2 or (is_regular and is_dense(places.shape, places.slot_strides())):
         return list(range(first, last + 1))
-    found: list[int] = np.unique(
-        np.searchsorted(listed, np.unique(places), side="right") - 1
-    ).tolist()
+    once = np.asarray(places.once()) if is_regular else np.unique(places)
+    found: list[int] = np.unique(np.searchsorted(listed, once, side="right") - 1).tolist()
     return found
 
 
@@ -117,11 +118,14 @@ class Blocks:
                     return None
             else:
                 self._write_out_under(places)
-            places = np.asarray(places)
+            once = np.asarray(places.once())
         else:
             self._write_out_under(places)
-        found = self.flat[places]
-        return found if found.size == 0 or found.any() else None
+            once = places
+        found = self.flat[once]
+        if found.size and not found.any():
+            return None
+        return found if found.size == places.size else np.broadcast_to(found, places.shape)
 
     def read(self, places: Any) -> Any:
         """The slots of some places, in their shape."""

@@ -48,7 +48,16 @@ from numtape.transform.store import Store
 from numtape.transform.walk import CONSTANT, NEXT
 from numtape.transform.walk import CONSTANTS as CONSTANT_COUNT
 
-__all__ = ["ALL_RULES", "NO_RULES", "Builder", "Rules", "arranged", "replay", "uniform"]
+__all__ = [
+    "ALL_RULES",
+    "NO_RULES",
+    "Builder",
+    "Rules",
+    "arranged",
+    "in_memory",
+    "replay",
+    "uniform",
+]
 
 _MULTIPLY, _NEGATIVE = OPCODE["multiply"], OPCODE["negative"]
 
@@ -455,13 +464,19 @@ def _replay_vector(
         return recorder.order(operand, kinds[instruction.opcode])
     if instruction.kind == REDUCE:
         order, reduced = arranged(instruction)
-        return recorder.reduce(ROWS[instruction.opcode].name, operand.transpose(order), reduced)
+        laid = in_memory(operand).transpose(order)
+        return recorder.reduce(ROWS[instruction.opcode].name, laid, reduced)
     if instruction.kind == ACCUMULATE:
         running = recorder.accumulate(ROWS[instruction.opcode].name, operand, -1)
         order, _ = arranged(instruction)
         return running.transpose(order)
     assert instruction.targets is not None
     return recorder.scatter(operand, instruction.targets, instruction.size)
+
+
+def in_memory(slots: Any) -> Any:
+    """Slots that lie in memory row by row, as what an instruction reads does."""
+    return slots if isinstance(slots, RegularSlots) else np.ascontiguousarray(slots)
 
 
 def arranged(instruction: VectorInstruction) -> tuple[tuple[int, ...], tuple[int, ...]]:

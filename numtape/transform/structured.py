@@ -24,7 +24,7 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VectorInstruction
 from numtape.tape.regular import broadcast_slots
 from numtape.trace.recorder import Slots
-from numtape.transform.builder import Builder, arranged
+from numtape.transform.builder import Builder, arranged, in_memory
 from numtape.transform.linear_algebra import function_adjoint, function_tangent
 
 __all__ = ["adjoint_rule", "tangent_rule"]
@@ -71,7 +71,7 @@ def tangent_rule(
         return builder.spread(tangent, operands[1], instruction.shape[-1])
     if instruction.kind == REDUCE:
         walk = _Reduction(instruction)
-        moved = walk.arrange(tangent)
+        moved = walk.arrange(in_memory(tangent))
         if walk.name == "add":
             return builder.reduce("add", moved, walk.reduced).reshape(instruction.result)
         share, count = walk.partials(builder, operands[0], result)

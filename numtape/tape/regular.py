@@ -220,9 +220,9 @@ class RegularSlots:
         """Return the slots plus a number."""
         return RegularSlots(self.offset + by, self.steps, self.layout)
 
-    def copy(self) -> Slots:
+    def copy(self, order: Any = "C") -> Slots:
         """Return the slots written out, to be written to."""
-        return np.asarray(self)
+        return np.asarray(self).copy(order)
 
     def __getitem__(self, key: Any) -> Any:
         steps = self.steps[key]
@@ -237,6 +237,18 @@ class RegularSlots:
 
     def __add__(self, other: int) -> "RegularSlots":
         return self.shifted(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return np.asarray(self) < other
+
+    def __le__(self, other: Any) -> Any:
+        return np.asarray(self) <= other
+
+    def __gt__(self, other: Any) -> Any:
+        return np.asarray(self) > other
+
+    def __ge__(self, other: Any) -> Any:
+        return np.asarray(self) >= other
 
     def __eq__(self, other: Any) -> Any:
         return np.asarray(self) == other

@@ -300,14 +300,14 @@ def _array_binary(
     """
 
     def forward(self: TracedArray, other: Any) -> Any:
-        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+        if compute is not None and not self._primals.ndim and self._primals.dtype.char == "d":
             return compute(_scalar_of(self), other)
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _other_operand(ufunc, self, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
-        if compute is not None and not self._slots.ndim and self._primals.dtype.char == "d":
+        if compute is not None and not self._primals.ndim and self._primals.dtype.char == "d":
             return compute(other, _scalar_of(self))
         if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
             return _other_operand(ufunc, other, self)

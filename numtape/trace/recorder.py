@@ -209,11 +209,11 @@ class Recorder:
                 slot = self.constants[key] = self._append_constants(np.array([value], np.float64))
         return slot
 
-    def constant_array(self, values: npt.NDArray[np.float64]) -> Slots:
+    def constant_array(self, values: npt.NDArray[np.float64], is_own: bool = False) -> Slots:
         """Slots for an array of constants: contiguous, or one slot if all are the same.
 
         Arrays of equal contents share their slots, so that data used in a loop
-        are stored once.
+        are stored once. An array that is the recorder's own will not be written to.
         """
         if values.size == 0:
             return np.zeros(values.shape, np.int64)
@@ -223,8 +223,9 @@ class Recorder:
         key = blake2b(flat.data.cast("B"), digest_size=16).digest()
         start = self.constants.get(key)
         if start is None:
-            start = self.constants[key] = self._append_constants(flat.copy())
-        return np.arange(start, start + values.size).reshape(values.shape)
+            is_shared = not is_own and np.may_share_memory(flat, values)
+            start = self.constants[key] = self._append_constants(flat.copy() if is_shared else flat)
+        return _following(start, values.size, values.shape)
 
     def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
         start = CONSTANTS + self._constant_count
@@ -481,7 +482,7 @@ class Recorder:
         self.next_slot = start + size
         if self.keep_lines:
             self.lines.append(user_location())
-        return np.arange(start, start + size).reshape(instruction.result)
+        return _following(start, size, instruction.result)
 
     def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
@@ -618,6 +619,18 @@ def end_at_user(error: BaseException) -> None:
         trace = trace.tb_next
     if last is not None and not os.environ.get("NUMTAPE_FULL_TRACEBACKS"):
         last.tb_next = None
+
+
+# Fewer slots are written out: that is quicker.
+_MANY = 256
+
+
+def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
+    """Slots that follow one another."""
+    if size < _MANY:
+        return np.arange(start, start + size).reshape(shape)
+    slots: Any = RegularSlots.contiguous(start, shape, size)
+    return slots  # type: ignore[no-any-return]
 
 
 def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
+from numtape.tape.regular import RegularSlots
 from numtape.trace.escapes import escaped, is_formatting, refuse
 from numtape.trace.recorder import (
     CONSTANTS,
@@ -463,12 +464,26 @@ class TracedArray(Traced):
 
     # No `__slots__`: with them no array of NumPy's could become one, see `fresh.py`.
 
-    def __init__(self, recorder: Recorder, slots: Slots, primals: _Values) -> None:
+    def __init__(self, recorder: Recorder, slots: Any, primals: _Values) -> None:
         if slots.strides != primals.strides:
-            slots, primals = _same_layout(slots, primals)
+            slots, primals = _same_layout(np.asarray(slots), primals)
         self.recorder = recorder
-        self._slots = slots
+        self._read = slots
         self._primals = primals
+
+    # Slots that step evenly are written out when they are first looked at one by one, or may be
+    # written to: operands never are.
+
+    @property
+    def _slots(self) -> Slots:
+        slots = self._read
+        if type(slots) is RegularSlots:
+            slots = self._read = np.asarray(slots)
+        return slots  # type: ignore[no-any-return]
+
+    @_slots.setter
+    def _slots(self, slots: Slots) -> None:
+        self._read = slots
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -492,17 +507,17 @@ class TracedArray(Traced):
     @property
     def shape(self) -> tuple[int, ...]:
         """As of an ndarray."""
-        return self._slots.shape
+        return self._primals.shape
 
     @property
     def ndim(self) -> int:
         """As of an ndarray."""
-        return self._slots.ndim
+        return self._primals.ndim
 
     @property
     def size(self) -> int:
         """As of an ndarray."""
-        return self._slots.size
+        return self._primals.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -534,7 +549,7 @@ class TracedArray(Traced):
         self.flat[:] = value
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._primals)
 
     def __repr__(self) -> str:
         text = repr(shown(self))
@@ -578,14 +593,14 @@ class TracedArray(Traced):
 
     def __iter__(self) -> Iterator[Any]:
         # Element by element, as NumPy does: the array may be assigned to meanwhile.
-        return (self[k] for k in range(len(self._slots)))
+        return (self[k] for k in range(len(self._primals)))
 
     def __getitem__(self, key: Any) -> Any:
         recorder = self.recorder
         if recorder.mirrors:
             settle(recorder)
-        if type(key) is int and self._slots.ndim == 1:
-            return scalar_of(recorder, self._slots.item(key), self._primals.item(key))
+        if type(key) is int and self._primals.ndim == 1:
+            return scalar_of(recorder, self._read.item(key), self._primals.item(key))
         if type(key) is not slice:
             if type(key) is str:
                 raise _no_label(key)
@@ -929,7 +944,7 @@ def moved(recorder: Recorder, slots: Any, values: Any) -> Any:
     """What NumPy made by moving elements: an array, of any rank, where it made an array."""
     if values.dtype.char not in _CARRIED:
         return _not_carried(recorder, slots, values)
-    if isinstance(slots, np.ndarray):
+    if isinstance(slots, np.ndarray | RegularSlots):
         return TracedArray(recorder, slots, np.asarray(values))
     return scalar_of(recorder, int(slots), values.item())
 
@@ -969,7 +984,7 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             raise _complex_operand("a complex value")
         if recorder.mirrors:
             settle(recorder)
-        return operand._slots, operand._primals
+        return operand._read, operand._primals
     array = np.asarray(operand)
     if array.dtype == object:
         return _lift_objects(recorder, array)
@@ -996,7 +1011,7 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             f"{user_location()}: it is beyond 2**53 and no float64. Write it as a float",
             code="unsupported-dtype",
         )
-    return recorder.constant_array(floats), array.copy()
+    return recorder.constant_array(floats, is_own=True), array.copy()
 
 
 def _not_an_argument(recorder: Recorder, array: npt.NDArray[Any]) -> None:

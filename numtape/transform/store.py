@@ -296,7 +296,7 @@ class Store:
 
     def _remember(self, key: tuple[int, int, int], found: int) -> None:
         self.memo[key] = found
-        if 2 * len(self.memo) > self.sizes.memo:
+        if len(self.memo) > self.sizes.memo:
             self.reserve()
         else:
             self._enter(key, found)

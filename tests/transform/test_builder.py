@@ -13,7 +13,7 @@ from random_tapes import INPUTS, STEPS, assert_valid, point, random_tape, reads
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import Location
 from numtape.tape.text import program
-from numtape.trace.recorder import SMALL, Recorder
+from numtape.trace.recorder import RESULTS, SMALL, Recorder
 from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, arranged, replay
 from numtape.transform.passes import optimize, remove_dead
 
@@ -244,3 +244,15 @@ def test_arranged(shape):
                 expected = slots.transpose(*rest, *axes).reshape(instruction.size, -1)
                 found = walked.reshape(instruction.size, -1)
                 np.testing.assert_array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
+
+
+# stores
+
+
+def test_more_operations_on_constants_than_the_memo_begins_with():
+    builder, tape = Builder(1), Recorder(1)
+    for k in range(600):
+        assert builder.known(builder.scalar(SIN, builder.constant(k + 0.5), 0)) == np.sin(k + 0.5)
+        tape.scalar(OPCODE["power_constant"], 1, tape.constant(0.5 + k))
+    slots = replay(tape.finish(np.arange(RESULTS, RESULTS + 600), np.ones(1)), builder, [1])
+    assert len(np.unique(slots.at(np.arange(602, 1202)))) == 600

@@ -6,11 +6,14 @@ structure costs nothing, so the shape of the function decides and not only the
 numbers of inputs and outputs.
 """
 
+from bisect import bisect_left, bisect_right
+
 import numpy as np
 
 from numtape.ops.structured import FLAT_KINDS, MAP
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape
+from numtape.tape.reads import nodes, reads_of
 from numtape.trace.recorder import Slots
 
 __all__ = ["jacobian_costs"]
@@ -25,41 +28,29 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
     inputs : int64 array
         The inputs to differentiate by.
     """
-    first = tape.first_result
-    producers = np.repeat(np.arange(tape.instructions), np.diff(tape.results))
-    places = (tape.first_input + inputs).tolist()
-    bits = {place: 1 << k for k, place in enumerate(places)}
+    reads = reads_of(tape)
+    starts = reads.starts.tolist()
+    ranges = list(zip(reads.first.tolist(), reads.last.tolist(), strict=True))
+    single = 1 + tape.inputs  # the node of the first instruction
+    chosen = np.sort(1 + inputs).tolist()
     moved = [0] * tape.instructions  # for each instruction, a bit for each input that moves it
     read: list[list[int]] = []
-    sizes = []
-    is_read = np.zeros(first, bool)
-    is_used = np.zeros(tape.instructions, bool)
-    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
-        if opcode != VECTOR:
-            flat, size = ROWS[opcode].is_flat, 1
-            early = [slot for slot in (a, b) if slot < first]
-            before = [int(producers[slot - first]) for slot in (a, b) if slot >= first]
-        else:
-            vector = tape.vectors[a]
-            flat = vector.kind == MAP and ROWS[vector.opcode].is_flat
-            flat, size = flat or vector.kind in FLAT_KINDS, b
-            is_read[:], is_used[:] = False, False
-            for slots in vector.operand_slots():
-                is_read[slots[slots < first]] = True
-                is_used[producers[slots[slots >= first] - first]] = True
-            early = np.flatnonzero(is_read).tolist()
-            before = np.flatnonzero(is_used).tolist()
-        sizes.append(size)
-        read.append([] if flat else before)
-        if not flat:
-            for producer in before:
-                moved[number] |= moved[producer]
-            for slot in early:
-                moved[number] |= bits.get(slot, 0)
+    sizes = np.diff(tape.results).tolist()
+    for number in range(tape.instructions):
+        before: list[int] = []
+        if not _is_flat(tape, number):
+            for low, high in ranges[starts[number] : starts[number + 1]]:
+                if low < single:
+                    start, stop = bisect_left(chosen, low), bisect_right(chosen, high)
+                    moved[number] |= ((1 << (stop - start)) - 1) << start
+                before += range(max(low, single) - single, high + 1 - single)
+        for producer in before:
+            moved[number] |= moved[producer]
+        read.append(before)
     moves = [0] * tape.instructions  # for each instruction, a bit for each output that it moves
-    for k, output in enumerate(tape.outputs.tolist()):
-        if output >= first:
-            moves[producers[output - first]] |= 1 << k
+    for k, node in enumerate(nodes(tape, tape.outputs, tape.results).tolist()):
+        if node >= single:
+            moves[node - single] |= 1 << k
     for number in range(tape.instructions - 1, -1, -1):
         for producer in read[number]:
             moves[producer] |= moves[number]
@@ -70,3 +61,12 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
         if inputs_bits
     )
     return forward, backward
+
+
+def _is_flat(tape: FlatTape, number: int) -> bool:
+    """Whether an instruction has no derivative."""
+    opcode, vector = tape.code[number, :2].tolist()
+    kind = MAP
+    if opcode == VECTOR:
+        kind, opcode = tape.vectors[vector].kind, tape.vectors[vector].opcode
+    return kind in FLAT_KINDS or (kind == MAP and ROWS[opcode].is_flat)

@@ -5,12 +5,16 @@ constants) is the same at all points. `hoist` moves it to a tape of its own, who
 outputs become further shared inputs of the rest.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from numtape.jit.compile import Lazy
 from numtape.tape.flat import VECTOR, FlatTape, Guard
+from numtape.tape.reads import is_dense, reads_of
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import NO_RULES, Builder, replay
 from numtape.transform.passes import remove_dead
@@ -50,12 +54,10 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
     is_uniform, moved = _uniform(tape, shared)
     if not moved.any():
         return None
+    # What stays reads, and what is put out or guarded, of the results that move.
     wanted = np.zeros(tape.slots, bool)
-    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
-        if not moved[number]:
-            operands = [a, b] if opcode != VECTOR else tape.vectors[a].operand_slots()
-            for slots in operands:
-                wanted[slots] = True
+    for slots in _read_by(tape, ~moved):
+        wanted[slots] = True
     guarded = is_uniform[tape.guard_slots]
     wanted[tape.outputs] = True
     wanted[: tape.first_result] = False
@@ -76,21 +78,43 @@ def _chosen(guards: tuple[Guard, ...], which: npt.NDArray[np.bool_]) -> tuple[Gu
     return tuple(guard for guard, take in zip(guards, which, strict=True) if take)
 
 
+def _read_by(tape: FlatTape, which: npt.NDArray[np.bool_]) -> Iterator[Any]:
+    """The slots that some instructions read."""
+    code = tape.code[which]
+    is_vector = code[:, 0] == VECTOR
+    yield code[~is_vector, 1:]
+    for number in code[is_vector, 1].tolist():
+        instruction = tape.vectors[number]
+        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
+            low, high = view.reach(shape)
+            if view.table is None and is_dense(shape, view.strides):
+                yield slice(low, high + 1)
+            else:
+                yield view.slots(shape)
+
+
 def _uniform(
     tape: FlatTape, shared: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """For each slot whether it is the same at all points; for each instruction whether it moves."""
-    uniform = bytearray(tape.slots)
-    uniform[: tape.first_input] = b"\1" * tape.first_input
-    uniform[tape.first_input : tape.first_result] = shared.astype(np.uint8).tobytes()
-    moved = bytearray(tape.instructions)
-    results = tape.results.tolist()
-    view = np.frombuffer(uniform, np.uint8)
-    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
-        if opcode != VECTOR:
-            if uniform[a] and uniform[b]:
-                moved[number] = uniform[results[number]] = 1
-        elif all(view[slots].all() for slots in tape.vectors[a].operand_slots()):
-            moved[number] = 1
-            view[results[number] : results[number + 1]] = 1
-    return view.astype(bool), np.frombuffer(moved, np.uint8).astype(bool)
+    reads = reads_of(tape)
+    single = 1 + tape.inputs
+    uniform = np.ones(single + tape.instructions, np.uint8)  # by node
+    uniform[1:single] = shared
+    _find_uniform(tape.instructions, uniform, reads.starts, reads.first, reads.last, single)
+    moved = uniform[single:].astype(bool)
+    early = np.concatenate([np.ones(tape.first_input, bool), shared])
+    return np.concatenate([early, np.repeat(moved, np.diff(tape.results))]), moved
+
+
+@Lazy
+def _find_uniform(uniform, starts, first, last, single):  # type: ignore[no-untyped-def]
+    """Write for each instruction whether all that it reads is the same at all points."""
+    for number in range(len(starts) - 1):
+        is_uniform = True
+        for k in range(starts[number], starts[number + 1]):
+            for node in range(first[k], last[k] + 1):
+                if not uniform[node]:
+                    is_uniform = False
+                    break
+        uniform[single + number] = is_uniform

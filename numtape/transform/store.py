@@ -131,13 +131,14 @@ class Store:
 
     # room
 
-    def reserve(self, instructions: int = 0, constants: int = 0) -> None:
-        """Make room for so many more instructions and constants, and one more negative each."""
+    def reserve(self, instructions: int = 0, constants: int = 0, columns: int = 0) -> None:
+        """Make room for so many more instructions and constants, and what `walk` wants besides."""
         w, sizes = self.w, self.sizes
+        margin = MARGIN + walking.MARGIN_EACH * columns
         wanted = _Sizes(
-            _grown(sizes.instructions, int(w[COUNT]) + instructions + MARGIN),
-            _grown(sizes.constants, int(w[CONSTANTS]) + constants + MARGIN),
-            _grown(sizes.negatives, int(w[NEGATIVES]) + MARGIN),
+            _grown(sizes.instructions, int(w[COUNT]) + instructions + margin),
+            _grown(sizes.constants, int(w[CONSTANTS]) + constants + margin),
+            _grown(sizes.negatives, int(w[NEGATIVES]) + margin),
             _grown(sizes.memo, len(self.memo) + 1),
         )
         if wanted != sizes:
@@ -258,7 +259,7 @@ class Store:
                 assert partials is not None
                 self._find_partial(partials, a, b)
             else:
-                self.reserve(instructions=2 * (last - first))
+                self.reserve(instructions=2 * (last - first), columns=len(columns))
 
     def _run(
         self,

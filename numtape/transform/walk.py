@@ -65,7 +65,8 @@ NEEDS_PARTIAL = 2  # by an operand of an opcode, where the second operand is a c
 NEEDS_ROOM = 3
 
 CONSTANT = 1 << 30
-MARGIN = 128  # the most that one instruction makes
+MARGIN = 128  # the most that one instruction makes, but for
+MARGIN_EACH = 8  # so much more for every column
 LONGEST = 96  # instructions of a partial
 
 # Slots as the rest of numtape numbers them while recording.
@@ -388,12 +389,13 @@ def head_of(w, table, opcode, operand, b):
 
 
 @register_jitable
-def has_room(w):
+def has_room(w, columns):
     """Whether there is room for all that one more instruction makes."""
+    margin = MARGIN + MARGIN_EACH * columns
     return (
-        w[COUNT] + MARGIN <= w[ROOM]
-        and w[CONSTANTS] + MARGIN <= w[CONSTANT_ROOM]
-        and 2 * (w[NEGATIVES] + MARGIN) <= w[NEGATED_MASK]
+        w[COUNT] + margin <= w[ROOM]
+        and w[CONSTANTS] + margin <= w[CONSTANT_ROOM]
+        and 2 * (w[NEGATIVES] + margin) <= w[NEGATED_MASK]
     )
 
 
@@ -496,7 +498,7 @@ def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, own
                 is_live = is_live or columns[column, slot] != 0
             if not is_live or not active[2 + i]:
                 continue
-            if not has_room(w):
+            if not has_room(w, len(columns)):
                 w[STATUS] = NEEDS_ROOM
                 return i + 1
             if not derive(w, f, bits, table, i, True, columns, marks, owners, is_seeded):
@@ -505,7 +507,7 @@ def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, own
     for i in range(first, last):
         at = np.int64(w[CODE]) + 3 * i
         if mode == REPLAY or mode == EMIT or mode == FORWARD:
-            if not has_room(w):
+            if not has_room(w, len(columns)):
                 w[STATUS] = NEEDS_ROOM
                 return i
         if mode == REPLAY:

@@ -1,0 +1,583 @@
+"""A tape being differentiated: its instructions walked, their rules recorded as a new tape.
+
+The new tape begins with the old one's instructions, simplified. Tangents and adjoints are
+slots of it, by place (see `Blocks`), for each seed; slot 0, the null slot, marks a derivative
+that is zero by structure and costs nothing. Scalar instructions that follow one another are
+walked by machine code (`walk.py`); vector instructions, and what `kinks.py` has terms for, one
+by one here. A rule's partials are recorded when the first seed needs them and shared by all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
+from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.tape.regular import RegularSlots, broadcast_slots
+from numtape.trace.recorder import CONSTANTS, RESULTS, Slots, view_of
+from numtape.transform import walk as walking
+from numtape.transform.blocks import Blocks, block_order, blocks_under
+from numtape.transform.builder import Builder, replay
+from numtape.transform.expressions import Expression, partial_of, template
+from numtape.transform.kinks import Roots
+from numtape.transform.partials import PARTIALS
+from numtape.transform.passes import remove_dead
+from numtape.transform.structured import adjoint_rule, tangent_rule
+from numtape.transform.walk import CONSTANT
+
+__all__ = ["Derivation"]
+
+_ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
+_NORM = OPCODE["norm_root"]
+
+# Reductions whose partials are masks.
+_CHOICES = (OPCODE["maximum"], OPCODE["minimum"])
+
+# Slots, their places (None for constants), and the blocks of these.
+_Operand = tuple[Any, Any, list[int]]
+
+
+class Derivation:
+    """A tape being differentiated into a new one.
+
+    The tape is first written, simplified, to a builder; then those instructions
+    are walked, and the rules written after them. Tangents and adjoints are slots
+    by *place*: inputs from 1, then results in order; place 0 is for the null
+    slot and for constants, and stays zero.
+
+    A place is *risky* where its tangent or adjoint may be infinite, because a slope on
+    the way was, or 0 where operands are infinite or nan, because an arm is not taken.
+    From there on every product is zero-safe: 0 times anything is 0. That is kept by block.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    extra_inputs : int
+        How many further inputs the new tape has, for seeds.
+    """
+
+    def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
+        self.tape = tape
+        # Seeds that are inputs may be 0 where a partial is infinite.
+        self.is_seeded = extra_inputs > 0
+        self.builder = builder = Builder(tape.inputs + extra_inputs)
+        slots = replay(tape, builder, range(1, tape.inputs + 1))
+        self.outputs = slots.at(tape.outputs)
+        self.is_scalar = not builder.vectors
+        self.code = code = builder.store.code().copy()
+        self.count = len(code)
+        is_vector = code[:, 0] == VECTOR
+        # Where each block begins: the null slot, the inputs, the results of each instruction.
+        first = 1 + builder.inputs
+        self.listed = np.empty(3 + self.count, np.int64)
+        self.listed[:2], self.listed[2:-1] = (0, 1), builder.store.starts()
+        self.listed[-1] = builder.next_slot - RESULTS + first
+        self.starts: Any = self.listed if self.is_scalar else self.listed.tolist()
+        # Of each operand of a scalar instruction, the block; and those blocks that are arrays.
+        places = np.where(is_vector[:, None] | (code[:, 1:] >= CONSTANT), 0, code[:, 1:])
+        if self.is_scalar:
+            self.owners = np.where(places < first, places > 0, places - (first - 2))
+        else:
+            self.owners = np.searchsorted(self.listed, places, side="right") - 1
+        self.owners = self.owners.astype(np.int32)
+        arrays = np.flatnonzero(np.diff(self.listed) > 1)
+        self.apart = set(np.intersect1d(self.owners[~is_vector], arrays).tolist())
+        self.vectors = list(builder.vectors)
+        # Of each operand of a vector instruction, the slots, their places and the blocks of these.
+        self.operands = [
+            tuple(map(self._operand, instruction.operands_read()))
+            for instruction in builder.vectors
+        ]
+        self.roots = Roots(builder, self.owners)
+        self.norms = set(self.roots.norms)  # `sqrt` where it is a norm
+        for number in self.norms:
+            if code[number, 0] == VECTOR:
+                vector = int(code[number, 1])
+                self.vectors[vector] = replace(self.vectors[vector], opcode=_NORM)
+        # What Python looks at: vector instructions, and what reads roots.
+        vectors = np.flatnonzero(is_vector).tolist()
+        self.special = sorted({*vectors, *self.norms, *self.roots.readers})
+
+    def _operand(self, slots: Any) -> _Operand:
+        places = self._places(slots)
+        return (
+            slots,
+            places,
+            [] if places is None else blocks_under(self.starts, self.listed, places),
+        )
+
+    def _places(self, slots: Any) -> Any:
+        """The places of slots; None for an array of constants alone."""
+        shift = self.builder.inputs + 1 - RESULTS
+        if isinstance(slots, RegularSlots):
+            first = slots.item(0)
+            if first >= RESULTS:
+                return slots.shifted(shift)
+            return slots if 0 < first < CONSTANTS else None
+        early = np.where(slots < CONSTANTS, slots, 0)
+        return np.where(slots >= RESULTS, slots + shift, early)
+
+    def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
+        """The new tape, with the old outputs and then the derivatives' slots."""
+        point = np.concatenate([self.tape.point, extra_point])
+        outputs = np.concatenate([self.outputs, derivatives])
+        return remove_dead(self.builder.finish(outputs, point))
+
+    def _columns(self, count: int) -> list[Blocks]:
+        """A tangent or adjoint for every place, all zero, as often as is asked for."""
+        self.flats = np.zeros((count, self.starts[-1]), np.int64)
+        return [Blocks(self.starts, self.listed, self.apart, flat) for flat in self.flats]
+
+    def _walk(self, mode: int, first: int, last: int) -> None:
+        """Walk over scalar instructions that follow one another."""
+        if first < last:
+            self.builder.store.walk(
+                mode,
+                first,
+                last,
+                columns=self.flats,
+                marks=(self.active, self.risky, self.by),
+                owners=self.owners,
+                is_seeded=self.is_seeded,
+                partials=PARTIALS,
+            )
+
+    def _walk_alone(self, mode: int, number: int) -> None:
+        """Walk over one scalar instruction; a norm is differentiated as one."""
+        if number in self.norms:
+            self.builder.store.code()[number, 0] = _NORM
+        self._walk(mode, number, number + 1)
+        self.builder.store.code()[number, 0] = self.code[number, 0]
+
+    # forward
+
+    def forward(self, inputs: Slots, seeds: Slots) -> Slots:
+        """The tangents of the outputs, a column for each column of `seeds`."""
+        self.by = self.active = np.zeros(0, np.uint8)  # who moves is told by the tangents
+        self.risky = np.zeros(len(self.starts), np.uint8)
+        columns = self._columns(seeds.shape[1])
+        for column, seed in zip(columns, seeds.T, strict=True):
+            self._seed(column, inputs, seed)
+        done = 0
+        for number in (*self.special, self.count):
+            self._walk(walking.FORWARD, done, number)
+            done = number + 1
+            if number == self.count:
+                break
+            if number in self.roots.readers and self._forward_terms(number, columns):
+                continue
+            if self.code[number, 0] != VECTOR:
+                self._walk_alone(walking.FORWARD, number)
+                continue
+            for column in columns:
+                self._forward_vector(number, column)
+        return self._collected(columns, self._places(self.outputs))
+
+    def _seed(self, column: Blocks, inputs: Slots, seed: Slots) -> None:
+        """Give the chosen inputs their tangents."""
+        count = self.builder.inputs
+        if len(inputs) == count > 1 and (np.diff(seed) == 1).all():
+            tangents = np.zeros(count, np.int64)
+            tangents[inputs] = seed
+            if (np.diff(tangents) == 1).all():
+                column.set_block(1, RegularSlots.contiguous(int(tangents[0]), (count,), count))
+                return
+        column.put(1 + inputs, seed)
+
+    def _forward_vector(self, number: int, column: Blocks) -> None:
+        vector, risky = int(self.code[number, 1]), self.risky
+        instruction, operands = self.vectors[vector], self.operands[vector]
+        seeds: tuple[Any, ...] = tuple(
+            None if places is None else column.get(places) for _, places, _ in operands
+        )
+        if instruction.kind in (TAKE, SPREAD):
+            seeds = seeds[:1]  # places have no derivative, whatever they were made of
+        if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
+            return
+        result = self._result(instruction, number)
+        is_risky = any(
+            seed is not None and any(risky[block] for block in blocks)
+            for seed, (_, _, blocks) in zip(seeds, operands, strict=False)
+        )
+        if is_risky:
+            risky[2 + number] = 1
+        if instruction.kind != MAP:
+            slots = tuple(slots for slots, _, _ in operands)
+            safe = is_risky or self.is_seeded
+            tangents = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
+            column.set_block(2 + number, tangents)
+            return
+        total: Any = None
+        for k, seed in enumerate(seeds):
+            if seed is None:
+                continue
+            part, is_singular = self._array_product(
+                instruction, operands, result, k, seed, is_risky
+            )
+            if is_singular:
+                risky[2 + number] = 1
+            if part is not None:
+                part = broadcast_slots(part, instruction.result)
+                total = part if total is None else self._sum(total, part)
+        if total is not None:
+            column.set_block(2 + number, total)
+
+    def _forward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
+        """The tangents of an even function of a root, by its terms; False if it has none."""
+        terms = self.roots.terms(number)
+        if terms is None:
+            return False
+        size = self.starts[number + 3] - self.starts[number + 2]
+        for column in columns:
+            total: Any = None
+            for slots, factor in terms:
+                places = self._places(slots)
+                tangents = None if places is None else column.get(places)
+                if tangents is None:
+                    continue
+                part = self._products(_SCALE, factor.slots, tangents)
+                if part.size != size:  # a sum of squares
+                    part = self._summed(np.asarray(part))
+                part = part.reshape(-1)
+                total = part if total is None else self._sum(total, part)
+            if total is not None:
+                column.set_block(2 + number, total)
+        self.risky[2 + number] = 1
+        return True
+
+    def _summed(self, parts: Slots) -> Slots:
+        """The sum of those that are not zero by structure."""
+        live = parts[parts != 0]
+        return self.builder.reduce("add", live, (0,)).reshape(1) if live.size else np.zeros(1, int)
+
+    def _sum(self, a: Any, b: Any) -> Any:
+        """Sums of derivatives, where only one is not zero by structure that one."""
+        if _is_everywhere(a) and _is_everywhere(b):
+            return self.builder.elementwise(_ADD, (a, b))
+        a, b = np.asarray(a), np.asarray(b)
+        total = np.where(a == 0, b, a)
+        both = (a != 0) & (b != 0)
+        if both.any():
+            total[both] = self.builder.elementwise(_ADD, (a[both], b[both]))
+        return total
+
+    def _result(self, instruction: VectorInstruction, number: int) -> Any:
+        """The slots of a vector instruction's results, in their shape."""
+        start = self.starts[2 + number] - (1 + self.builder.inputs) + RESULTS
+        return RegularSlots.contiguous(start, instruction.result, instruction.size)
+
+    # backward
+
+    def backward(self, inputs: Slots, seeds: Slots) -> Slots:
+        """The adjoints of the chosen inputs, a column for each column of `seeds`."""
+        self.risky = np.zeros(len(self.starts), np.uint8)
+        self._find_active(inputs)
+        columns = self._columns(seeds.shape[1])
+        outputs = self._places(self.outputs)
+        wanted = self._active_at(outputs)
+        is_once = len(np.unique(outputs)) == len(outputs)
+        for column, seed in zip(columns, seeds.T, strict=True):
+            if is_once:
+                self._accumulate(column, _regular(outputs), _regular(seed))
+                continue
+            for output in np.flatnonzero((seed != 0) & wanted).tolist():
+                column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
+                self._add(column, int(outputs[output]), int(seed[output]))
+        done = self.count
+        for number in (*reversed(self.special), -1):
+            self._walk(walking.BACKWARD, number + 1, done)
+            done = number
+            if number < 0:
+                break
+            if number in self.roots.readers and self._backward_terms(number, columns):
+                continue
+            if self.code[number, 0] != VECTOR:
+                self._walk_alone(walking.BACKWARD, number)
+                continue
+            for column in columns:
+                self._backward_vector(number, column)
+        return self._collected(columns, 1 + inputs)
+
+    def _backward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
+        """The adjoints by the terms of an even function of a root; False if it has none."""
+        terms = self.roots.terms(number)
+        if terms is None:
+            return False
+        start, stop = self.starts[number + 2 : number + 4]
+        own = RegularSlots.contiguous(start, (stop - start,), stop - start)
+        for column in columns:
+            weights = column.get(own)
+            if weights is None:
+                continue
+            for slots, factor in terms:
+                targets = self._places(slots)
+                if targets is None:
+                    continue
+                is_sum = slots.size != own.size  # of squares
+                each = weights if is_sum else weights.reshape(slots.shape)
+                part = self._products(_SCALE, factor.slots, broadcast_slots(each, slots.shape))
+                self.risky[blocks_under(self.starts, self.listed, targets)] = 1
+                self._accumulate(column, targets, part)
+        return True
+
+    def _find_active(self, inputs: Slots) -> None:
+        """Find which blocks depend, through derivatives that are not zero, on the chosen inputs.
+
+        Which inputs are chosen is in `by`, and of the block of inputs only whether any is.
+        """
+        self.by = np.zeros(1 + self.builder.inputs, np.uint8)  # by place
+        self.by[1 + inputs] = 1
+        self.is_by_all = bool(self.by[1:].all())
+        self.active = np.zeros(len(self.starts), np.uint8)
+        self.active[1] = len(inputs) > 0
+        self.flats = np.zeros((0, 0), np.int64)
+        done = 0
+        for number in (*np.flatnonzero(self.code[:, 0] == VECTOR).tolist(), self.count):
+            self._walk(walking.ACTIVE, done, number)
+            done = number + 1
+            if number == self.count:
+                break
+            vector = int(self.code[number, 1])
+            instruction = self.vectors[vector]
+            has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
+            if not has_none and instruction.kind not in FLAT_KINDS:
+                self.active[2 + number] = any(map(self._is_active, self.operands[vector]))
+
+    def _is_active(self, operand: _Operand) -> bool:
+        """Whether an operand depends on the chosen inputs."""
+        _, places, blocks = operand
+        if any(self.active[block] for block in blocks if block != 1):
+            return True
+        if 1 not in blocks:
+            return False
+        if self.is_by_all:
+            return True
+        written = np.asarray(places)
+        return bool(self.by[written[written <= self.builder.inputs]].any())
+
+    def _add(self, column: Blocks, place: int, slot: int) -> None:
+        """Add a contribution to one adjoint."""
+        present = int(column.flat[place])
+        column.flat[place] = self.builder.scalar(_ADD, present, slot) if present else slot
+        column.present.update(blocks_under(self.starts, self.listed, np.array(place)))
+
+    def _backward_vector(self, number: int, column: Blocks) -> None:
+        vector, risky = int(self.code[number, 1]), self.risky
+        if not self.active[2 + number]:
+            return
+        instruction, operands = self.vectors[vector], self.operands[vector]
+        start = self.starts[2 + number]
+        weights = column.get(RegularSlots.contiguous(start, instruction.result, instruction.size))
+        if weights is None:
+            return
+        result = self._result(instruction, number)
+        wanted = tuple(map(self._is_active, operands))
+        is_risky = bool(risky[2 + number])
+        if instruction.kind == MAP:
+            for k, (_, targets, blocks) in enumerate(operands):
+                if wanted[k]:
+                    rule = partial_of(instruction.opcode, k)
+                    if isinstance(rule, float) and _is_everywhere(weights):
+                        # A constant factor goes on the sum over a broadcast operand's uses.
+                        if is_risky:
+                            risky[blocks] = 1
+                        self._accumulate(column, targets, weights, rule)
+                        continue
+                    part, is_singular = self._array_product(
+                        instruction, operands, result, k, weights, is_risky
+                    )
+                    if is_singular or is_risky:
+                        risky[blocks] = 1
+                    self._accumulate(column, targets, part)
+            return
+        chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
+        if is_risky or chooses or instruction.kind == TAKE:
+            for _, _, blocks in operands:
+                risky[blocks] = 1
+        for targets, part in adjoint_rule(
+            self.builder,
+            instruction,
+            tuple(targets for _, targets, _ in operands),
+            tuple(slots for slots, _, _ in operands),
+            wanted,
+            result,
+            weights,
+            is_risky or self.is_seeded,
+        ):
+            self._accumulate(column, targets, part)
+
+    def _accumulate(
+        self,
+        column: Blocks,
+        targets: Any,
+        part: Any,
+        factor: float = 1.0,
+    ) -> None:
+        """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
+        if part is None or targets is None:
+            return
+        part = broadcast_slots(part, targets.shape)
+        view, shape = view_of(targets), targets.shape
+        repeated = tuple(
+            axis
+            for axis, stride in enumerate(view.strides)
+            if stride == 0 and targets.shape[axis] > 1
+        )
+        if repeated:  # a broadcast operand: its element gets the sum
+            part = self.builder.reduce("add", part, repeated)
+            once = tuple(0 if axis in repeated else slice(None) for axis in range(targets.ndim))
+            targets = targets[once]
+        if factor != 1.0:
+            times = np.array(self.builder.constant(factor))
+            part = self.builder.elementwise(_MULTIPLY, (times, part))
+        is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
+        if is_regular and self._accumulate_whole(column, targets, part):
+            return
+        targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
+        chosen = self._active_at(targets) & (part != 0)
+        if not chosen.all():
+            targets, part = targets[chosen], part[chosen]
+        if view.table is not None or _overlaps(shape, view.strides):
+            unique, order = np.unique(targets, return_inverse=True)
+            if len(unique) < len(targets):
+                part, targets = self.builder.scatter(part, order, len(unique)), unique
+        if targets.size == 0:
+            return
+        present = column.get(targets)
+        if present is None:
+            column.put(targets, part)
+            return
+        fresh = present == 0
+        if fresh.any():
+            column.put(targets[fresh], part[fresh])
+            present, targets, part = present[~fresh], targets[~fresh], part[~fresh]
+        column.put(targets, self.builder.elementwise(_ADD, (present, part)))
+
+    def _accumulate_whole(self, column: Blocks, targets: RegularSlots, part: Any) -> bool:
+        """Add to the adjoints of a whole block in one piece; False where that cannot be."""
+        block = column.block(targets)
+        if block < 1 or targets.size != self.starts[block + 1] - self.starts[block]:
+            return False
+        if block in column.apart or targets.size == 1 or block in column.present:
+            return False
+        if block == 1 and not self.is_by_all:
+            return False
+        order = block_order(targets)
+        if order is None:
+            return False
+        part = part.transpose(order)
+        present: Any = column.whole.get(block)
+        if present is not None and self.active[block]:
+            if present.ndim == 1:
+                present = present.reshape(part.shape)
+            elif present.shape != part.shape:
+                return False
+            part = self.builder.elementwise(_ADD, (present, part))
+        if self.active[block]:
+            column.set_block(block, part)
+        return True
+
+    def _active_at(self, places: Slots) -> npt.NDArray[np.bool_]:
+        """Which of some places depend on the chosen inputs."""
+        blocks = np.searchsorted(self.listed, places, side="right") - 1
+        found = self.active[blocks].astype(bool)
+        early = places <= self.builder.inputs
+        found[early] = self.by[places[early]]
+        return found
+
+    # partials times seeds
+
+    def _array_product(
+        self,
+        instruction: VectorInstruction,
+        operands: tuple[_Operand, ...],
+        result: Slots,
+        k: int,
+        seeds: Slots,
+        risky: bool,
+    ) -> tuple[Slots | None, bool]:
+        """The k-th partial of an elementwise instruction times seeds; None where that is 0.
+
+        The builder shares the partial with other seeds. `risky` says whether the seeds may
+        be infinite or a mask's; the second result, whether the partial may.
+        """
+        builder, opcode = self.builder, instruction.opcode
+        rule = partial_of(opcode, k)
+        if rule is None:
+            return None, False
+        exponent = None
+        if isinstance(rule, float):
+            partial = np.array(builder.constant(rule))
+        else:
+            x, y = (
+                Expression(builder, _once(slots)) for slots, _, _ in (operands[0], operands[-1])
+            )
+            exponent = y.constant if ROWS[opcode].holds_constant else None
+            found = rule(x, y, Expression(builder, result))
+            if isinstance(found, Expression):
+                if found.constant == 0.0:
+                    return None, False
+                partial = found.slots
+            else:
+                partial = np.array(builder.constant(float(found)))
+        known = template(opcode, k, exponent)
+        assert known is not None
+        times = _SCALE if known.singular or risky or self.is_seeded else _MULTIPLY
+        if partial.ndim == 0 and builder.known(int(partial)) == 1.0:
+            return seeds, known.singular
+        return self._products(times, partial, seeds), known.singular
+
+    def _collected(self, columns: Sequence[Blocks], places: Slots) -> Slots:
+        """The slots at some places, a row for each place and a column for each column."""
+        slots = np.empty((len(places), len(columns)), np.int64)
+        for k, column in enumerate(columns):
+            slots[:, k] = column.at(places)
+        return slots
+
+    def _products(self, times: int, factor: Slots, seeds: Slots) -> Slots:
+        """Products by one of the two opcodes, where seeds are not zero by structure."""
+        if _is_everywhere(seeds):
+            return self.builder.elementwise(times, (factor, seeds))
+        live = seeds != 0
+        # There is nothing to compute elsewhere.
+        product = np.zeros(seeds.shape, np.int64)
+        if live.any():
+            factor = np.broadcast_to(factor, seeds.shape)[live]
+            product[live] = self.builder.elementwise(times, (factor, seeds[live]))
+        return product
+
+
+def _regular(slots: Slots) -> Any:
+    """Slots by their strides, where they step evenly and none is the null slot."""
+    view = view_of(slots)
+    if view.table is None and slots.size and slots.item(0):
+        return view.arranged(slots.shape)
+    return slots
+
+
+def _is_everywhere(slots: Any) -> bool:
+    """Whether no derivative is zero by structure."""
+    return isinstance(slots, RegularSlots) or bool(slots.all())
+
+
+def _once(slots: Slots) -> Slots:
+    """The slots of a broadcast operand without its repetitions."""
+    if slots.size == 0:
+        return slots
+    strides = view_of(slots).strides
+    return slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]
+
+
+def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether evenly spaced places may meet, apart from axes that do not step at all."""
+    reach = 0
+    for stride, extent in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True)):
+        if stride and extent > 1:
+            if stride <= reach:
+                return True
+            reach += (extent - 1) * stride
+    return False

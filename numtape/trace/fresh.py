@@ -247,7 +247,7 @@ def become_traced(array: Any, *values: Any) -> Any:
         else:
             part = parts[_address(each) // 8 % len(parts) - low // 8 % len(parts)]
             view = part.view(each)
-            each._primals, each._slots = view._primals, view._slots
+            each._primals, each._read = view._primals, view._slots
         each.recorder = recorder
     if root.is_alone:
         numbers[...] = np.nan

@@ -18,7 +18,7 @@ from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import RegularSlots, broadcast_slots
-from numtape.trace.recorder import CONSTANTS, RESULTS, Slots, view_of
+from numtape.trace.recorder import CONSTANTS, RESULTS, SMALL, Slots, view_of
 from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, block_order, blocks_under
 from numtape.transform.builder import Builder, replay
@@ -437,11 +437,15 @@ class Derivation:
         is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
         if is_regular and self._accumulate_whole(column, targets, part):
             return
+        is_once = view.table is None and not _overlaps(shape, view.strides)
+        if is_once and targets.size <= SMALL:
+            self._accumulate_scalars(column, targets, part)
+            return
         targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
         chosen = self._active_at(targets) & (part != 0)
         if not chosen.all():
             targets, part = targets[chosen], part[chosen]
-        if view.table is not None or _overlaps(shape, view.strides):
+        if not is_once:
             unique, order = np.unique(targets, return_inverse=True)
             if len(unique) < len(targets):
                 part, targets = self.builder.scatter(part, order, len(unique)), unique
@@ -456,6 +460,21 @@ class Derivation:
             column.put(targets[fresh], part[fresh])
             present, targets, part = present[~fresh], targets[~fresh], part[~fresh]
         column.put(targets, self.builder.elementwise(_ADD, (present, part)))
+
+    def _accumulate_scalars(self, column: Blocks, targets: Any, part: Any) -> None:
+        """Add to the adjoints of few places, element by element."""
+        blocks = blocks_under(self.starts, self.listed, targets)
+        column.write_out(blocks)
+        column.present.update(blocks)
+        both = np.empty(2 * targets.size, np.int64)
+        places, parts = both[: targets.size], both[targets.size :]
+        places.reshape(targets.shape)[...] = targets
+        parts.reshape(part.shape)[...] = part
+        if not all(self.active[block] for block in blocks) or (1 in blocks and not self.is_by_all):
+            parts[~self._active_at(places)] = 0
+        self.builder.store.walk(
+            walking.ADD_TO, 0, targets.size, starts=both, columns=column.flat.reshape(1, -1)
+        )
 
     def _accumulate_whole(self, column: Blocks, targets: RegularSlots, part: Any) -> bool:
         """Add to the adjoints of a whole block in one piece; False where that cannot be."""

@@ -25,6 +25,7 @@ ROOTS = 5  # find the instructions that `kinks.py` has to look at
 REHASH = 6  # find instructions again after the store has grown
 POOLED = 7  # find constants again
 KNOW = 8  # record constants: their bits in, their slots out
+ADD_TO = 9  # add to derivatives: in `starts` the places and then the slots that are added
 
 # The fields of a store.
 COUNT = 0  # how many instructions there are
@@ -506,7 +507,7 @@ def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, own
         return first
     for i in range(first, last):
         at = np.int64(w[CODE]) + 3 * i
-        if mode == REPLAY or mode == EMIT or mode == FORWARD:
+        if mode == REPLAY or mode == EMIT or mode == FORWARD or mode == ADD_TO:
             if not has_room(w, len(columns)):
                 w[STATUS] = NEEDS_ROOM
                 return i
@@ -523,6 +524,13 @@ def walk(mode, w, f, bits, table, code, starts, first, last, columns, marks, own
             if slot < 0:
                 return i
             columns[0, i] = decoded(w, slot)
+        elif mode == ADD_TO:
+            part, present = starts[last + i], columns[0, starts[i]]
+            if part != 0 and present != 0:
+                slot = emit(w, f, bits, np.int64(w[ADD]), encoded(w, present), encoded(w, part))
+                part = decoded(w, slot)
+            if part != 0:
+                columns[0, starts[i]] = part
         elif mode == FORWARD:
             is_flat = w[w[TRAITS] + w[at]] & FLAT
             if not is_flat and not derive(

@@ -621,14 +621,8 @@ def end_at_user(error: BaseException) -> None:
         last.tb_next = None
 
 
-# Fewer slots are written out: that is quicker.
-_MANY = 256
-
-
 def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
     """Slots that follow one another."""
-    if size < _MANY:
-        return np.arange(start, start + size).reshape(shape)
     slots: Any = RegularSlots.contiguous(start, shape, size)
     return slots  # type: ignore[no-any-return]
 
@@ -660,7 +654,7 @@ def _steps_by_one(slots: Slots) -> bool:
 
 
 def _region(slot: int) -> int:
-    return sum(slot >= base for base in (CAPTURES, CONSTANTS, RESULTS))
+    return (slot >= CAPTURES) + (slot >= CONSTANTS) + (slot >= RESULTS)
 
 
 def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:

@@ -128,7 +128,7 @@ def _show(options: argparse.Namespace) -> int:
     name = "gradient" if tape.result.shapes == ((),) else "jacobian"
     derive = tape.value_and_gradient if name == "gradient" else tape.value_and_jacobian
     value, derivative = derive(*arguments, argnums=which)
-    print(tape.text(values=True, lines=True))
+    print(tape.text(values=True, lines=True, whole=True))
     print()
     print(tape.summary())
     print()

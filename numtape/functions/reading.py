@@ -40,10 +40,10 @@ class Readable(ABC):
     derivatives: Runner
 
     def __str__(self) -> str:
-        return program(self.flat)
+        return program(self.flat, whole=False)
 
-    def text(self, values: bool = False, lines: bool = False) -> str:
-        """The program a person can read; also what `print(tape)` shows.
+    def text(self, values: bool = False, lines: bool = False, whole: bool = False) -> str:
+        """Return the program as a person can read it; `print(tape)` shows it too.
 
         Parameters
         ----------
@@ -52,6 +52,9 @@ class Readable(ABC):
         lines : bool
             Add the source line each instruction came from; for a tape recorded
             with ``record(..., lines=True)``.
+        whole : bool
+            Show every instruction. Of a tape of more than 200 there are otherwise the first 20
+            and the last 20, with a count between them.
 
         Returns
         -------
@@ -77,7 +80,7 @@ class Readable(ABC):
         slots = None
         if values:
             slots = self.runner.slot_values(self.flat.point)
-        return program(self.flat, slots, lines)
+        return program(self.flat, slots, lines, whole)
 
     def summary(self) -> str:
         """How many instructions there are of each operation, and the memory of a run.

@@ -56,7 +56,7 @@ class Location:
         return f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class View:
     """How a vector instruction reads one operand.
 
@@ -106,7 +106,7 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VectorInstruction:
     """One operation over whole arrays.
 
@@ -154,9 +154,15 @@ class VectorInstruction:
 
     def reading(self, operands: "tuple[View, ...]") -> "VectorInstruction":
         """This instruction with other operands."""
-        new = object.__new__(VectorInstruction)
-        new.__dict__.update(self.__dict__, operands=operands)
-        return new
+        return VectorInstruction(
+            self.kind,
+            self.opcode,
+            self.shape,
+            operands,
+            self.result,
+            self.result_strides,
+            self.targets,
+        )
 
     def operand_slots(self) -> tuple[Slots, ...]:
         """The slots that each operand reads."""

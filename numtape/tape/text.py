@@ -23,8 +23,15 @@ _PLACES = {
 _REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
 
 
+# Of a tape that is longer than the one, so many instructions are shown at both ends.
+_LONG, _SHOWN = 200, 20
+
+
 def program(
-    tape: FlatTape, values: npt.NDArray[np.float64] | None = None, lines: bool = False
+    tape: FlatTape,
+    values: npt.NDArray[np.float64] | None = None,
+    lines: bool = False,
+    whole: bool = True,
 ) -> str:
     """The tape as a program: an assignment for each instruction, guards as assertions.
 
@@ -35,6 +42,8 @@ def program(
         Every slot of a run, to be shown beside the instructions.
     lines : bool
         Whether to show the source line of each instruction.
+    whole : bool
+        Whether to show all of a long tape, and not only its head and its tail.
     """
     if lines and tape.lines is None:
         raise TapeError(
@@ -43,7 +52,14 @@ def program(
         )
     guards = {guard.slot: guard for guard in tape.guards}
     rows = [f"inputs: {_names(tape, np.arange(tape.first_input, tape.first_result))}"]
-    for number, (opcode, a, b) in enumerate(tape.code.tolist()):
+    count = tape.instructions
+    numbers = [*range(count)]
+    if not whole and count > _LONG:
+        numbers = [*range(_SHOWN), *range(count - _SHOWN, count)]
+    for place, number in enumerate(numbers):
+        if place and number > numbers[place - 1] + 1:
+            rows.append(f"... {count - len(numbers)} instructions; all: tape.text(whole=True)")
+        opcode, a, b = tape.code[number].tolist()
         result = int(tape.results[number])
         if opcode == VECTOR:
             instruction = tape.vectors[a]

@@ -167,3 +167,32 @@ def test_summary_of_a_vector_tape():
         matmul          1
         max             1
     """)
+
+
+# long tapes
+
+
+def test_a_long_tape_shows_its_head_and_its_tail():
+    def function(x):
+        for _ in range(300):
+            x = np.sin(x)
+        return x
+
+    tape = nt.record(function, 0.5)
+    rows = str(tape).splitlines()
+    assert len(rows) == 1 + 20 + 1 + 20 + 1
+    assert rows[20:23] == [
+        "s21 = sin(s20)",
+        "... 260 instructions; all: tape.text(whole=True)",
+        "s282 = sin(s281)",
+    ]
+    assert tape.text() == str(tape)
+    everything = tape.text(whole=True).splitlines()
+    assert len(everything) == 302
+    assert [row for row in rows if row in everything] == [*rows[:21], *rows[22:]]
+    assert tape.text(values=True).count(";") == 41
+
+
+def test_a_tape_of_200_instructions_is_shown_whole():
+    tape = nt.record(lambda x: np.prod([np.sin(x + k) for k in range(10)]), 0.5)
+    assert "..." not in str(tape)

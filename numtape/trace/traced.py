@@ -64,6 +64,7 @@ __all__ = [
     "moved",
     "owner",
     "plain_key",
+    "read",
     "scalar_of",
     "settle",
     "shown",
@@ -969,6 +970,19 @@ def as_computed(result: Any) -> Any:
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
     """The slots and values of any operand: traced, a number, an array, nested lists.
+
+    Views of a traced array's slots are views of the array. See `read` for errors.
+    """
+    found: tuple[Any, Any] = read(recorder, operand)
+    slots, values = found
+    if type(slots) is RegularSlots:
+        is_own = isinstance(operand, TracedArray) and operand.recorder is recorder
+        slots = operand._slots if is_own else np.asarray(slots)
+    return slots, values
+
+
+def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
+    """As `lift`, for who only reads: slots may not be written out.
 
     Raises
     ------

@@ -34,6 +34,7 @@ from numtape.trace.traced import (
     is_object_array,
     lift,
     plain_key,
+    read,
     scalar_of,
 )
 
@@ -61,7 +62,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     The value is NumPy's own of floats, unless it is given.
     """
     recorder = innermost(*operands)
-    lifted = [lift(recorder, _rounded(operand)) for operand in operands]
+    lifted = [read(recorder, _rounded(operand)) for operand in operands]
     if value is None:
         values = [np.asarray(each, np.float64)[()] for _, each in lifted]
         if row.name not in QUIET and watches(recorder):

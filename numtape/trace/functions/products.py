@@ -17,7 +17,7 @@ from numtape.trace.traced import (
     as_traced,
     has_traced,
     innermost,
-    lift,
+    read,
     wrap,
 )
 
@@ -65,7 +65,7 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
 
 
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
-    (a, _), (b, _) = lift(recorder, left), lift(recorder, right)
+    (a, _), (b, _) = read(recorder, left), read(recorder, right)
     a, b = np.asarray(a), np.asarray(b)
     slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
     return wrap(recorder, slots.reshape(np.shape(values)), np.asarray(values, np.float64))

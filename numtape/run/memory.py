@@ -282,28 +282,40 @@ class _Arrays:
 
     def __init__(self) -> None:
         self.size = 0
-        self._gaps: list[tuple[int, int]] = []  # start and size, in order of start
+        self._gaps: list[tuple[int, int]] = []  # size and start, in this order
+        self._sizes: dict[int, int] = {}  # by where a gap starts
+        self._starts: dict[int, int] = {}  # by where it ends
 
     def take(self, size: int) -> int:
-        fitting = [gap for gap in self._gaps if gap[1] >= size]
-        if fitting:
-            start, room = min(fitting, key=lambda gap: gap[1])
-            self._gaps.remove((start, room))
+        """Return where so many places begin."""
+        found = bisect_left(self._gaps, (size,))
+        if found < len(self._gaps):
+            room, start = self._gaps[found]
+            self._remove(start)
             if room > size:
-                insort(self._gaps, (start + size, room - size))
+                self._add(start + size, room - size)
             return start
-        start = self.size
-        if self._gaps and sum(self._gaps[-1]) == self.size:  # grow the gap at the end
-            start, _ = self._gaps.pop()
+        start = self._starts.get(self.size, self.size)  # grow the gap at the end
+        if start < self.size:
+            self._remove(start)
         self.size = start + size
         return start
 
     def release(self, start: int, size: int) -> None:
-        gaps = self._gaps
-        place = bisect_left(gaps, (start,))
-        if place < len(gaps) and gaps[place][0] == start + size:
-            size += gaps.pop(place)[1]
-        if place and sum(gaps[place - 1]) == start:
-            before, more = gaps.pop(place - 1)
-            start, size, place = before, more + size, place - 1
-        gaps.insert(place, (start, size))
+        """Give places back."""
+        before = self._starts.get(start)
+        if before is not None:
+            start, size = before, size + self._remove(before)
+        if start + size in self._sizes:
+            size += self._remove(start + size)
+        self._add(start, size)
+
+    def _add(self, start: int, size: int) -> None:
+        insort(self._gaps, (size, start))
+        self._sizes[start], self._starts[start + size] = size, start
+
+    def _remove(self, start: int) -> int:
+        size = self._sizes.pop(start)
+        del self._starts[start + size]
+        del self._gaps[bisect_left(self._gaps, (size, start))]
+        return size

@@ -196,6 +196,11 @@ class RegularSlots:
         steps = self.steps.transpose(axes)
         return self._arranged(steps, _same(self, steps, lambda layout: layout.transpose(axes)))
 
+    @property
+    def T(self) -> Any:  # noqa: N802 (NumPy's name)
+        """The slots with their axes reversed."""
+        return self.transpose(range(self.ndim)[::-1])
+
     def swapaxes(self, one: int, other: int) -> Any:
         """Return the slots with two axes exchanged."""
         steps = self.steps.swapaxes(one, other)
@@ -219,6 +224,10 @@ class RegularSlots:
     def shifted(self, by: int) -> "RegularSlots":
         """Return the slots plus a number."""
         return RegularSlots(self.offset + by, self.steps, self.layout)
+
+    def tolist(self) -> Any:
+        """Return the slots as lists of integers."""
+        return np.asarray(self).tolist()
 
     def copy(self, order: Any = "C") -> Slots:
         """Return the slots written out, to be written to."""

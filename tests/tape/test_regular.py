@@ -20,6 +20,7 @@ ARRANGEMENTS = {
     "reshape to rows": lambda a: a.reshape(a.shape[0] if a.ndim else 1, -1),
     "ravel": lambda a: a.ravel(),
     "transpose": lambda a: a.transpose(tuple(reversed(range(a.ndim)))),
+    "T": lambda a: a.T,
     "swapaxes": lambda a: a.swapaxes(0, -1) if a.ndim else a,
     "first": lambda a: a[:1] if a.ndim else a,
     "reversed": lambda a: a[..., ::-1] if a.ndim else a,
@@ -96,6 +97,7 @@ def test_numbers(view, shift):
         (regular >= middle, written >= middle),
     ):
         np.testing.assert_array_equal(found, expected)
+    assert regular.tolist() == written.tolist()
     copied = regular.copy()
     copied[...] = 0  # is its own
     np.testing.assert_array_equal(np.asarray(regular), written)

@@ -8,7 +8,9 @@ point and by replay at others.
 import numpy as np
 import pytest
 import scipy.special
-from checks import assert_replays
+from checks import assert_replays, assert_same_bits
+
+import numtape as nt
 
 SCALARS = {
     "arithmetic": lambda x, y: (x + y) * (x - y) / (1.5 + x * x) - 3,
@@ -294,3 +296,34 @@ def test_arrays(name, shape):
         shape = (min(shape[0], 30),)
     rng = np.random.default_rng(5)
     assert_replays(ARRAYS[name], *[(rng.uniform(-1.5, 1.5, shape),) for _ in range(3)])
+
+
+# choices between floats
+
+
+@pytest.mark.parametrize("y", [-1.5, 1.5, np.nan, np.inf], ids=str)
+def test_where_of_floats(y):
+    """Of scalars of every kind: values, the array that NumPy makes, and derivatives."""
+
+    def choices(x, y):
+        rank_0 = np.where(x > y, x, y)
+        return [
+            rank_0,
+            np.where(x > y, x * y, 2.0),
+            np.where(y > 0.0, -1.0, np.exp(x)),
+            np.where(rank_0 > x, rank_0, x * x),
+            np.where(x > 0.0, 3, y),
+        ]
+
+    expected = choices(0.5, y)
+    tape = nt.record(choices, 0.7, 0.25)
+    with np.errstate(all="ignore"):
+        for found, each in zip(tape(0.5, y), expected):
+            assert_same_bits(np.asarray(found), np.asarray(each, np.float64))
+    shapes = []
+    nt.record(lambda x: shapes.append([np.shape(c) for c in choices(x, 0.3)]) or x, 0.7)
+    assert shapes == [[()] * 5]
+    if np.isfinite(y):
+        slopes = nt.jacobian(choices, argnums=1)(0.5, y)
+        taken = [y >= 0.5, 0.5 if y < 0.5 else 0.0, 0.0, y > 0.5, 0.0]
+        np.testing.assert_allclose([float(each) for each in slopes], np.float64(taken))

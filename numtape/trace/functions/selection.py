@@ -16,6 +16,9 @@ from numtape.trace.integers import are_whole, range_of, typed
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.traced import (
     TracedArray,
+    TracedBool,
+    TracedFloat,
+    TracedScalar,
     as_computed,
     as_traced,
     check_casting,
@@ -39,6 +42,9 @@ __all__: list[str] = []
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         return _nonzero(condition)
+    chosen = _choice_of_floats(condition, x, y)
+    if chosen is not None:
+        return chosen
     recorder = innermost(condition, x, y)
     condition, x, y = (
         as_traced(recorder, each) if has_traced(each) else each for each in (condition, x, y)
@@ -48,14 +54,42 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if not has_traced(condition):
         return moved(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
     slots, _ = lift(recorder, condition)
-    keep, drop, merge = (OPCODE[name] for name in ("keep", "drop", "merge"))
-    taken = recorder.elementwise(keep, (slots, slots_x))
-    other = recorder.elementwise(drop, (slots, slots_y))
-    result = recorder.elementwise(merge, (taken, other))
+    taken = recorder.elementwise(_KEEP, (slots, slots_x))
+    other = recorder.elementwise(_DROP, (slots, slots_y))
+    result = recorder.elementwise(_MERGE, (taken, other))
     if values.dtype.kind == "i":
         ends = [range_of(x), range_of(y)]
         recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
     return moved(recorder, np.asarray(result), values)
+
+
+_KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
+
+
+def _choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
+    """The choice between two floats, quickly; None where it is not one of the usual kinds."""
+    if type(condition) is not TracedBool or condition.recorder.mirrors:
+        return None
+    recorder = condition.recorder
+    found = []
+    for each in (x, y):
+        kind = type(each)
+        if kind is float:
+            found.append((recorder.constant(each), each))
+        elif kind not in (TracedScalar, TracedFloat, TracedArray) or each.recorder is not recorder:
+            return None
+        elif kind is not TracedArray:
+            found.append((each.slot, each.primal))
+        elif each.ndim or each.dtype.char != "d":
+            return None
+        else:
+            found.append((int(each.slots), each.primals.item()))
+    (slot_x, value_x), (slot_y, value_y) = found
+    taken = recorder.scalar(_KEEP, condition.slot, slot_x)
+    other = recorder.scalar(_DROP, condition.slot, slot_y)
+    slot = recorder.scalar(_MERGE, taken, other)
+    value = value_x if condition.primal else value_y
+    return TracedArray(recorder, np.array(slot), np.array(value))
 
 
 @implements("select", linear="choicelist default")

@@ -1,4 +1,4 @@
-"""Shared set-up: test modules import the helpers `naive` and `checks` from this folder."""
+"""Shared set-up: test modules import this folder and that of `helpers`."""
 
 import signal
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "helpers")]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -34,6 +34,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # as pytest's conftest does
+sys.path.insert(0, str(Path(__file__).resolve().parent / "helpers"))
 
 from random_tapes import INPUTS, random_tape
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "broken_plans.py"
+SCRIPT = Path(__file__).parents[1] / "helpers" / "broken_plans.py"
 
 
 def test_every_broken_plan_is_seen(tmp_path):

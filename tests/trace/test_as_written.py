@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import scipy.special as sp
-from scipy import stats
-
-import numtape as nt
-from tests.checks import (
+from checks import (
     assert_first_derivatives,
     assert_replays,
     assert_second_derivatives,
 )
+from scipy import stats
+
+import numtape as nt
 from tests.trace import as_written
 from tests.trace.as_written import Filter, Kernel, Vector, by_default, closed_over, filled
 

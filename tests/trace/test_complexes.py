@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.special
-from checks import central_jacobian, hessian
+from checks import central_jacobian, hessian, without_source
 
 import numtape as nt
 from numtape.trace.complexes import TracedComplex
-from tests.checks import without_source
 
 RNG = np.random.default_rng(1)
 X = np.array([0.7, -1.3, 0.45])

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 import pytest
+from checks import without_source
 
 import numtape as nt
-from tests.checks import without_source
 
 X = np.array([0.5, 1.5, 2.5])
 

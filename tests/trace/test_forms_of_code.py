@@ -9,10 +9,10 @@ from types import FunctionType
 
 import numpy as np
 import pytest
+from checks import assert_first_derivatives, assert_replays, without_source
 
 import numtape as nt
 from numtape.trace.source import Hooks, rewritten
-from tests.checks import assert_first_derivatives, assert_replays, without_source
 from tests.trace import forms_of_code
 from tests.trace.forms_of_code import FORMS
 

@@ -12,11 +12,10 @@ import operator
 
 import numpy as np
 import pytest
-from checks import assert_replays
+from checks import assert_replays, without_source
 
 import numtape as nt
 from numtape.functions.trees import flatten
-from tests.checks import without_source
 
 X = np.array([0.7, -1.2, 2.3, 0.1])
 

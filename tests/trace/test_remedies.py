@@ -6,9 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from checks import without_source
 
 import numtape as nt
-from tests.checks import without_source
 
 X = np.array([0.3, 1.2, -0.7, 2.2, 0.9])
 Y = np.array([-1.3, 0.2, 1.7, 3.2, -0.1])

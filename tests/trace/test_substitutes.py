@@ -12,11 +12,11 @@ import scipy.ndimage
 import scipy.spatial
 import scipy.special
 import scipy.stats
+from checks import without_source
 from scipy.special import comb, gammaln, logsumexp
 from scipy.special import softmax as renamed
 
 import numtape as nt
-from tests.checks import without_source
 
 ORIGINAL = scipy.special.logsumexp
 X = np.array([0.5, -1.0, 2.0])

@@ -5,9 +5,9 @@ import logging
 
 import numpy as np
 import pytest
+from checks import without_source
 
 import numtape as nt
-from tests.checks import without_source
 
 POINTS = [
     np.array(row) for row in ((1.0, 2.0, 3.0), (3.0, 1.0, 2.0), (1.5, 2.5, 3.5), (2.0, 3.0, 1.0))

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from checks import derivatives_every_way
+from checks import derivatives_every_way, without_source
 
 import numtape as nt
-from tests.checks import without_source
 
 W = np.array([1.0, 10.0, 100.0, 1e3, 1e4, 1e5])
 W23 = W.reshape(2, 3)

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from checks import assert_replays
+from checks import assert_replays, without_source
 
 import numtape as nt
-from tests.checks import without_source
 
 BINARY = [
     *("add", "multiply", "maximum", "minimum", "subtract", "divide", "logaddexp", "hypot"),

@@ -1,6 +1,6 @@
 """Plans broken on purpose, run where ``NUMBA_BOUNDSCHECK=1``: an IndexError each, never a crash.
 
-    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked python tests/broken_plans.py
+    NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=/tmp/checked python tests/helpers/broken_plans.py
 
 prints the name of each breakage and what came of it. Numba's cache does not know
 whether a kernel checks its indices, so checked kernels want a cache of their own.

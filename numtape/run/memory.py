@@ -86,7 +86,7 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
     starts = np.zeros(len(sizes), np.int64)
     deaths = np.argsort(last, kind="stable")
     single_places = _place_singles(
-        tape.instructions, is_apart, defined, last, sizes == 1, deaths, starts
+        tape.instructions // 8, is_apart, defined, last, sizes == 1, deaths, starts
     )
     array_places = 0
     if tape.vectors or (sizes > 1).any():

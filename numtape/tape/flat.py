@@ -25,7 +25,7 @@ import numpy.typing as npt
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 from numtape.tape.reads import Reads, needed, ranges_of
-from numtape.tape.regular import RegularSlots
+from numtape.tape.regular import RegularSlots, slots_of_view
 
 __all__ = [
     "VECTOR",
@@ -84,7 +84,7 @@ class View:
     def arranged(self, shape: tuple[int, ...]) -> "Slots | RegularSlots":
         """The slots read, by strides where there is no table."""
         if self.table is None and 0 not in shape:
-            return RegularSlots.of(self.base, self.strides, shape)
+            return slots_of_view(self.base, self.strides, shape)
         return self.slots(shape)
 
 

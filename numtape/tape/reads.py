@@ -71,9 +71,9 @@ def needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
     if tape.vectors:
         reads = reads_of(tape)
         arrays = reads.starts, reads.first, reads.last
-        _spread(tape.instructions, live, *arrays, first_node)
+        _spread(tape.instructions // 8, live, *arrays, first_node)
     else:
-        _spread_scalars(tape.instructions, live, tape.code, tape.first_input - 1, first_node)
+        _spread_scalars(tape.instructions // 8, live, tape.code, tape.first_input - 1, first_node)
     return live[first_node:].astype(bool)
 
 

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RegularSlots", "broadcast_slots"]
+__all__ = ["RegularSlots", "broadcast_slots", "slots_of_view"]
 
 Slots = npt.NDArray[np.int64]
 
 _ITEM = 8
+_NEAR = 1 << 16
 
 _counting: Slots = np.arange(1 << 12)
 
@@ -283,6 +284,23 @@ def _broadcast(array: Slots, shape: tuple[int, ...]) -> Slots:
     first = int(array[(0,) * array.ndim])  # which is where it is in the array that counts
     result: Slots = np.ndarray(shape, np.int64, array.base, _ITEM * first, strides)
     return result
+
+
+def slots_of_view(
+    base: int, strides: tuple[int, ...], shape: tuple[int, ...]
+) -> "RegularSlots | Slots":
+    """Return the slots that a view without a table reads, of a shape that is not empty.
+
+    Few slots far apart are written out: counting as far as they reach would take more memory.
+    """
+    low, high, size, _ = _walk(shape, strides)
+    if high - low <= 2 * size + _NEAR:
+        return RegularSlots.of(base, strides, shape)
+    slots = np.full(shape, base, np.int64)
+    for axis, stride in enumerate(strides):
+        steps = stride * np.arange(shape[axis])
+        slots += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+    return slots
 
 
 def broadcast_slots(slots: Any, shape: tuple[int, ...]) -> Any:

@@ -246,8 +246,8 @@ class Recorder:
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays of slots, broadcast together; returns the result's slots."""
-        shape = np.broadcast_shapes(*(operand.shape for operand in operands))
-        size = int(np.prod(shape, dtype=np.int64))
+        shape = _broadcast_shape(*[operand.shape for operand in operands])
+        size = math.prod(shape)
         # NumPy's power rounds otherwise for an array of exponents than for one.
         if size <= SMALL and opcode != _POWER:
             return self._scalars(opcode, operands, shape, size)
@@ -328,12 +328,13 @@ class Recorder:
 
         In a safe one, for derivatives, 0 times anything is 0.
         """
-        batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        batch = _broadcast_shape(left.shape[:-2], right.shape[:-2])
         (m, n), p = left.shape[-2:], right.shape[-1]
         result = (*batch, m, p)
         if 0 in (*batch, m, n, p):
             return np.full(result, self.constant(0.0), np.int64)
-        views = tuple(self._batch_view(operand, len(batch) + 2, 2) for operand in (left, right))
+        rank = len(batch) + 2
+        views = self._batch_view(left, rank, 2), self._batch_view(right, rank, 2)
         opcode = SAFE_PRODUCT_OPCODE if safe else PRODUCT_OPCODE
         return self._vector(VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result))
 
@@ -370,6 +371,8 @@ class Recorder:
         view = self._affine_view(operand)
         if pairs and view.strides[-1] != 1:
             view = view_of(self.copy(operand))
+        if rank == core == operand.ndim:
+            return view
         missing = rank - operand.ndim
         shape = (1,) * missing + operand.shape
         strides = [0] * missing + list(view.strides)
@@ -696,9 +699,19 @@ def view_of(slots: Slots) -> View:
     return View(0, own, core.flatten())
 
 
+def _broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that some broadcast to; quick where it is that of all."""
+    first = shapes[0]
+    if shapes[-1] == first and (len(shapes) < 3 or shapes.count(first) == len(shapes)):
+        return first
+    return np.broadcast_shapes(*shapes)
+
+
 def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:
     """A view over `shape` of slots that broadcast to it."""
     view = view_of(slots)
+    if slots.shape == shape:
+        return view
     missing = len(shape) - slots.ndim
     strides = (0,) * missing + tuple(
         0 if extent == 1 else stride

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from numtape.tape.flat import FlatTape, contiguous_strides
 from numtape.tape.reads import is_dense
-from numtape.tape.regular import RegularSlots
+from numtape.tape.regular import RegularSlots, slots_of_view
 
 __all__ = ["Blocks", "block_order", "blocks_of", "blocks_under"]
 
@@ -200,7 +200,7 @@ class Blocks:
         if whole.ndim == 1:
             step = whole.slot_strides()[0]
             base = whole.item(0) + (places.item(0) - self.starts[block]) * step
-            return RegularSlots.of(base, tuple(stride * step for stride in strides), shape)
+            return slots_of_view(base, tuple(stride * step for stride in strides), shape)
         order = block_order(places)
         if order is None or places.size != whole.size:
             return None

@@ -241,18 +241,19 @@ class Builder(Recorder):
     def _vector(self, instruction: VectorInstruction) -> Slots:
         if not self.rules.share:
             return super()._vector(instruction)
-        key = (
+        key: list[Any] = [
             instruction.kind,
             instruction.opcode,
             instruction.shape,
             instruction.result,
-            instruction.result_strides,
-            _digest(instruction.targets),
-            *((view.base, view.strides, _digest(view.table)) for view in instruction.operands),
-        )
-        slots = self._vectors.get(key)
+        ]
+        key += instruction.result, instruction.result_strides, _digest(instruction.targets)
+        for view in instruction.operands:
+            key += view.base, view.strides, _digest(view.table)
+        known = tuple(key)
+        slots = self._vectors.get(known)
         if slots is None:
-            slots = self._vectors[key] = super()._vector(instruction)
+            slots = self._vectors[known] = super()._vector(instruction)
         return slots
 
 

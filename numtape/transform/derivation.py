@@ -9,6 +9,7 @@ by one here. A rule's partials are recorded when the first seed needs them and s
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -421,15 +422,14 @@ class Derivation:
         if part is None or targets is None:
             return
         part = broadcast_slots(part, targets.shape)
-        view, shape = view_of(targets), targets.shape
-        repeated = tuple(
-            axis
-            for axis, stride in enumerate(view.strides)
-            if stride == 0 and targets.shape[axis] > 1
-        )
+        if isinstance(targets, RegularSlots):
+            strides, has_table = targets.slot_strides(), False
+        else:
+            view = view_of(targets)
+            strides, has_table = view.strides, view.table is not None
+        repeated, once, overlaps = _repetition(targets.shape, strides)
         if repeated:  # a broadcast operand: its element gets the sum
             part = self.builder.reduce("add", part, repeated)
-            once = tuple(0 if axis in repeated else slice(None) for axis in range(targets.ndim))
             targets = targets[once]
         if factor != 1.0:
             times = np.array(self.builder.constant(factor))
@@ -437,7 +437,7 @@ class Derivation:
         is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
         if is_regular and self._accumulate_whole(column, targets, part):
             return
-        is_once = view.table is None and not _overlaps(shape, view.strides)
+        is_once = not has_table and not overlaps
         if is_once and targets.size <= SMALL:
             self._accumulate_scalars(column, targets, part)
             return
@@ -589,6 +589,16 @@ def _once(slots: Slots) -> Slots:
         return slots
     strides = view_of(slots).strides
     return slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]
+
+
+@lru_cache(maxsize=1 << 14)
+def _repetition(
+    shape: tuple[int, ...], strides: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[Any, ...], bool]:
+    """Axes along which places are repeated, how to take each once, and if they meet otherwise."""
+    repeated = tuple(axis for axis, stride in enumerate(strides) if stride == 0 and shape[axis] > 1)
+    once = tuple(0 if axis in repeated else slice(None) for axis in range(len(shape)))
+    return repeated, once, _overlaps(shape, strides)
 
 
 def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

@@ -101,7 +101,7 @@ def _uniform(
     single = 1 + tape.inputs
     uniform = np.ones(single + tape.instructions, np.uint8)  # by node
     uniform[1:single] = shared
-    _find_uniform(tape.instructions, uniform, reads.starts, reads.first, reads.last, single)
+    _find_uniform(tape.instructions // 8, uniform, reads.starts, reads.first, reads.last, single)
     moved = uniform[single:].astype(bool)
     early = np.concatenate([np.ones(tape.first_input, bool), shared])
     return np.concatenate([early, np.repeat(moved, np.diff(tape.results))]), moved

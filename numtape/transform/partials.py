@@ -3,11 +3,11 @@
 A partial is made when it is first needed: from its text in the table, by way of a `Template`.
 """
 
-import threading
 from typing import Any
 
 import numpy as np
 
+from numtape.locks import fresh_lock
 from numtape.ops.table import ROWS
 from numtape.transform.expressions import Template, template
 from numtape.transform.walk import FIRST_FLOAT, LONGEST, NULL, SINGULAR, UNMADE, ZERO, F, X, Y
@@ -31,7 +31,7 @@ class Partials:
         heads[:, 3] = UNMADE
         self.table: Any = heads, np.zeros((0, 3), np.int32), np.zeros(0)
         self._numbers: dict[tuple[int, bytes | None], int] = {}
-        self._lock = threading.Lock()
+        self._lock = fresh_lock()
 
     def made(self, key: int, exponent: float | None) -> int:
         """Return the number of a partial, by ``2 * opcode + operand``.

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numtape.tape.flat import View, contiguous_strides
-from numtape.tape.regular import RegularSlots, broadcast_slots
+from numtape.tape.regular import RegularSlots, broadcast_slots, slots_of_view
 from numtape.trace.recorder import RESULTS, view_of
 
 settings.register_profile("numtape", deadline=None, derandomize=True, database=None)
@@ -110,6 +110,16 @@ def test_the_view_of_slots_is_that_of_the_same_slots_written_out(view):
     if expected.table is None:  # not so where places overlap in ways that no array has
         assert found == expected
     np.testing.assert_array_equal(found.slots(regular.shape), written)
+
+
+@given(VIEWS, st.sampled_from([1, 100_000]))
+def test_slots_of_a_view_step_evenly_unless_they_are_far_apart(view, apart):
+    axes, base = view
+    shape, strides = tuple(n for n, _ in axes), tuple(apart * s for _, s in axes)
+    slots = slots_of_view(base, strides, shape)
+    np.testing.assert_array_equal(np.asarray(slots), View(base, strides).slots(shape))
+    is_far = any(n > 1 and s for n, s in zip(shape, strides)) and apart > 1
+    assert isinstance(slots, np.ndarray) == is_far
 
 
 def test_many_slots_take_no_memory_of_their_own():

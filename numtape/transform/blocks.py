@@ -25,7 +25,7 @@ Slots = npt.NDArray[np.int64]
 
 
 def blocks_of(tape: FlatTape) -> Slots:
-    """Where each block of a tape's slots begins, and at the end how many slots there are.
+    """Return where each block of a tape's slots begins, and at the end how many slots there are.
 
     Block 0 has the null slot, 1 the constants, 2 the inputs, and then every instruction one.
     """
@@ -33,9 +33,9 @@ def blocks_of(tape: FlatTape) -> Slots:
 
 
 def block_order(places: RegularSlots) -> tuple[int, ...] | None:
-    """The order in which axes of some places follow one another without a gap; None for none.
+    """Return how to transpose some places to have those of a block in order, without gaps.
 
-    Where ``places.transpose(order)`` has the places of one block, in order.
+    None where there is no such order of the axes.
     """
     return _order(places.shape, places.slot_strides())
 
@@ -50,7 +50,10 @@ def _order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...] 
 
 
 def blocks_under(starts: Sequence[int], listed: Slots, places: Any) -> list[int]:
-    """The blocks that have some places; where they begin is given as a list and as an array."""
+    """Return the blocks that have some places.
+
+    Where blocks begin is given twice, as a list and as an array.
+    """
     if places.size == 0:
         return []
     is_regular = isinstance(places, RegularSlots)
@@ -94,17 +97,17 @@ class Blocks:
         self.present: set[int] = set()  # blocks that may have slots written out
 
     def block(self, places: RegularSlots) -> int:
-        """The block that has all of some places; -1 where several have."""
+        """Return the block that has all of some places; -1 where several have."""
         low, high = places.bounds()
         found = bisect_right(self.starts, low) - 1
         return found if high < self.starts[found + 1] else -1
 
     def _is_written_out(self, block: int) -> bool:
-        """Whether the slots of a block are always kept one by one."""
+        """Return whether the slots of a block are always kept one by one."""
         return block in self.apart or self.starts[block + 1] - self.starts[block] == 1
 
     def get(self, places: Any) -> Any:
-        """The slots of some places, in their shape; None if there are none."""
+        """Return the slots of some places, in their shape; None if there are none."""
         if isinstance(places, RegularSlots):
             block = self.block(places)
             if block >= 0 and not self._is_written_out(block):
@@ -128,12 +131,12 @@ class Blocks:
         return found if found.size == places.size else np.broadcast_to(found, places.shape)
 
     def read(self, places: Any) -> Any:
-        """The slots of some places, in their shape."""
+        """Return the slots of some places, in their shape."""
         found = self.get(places)
         return np.zeros(places.shape, np.int64) if found is None else found
 
     def moved(self, place: int, low: int, high: int) -> int | None:
-        """The slot of a place, where all places from `low` to `high` have moved by the same."""
+        """Return the slot of a place; None unless all from `low` to `high` moved by the same."""
         block = bisect_right(self.starts, low) - 1
         whole = self.whole.get(block)
         if whole is not None:
@@ -148,7 +151,7 @@ class Blocks:
         return place - low + first
 
     def at(self, places: Slots) -> Slots:
-        """The slots of some places, written out."""
+        """Return the slots of some places, written out."""
         self._write_out_under(places)
         found: Slots = self.flat[places]
         return found
@@ -162,16 +165,6 @@ class Blocks:
         self.whole.pop(block, None)
         self.flat[self.starts[block] : self.starts[block + 1]] = np.asarray(slots).ravel()
         self.present.add(block)
-
-    def get_block(self, block: int) -> Any:
-        """The slots of a block, regular in a shape of their own or flat; None if there are none."""
-        whole = self.whole.get(block)
-        if whole is not None:
-            return whole
-        if block not in self.present and not self._is_written_out(block):
-            return None
-        found = self.flat[self.starts[block] : self.starts[block + 1]]
-        return found if found.any() else None
 
     def put(self, places: Slots, slots: Any) -> None:
         """Give some places slots, one by one."""
@@ -193,7 +186,7 @@ class Blocks:
             self.write_out(blocks_under(self.starts, self.listed, places))
 
     def _part(self, whole: RegularSlots, places: RegularSlots, block: int) -> Any:
-        """The slots that some places of a block have, where they step evenly again."""
+        """Return the slots that some places of a block have, where they step evenly again."""
         shape, strides = places.shape, places.slot_strides()
         if places.size == whole.size and strides == contiguous_strides(shape):
             return whole.reshape(shape)
@@ -209,7 +202,7 @@ class Blocks:
 
 
 def _is_one_run(slots: RegularSlots) -> bool:
-    """Whether all slots, in order, step by the same."""
+    """Return whether all slots, in order, step by the same."""
     strides, step, size = slots.slot_strides(), None, 1
     for extent, stride in zip(reversed(slots.shape), reversed(strides), strict=True):
         if extent == 1:

@@ -583,8 +583,10 @@ def _is_everywhere(slots: Any) -> bool:
     return isinstance(slots, RegularSlots) or bool(slots.all())
 
 
-def _once(slots: Slots) -> Slots:
+def _once(slots: Any) -> Any:
     """The slots of a broadcast operand without its repetitions."""
+    if isinstance(slots, RegularSlots):
+        return slots.once()
     if slots.size == 0:
         return slots
     strides = view_of(slots).strides

@@ -160,9 +160,9 @@ class Store:
         pool = int(old[POOL])
         known = old[pool : pool + int(old[POOL_MASK]) + 1]
         numbers_known = known[known > 0].astype(np.int64) - 1
-        self._run(walking.POOLED, 0, len(numbers_known), starts=numbers_known)
+        self.walk(walking.POOLED, 0, len(numbers_known), starts=numbers_known)
         if w[walking.SHARES]:
-            self._run(walking.REHASH, 0, count)
+            self.walk(walking.REHASH, 0, count)
         for key, found in self.memo.items():
             self._enter(key, found)
 
@@ -245,8 +245,9 @@ class Store:
         backward = mode == walking.BACKWARD
         while True:
             table = NO_PARTIALS if partials is None else partials.table
-            stop = self._run(
-                mode, first, last, code, starts, columns, marks, owners, is_seeded, table
+            arrays = self.w, self.f, self.bits, table, code, starts
+            stop: int = walking.walk(
+                last - first, mode, *arrays, first, last, columns, marks, owners, is_seeded
             )
             status = int(self.w[STATUS])
             if status == DONE:
@@ -260,25 +261,6 @@ class Store:
                 self._find_partial(partials, a, b)
             else:
                 self.reserve(instructions=2 * (last - first), columns=len(columns))
-
-    def _run(
-        self,
-        mode: int,
-        first: int,
-        last: int,
-        code: Any = _NO_CODE,
-        starts: Any = _NO_STARTS,
-        columns: Any = _NO_COLUMNS,
-        marks: Any = _NO_MARKS,
-        owners: Any = _NO_OWNERS,
-        is_seeded: bool = False,
-        table: Any = NO_PARTIALS,
-    ) -> int:
-        arrays = self.w, self.f, self.bits, table, code, starts
-        stop: int = walking.walk(
-            last - first, mode, *arrays, first, last, columns, marks, owners, is_seeded
-        )
-        return stop
 
     def _find_value(self, opcode: int, a: int, b: int) -> None:
         """Compute an operation on two constants."""

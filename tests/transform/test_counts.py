@@ -8,7 +8,7 @@ from checks import assert_same_bits, evaluate
 import numtape as nt
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR
-from numtape.transform import derivative
+from numtape.transform import derivation
 from numtape.transform.builder import NO_RULES, Builder
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
 from numtape.transform.passes import optimize, remove_dead
@@ -29,7 +29,7 @@ def without_rules(monkeypatch):
             super().__init__(inputs, NO_RULES)
 
     def switch():
-        monkeypatch.setattr(derivative, "Builder", Plain)
+        monkeypatch.setattr(derivation, "Builder", Plain)
 
     return switch
 

@@ -29,7 +29,7 @@ from llvmlite import ir
 
 from numtape.ops.structured import MAP, PRODUCT, REDUCE
 from numtape.ops.table import ROWS
-from numtape.run.emitter import functions_called
+from numtape.run.emitter import functions_called, vector_form
 from numtape.run.memory import Places
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
 from numtape.run.products import Product, is_narrow, write_product
@@ -78,7 +78,7 @@ def fuse(
 
     `free` says of each instruction whether it may round unlike NumPy.
     """
-    if not tape.vectors:
+    if not any(map(_may_have_code, tape.vectors)):
         return Fused((), {})
     program = _Program(tape, places, segments, free)
     functions: dict[int, str] = {}
@@ -104,6 +104,12 @@ def fuse(
     if groups:
         modules.append("define i64 @nothing(ptr %v, ptr %a, ptr %b, i64 %c) {\nret i64 -1\n}")
     return Fused(tuple(modules), functions)
+
+
+def _may_have_code(vector: VectorInstruction) -> bool:
+    """Whether a group may begin with an instruction, or it may be a product of this module's."""
+    is_wide = vector.kind == PRODUCT and vector.shape[-1] >= vector_form().width
+    return is_wide or math.prod(vector.shape) >= _WORTH
 
 
 # What there is.

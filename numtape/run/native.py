@@ -283,6 +283,10 @@ class _Writer(ABC):
 
 # A point.
 
+# A function takes LLVM several milliseconds, and saves 2 ns an instruction. Where many runs of
+# scalar instructions lie between vector instructions, shorter ones are left to the kernel.
+_MANY, _SHORTEST = 64, 128
+
 
 def point_code(
     tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None = None
@@ -295,8 +299,9 @@ def point_code(
     """
     source, fused = _Source(tape, places), fuse(tape, places, segments, free)
     modules, functions = list(fused.modules), dict(fused.functions)
+    shortest = _SHORTEST if np.count_nonzero(segments[:, 3] < 0) > _MANY else 0
     for number, (start, stop, _, words) in enumerate(segments.tolist()):
-        if words < 0:
+        if words < 0 and stop - start >= shortest:
             name = functions[number] = f"segment{number}"
             parts = [
                 _point_module(source, first, last, f"{name}.{k}")

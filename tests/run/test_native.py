@@ -247,3 +247,24 @@ def test_any_number_of_points(count):
     found = tape.value_and_gradient(x)
     assert_same_bits(found[0], expected[0])
     assert_same_bits(found[1], expected[1])
+
+
+def test_many_short_runs_of_scalars_are_left_to_the_interpreter():
+    """A loop over small matrices would take LLVM minutes, and gain nothing."""
+
+    def steps(x, count):
+        matrix = np.outer(x, x) + np.eye(4)
+        for _ in range(count):
+            matrix = matrix @ matrix / (np.sin(matrix[0, 0]) + 3.0)
+        return matrix[0, 1]
+
+    x = np.linspace(0.1, 0.4, 4)
+    for count, is_compiled in ((10, True), (100, False)):
+        tape = nt.record(lambda x, count=count: steps(x, count), x)
+        plan = Plan(tape.flat)
+        code = native.point_code(plan.tape, plan.places, plan.segments)
+        assert bool(code.functions) == is_compiled
+        expected = tape(x), tape.gradient(x)
+        tape.compile()
+        assert_same_bits(tape(x), expected[0])
+        np.testing.assert_allclose(tape.gradient(x), expected[1], rtol=1e-12)

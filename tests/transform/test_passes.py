@@ -29,6 +29,7 @@ from random_tapes import (
 import numtape as nt
 from numtape.functions.runner import Runner
 from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.regular import RegularSlots
 from numtape.tape.text import program
 from numtape.trace.recorder import Recorder
 from numtape.transform.passes import fold_constants, optimize, remove_dead, share, simplify
@@ -253,7 +254,7 @@ def _array_tape(build):
     recorder = Recorder(24)
 
     def slots(operand):
-        if isinstance(operand, np.ndarray):
+        if isinstance(operand, np.ndarray | RegularSlots):
             return operand
         if isinstance(operand, float):
             return np.full(12, recorder.constant(operand))

@@ -213,7 +213,7 @@ def test_foreign_words_are_put_into_ours(name):
     function, code = FOREIGN[name]
     with pytest.raises(nt.TraceError) as caught:
         nt.record(function, X)
-    assert caught.value.code == code
+    assert caught.value.code == code, str(caught.value)
     assert f"{function.__code__.co_filename}:" in str(caught.value)
     assert caught.value.__cause__ is None
 

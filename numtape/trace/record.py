@@ -40,6 +40,7 @@ from numtape.trace.traced import (
     is_object_array,
     laid_out,
     lift,
+    mend_attributes,
     moved,
     wrap,
 )
@@ -113,6 +114,7 @@ def record_flat(
         Where a leaf is no number.
     """
     parent = active_recorder()
+    mend_attributes()
     while True:
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         recorder.is_thorough |= is_thorough

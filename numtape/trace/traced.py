@@ -14,6 +14,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -61,6 +62,7 @@ __all__ = [
     "is_traced",
     "laid_out",
     "lift",
+    "mend_attributes",
     "moved",
     "owner",
     "plain_key",
@@ -179,6 +181,33 @@ class Traced:
             code="hashed-value",
         )
         refuse(self.recorder, error)
+
+
+def mend_attributes() -> None:
+    """Have Python ask traced values' `__getattr__` again, where it has come to ignore it.
+
+    CPython looks for the method whenever an attribute is missing, and once it has found none it
+    never looks again. With an exception set it finds none, and C code may go on with one set, as
+    SciPy's root finders did that were given a traced value by the user's function.
+    """
+    for probe in _probes():
+        try:
+            probe._missing_  # noqa: B018
+        except AttributeError as error:
+            if error.args != ("_missing_",):  # not what ours says
+                Traced.__getattr__ = Traced.__dict__["__getattr__"]  # type: ignore[method-assign]
+
+
+@cache
+def _probes() -> list[Any]:
+    """An object of each class of traced values; but for those that are NumPy's arrays too."""
+    found: list[Any] = []
+    kinds: list[type] = [Traced]
+    while kinds:
+        kinds += (kind := kinds.pop()).__subclasses__()
+        if not issubclass(kind, np.ndarray):
+            found.append(object.__new__(kind))
+    return found
 
 
 def _note_objects(recorder: Recorder, frame: FrameType) -> None:

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from numtape.ops.structured import function_of
 from numtape.ops.table import ROWS
 from numtape.tape.reads import Reads, needed, ranges_of
-from numtape.tape.regular import RegularSlots, slots_of_view
+from numtape.tape.regular import RegularSlots, reach, slots_of_view, written_out
 
 __all__ = [
     "VECTOR",
@@ -70,15 +70,12 @@ class View:
 
     def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """The lowest and the highest position read, of a shape that is not empty."""
-        low, high = _reach(shape, self.strides)
+        low, high = reach(shape, self.strides)
         return self.base + low, self.base + high
 
     def slots(self, shape: tuple[int, ...]) -> Slots:
         """The slots read, as an array of that shape."""
-        positions = np.full(shape, self.base, np.int64)
-        for axis, (extent, stride) in enumerate(zip(shape, self.strides, strict=True)):
-            steps = np.arange(extent, dtype=np.int64) * stride
-            positions += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+        positions = written_out(self.base, self.strides, shape)
         return positions if self.table is None else self.table[positions]
 
     def arranged(self, shape: tuple[int, ...]) -> "Slots | RegularSlots":
@@ -86,13 +83,6 @@ class View:
         if self.table is None and 0 not in shape:
             return slots_of_view(self.base, self.strides, shape)
         return self.slots(shape)
-
-
-@lru_cache(maxsize=1 << 14)
-def _reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
-    """How far strides lead down and up."""
-    ends = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
-    return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RegularSlots", "broadcast_slots", "slots_of_view"]
+__all__ = ["RegularSlots", "broadcast_slots", "reach", "slots_of_view", "written_out"]
 
 Slots = npt.NDArray[np.int64]
 
@@ -152,7 +152,7 @@ class RegularSlots:
         steps = self.steps
         if steps.size == 0:
             return 0, -1
-        low, high = _walk(steps.shape, _slot_strides(steps.shape, steps.strides))[:2]
+        low, high = reach(steps.shape, self.slot_strides())
         first = int(steps.item(0)) + self.offset
         return first + low, first + high
 
@@ -296,11 +296,21 @@ def slots_of_view(
     low, high, size, _ = _walk(shape, strides)
     if high - low <= 2 * size + _NEAR:
         return RegularSlots.of(base, strides, shape)
-    slots = np.full(shape, base, np.int64)
-    for axis, stride in enumerate(strides):
-        steps = stride * np.arange(shape[axis])
-        slots += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
-    return slots
+    return written_out(base, strides, shape)
+
+
+def written_out(base: int, strides: tuple[int, ...], shape: tuple[int, ...]) -> Slots:
+    """Return what strides lead to from a base, one by one."""
+    positions = np.full(shape, base, np.int64)
+    for axis, (extent, stride) in enumerate(zip(shape, strides, strict=True)):
+        steps = np.arange(extent, dtype=np.int64) * stride
+        positions += steps.reshape((-1,) + (1,) * (len(shape) - axis - 1))
+    return positions
+
+
+def reach(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int]:
+    """Return how far strides lead down and up."""
+    return _walk(shape, strides)[:2]
 
 
 def broadcast_slots(slots: Any, shape: tuple[int, ...]) -> Any:

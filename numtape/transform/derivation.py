@@ -488,16 +488,17 @@ class Derivation:
         order = block_order(targets)
         if order is None:
             return False
+        if not self.active[block]:
+            return True
         part = part.transpose(order)
         present: Any = column.whole.get(block)
-        if present is not None and self.active[block]:
+        if present is not None:
             if present.ndim == 1:
                 present = present.reshape(part.shape)
             elif present.shape != part.shape:
                 return False
             part = self.builder.elementwise(_ADD, (present, part))
-        if self.active[block]:
-            column.set_block(block, part)
+        column.set_block(block, part)
         return True
 
     def _active_at(self, places: Slots) -> npt.NDArray[np.bool_]:

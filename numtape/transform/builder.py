@@ -55,6 +55,7 @@ __all__ = [
     "Rules",
     "arranged",
     "in_memory",
+    "regular",
     "replay",
     "uniform",
 ]
@@ -327,7 +328,7 @@ def replay(
     slots = Blocks(starts if is_scalar else starts.tolist(), starts, {1, 2} if is_scalar else ())
     singles = slots if is_scalar else _Singles(tape, slots)
     singles.set_block(1, _replayed_constants(tape, recorder))
-    singles.set_block(2, _in_order(np.asarray(inputs, np.int64)))
+    singles.set_block(2, regular(np.asarray(inputs, np.int64)))
     if made is not None:
         slots.put(*made)
     vectors = np.flatnonzero(tape.code[:, 0] == VECTOR).tolist()
@@ -397,10 +398,11 @@ class _Singles:
             slots.flat[places] = whole.ravel()[places - slots.starts[block]]
 
 
-def _in_order(slots: Slots) -> Any:
-    """Slots that follow one another as an array that steps evenly, others as they are."""
-    if len(slots) and (np.diff(slots) == 1).all():
-        return RegularSlots.contiguous(int(slots[0]), slots.shape, len(slots))
+def regular(slots: Slots) -> Any:
+    """Return slots by their strides, where they step evenly and none is the null slot."""
+    view = view_of(slots)
+    if view.table is None and slots.size and slots.item(0):
+        return view.arranged(slots.shape)
     return slots
 
 
@@ -411,7 +413,7 @@ def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
     if tape.is_scalar:
         return np.array([recorder.constant(value) for value in tape.constants.tolist()], np.int64)
     # Vector instructions may read them as arrays, so they stay together.
-    return _in_order(recorder.constant_array(tape.constants))
+    return regular(recorder.constant_array(tape.constants))
 
 
 def _moved(recorder: Recorder, instruction: VectorInstruction, slots: Blocks) -> Any:

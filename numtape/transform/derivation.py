@@ -22,7 +22,7 @@ from numtape.tape.regular import RegularSlots, broadcast_slots
 from numtape.trace.recorder import CONSTANTS, RESULTS, SMALL, Slots, view_of
 from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, block_order, blocks_under
-from numtape.transform.builder import Builder, replay
+from numtape.transform.builder import Builder, regular, replay
 from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
 from numtape.transform.partials import PARTIALS
@@ -180,13 +180,11 @@ class Derivation:
 
     def _seed(self, column: Blocks, inputs: Slots, seed: Slots) -> None:
         """Give the chosen inputs their tangents."""
-        count = self.builder.inputs
-        if len(inputs) == count > 1 and (np.diff(seed) == 1).all():
-            tangents = np.zeros(count, np.int64)
+        if len(inputs) == self.builder.inputs:
+            tangents = np.zeros(len(inputs), np.int64)
             tangents[inputs] = seed
-            if (np.diff(tangents) == 1).all():
-                column.set_block(1, RegularSlots.contiguous(int(tangents[0]), (count,), count))
-                return
+            column.set_block(1, regular(tangents))
+            return
         column.put(1 + inputs, seed)
 
     def _forward_vector(self, number: int, column: Blocks) -> None:
@@ -283,7 +281,7 @@ class Derivation:
         is_once = len(np.unique(outputs)) == len(outputs)
         for column, seed in zip(columns, seeds.T, strict=True):
             if is_once:
-                self._accumulate(column, _regular(outputs), _regular(seed))
+                self._accumulate(column, regular(outputs), regular(seed))
                 continue
             for output in np.flatnonzero((seed != 0) & wanted).tolist():
                 column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
@@ -569,14 +567,6 @@ class Derivation:
             factor = np.broadcast_to(factor, seeds.shape)[live]
             product[live] = self.builder.elementwise(times, (factor, seeds[live]))
         return product
-
-
-def _regular(slots: Slots) -> Any:
-    """Slots by their strides, where they step evenly and none is the null slot."""
-    view = view_of(slots)
-    if view.table is None and slots.size and slots.item(0):
-        return view.arranged(slots.shape)
-    return slots
 
 
 def _is_everywhere(slots: Any) -> bool:

@@ -5,7 +5,6 @@ tape, not for running it, and goes instruction by instruction.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from numtape.functions.runner import Runner
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
+from numtape.tape.forms import Vectors
 
 __all__ = ["adjoints_of_slots", "tangents_of_slots"]
 
@@ -79,7 +79,7 @@ def _scalar_partials(tape: FlatTape, values: Floats) -> Floats:
     code[:, 1:][moving] = tape.first_input + np.arange(int(moving.sum()))
     inputs = int(moving.sum())
     outputs = tape.first_input + inputs + np.arange(len(rows))
-    side_by_side = FlatTape(code, (), tape.constants, inputs, outputs)
+    side_by_side = FlatTape(code, Vectors.of(()), tape.constants, inputs, outputs)
     partials = np.zeros((tape.instructions, 2))
     found = np.zeros((len(rows), 2))
     if len(rows):
@@ -106,7 +106,7 @@ def _contributions(
         places[moves] += operand.size
     alone = FlatTape(
         np.array([[VECTOR, 0, instruction.size]], np.int32),
-        (replace(instruction, operands=tuple(views)),),
+        Vectors.of([instruction.reading(tuple(views))]),
         np.concatenate([np.zeros(0), *(operand.ravel() for operand in fixed)]),
         sum(operand.size for operand in inputs),
         places[True] + np.arange(instruction.size),

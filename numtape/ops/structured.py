@@ -24,6 +24,7 @@ __all__ = [
     "FUNCTIONS",
     "FUNCTION_OPCODE",
     "INITIAL",
+    "KINDS",
     "MAP",
     "ORDER",
     "ORDER_OPCODES",
@@ -41,6 +42,8 @@ __all__ = [
 
 MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER = "map", "reduce", "accumulate", "product", "scatter"
 ORDER, SEARCH, TAKE, SPREAD, FUNCTION = "order", "search", "take", "spread", "function"
+
+KINDS = (MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER, ORDER, SEARCH, TAKE, SPREAD, FUNCTION)
 
 # What has no derivative: places are whole numbers.
 FLAT_KINDS = (ORDER, SEARCH)

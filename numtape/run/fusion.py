@@ -168,7 +168,8 @@ class _Program:
         self._note(ends, -1)
 
     def vector(self, segment: int) -> VectorInstruction:
-        return self.tape.vectors[int(self.tape.code[self.numbers[segment], 1])]
+        found: VectorInstruction = self.tape.vectors[int(self.tape.code[self.numbers[segment], 1])]
+        return found
 
     def readers_of(self, segment: int) -> set[int]:
         """The segments that read a segment's result; -1 for scalars and for the end."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from numtape.jit.compile import Lazy
 from numtape.ops.structured import MAP
-from numtape.tape.flat import VECTOR, FlatTape, View, contiguous_strides
+from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.reads import nodes, reads_of
 
 __all__ = ["Places", "addresses", "unshared"]
@@ -135,87 +135,59 @@ def _place_singles(is_apart, defined, last, is_single, deaths, starts):  # type:
     return places
 
 
-def _place_arrays(
-    sizes: Ints, defined: Ints, last: Ints, heirs: dict[int, int], starts: Ints
-) -> int:
+def _place_arrays(sizes: Ints, defined: Ints, last: Ints, heirs: Ints, starts: Ints) -> int:
     """Write where each block of many places starts among those; return how many they take.
 
-    `heirs` has for some instructions, by number, the operand's block whose place the result
-    takes.
+    `heirs` has for each instruction the operand's block whose place the result takes, or -1.
     """
     arrays = _Arrays()
     blocks = np.flatnonzero(sizes > 1)
-    births, deaths = defined[blocks], blocks[np.argsort(last[blocks], kind="stable")].tolist()
-    handed = set(heirs.items())
-    dead = 0
-    for block, number in zip(blocks.tolist(), births.tolist(), strict=True):
-        while dead < len(deaths) and last[deaths[dead]] < number:
-            _release(arrays, deaths[dead], sizes, last, handed, starts)
+    births, deaths = defined[blocks], blocks[np.argsort(last[blocks], kind="stable")]
+    # What its last reader takes over is not given back.
+    deaths = deaths[heirs[last[deaths]] != deaths]
+    released, extents = deaths.tolist(), sizes.tolist()
+    ends, dead = last[deaths].tolist(), 0
+    for block, number, heir in zip(
+        blocks.tolist(), births.tolist(), heirs[births].tolist(), strict=True
+    ):
+        while dead < len(released) and ends[dead] < number:
+            arrays.release(int(starts[released[dead]]), extents[released[dead]])
             dead += 1
-        heir = heirs.get(number)
-        starts[block] = arrays.take(int(sizes[block])) if heir is None else starts[heir]
+        starts[block] = arrays.take(extents[block]) if heir < 0 else starts[heir]
     return arrays.size
 
 
-def _release(
-    arrays: "_Arrays", block: int, sizes: Ints, last: Ints, handed: set[Any], starts: Ints
-) -> None:
-    """Give back the places of a block, unless its last reader took them over."""
-    if (int(last[block]), block) not in handed:
-        arrays.release(int(starts[block]), int(sizes[block]))
+def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints) -> Ints:
+    """Return for each instruction the operand's block whose place its result takes; -1 for none.
 
-
-def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints) -> dict[int, int]:
-    """Elementwise instructions over arrays that may write over an operand, and its block.
-
-    The operand is read here for the last time, element by element in the order in which
-    the result is written, and no other operand reads it in another order. Half as much
-    memory goes through the caches then.
+    Elementwise instructions over arrays may write over an operand that is read here for the
+    last time, element by element in the order in which the result is written, if no other
+    operand reads it in another order. Half as much memory goes through the caches then.
     """
-    first, results = tape.first_result, tape.results
-    listed, blocks, extents = results.tolist(), block_of.tolist(), sizes.tolist()
-    heirs = {}
-    for number in np.flatnonzero(tape.code[:, 0] == VECTOR).tolist():
-        instruction = tape.vectors[int(tape.code[number, 1])]
-        size, shape = instruction.size, instruction.shape
-        if instruction.kind != MAP or size < 2 or extents[blocks[number]] != size:
-            continue
-        candidates = [
-            blocks[bisect_right(listed, view.base) - 1]
-            if view.table is None and view.base >= first
-            else -1
-            for view in instruction.operands
-        ]
-        whole = contiguous_strides(shape)
-        for view, block in zip(instruction.operands, candidates, strict=True):
-            if block < 0 or last[block] != number or extents[block] != size:
-                continue
-            base = int(heads[block])
-            if view.base != base or not _reads(view, shape, base, whole):
-                continue
-            others = zip(instruction.operands, candidates, strict=True)
-            if all(
-                _reads(other, shape, base, whole)
-                if other.table is None
-                else not _gathers(other, shape, base, size)
-                for other, owner in others
-                if owner == block or other.table is not None
-            ):
-                heirs[number] = block
-                break
+    heirs = np.full(tape.instructions + 1, -1)  # the last is for what is kept to the end
+    vectors, survey = tape.vectors, tape.vectors.survey
+    rows = np.flatnonzero(tape.code[:, 0] == VECTOR)  # where each vector instruction is
+    size = vectors.each(lambda each: each.size)
+    may = vectors.are(MAP) & (size > 1) & (sizes[block_of[rows]] == size)
+    owner, row = survey.owner, rows[survey.owner]
+    is_result = ~survey.has_table & (survey.base >= tape.first_result)
+    block = np.full(len(owner), -1)
+    made = np.searchsorted(tape.results, survey.base[is_result], side="right") - 1
+    block[is_result] = block_of[made]
+    in_order = (survey.base == heads[block]) & survey.in_order
+    fits = may[owner] & (block >= 0) & in_order & (last[block] == row)
+    fits &= sizes[block] == size[owner]
+    counts, first = vectors.operands, vectors.starts
+    for k in range(int(counts[may].max(initial=0))):
+        other = np.minimum(first[owner] + k, len(owner) - 1)
+        is_other = k < counts[owner]
+        fits &= ~is_other | (block[other] != block) | in_order[other]
+        for view in np.flatnonzero(fits & is_other & survey.has_table[other]).tolist():
+            slots, base = vectors.slots_read(int(other[view])), heads[block[view]]
+            fits[view] = not ((slots >= base) & (slots < base + size[owner[view]])).any()
+    chosen = np.flatnonzero(fits)[::-1]  # of several the first
+    heirs[row[chosen]] = block[chosen]
     return heirs
-
-
-def _gathers(view: View, shape: tuple[int, ...], base: int, size: int) -> bool:
-    """Whether a view by a table reads of a block."""
-    slots = view.slots(shape)
-    return bool(((slots >= base) & (slots < base + size)).any())
-
-
-def _reads(view: View, shape: tuple[int, ...], base: int, whole: tuple[int, ...]) -> bool:
-    """Whether a view reads a block from its base on in order; axes of one element do not step."""
-    axes = zip(shape, view.strides, whole, strict=True)
-    return view.base == base and all(n == 1 or stride == w for n, stride, w in axes)
 
 
 def _blocks(tape: FlatTape) -> Ints:
@@ -224,16 +196,15 @@ def _blocks(tape: FlatTape) -> Ints:
     A block is the result of one instruction, or of several whose results some
     view reads as one.
     """
-    first, results = tape.first_result, tape.results.tolist()
-    is_head = np.ones(tape.instructions, bool)
-    for instruction in tape.vectors:
-        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
-            if view.table is None:
-                low, high = view.reach(shape)
-                if low >= first:
-                    number = bisect_right(results, low)
-                    if high >= results[number]:
-                        is_head[number : bisect_right(results, high)] = False
+    survey, results = tape.vectors.survey, tape.results
+    is_read = ~survey.has_table & (survey.low >= tape.first_result)
+    low, high = (
+        np.searchsorted(results, ends[is_read], side="right") for ends in (survey.low, survey.high)
+    )
+    # From the second of them on, what is read as one is no head.
+    depth = np.bincount(low, minlength=tape.instructions + 1)
+    depth -= np.bincount(high, minlength=tape.instructions + 1)
+    is_head = np.cumsum(depth)[: tape.instructions] == 0
     is_head[:1] = True
     return np.cumsum(is_head) - 1
 
@@ -258,14 +229,10 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
         last[read] = np.maximum(last[read], number)
     # A number that arrays are combined with is kept: that takes 8 bytes, and with it machine
     # code can compute an array again instead of keeping that (see `fusion.py`).
-    uniform = [
-        view.base
-        for instruction in tape.vectors
-        for view in instruction.operands
-        if view.table is None and view.base >= first and not any(view.strides)
-    ]
+    survey = tape.vectors.survey
+    uniform = survey.base[~survey.has_table & (survey.base >= first) & ~survey.steps]
     sizes = np.bincount(block_of, weights=np.diff(results), minlength=blocks)
-    alone = block_of[nodes(tape, np.array(uniform, np.int64), results) - early]
+    alone = block_of[nodes(tape, uniform, results) - early]
     last[alone[sizes[alone] == 1]] = count
     # Outputs and guards are read at the end, and with a guard the operands that explain it.
     guarded = tape.guard_slots

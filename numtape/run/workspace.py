@@ -9,7 +9,7 @@ addresses the kernels are given.
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,13 +40,16 @@ from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import Places, addresses, unshared
 from numtape.run.native import Code, point_code
 from numtape.run.vector_maths import array_loops
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
+from numtape.tape.flat import VECTOR, FlatTape
+from numtape.tape.forms import Vectors
+from numtape.tape.instruction import VectorInstruction, View, contiguous_strides
 
 __all__ = ["Plan", "Workspace", "check_places"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+_NOTHING = np.zeros(0, np.int64)
 
 # An opcode and the place of a result share 32 bits.
 _MAX_PLACES = 1 << 23
@@ -101,19 +104,9 @@ class Plan:
         self.loops = loop_table(_opcodes_reached(tape, sweeps))
         self._make_missing_loops()
         self.free = vector_maths
-        renamed = self._vector_maths(vector_maths)
-        encoder = _Encoder(self.places)
-        segments = []
-        for start, stop, first_result, vector in tape.segments():
-            place = int(self.places[first_result]) if first_result < tape.slots else 0
-            if vector < 0:
-                segments.append((start, stop, place, -1))
-            else:
-                for offset, words in encoder.encode(renamed.get(start, tape.vectors[vector])):
-                    segments.append((start, stop, place + offset, words))
-        self.segments = np.array(segments, np.int64).reshape(-1, 4)
-        self.words = np.array(encoder.words, np.int64)
-        self.gathers = np.concatenate([np.zeros(0, np.int64), *encoder.gathers])
+        encoded = _Encoded(tape.vectors, self.places, self._vector_maths(vector_maths))
+        self.words, self.gathers = encoded.words, encoded.gathers
+        self.segments = _segments(tape, self.places, encoded)
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
@@ -170,31 +163,29 @@ class Plan:
 
     def _make_missing_loops(self) -> None:
         """Loops for elementwise instructions over arrays whose row has no ufunc's."""
-        maps = {vector.opcode for vector in self.tape.vectors if vector.kind == MAP}
+        vectors = self.tape.vectors
+        maps = {form.instruction.opcode for form in vectors.forms if form.instruction.kind == MAP}
         for opcode, loop in array_loops(maps, exact=True).items():
             self.loops[opcode, :2] = loop, 0
 
-    def _vector_maths(self, wanted: npt.NDArray[np.bool_] | None) -> dict[int, VectorInstruction]:
-        """Instructions, by number, that name a loop of vector maths in place of their row's.
+    def _vector_maths(self, wanted: npt.NDArray[np.bool_] | None) -> Ints:
+        """The opcode of each vector instruction; some name a loop of vector maths.
 
         Those loops make a second half of the table of loops.
         """
+        vectors = self.tape.vectors
+        opcodes = vectors.each(lambda each: each.opcode)
         if wanted is None:
-            return {}
-        numbers = np.flatnonzero(wanted & (self.tape.code[:, 0] == VECTOR)).tolist()
-        maps = {number: self.tape.vectors[self.tape.code[number, 1]] for number in numbers}
-        maps = {number: vector for number, vector in maps.items() if vector.kind == MAP}
-        found = array_loops({vector.opcode for vector in maps.values()})
+            return opcodes
+        may = wanted[self.tape.code[:, 0] == VECTOR] & vectors.are(MAP)
+        found = array_loops(set(opcodes[may].tolist()))
         second = len(self.loops)
         if found:
             self.loops = np.concatenate([self.loops, self.loops])
             for opcode, loop in found.items():
                 self.loops[second + opcode, :2] = loop, 0
-        return {
-            number: replace(vector, opcode=second + vector.opcode)
-            for number, vector in maps.items()
-            if vector.opcode in found
-        }
+        may &= np.isin(opcodes, list(found))
+        return np.where(may, second + opcodes, opcodes)
 
     def _placed_code(self) -> npt.NDArray[np.int32]:
         """The code with operands by place, and each scalar result's place beside its opcode."""
@@ -270,8 +261,102 @@ class Workspace:
             self._handle[address_field] = array.ctypes.data
 
 
+class _Encoded:
+    """Vector instructions as the kernels read them.
+
+    Instructions that differ in the bases of their views only are encoded once.
+
+    Attributes
+    ----------
+    words, gathers : int64 array
+        See the kernels' docstrings for the order of the words of each kind.
+    parts : int64 array
+        How many encoded instructions each makes: a function may need several.
+    offsets, starts : int64 array
+        Of each of these where in the result it writes, and where its words are.
+    """
+
+    def __init__(self, vectors: Vectors, places: Places, opcodes: Ints) -> None:
+        encoder = _Encoder(places)
+        pairs, which = np.unique(
+            np.column_stack([vectors.which, opcodes]), axis=0, return_inverse=True
+        )
+        forms = [
+            encoder.form(replace(vectors.forms[number].instruction, opcode=opcode))
+            for number, opcode in pairs.tolist()
+        ]
+        self.gathers = np.concatenate([_NOTHING, *encoder.gathers])
+        self.words, sizes = _strung([form.words for form in forms], which)
+        self.offsets, self.parts = _strung([form.offsets for form in forms], which)
+        self.starts, _ = _strung([form.starts for form in forms], which)
+        begins = np.cumsum(sizes) - sizes
+        self.starts += np.repeat(begins, self.parts)
+        at, bases = _strung([form.bases for form in forms], which)
+        views, _ = _strung([form.views for form in forms], which)
+        views += np.repeat(vectors.starts[:-1], bases)
+        self.words[at + np.repeat(begins, bases)] = places[vectors.bases[views]]
+
+
+def _strung(parts: Sequence[Ints], which: Ints) -> tuple[Ints, Ints]:
+    """Return chosen arrays one after the other, and the size of each."""
+    every = np.concatenate([_NOTHING, *parts])
+    each = np.array([len(part) for part in parts], np.int64)
+    sizes = each[which.ravel()]
+    begins = np.cumsum(each) - each
+    ends = np.cumsum(sizes)
+    shift = np.repeat(begins[which.ravel()] - (ends - sizes), sizes)
+    return every[np.arange(len(shift)) + shift], sizes
+
+
+def _segments(tape: FlatTape, places: Places, encoded: _Encoded) -> Ints:
+    """Runs of scalar instructions, and vector instructions one by one, as the kernels read them.
+
+    In each row the first and the last instruction, the place of the first result, and where
+    the words of a vector instruction are, or -1.
+    """
+    rows = np.flatnonzero(tape.code[:, 0] == VECTOR)
+    runs = np.column_stack([np.append(0, rows + 1), np.append(rows, len(tape.code))])
+    is_run = runs[:, 0] < runs[:, 1]
+    counts = is_run + np.append(encoded.parts, 0)
+    ends = np.cumsum(counts)
+    segments = np.empty((int(ends[-1]), 4), np.int64)
+    is_vector = np.ones(len(segments), bool)
+    heads = (ends - counts)[is_run]
+    is_vector[heads] = False
+    segments[heads, :2], segments[heads, 3] = runs[is_run], -1
+    row = np.repeat(rows, encoded.parts)
+    segments[is_vector] = np.column_stack([row, row + 1, row, encoded.starts])
+    segments[:, 2] = places[tape.results[segments[:, 0]]] if len(segments) else 0
+    segments[is_vector, 2] += encoded.offsets
+    return segments
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What instructions that are the same but for their bases are encoded as.
+
+    Attributes
+    ----------
+    words : int64 array
+    offsets, starts : int64 array
+        See `_Encoded`.
+    bases, views : int64 array
+        Where places of views go, and the numbers of these.
+    """
+
+    words: Ints
+    offsets: Ints
+    starts: Ints
+    bases: Ints
+    views: Ints
+
+
+# In place of the base of view k stands this less k: no other word is anywhere near.
+_BLANK = -(1 << 40)
+
+
 class _Encoder:
-    """Vector instructions as words; see the kernels' docstrings for the order of each kind."""
+    """Vector instructions as words, with blanks for bases."""
 
     def __init__(self, places: Places) -> None:
         self.places = places
@@ -279,8 +364,21 @@ class _Encoder:
         self.gathers: list[Ints] = []
         self._gather_entries = 0
 
-    def encode(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
-        """Where the words are, and where in the result they write; a function may need several."""
+    def form(self, instruction: VectorInstruction) -> _Form:
+        """Encode an instruction."""
+        views = tuple(
+            View(_BLANK - k, view.strides) if view.table is None else view
+            for k, view in enumerate(instruction.operands)
+        )
+        self.words = []
+        parts = self._encode(instruction.reading(views))
+        made = np.array(self.words, np.int64)
+        bases = np.flatnonzero((made <= _BLANK) & (made > _BLANK - len(views)))
+        offsets, starts = np.array(parts, np.int64).T
+        return _Form(made, offsets, starts, bases, _BLANK - made[bases])
+
+    def _encode(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
+        """Where in the result parts write, and where their words are."""
         if instruction.kind == FUNCTION:
             return self._function(instruction)
         at = len(self.words)
@@ -291,11 +389,11 @@ class _Encoder:
         elif kind == REDUCE:
             (view,) = instruction.operands
             initial = int(np.float64(INITIAL[ROWS[opcode].name]).view(np.int64))
-            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), self._base(view))
+            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), view.base)
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == ACCUMULATE:
             (view,) = instruction.operands
-            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), self._base(view))
+            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), view.base)
             self.words += (*shape, *view.strides, *instruction.result_strides)
         elif kind == PRODUCT:
             self._product(instruction)
@@ -305,20 +403,20 @@ class _Encoder:
                 return [(0, at), (0, repair)]
         elif kind == ORDER:
             (view,) = instruction.operands
-            self.words += (_kernels.ORDER, opcode, *shape, self._base(view), view.strides[0])
+            self.words += (_kernels.ORDER, opcode, *shape, view.base, view.strides[0])
         elif kind == SEARCH:
             self.words += (_kernels.SEARCH, opcode, *shape)
             for view in instruction.operands:
-                self.words += (self._base(view), *view.strides)
+                self.words += (view.base, *view.strides)
         elif kind != SCATTER:
             self.words += (_kernels.TAKE if kind == TAKE else _kernels.SPREAD, opcode, *shape)
             for view in instruction.operands:
-                self.words += (self._base(view), *view.strides)
+                self.words += (view.base, *view.strides)
         else:
             (view,) = instruction.operands
             assert instruction.targets is not None
             table = self._gather(instruction.targets)
-            self.words += (_kernels.SCATTER, opcode, size, shape[0], self._base(view), table)
+            self.words += (_kernels.SCATTER, opcode, size, shape[0], view.base, table)
         return [(0, at)]
 
     def _function(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
@@ -328,7 +426,7 @@ class _Encoder:
         batch = instruction.shape[:rank]
         # Base, whether relative to the result, shape and strides of each operand and result.
         arguments = [
-            (self._base(view), 0, shape, view.strides)
+            (view.base, 0, shape, view.strides)
             for view, shape in zip(instruction.operands, operand_shapes, strict=True)
         ]
         start = 0
@@ -368,7 +466,7 @@ class _Encoder:
             self.words += (_kernels.MAP_ROWS, instruction.opcode, instruction.size, len(axes))
             self.words += [extent for extent, _ in axes]
             for number, view in enumerate(views):
-                self.words += (self._base(view), *(strides[number] for _, strides in axes))
+                self.words += (view.base, *(strides[number] for _, strides in axes))
             return
         self.words += (_kernels.MAP, instruction.opcode, instruction.size)
         for view in views:
@@ -383,7 +481,7 @@ class _Encoder:
         self.words += (len(batch), 3, 3, 6, False, m, n, p)  # arguments, dimensions, steps
         for each in strides:
             self.words += each[-2:]
-        self.words += (self._base(left), 0, m * n, self._base(right), 0, n * p, 0, 1, m * p)
+        self.words += (left.base, 0, m * n, right.base, 0, n * p, 0, 1, m * p)
         self.words += batch
         for each in strides:
             self.words += each[:-2]
@@ -392,15 +490,11 @@ class _Encoder:
         """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
         axes = _joined(shape, [view.strides]) or [(1, (0,))]
         if view.table is None:
-            self.words += (len(axes), self._base(view), -1)
+            self.words += (len(axes), view.base, -1)
         else:
             self.words += (len(axes), view.base, self._gather(self.places[view.table]))
         self.words += [extent for extent, _ in axes]
         self.words += [stride for _, (stride,) in axes]
-
-    def _base(self, view: View) -> int:
-        """The place of a view's first element; the others keep their distances from it."""
-        return int(self.places[view.base])
 
     def _gather(self, table: Ints) -> int:
         start = self._gather_entries
@@ -434,7 +528,7 @@ def _core_axes(path: str) -> list[list[str]]:
 
 def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
     """The opcodes on a tape and those that they call; in sweeps, their partials do too."""
-    codes = set(tape.opcodes) | {instruction.opcode for instruction in tape.vectors}
+    codes = {*tape.opcodes, *(form.instruction.opcode for form in tape.vectors.forms)}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

@@ -8,7 +8,6 @@ who reads whom, and takes no time by the element of an array.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +46,7 @@ class Reads:
 def reads_of(tape: FlatTape) -> Reads:
     """Return what each instruction reads.
 
-    Costs a microsecond for each operand of a vector instruction, and more by the element where
-    it has a table, or skips whole nodes.
+    Costs by the element where an operand has a table, or skips whole nodes.
     """
     scalars = tape.code[:, 0] != _VECTOR
     by_vectors = tape.read_by_vectors
@@ -99,13 +97,23 @@ def _spread_scalars(live, code, constants, first_node):  # type: ignore[no-untyp
 
 def ranges_of(tape: FlatTape) -> Reads:
     """Return what each vector instruction reads, in the order of the code."""
-    results = tape.results.tolist()
-    vectors = tape.code[tape.code[:, 0] == _VECTOR, 1]
-    found = [_ranges(tape, number, results) for number in vectors.tolist()]
-    starts = np.zeros(len(found) + 1, np.int64)
-    np.cumsum([len(ranges) for ranges in found], out=starts[1:])
-    flat = np.array([ends for ranges in found for ends in ranges], np.int64).reshape(-1, 2)
-    return Reads(starts, flat[:, 0].copy(), flat[:, 1].copy())
+    survey = tape.vectors.survey
+    first, last = (nodes(tape, slots, tape.results) for slots in (survey.low, survey.high))
+    is_range = ~survey.has_table & ((first == last) | survey.is_dense)
+    first = np.maximum(first, 1)  # constants are never asked for
+    counts = (is_range & (last > 0)).astype(np.int64)
+    apart = {view: _apart(tape, view) for view in np.flatnonzero(~is_range).tolist()}
+    for view, (lows, _) in apart.items():
+        counts[view] = len(lows)
+    ends = np.cumsum(counts)
+    every = np.repeat(np.arange(len(counts)), counts)
+    first, last = first[every], last[every]
+    for view, (lows, highs) in apart.items():
+        place = slice(int(ends[view]) - len(lows), int(ends[view]))
+        first[place], last[place] = lows, highs
+    starts = np.zeros(len(tape.vectors) + 1, np.int64)
+    np.cumsum(np.bincount(survey.owner[every], minlength=len(tape.vectors)), out=starts[1:])
+    return Reads(starts, first, last)
 
 
 def without(reads: Reads, inputs: int, kept: npt.NDArray[np.bool_], which: Any) -> Reads:
@@ -140,32 +148,15 @@ def nodes(tape: FlatTape, slots: npt.NDArray[np.integer], results: Ints) -> Ints
     return np.where(slots >= tape.first_result, late, early)
 
 
-def _ranges(tape: FlatTape, number: int, results: list[int]) -> list[tuple[int, int]]:
-    """The ranges that a vector instruction reads."""
-    instruction = tape.vectors[number]
-    first_input, first_result, inputs = tape.first_input, tape.first_result, tape.inputs
-    ranges: list[tuple[int, int]] = []
-    for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
-        if view.table is None:
-            ends = [
-                bisect_right(results, slot) + inputs
-                if slot >= first_result
-                else max(slot - first_input + 1, 0)
-                for slot in view.reach(shape)
-            ]
-            if ends[0] == ends[1] or is_dense(shape, view.strides):
-                if ends[0]:
-                    ranges.append((ends[0], ends[1]))
-                continue
-        read = np.unique(view.slots(shape))
-        alone = np.unique(nodes(tape, read, tape.results))
-        alone = alone[alone > 0]
-        if len(alone):
-            breaks = np.flatnonzero(np.diff(alone) != 1)
-            lows = alone[np.concatenate([[0], breaks + 1])].tolist()
-            highs = alone[np.concatenate([breaks, [len(alone) - 1]])].tolist()
-            ranges += zip(lows, highs, strict=True)
-    return ranges
+def _apart(tape: FlatTape, view: int) -> tuple[Ints, Ints]:
+    """Return the ranges that a view reads by a table, or over nodes that it does not read."""
+    alone = np.unique(nodes(tape, np.unique(tape.vectors.slots_read(view)), tape.results))
+    alone = alone[alone > 0]
+    if len(alone) == 0:
+        return alone, alone
+    breaks = np.flatnonzero(np.diff(alone) != 1)
+    last = len(alone) - 1
+    return alone[np.append(0, breaks + 1)], alone[np.append(breaks, last)]
 
 
 def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

@@ -2,40 +2,44 @@
 
 The slots that a regular view reads could be written out, element by element: then whatever
 is done with an array would take time and memory by the number of its elements. A
-`RegularSlots` has its first slot and its strides instead. To the code that arranges slots
+`RegularSlots` has its first slot and its `Layout` instead. To the code that arranges slots
 it is like an array of integers: it is sliced, transposed, reshaped and broadcast, and what
 cannot be said by strides, as a choice by an array of places, gives a plain array.
 
-The arrangement is done by NumPy, on views of one array that counts from 0, which all share.
+There is one object for each layout, which knows what has been done with it: loops do the same
+with other slots over and over. What arranging does, NumPy says, of arrays that have no memory.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import index
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["RegularSlots", "broadcast_slots", "reach", "slots_of_view", "written_out"]
+__all__ = ["Layout", "RegularSlots", "broadcast_slots", "reach", "slots_of_view", "written_out"]
 
 Slots = npt.NDArray[np.int64]
+Shape = tuple[int, ...]
 
 _ITEM = 8
 _NEAR = 1 << 16
+_MOST = 1 << 14  # what is kept of layouts and what was done with them
 
 _counting: Slots = np.arange(1 << 12)
 
 
 def _counted(size: int) -> Slots:
-    """The shared array that counts from 0, of at least that size."""
+    """Return the shared array that counts from 0, of at least that size."""
     global _counting
     if size > len(_counting):
         _counting = np.arange(1 << (size - 1).bit_length())
     return _counting
 
 
-@lru_cache(maxsize=1 << 14)
-def _walk(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int, int, bool]:
+@lru_cache(maxsize=_MOST)
+def _walk(shape: Shape, strides: Shape) -> tuple[int, int, int, bool]:
     """Return how far strides lead down and up, how many elements there are, and if without gaps."""
     low = high = 0
     size = 1
@@ -51,78 +55,200 @@ def _walk(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int, i
     return low, high, size, is_contiguous
 
 
-@lru_cache(maxsize=1 << 14)
-def _slot_strides(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Return strides in slots for those in bytes, 0 along axes of one element."""
-    return tuple(
-        0 if extent == 1 else stride // _ITEM for extent, stride in zip(shape, strides, strict=True)
+class Layout:
+    """How slots follow one another, wherever they begin. Made by `layout_of`, one of a kind.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    size : int
+    strides : tuple of int
+        How far apart slots are along each axis, 0 along those of one element.
+    raw, memory : tuple of int
+        Strides in bytes: of the slots, along every axis; and how the slots would lie in memory
+        if they were written out. A sum of them walks its axes in that order, whatever slots it
+        reads.
+    low, high, last : int
+        The least, the greatest and the last slot, less the first.
+    is_contiguous : bool
+        Whether each slot follows the one before.
+    """
+
+    __slots__ = (
+        *("shape", "size", "strides", "raw", "memory"),
+        *("low", "high", "last", "is_contiguous"),
     )
+
+    def __init__(self, shape: Shape, raw: Shape, memory: Shape) -> None:
+        self.shape, self.raw, self.memory = shape, raw, memory
+        self.strides = tuple(
+            0 if extent == 1 else stride // _ITEM for extent, stride in zip(shape, raw, strict=True)
+        )
+        self.low, self.high, self.size, self.is_contiguous = _walk(shape, self.strides)
+        self.last = self.low + self.high
+
+    def counted(self) -> Slots:
+        """Return slots of this layout of which the first is `-low`, as a view of shared memory."""
+        counting = _counted(max(self.high - self.low + 1, 1))
+        counted: Slots = np.ndarray(
+            self.shape, np.int64, counting, -_ITEM * self.low if self.size else 0, self.raw
+        )
+        return counted
+
+
+@lru_cache(maxsize=_MOST)
+def layout_of(shape: Shape, raw: Shape, memory: Shape) -> Layout:
+    """Return the layout of a shape and strides in bytes."""
+    return Layout(shape, raw, memory)
+
+
+@lru_cache(maxsize=_MOST)
+def _in_order(shape: Shape) -> Layout:
+    """Return the layout of slots that follow one another."""
+    strides, step = [], _ITEM
+    for extent in reversed(shape):
+        strides.append(step)
+        step *= max(extent, 1)
+    raw = tuple(reversed(strides))
+    return layout_of(shape, raw, raw)
+
+
+@lru_cache(maxsize=_MOST)
+def _of_view(shape: Shape, strides: Shape) -> Layout:
+    """Return the layout of what a view without a table reads."""
+    in_order = _in_order(shape)
+    if _walk(shape, strides)[3]:
+        return in_order
+    return layout_of(shape, tuple(_ITEM * stride for stride in strides), in_order.memory)
+
+
+_ANCHOR = np.zeros(1, np.int64)
+_START = _ANCHOR.__array_interface__["data"][0]
+
+
+@lru_cache(maxsize=_MOST)
+def _arranged(layout: Layout, name: str, key: Any) -> tuple[int, Layout] | None:
+    """Return how far the first slot moves by an arrangement, and the new layout.
+
+    None where the slots would have to be copied.
+    """
+    arrange = _ARRANGEMENTS[name]
+    new = arrange(_virtual(layout.shape, layout.raw), key)
+    if new is None:
+        return None
+    memory = new
+    if layout.raw != layout.memory:
+        memory = arrange(_virtual(layout.shape, layout.memory), key)
+        if memory is None:  # it is copied there, and so lies in order
+            memory = _virtual(new.shape, _in_order(new.shape).memory)
+    moved = (new.__array_interface__["data"][0] - _START) // _ITEM if new.size else 0
+    return moved, layout_of(new.shape, new.strides, memory.strides)
+
+
+def _virtual(shape: Shape, strides: Shape) -> Any:
+    """Return an array of that shape and those strides, which must not be read or written."""
+    return np.lib.stride_tricks.as_strided(_ANCHOR, shape, strides)
+
+
+def _reshaped(array: Any, shape: Shape) -> Any:
+    try:
+        return array.reshape(shape, copy=False)
+    except ValueError:
+        return None
+
+
+def _broadcast(array: Any, shape: Shape) -> Any:
+    missing = len(shape) - array.ndim
+    strides = [0] * missing + [
+        0 if extent == 1 else stride
+        for extent, stride in zip(array.shape, array.strides, strict=True)
+    ]
+    return _virtual(shape, tuple(strides))
+
+
+def _indexed(array: Any, key: Any) -> Any:
+    found = tuple(slice(*each[1:]) if type(each) is tuple else each for each in key)
+    return array[found if Ellipsis in key else (*found, ...)]  # an array in any case
+
+
+_ARRANGEMENTS = {
+    "transpose": lambda array, axes: array.transpose(axes),
+    "swapaxes": lambda array, axes: array.swapaxes(*axes),
+    "reshape": _reshaped,
+    "broadcast": _broadcast,
+    "index": _indexed,
+}
+
+
+def _basic(key: Any) -> tuple[Any, ...] | None:
+    """Return an index as something to look up; None if it has arrays."""
+    found: list[Any] = []
+    for each in key if type(key) is tuple else (key,):
+        kind = type(each)
+        if kind is int or each is None or each is Ellipsis:
+            found.append(each)
+        elif kind is slice:
+            found.append((slice, each.start, each.stop, each.step))
+        elif isinstance(each, np.integer):
+            found.append(index(each))
+        else:
+            return None
+    return tuple(found)
 
 
 class RegularSlots:
-    """An array of slots, ``offset + steps``.
+    """An array of slots, the first and how the others follow.
 
     Parameters
     ----------
-    offset : int
-    steps : int64 array
-        A view of the shared array that counts from 0.
-    layout : int64 array
-        Another one, of the same shape: how the slots would lie in memory if they were written
-        out. A sum of them walks its axes in that order, whatever slots it reads.
+    base : int
+        The first slot.
+    layout : Layout
     """
 
-    __slots__ = ("layout", "offset", "steps")
+    __slots__ = ("base", "layout")
     __hash__ = None  # type: ignore[assignment]
 
-    def __init__(self, offset: int, steps: Slots, layout: Slots) -> None:
-        self.offset = offset
-        self.steps = steps
+    def __init__(self, base: int, layout: Layout) -> None:
+        self.base = base
         self.layout = layout
 
     @classmethod
-    def contiguous(cls, start: int, shape: tuple[int, ...], size: int) -> "RegularSlots":
+    def contiguous(cls, start: int, shape: Shape) -> "RegularSlots":
         """Return slots that follow one another from `start` on."""
-        steps = _counted(size)[:size].reshape(shape)
-        return cls(start, steps, steps)
+        return cls(start, _in_order(shape))
 
     @classmethod
-    def of(cls, base: int, strides: tuple[int, ...], shape: tuple[int, ...]) -> "RegularSlots":
+    def of(cls, base: int, strides: Shape, shape: Shape) -> "RegularSlots":
         """Return the slots that a view without a table reads, of a shape that is not empty."""
-        low, high, size, is_contiguous = _walk(shape, strides)
-        if is_contiguous:
-            return cls.contiguous(base, shape, size)
-        counting = _counted(max(high - low + 1, size))
-        bytewise = [_ITEM * stride for stride in strides]
-        steps: Slots = np.ndarray(shape, np.int64, counting, -_ITEM * low, bytewise)
-        return cls(base + low, steps, counting[:size].reshape(shape))
+        return cls(base, _of_view(shape, strides))
 
     # as an array
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> Shape:
         """The extents."""
-        return self.steps.shape
+        return self.layout.shape
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.steps.ndim
+        return len(self.layout.shape)
 
     @property
     def size(self) -> int:
         """The number of slots."""
-        return self.steps.size
+        return self.layout.size
 
     @property
-    def strides(self) -> tuple[int, ...]:
+    def strides(self) -> Shape:
         """The strides in bytes that the slots would have in memory."""
-        return self.layout.strides
+        return self.layout.memory
 
     @property
     def dtype(self) -> np.dtype[np.int64]:
         """The type of slots."""
-        return self.steps.dtype
+        return _ANCHOR.dtype
 
     @property
     def flat(self) -> Any:
@@ -130,31 +256,37 @@ class RegularSlots:
         return np.asarray(self).flat
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = np.asarray(self.steps + self.offset)
+        array = np.asarray(self.layout.counted() + (self.base + self.layout.low))
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __len__(self) -> int:
-        return len(self.steps)
+        return self.layout.shape[0]
 
     def __int__(self) -> int:
         return self.item()
 
-    def item(self, *place: int) -> int:
-        """Return one slot; of several, the one at a place in order."""
-        return int(self.steps.item(*place)) + self.offset
+    def item(self, place: int = 0) -> int:
+        """Return one slot; of several, the first or the last or the one at a place in order."""
+        if place == 0:
+            return self.base
+        layout = self.layout
+        if place == -1:
+            return self.base + layout.last
+        at = np.unravel_index(place % layout.size, layout.shape)
+        return self.base + sum(
+            int(k) * stride for k, stride in zip(at, layout.strides, strict=True)
+        )
 
-    def slot_strides(self) -> tuple[int, ...]:
+    def slot_strides(self) -> Shape:
         """Return how far apart the slots are along each axis, 0 along those of one element."""
-        return _slot_strides(self.steps.shape, self.steps.strides)
+        return self.layout.strides
 
     def bounds(self) -> tuple[int, int]:
         """Return the least and the greatest slot; of an empty array, those of nothing: 0 and -1."""
-        steps = self.steps
-        if steps.size == 0:
+        layout = self.layout
+        if layout.size == 0:
             return 0, -1
-        low, high = reach(steps.shape, self.slot_strides())
-        first = int(steps.item(0)) + self.offset
-        return first + low, first + high
+        return self.base + layout.low, self.base + layout.high
 
     def min(self) -> int:
         """Return the least slot."""
@@ -166,27 +298,24 @@ class RegularSlots:
 
     def any(self) -> bool:
         """Return whether there is a slot that is not the null slot, which none of these is."""
-        return self.steps.size > 0
+        return self.layout.size > 0
 
     def all(self) -> bool:
         """Return whether no slot is the null slot."""
         return True
 
-    def _arranged(self, steps: Slots, layout: Slots) -> Any:
-        """Return what an operation on both views gave; plain slots where it had to copy."""
-        if steps.base is not self.steps.base:
-            return np.asarray(steps + self.offset)
-        return RegularSlots(self.offset, steps, layout)
+    def _by(self, name: str, key: Any) -> Any:
+        """Return the slots arranged; written out where that takes a copy."""
+        found = _arranged(self.layout, name, key)
+        if found is None:  # only another shape takes a copy
+            return np.asarray(self).reshape(key)
+        return RegularSlots(self.base + found[0], found[1])
 
     def reshape(self, *shape: Any) -> Any:
         """Return the slots in another shape, in order."""
         if len(shape) == 1 and isinstance(shape[0], tuple):
             (shape,) = shape
-        try:
-            steps = self.steps.reshape(shape, copy=False)
-        except ValueError:  # it takes a copy
-            return np.asarray(self).reshape(shape)
-        return self._arranged(steps, _same(self, steps, lambda layout: layout.reshape(shape)))
+        return self if shape == self.layout.shape else self._by("reshape", shape)
 
     def ravel(self) -> Any:
         """Return the slots one after the other."""
@@ -194,8 +323,7 @@ class RegularSlots:
 
     def transpose(self, axes: Sequence[int]) -> Any:
         """Return the slots with their axes in another order."""
-        steps = self.steps.transpose(axes)
-        return self._arranged(steps, _same(self, steps, lambda layout: layout.transpose(axes)))
+        return self._by("transpose", tuple(axes))
 
     @property
     def T(self) -> Any:  # noqa: N802 (NumPy's name)
@@ -204,27 +332,25 @@ class RegularSlots:
 
     def swapaxes(self, one: int, other: int) -> Any:
         """Return the slots with two axes exchanged."""
-        steps = self.steps.swapaxes(one, other)
-        return self._arranged(steps, _same(self, steps, lambda layout: layout.swapaxes(one, other)))
+        return self._by("swapaxes", (one, other))
 
-    def broadcast_to(self, shape: tuple[int, ...]) -> "RegularSlots":
+    def broadcast_to(self, shape: Shape) -> "RegularSlots":
         """Return the slots repeated along further axes, or along those of one element."""
-        if shape == self.steps.shape:
+        if shape == self.layout.shape:
             return self
-        steps = _broadcast(self.steps, shape)
-        layout = steps if self.layout is self.steps else _broadcast(self.layout, shape)
-        return RegularSlots(self.offset, steps, layout)
+        found: RegularSlots = self._by("broadcast", shape)
+        return found
 
     def once(self) -> "RegularSlots":
         """Return the slots without repetition: one element of each axis that does not step."""
-        strides = self.slot_strides()
+        strides = self.layout.strides
         if 0 not in strides:
             return self
         return self[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]  # type: ignore[no-any-return]
 
     def shifted(self, by: int) -> "RegularSlots":
         """Return the slots plus a number."""
-        return RegularSlots(self.offset + by, self.steps, self.layout)
+        return RegularSlots(self.base + by, self.layout)
 
     def tolist(self) -> Any:
         """Return the slots as lists of integers."""
@@ -235,10 +361,12 @@ class RegularSlots:
         return np.asarray(self).copy(order)
 
     def __getitem__(self, key: Any) -> Any:
-        steps = self.steps[key]
-        if not isinstance(steps, np.ndarray):
-            return np.int64(self.offset) + steps
-        return self._arranged(steps, _same(self, steps, lambda layout: layout[key]))
+        basic = _basic(key)
+        if basic is None:
+            layout = self.layout
+            return layout.counted()[key] + (self.base + layout.low)
+        found = self._by("index", basic)
+        return found if found.ndim or Ellipsis in basic else np.int64(found.base)
 
     # what arrays of integers can do besides, slot by slot
 
@@ -265,25 +393,6 @@ class RegularSlots:
 
     def __ne__(self, other: Any) -> Any:
         return np.asarray(self) != other
-
-
-def _same(whole: RegularSlots, steps: Slots, arrange: Any) -> Slots:
-    """Return the layout of a part: the part itself, where the whole's is the whole itself."""
-    if whole.layout is whole.steps:
-        return steps
-    layout: Slots = arrange(whole.layout)
-    return layout
-
-
-def _broadcast(array: Slots, shape: tuple[int, ...]) -> Slots:
-    missing = len(shape) - array.ndim
-    strides = [0] * missing + [
-        0 if extent == 1 else stride
-        for extent, stride in zip(array.shape, array.strides, strict=True)
-    ]
-    first = int(array[(0,) * array.ndim])  # which is where it is in the array that counts
-    result: Slots = np.ndarray(shape, np.int64, array.base, _ITEM * first, strides)
-    return result
 
 
 def slots_of_view(

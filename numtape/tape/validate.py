@@ -44,7 +44,9 @@ from numtape.ops.structured import (
     function_of,
 )
 from numtape.ops.table import OPCODE, ROWS
-from numtape.tape.flat import VECTOR, Guard, Location, VectorInstruction, View
+from numtape.tape.flat import VECTOR, Guard, Location
+from numtape.tape.forms import Vectors
+from numtape.tape.instruction import VectorInstruction, View
 
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
@@ -168,7 +170,7 @@ def checked_fields(tape: "FlatTape", limit: float | None, copy: bool = True) -> 
         array.flags.writeable = False
     return {
         "code": code,
-        "vectors": vectors,
+        "vectors": Vectors.of(vectors),
         "constants": constants,
         "inputs": inputs,
         "outputs": outputs,

@@ -626,7 +626,7 @@ def end_at_user(error: BaseException) -> None:
 
 def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
     """Slots that follow one another."""
-    slots: Any = RegularSlots.contiguous(start, shape, size)
+    slots: Any = RegularSlots.contiguous(start, shape)
     return slots  # type: ignore[no-any-return]
 
 

@@ -237,7 +237,7 @@ class Builder(Recorder):
         start = self.next_slot
         self.store.append_vector(len(self.vectors), size)
         self.vectors.append(instruction)
-        return RegularSlots.contiguous(start, instruction.result, size)
+        return RegularSlots.contiguous(start, instruction.result)
 
     def _vector(self, instruction: VectorInstruction) -> Slots:
         if not self.rules.share:

@@ -267,7 +267,7 @@ class Derivation:
     def _result(self, instruction: VectorInstruction, number: int) -> Any:
         """The slots of a vector instruction's results, in their shape."""
         start = self.starts[2 + number] - (1 + self.builder.inputs) + RESULTS
-        return RegularSlots.contiguous(start, instruction.result, instruction.size)
+        return RegularSlots.contiguous(start, instruction.result)
 
     # backward
 
@@ -307,7 +307,7 @@ class Derivation:
         if terms is None:
             return False
         start, stop = self.starts[number + 2 : number + 4]
-        own = RegularSlots.contiguous(start, (stop - start,), stop - start)
+        own = RegularSlots.contiguous(start, (stop - start,))
         for column in columns:
             weights = column.get(own)
             if weights is None:
@@ -370,7 +370,7 @@ class Derivation:
             return
         instruction, operands = self.vectors[vector], self.operands[vector]
         start = self.starts[2 + number]
-        weights = column.get(RegularSlots.contiguous(start, instruction.result, instruction.size))
+        weights = column.get(RegularSlots.contiguous(start, instruction.result))
         if weights is None:
             return
         result = self._result(instruction, number)

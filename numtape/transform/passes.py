@@ -4,7 +4,6 @@ Each may be used alone; `optimize` is all of them. Values are the same to the
 last bit, but for the sign of a zero and the bits of a nan.
 """
 
-from bisect import bisect_right
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.ops.structured import MAP
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.tape.flat import VECTOR, FlatTape
+from numtape.tape.forms import Vectors
+from numtape.tape.instruction import View
 from numtape.tape.reads import without
 from numtape.trace.recorder import Slots, view_of
 from numtape.transform.blocks import blocks_of
@@ -57,30 +58,22 @@ def remove_dead(tape: FlatTape) -> FlatTape:
 
 def _without_dead(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
     """A tape with vector instructions, without those that are not needed."""
-    starts = blocks_of(tape)
-    sizes = np.diff(starts)
-    removed = np.zeros(len(starts), np.int64)  # how many slots before each block's
-    np.cumsum(np.where(needed, 0, sizes[3:]), out=removed[4:])
-    new_slots = _Renumbering(starts.tolist(), removed.tolist())
-    vectors: list[VectorInstruction] = []
+    new_slots = _Renumbering(tape, needed)
+    is_vector = tape.code[:, 0] == VECTOR
+    which = needed[is_vector]
+    vectors = new_slots.vectors(tape.vectors.chosen(which))
+    if vectors is None:
+        return _rewritten(tape, needed)
     code = tape.code[needed].astype(np.int64)
-    is_vector = code[:, 0] == VECTOR
-    for number in code[is_vector, 1].tolist():
-        instruction = tape.vectors[number]
-        views = tuple(map(new_slots.view, instruction.operands, instruction.operand_shapes()))
-        may_gather = instruction.kind == MAP
-        if not may_gather and any(view.table is not None for view in views):
-            return _rewritten(tape, needed)
-        vectors.append(instruction.reading(views))
+    is_vector = is_vector[needed]
     code[is_vector, 1] = np.arange(len(vectors))
     code[~is_vector, 1:] = new_slots.at(code[~is_vector, 1:])
     left = tape.changed(
         code=code.astype(np.int32),
-        vectors=tuple(vectors),
+        vectors=vectors,
         outputs=new_slots.at(tape.outputs),
         **_guards_and_lines(tape, needed, new_slots.at(tape.guard_slots)),
     )
-    which = needed[tape.code[:, 0] == VECTOR]
     left.__dict__["read_by_vectors"] = without(tape.read_by_vectors, tape.inputs, needed, which)
     return left
 
@@ -90,26 +83,47 @@ class _Renumbering:
 
     Parameters
     ----------
-    starts, removed : list of int
-        Where each block begins, and how many slots before it are gone.
+    tape : FlatTape
+    needed : bool array
+        Which instructions are left.
     """
 
-    def __init__(self, starts: list[int], removed: list[int]) -> None:
-        self.starts, self.removed = starts, removed
-        self.arrays = np.array(starts), np.array(removed)
+    def __init__(self, tape: FlatTape, needed: npt.NDArray[np.bool_]) -> None:
+        self.starts = blocks_of(tape)
+        self.removed = np.zeros(len(self.starts), np.int64)  # how many slots before each block's
+        np.cumsum(np.where(needed, 0, np.diff(self.starts)[3:]), out=self.removed[4:])
 
-    def at(self, slots: Any) -> Any:
+    def before(self, slots: Slots) -> Slots:
+        """How many slots before each of some are gone."""
+        found: Slots = self.removed[np.searchsorted(self.starts, slots, side="right") - 1]
+        return found
+
+    def at(self, slots: Slots) -> Slots:
         """The new slots of some that are left."""
-        starts, removed = self.arrays
-        return slots - removed[np.searchsorted(starts, slots, side="right") - 1]
+        return slots - self.before(slots)
 
-    def view(self, view: View, shape: tuple[int, ...]) -> View:
+    def vectors(self, kept: Vectors) -> Vectors | None:
+        """Instructions that read the new slots; None where some that may not gather have to."""
+        survey = kept.survey
+        low, high = (np.where(survey.has_table, 0, each) for each in (survey.low, survey.high))
+        before = self.before(low)
+        others = {}
+        is_split = before != self.before(high)
+        for number in np.unique(survey.owner[survey.has_table | is_split]).tolist():
+            instruction = kept[number]
+            views = tuple(map(self._view, instruction.operands, instruction.operand_shapes()))
+            if instruction.kind != MAP and any(view.table is not None for view in views):
+                return None
+            others[number] = instruction.reading(views)
+        return kept.based(survey.base - before).with_others(others)
+
+    def _view(self, view: View, shape: tuple[int, ...]) -> View:
         """The view that reads the new slots of what a view reads."""
         if view.table is not None:
             return View(view.base, view.strides, self.at(view.table))
-        low, high = (bisect_right(self.starts, slot) - 1 for slot in view.reach(shape))
-        if self.removed[low] == self.removed[high]:
-            return View(view.base - self.removed[low], view.strides)
+        low, high = self.before(np.array(view.reach(shape))).tolist()
+        if low == high:
+            return View(view.base - low, view.strides)
         return view_of(self.at(view.slots(shape)))
 
 

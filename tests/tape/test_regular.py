@@ -122,7 +122,8 @@ def test_slots_of_a_view_step_evenly_unless_they_are_far_apart(view, apart):
     assert isinstance(slots, np.ndarray) == is_far
 
 
-def test_many_slots_take_no_memory_of_their_own():
+def test_equal_layouts_are_one_however_they_were_made():
     slots = RegularSlots.of(RESULTS, contiguous_strides((1000, 1000)), (1000, 1000))
-    assert slots.steps.base is slots.reshape((-1,)).steps.base
-    assert slots.swapaxes(0, 1).steps.base is slots.steps.base
+    assert slots.reshape((-1,)).layout is RegularSlots.contiguous(5, (1_000_000,)).layout
+    assert slots.T.T.layout is slots.layout
+    assert slots[1:, 2].layout is slots.shifted(7)[:-1, 5].layout

@@ -1,0 +1,156 @@
+"""One vector instruction, and how it reads its operands, as objects to be looked at.
+
+A tape keeps its instructions as integers (`words.py`). What is rarely asked, and by one
+instruction at a time, asks these objects: rules, checks, text, drawings.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.ops.structured import function_of
+from numtape.tape.regular import RegularSlots, reach, slots_of_view, written_out
+
+__all__ = ["VectorInstruction", "View", "contiguous_strides"]
+
+Slots = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a vector instruction reads one operand.
+
+    Element ``(i, j, ...)`` is at position ``base + i*strides[0] + ...``: that is
+    its slot, or, where there is a gather table, the place of its slot in it.
+    """
+
+    base: int
+    strides: tuple[int, ...]
+    table: Slots | None = None
+
+    def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The lowest and the highest position read, of a shape that is not empty."""
+        low, high = reach(shape, self.strides)
+        return self.base + low, self.base + high
+
+    def slots(self, shape: tuple[int, ...]) -> Slots:
+        """The slots read, as an array of that shape."""
+        positions = written_out(self.base, self.strides, shape)
+        return positions if self.table is None else self.table[positions]
+
+    def arranged(self, shape: tuple[int, ...]) -> "Slots | RegularSlots":
+        """The slots read, by strides where there is no table."""
+        if self.table is None and 0 not in shape:
+            return slots_of_view(self.base, self.strides, shape)
+        return self.slots(shape)
+
+
+@lru_cache(maxsize=1 << 14)
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
+    strides = []
+    step = 1
+    for extent in reversed(shape):
+        strides.append(0 if extent == 1 else step)
+        step *= extent
+    return tuple(reversed(strides))
+
+
+@dataclass(frozen=True, slots=True)
+class VectorInstruction:
+    """One operation over whole arrays.
+
+    Attributes
+    ----------
+    kind : str
+        One of the ten kinds of `numtape.ops.structured`.
+    opcode : int
+        The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or a function's; for a
+        search 0 to be left of equal numbers, 1 to be right of them.
+    shape : tuple of int
+        What it iterates over: for a map the shape of the result, for a
+        reduction or accumulation the axes in walking order, for a product
+        ``(*batch, m, n, p)``, for a scatter the number of elements, for an order
+        ``(rows, n)``, for a search of m points among n numbers ``(n, m)``, for
+        a take of m out of n elements in each row ``(rows, n, m)``, for a spread
+        of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``:
+        its results lie one after the other.
+    operands : tuple of View
+        One view an operand, all over `shape`; those of a product over
+        ``(*batch, m, n)`` and ``(*batch, n, p)``, and of the last four kinds
+        over what `operand_shapes` says. Of a take and a spread the second has
+        the places.
+    result : tuple of int
+        The result's own shape.
+    result_strides : tuple of int
+        For reductions and accumulations: where element ``(i, j, ...)`` of
+        `shape` goes, relative to the first result; 0 on reduced axes.
+    targets : ndarray or None
+        For a scatter: the place in the result of each element.
+    """
+
+    kind: str
+    opcode: int
+    shape: tuple[int, ...]
+    operands: tuple[View, ...]
+    result: tuple[int, ...]
+    result_strides: tuple[int, ...] = ()
+    targets: Slots | None = None
+
+    @property
+    def size(self) -> int:
+        """How many results it makes."""
+        return math.prod(self.result)
+
+    def reading(self, operands: "tuple[View, ...]") -> "VectorInstruction":
+        """This instruction with other operands."""
+        return VectorInstruction(
+            self.kind,
+            self.opcode,
+            self.shape,
+            operands,
+            self.result,
+            self.result_strides,
+            self.targets,
+        )
+
+    def operand_slots(self) -> tuple[Slots, ...]:
+        """The slots that each operand reads."""
+        return tuple(
+            view.slots(shape)
+            for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
+        )
+
+    def operands_read(self) -> "tuple[Slots | RegularSlots, ...]":
+        """The slots that each operand reads, by strides where there is no table."""
+        return tuple(
+            view.arranged(shape)
+            for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
+        )
+
+    def operand_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """The shape that each operand's view walks."""
+        if self.kind == "product":
+            *batch, m, n, p = self.shape
+            return ((*batch, m, n), (*batch, n, p))
+        if self.kind == "search":
+            n, m = self.shape
+            return ((n,), (m,))
+        if self.kind == "take":
+            rows, n, m = self.shape
+            return ((rows, n), (rows, m))
+        if self.kind == "spread":
+            rows, m, n = self.shape
+            return ((rows, m), (rows, m))
+        if self.kind == "function":
+            return _function_shapes(self.opcode, self.shape)
+        return (self.shape,) * len(self.operands)
+
+
+@lru_cache(maxsize=4096)
+def _function_shapes(opcode: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a function's operands."""
+    return tuple(map(tuple, function_of(opcode).shapes(shape)[0]))

@@ -11,7 +11,7 @@ with other slots over and over. What arranging does, NumPy says, of arrays that 
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from operator import index
 from typing import Any
 
@@ -76,7 +76,7 @@ class Layout:
 
     __slots__ = (
         *("shape", "size", "strides", "raw", "memory"),
-        *("low", "high", "last", "is_contiguous"),
+        *("low", "high", "last", "is_contiguous", "__dict__"),
     )
 
     def __init__(self, shape: Shape, raw: Shape, memory: Shape) -> None:
@@ -86,6 +86,12 @@ class Layout:
         )
         self.low, self.high, self.size, self.is_contiguous = _walk(shape, self.strides)
         self.last = self.low + self.high
+
+    @cached_property
+    def listed(self) -> list[int]:
+        """The slots less the first, one after the other: for those of few elements."""
+        found: list[int] = (self.counted().ravel() + self.low).tolist()
+        return found
 
     def counted(self) -> Slots:
         """Return slots of this layout of which the first is `-low`, as a view of shared memory."""

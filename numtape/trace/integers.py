@@ -49,16 +49,23 @@ _TIERS = (2.0**31, EXACT)
 
 def are_whole(*operands: Any) -> bool:
     """Whether traced bools or integers are among the operands."""
-    return any(isinstance(each, Traced) and each.dtype.kind in "ib" for each in operands)
+    for each in operands:
+        kind = type(each)
+        if kind is TracedScalar or (kind is TracedArray and each._primals.dtype.char == "d"):
+            continue
+        if isinstance(each, Traced) and each.dtype.kind in "ib":
+            return True
+    return False
 
 
 def typed(operand: Any) -> Any:
     """The value of an operand as NumPy would meet it."""
-    if isinstance(operand, TracedScalar):
-        return operand.dtype.type(operand.primal)
-    if isinstance(operand, TracedArray):
+    kind = type(operand)
+    if kind is np.ndarray:
+        return operand
+    if issubclass(kind, TracedArray):
         return operand.primals
-    return operand
+    return operand.dtype.type(operand.primal) if issubclass(kind, TracedScalar) else operand
 
 
 def plainly(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:

@@ -37,6 +37,9 @@ from numtape.trace.ufuncs import OF_A_NUMBER
 
 __all__: list[str] = []
 
+# What NumPy's protocol sorts out beside a traced value.
+_OPERANDS = (Traced, np.ndarray, np.generic, float, int, list)
+
 _NUMBERS = frozenset({float, int, np.float64, np.int64, np.int32, np.float32, np.uint64})
 _PYTHONS = frozenset({float, int})
 
@@ -216,10 +219,14 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
     """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
+    if type(left) is TracedArray or type(right) is TracedArray:
+        other = right if type(left) is TracedArray else left
+        if type(other) is TracedScalar or type(other) is TracedFloat:
+            return ufunc(left, right)
     if isinstance(left, TracedPair | complex) or isinstance(right, TracedPair | complex):
         return Traced._operate_complex(ufunc, left, right)
     for operand, other in ((left, right), (right, left)):
-        if not isinstance(operand, Traced | np.ndarray | np.generic | float | int | list):
+        if not isinstance(operand, _OPERANDS):
             if _is_fraction(ufunc, operand):
                 return ufunc(*(float(x) if x is operand else x for x in (left, right)))
             return _not_a_number(ufunc, operand, other)
@@ -302,14 +309,14 @@ def _array_binary(
     def forward(self: TracedArray, other: Any) -> Any:
         if compute is not None and not self._primals.ndim and self._primals.dtype.char == "d":
             return compute(_scalar_of(self), other)
-        if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
+        if not isinstance(other, _OPERANDS):
             return _other_operand(ufunc, self, other)
         return ufunc(self, other)
 
     def reflected(self: TracedArray, other: Any) -> Any:
         if compute is not None and not self._primals.ndim and self._primals.dtype.char == "d":
             return compute(other, _scalar_of(self))
-        if not isinstance(other, Traced | np.ndarray | np.generic | float | int | list):
+        if not isinstance(other, _OPERANDS):
             return _other_operand(ufunc, other, self)
         return ufunc(other, self)
 

@@ -22,8 +22,9 @@ import sys
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from types import FrameType
 from typing import Any
 
@@ -59,7 +60,7 @@ from numtape.tape.flat import (
     View,
     contiguous_strides,
 )
-from numtape.tape.regular import RegularSlots
+from numtape.tape.regular import RegularSlots, reach
 
 __all__ = [
     "CONSTANTS",
@@ -79,6 +80,7 @@ __all__ = [
 ]
 
 Slots = npt.NDArray[np.int64]
+Shape = tuple[int, ...]
 
 CAPTURES = 1 << 39
 CONSTANTS = 1 << 40
@@ -215,17 +217,24 @@ class Recorder:
         Arrays of equal contents share their slots, so that data used in a loop
         are stored once. An array that is the recorder's own will not be written to.
         """
-        if values.size == 0:
+        size = values.size
+        if size == 0:
             return np.zeros(values.shape, np.int64)
-        if values.size == 1 or _all_same_bits(values):
+        if size <= _FEW:
+            key = values.tobytes()
+            start = self.constants.get(key)
+            if start is not None and size > 1:
+                return _following(start, size, values.shape)
+        if size == 1 or _all_same_bits(values):
             return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
-        key = blake2b(flat.data.cast("B"), digest_size=16).digest()
-        start = self.constants.get(key)
+        if size > _FEW:
+            key = blake2b(flat.data.cast("B"), digest_size=_DIGEST).digest()
+            start = self.constants.get(key)
         if start is None:
             is_shared = not is_own and np.may_share_memory(flat, values)
             start = self.constants[key] = self._append_constants(flat.copy() if is_shared else flat)
-        return _following(start, values.size, values.shape)
+        return _following(start, size, values.shape)
 
     def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
         start = CONSTANTS + self._constant_count
@@ -251,19 +260,22 @@ class Recorder:
         # NumPy's power rounds otherwise for an array of exponents than for one.
         if size <= SMALL and opcode != _POWER:
             return self._scalars(opcode, operands, shape, size)
-        views = tuple(_broadcast_view(operand, shape) for operand in operands)
+        views = tuple([_broadcast_view(operand, shape) for operand in operands])
         return self._vector(VectorInstruction(MAP, opcode, shape, views, shape))
 
     def _scalars(
         self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
     ) -> Slots:
         """Record a row over small arrays, element by element."""
-        columns = [np.broadcast_to(operand, shape).ravel().tolist() for operand in operands]
+        columns = [_column(operand, shape, size) for operand in operands]
         if len(columns) == 1:
             columns.append([0] * size)
-        scalar = self.scalar
-        slots = [scalar(opcode, a, b) for a, b in zip(*columns, strict=True)]
-        return np.array(slots, np.int64).reshape(shape)
+        start = self.next_slot
+        self.code.extend(chain.from_iterable(zip(repeat(opcode, size), *columns, strict=True)))
+        self.next_slot = start + size
+        if self.keep_lines:
+            self.lines += [user_location()] * size
+        return _following(start, size, shape)
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
@@ -334,7 +346,7 @@ class Recorder:
         if 0 in (*batch, m, n, p):
             return np.full(result, self.constant(0.0), np.int64)
         rank = len(batch) + 2
-        views = self._batch_view(left, rank, 2), self._batch_view(right, rank, 2)
+        views = self._batch_view(left, rank), self._batch_view(right, rank)
         opcode = SAFE_PRODUCT_OPCODE if safe else PRODUCT_OPCODE
         return self._vector(VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result))
 
@@ -344,42 +356,33 @@ class Recorder:
         An extent that the operands do not tell must be chosen.
         """
         opcode = FUNCTION_OPCODE[name]
-        function = function_of(opcode)
-        shapes = [operand.shape for operand in operands]
-        ranks = [len(axes) for axes in function.operands]
-        batch = np.broadcast_shapes(
-            *(shape[: len(shape) - rank] for shape, rank in zip(shapes, ranks, strict=True))
-        )
-        shape = (*batch, *function.extents(shapes, **chosen))
+        shapes = tuple([operand.shape for operand in operands])
+        shape, walked, results, ends = _function_shapes(opcode, shapes, tuple(chosen.items()))
         views = tuple(
-            self._batch_view(operand, len(batch) + len(axes), len(axes), axes[-1:] == ("2",))
-            for operand, axes in zip(operands, function.operands, strict=True)
+            [
+                self._batch_view(operand, rank, pairs)
+                for operand, (rank, pairs) in zip(operands, walked, strict=True)
+            ]
         )
-        _, results = function.shapes(shape)
-        ends = list(accumulate(map(math.prod, results), initial=0))
         made = self._vector(VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],)))
+        if len(results) == 1:
+            return (made.reshape(results[0]),)
         return tuple(
             made[start:stop].reshape(result)
             for start, stop, result in zip(ends, ends[1:], results, strict=False)
         )
 
-    def _batch_view(self, operand: Slots, rank: int, core: int, pairs: bool = False) -> View:
-        """A view over `rank` axes, of which all but the last `core` are broadcast.
+    def _batch_view(self, operand: Slots, rank: int, pairs: bool = False) -> View:
+        """A view over `rank` axes, to which operands of fewer are broadcast.
 
         Of complex numbers, real and imaginary part must lie side by side.
         """
         view = self._affine_view(operand)
         if pairs and view.strides[-1] != 1:
             view = view_of(self.copy(operand))
-        if rank == core == operand.ndim:
-            return view
         missing = rank - operand.ndim
-        shape = (1,) * missing + operand.shape
-        strides = [0] * missing + list(view.strides)
-        for axis in range(rank - core):
-            if shape[axis] == 1:
-                strides[axis] = 0
-        return View(view.base, tuple(strides))
+        # (Views do not step along axes of one element.)
+        return View(view.base, (0,) * missing + view.strides) if missing else view
 
     def scatter(self, operand: Slots, targets: Slots, size: int) -> Slots:
         """Record sums by index: element i is added into place ``targets[i]`` of `size` places."""
@@ -590,8 +593,12 @@ def user_location() -> Location:
 
 def is_users(frame: FrameType) -> bool:
     """Whether a frame runs the user's code, and not Python's, numtape's, NumPy's or SciPy's own."""
-    name = frame.f_globals.get("__name__", "")
-    return not (_INTERNAL.match(name) or is_pythons(name))
+    return _is_users(frame.f_globals.get("__name__", ""))
+
+
+@lru_cache(maxsize=1 << 12)
+def _is_users(module: str) -> bool:
+    return not (_INTERNAL.match(module) or is_pythons(module))
 
 
 def is_pythons(module: str) -> bool:
@@ -630,6 +637,18 @@ def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
     return slots  # type: ignore[no-any-return]
 
 
+def _column(slots: Slots, shape: tuple[int, ...], size: int) -> list[int]:
+    """Return slots, broadcast to a shape, one after the other."""
+    if slots.shape != shape:
+        if slots.size == 1:
+            return [slots.item()] * size
+        slots = np.broadcast_to(slots, shape)
+    if isinstance(slots, RegularSlots):
+        return [slots.base + step for step in slots.layout.listed]
+    found: list[int] = slots.ravel().tolist()
+    return found
+
+
 def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:
     """Whether a reduction is small enough for scalar instructions that give the same.
 
@@ -660,6 +679,11 @@ def _region(slot: int) -> int:
     return (slot >= CAPTURES) + (slot >= CONSTANTS) + (slot >= RESULTS)
 
 
+# Arrays of constants of up to so many elements are known by their bytes, others by a digest,
+# of a length that the bytes of floats do not have.
+_FEW, _DIGEST = 64, 20
+
+
 def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
     bits = np.ascontiguousarray(values).reshape(-1).view(np.int64)
     return bool((bits == bits[0]).all())
@@ -668,7 +692,7 @@ def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
 def view_of(slots: Slots) -> View:
     """The simplest view that reads these slots, over their own shape."""
     if isinstance(slots, RegularSlots) and slots.size:
-        return View(slots.item(0), slots.slot_strides())
+        return View(slots.base, slots.layout.strides)
     if slots.size == 0:
         return View(0, (0,) * slots.ndim)
     first, last = slots.item(0), slots.item(-1)
@@ -680,23 +704,63 @@ def view_of(slots: Slots) -> View:
     ):
         return View(first, contiguous_strides(slots.shape))
     # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
-    core = slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides)]
-    strides = []
-    low = high = first
-    for axis, extent in enumerate(core.shape):
-        stride = 0
-        if extent > 1:
-            steps = np.diff(core, axis=axis)
-            stride = steps.item(0)
-            if (steps != stride).any():
-                break
-            low, high = low + min(0, (extent - 1) * stride), high + max(0, (extent - 1) * stride)
-        strides.append(stride)
-    if len(strides) == core.ndim and _region(low) == _region(high) and (low > 0 or high == 0):
-        return View(first, tuple(strides))
+    core = slots
+    if 0 in slots.strides:
+        core = slots[tuple([slice(0, 1) if step == 0 else slice(None) for step in slots.strides])]
+    strides = tuple(
+        [core.item(_second(core.ndim, k)) - first if n > 1 else 0 for k, n in enumerate(core.shape)]
+    )
+    low, high = reach(core.shape, strides)
+    low, high = first + low, first + high
+    if _region(low) == _region(high) and (low > 0 or high == 0) and _steps_evenly(core, strides):
+        return View(first, strides)
     own = contiguous_strides(core.shape)
     # A copy: a traced array's own slots change when it is assigned to.
     return View(0, own, core.flatten())
+
+
+@lru_cache(maxsize=1 << 12)
+def _function_shapes(
+    opcode: int, shapes: tuple[Shape, ...], chosen: tuple[tuple[str, int], ...]
+) -> tuple[Shape, list[tuple[int, bool]], tuple[Shape, ...], list[int]]:
+    """Return what a function of operands of these shapes iterates over, and makes.
+
+    Returns
+    -------
+    shape : tuple of int
+        As an instruction has it.
+    operands : list of (int, bool)
+        The rank of each operand's view, and whether it is of complex numbers.
+    results : tuple of tuple of int
+        The shapes of the results.
+    ends : list of int
+        Where each result begins and, at the end, how many elements there are.
+    """
+    function = function_of(opcode)
+    batch = np.broadcast_shapes(
+        *(
+            shape[: len(shape) - len(axes)]
+            for shape, axes in zip(shapes, function.operands, strict=True)
+        )
+    )
+    shape = (*batch, *function.extents(shapes, **dict(chosen)))
+    operands = [(len(batch) + len(axes), axes[-1:] == ("2",)) for axes in function.operands]
+    _, results = function.shapes(shape)
+    return shape, operands, results, list(accumulate(map(math.prod, results), initial=0))
+
+
+def _second(rank: int, axis: int) -> tuple[int, ...]:
+    """Return where the second element along an axis is."""
+    return (0,) * axis + (1,) + (0,) * (rank - axis - 1)
+
+
+def _steps_evenly(slots: Slots, strides: tuple[int, ...]) -> bool:
+    """Return whether slots are those that strides lead to from the first one."""
+    for stride in strides:
+        if len(slots) > 1 and (slots[1:] - slots[:-1] != stride).any():
+            return False
+        slots = slots[0]  # all along this axis are like the first
+    return True
 
 
 def _broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -712,12 +776,8 @@ def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:
     view = view_of(slots)
     if slots.shape == shape:
         return view
-    missing = len(shape) - slots.ndim
-    strides = (0,) * missing + tuple(
-        0 if extent == 1 else stride
-        for extent, stride in zip(slots.shape, view.strides, strict=True)
-    )
-    return View(view.base, strides, view.table)
+    # (Views do not step along axes of one element.)
+    return View(view.base, (0,) * (len(shape) - slots.ndim) + view.strides, view.table)
 
 
 def _merge_axes(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -1021,14 +1021,20 @@ def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
     if isinstance(operand, Traced):
         if operand.recorder is not recorder:
             return _captured(recorder, operand)
-        if isinstance(operand, TracedScalar):
-            return operand.slots, operand.primal
-        if not isinstance(operand, TracedArray):
+        # (Asked by `issubclass`, because classes of traced values claim to be others.)
+        kind = type(operand)
+        if issubclass(kind, TracedScalar):
+            return np.array(operand.slot), operand.primal
+        if not issubclass(kind, TracedArray):
             raise _complex_operand("a complex value")
         if recorder.mirrors:
             settle(recorder)
         return operand._read, operand._primals
     array = np.asarray(operand)
+    if array.dtype is _DOUBLE:
+        if recorder.writes:
+            _not_an_argument(recorder, array)
+        return recorder.constant_array(array), array.copy()
     if array.dtype == object:
         return _lift_objects(recorder, array)
     if array.dtype.kind == "c":
@@ -1055,6 +1061,9 @@ def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             code="unsupported-dtype",
         )
     return recorder.constant_array(floats, is_own=True), array.copy()
+
+
+_DOUBLE = np.dtype(np.float64)
 
 
 def _not_an_argument(recorder: Recorder, array: npt.NDArray[Any]) -> None:
@@ -1103,7 +1112,9 @@ def _recorder_of(operands: Any) -> Recorder | None:
     for operand in operands:
         if isinstance(operand, Traced):
             recorder: Recorder | None = operand.recorder
-        elif isinstance(operand, list | tuple):
+        elif type(operand) in _PLAIN:
+            continue
+        elif isinstance(operand, _SEQUENCES):
             recorder = _recorder_of(operand)
         elif is_object_array(operand):
             recorder = _recorder_of(operand.flat)
@@ -1135,10 +1146,9 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
 
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
-    for operand in operands:
-        if isinstance(operand, Traced) or _recorder_of((operand,)) is not None:
-            return True
-    return False
+    return any(isinstance(operand, Traced) for operand in operands) or (
+        _recorder_of(operands) is not None
+    )
 
 
 def has_complex(*operands: Any) -> bool:
@@ -1160,13 +1170,15 @@ def has_complex(*operands: Any) -> bool:
     return False
 
 
-# The types of most arguments, none of which is complex.
-_REAL = frozenset({TracedScalar, TracedFloat, float, int, bool, str, type(None), np.float64})
+# The types of most arguments, none of which is complex; of these, those that are not traced.
+_PLAIN = frozenset({float, int, bool, str, type(None), np.float64})
+_REAL = _PLAIN | {TracedScalar, TracedFloat}
+_SEQUENCES = (list, tuple)
 
 
 def is_traced(operand: Any) -> bool:
     """Whether an operand is a traced value, or an object array that holds one."""
-    return isinstance(operand, Traced | np.ndarray) and has_traced(operand)
+    return isinstance(operand, (Traced, np.ndarray)) and has_traced(operand)
 
 
 def as_traced(recorder: Recorder, operand: Any) -> Any:

@@ -69,11 +69,11 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
             return _watched_row(row, operands, lifted, values)
         value = value_of_row(row, values)
     slots = [slots for slots, _ in lifted]
-    if all(array.ndim == 0 for array in slots):
+    value = np.asarray(value)
+    if not value.ndim:
         first, second = int(slots[0]), int(slots[1]) if len(slots) == 2 else 0
         slot = recorder.scalar(OPCODE[row.name], first, second)
-        return scalar_of(recorder, slot, np.asarray(value).item())
-    value = np.asarray(value)
+        return scalar_of(recorder, slot, value.item())
     order = _memory_order(value)
     if order is not None:
         # NumPy lays the result out like its operands, not row by row; so do we, for
@@ -86,7 +86,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 
 def _rounded(operand: Any) -> Any:
     """Plain integers as floats, rounded as NumPy does it."""
-    if isinstance(operand, Traced | float) or is_object_array(operand):
+    if isinstance(operand, (Traced, float)) or is_object_array(operand):
         return operand
     plain = np.asarray(operand)
     return plain.astype(np.float64) if plain.dtype.kind in "iu" else operand
@@ -134,8 +134,11 @@ _REMEDIES |= {
 
 def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
-    if method == "__call__" and not options and ufunc not in _GENERALIZED:  # the hot path
-        result = _call_ufunc(ufunc, inputs)
+    if method == "__call__" and not options:  # the hot path
+        if ufunc not in _GENERALIZED:
+            result = _call_ufunc(ufunc, inputs)
+        else:
+            result = NotImplemented if has_complex(*inputs) else NUMPY_FUNCTIONS[ufunc](*inputs)
         if result is not NotImplemented:
             return result
     if has_complex(*inputs, *options.values()):

@@ -66,9 +66,10 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
 
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
     (a, _), (b, _) = read(recorder, left), read(recorder, right)
-    a, b = np.asarray(a), np.asarray(b)
     slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
-    return wrap(recorder, slots.reshape(np.shape(values)), np.asarray(values, np.float64))
+    if slots.shape != np.shape(values):
+        slots = slots.reshape(np.shape(values))
+    return wrap(recorder, slots, np.asarray(values, np.float64))
 
 
 def _floats(operand: Any) -> npt.NDArray[Any]:
@@ -91,6 +92,8 @@ def _on_axes(product: Any, x1: Any, x2: Any, axes: Any) -> Any:
 
 @implements("matmul", "linalg.matmul")
 def _matmul(x1: Any, x2: Any, *, axes: Any = None, axis: Any = None, keepdims: Any = None) -> Any:
+    if axis is axes is keepdims is None:
+        return _product(x1, x2, np.matmul)
     no_options("matmul", axis=axis, keepdims=keepdims)
     return _on_axes(lambda a, b: _product(a, b, np.matmul), x1, x2, axes)
 

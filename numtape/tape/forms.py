@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from numtape.tape.instruction import VectorInstruction, View
 
-__all__ = ["Form", "Forms", "Survey", "Vectors"]
+__all__ = ["Form", "Forms", "Survey", "Vectors", "bases_of"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -101,6 +101,11 @@ class Forms:
             )
             self.all.append(Form(instruction.reading(tuple(blank))))
         return number
+
+
+def bases_of(instruction: VectorInstruction) -> tuple[int, ...]:
+    """Return what an instruction has besides its form: the bases of views, 0 for gathers."""
+    return tuple([0 if view.table is not None else view.base for view in instruction.operands])
 
 
 def _key(instruction: VectorInstruction) -> tuple[Any, ...]:
@@ -189,7 +194,7 @@ class Vectors(Sequence[VectorInstruction]):
         bases: list[int] = []
         for each in instructions:
             which.append(forms.number(each))
-            bases += (0 if view.table is not None else view.base for view in each.operands)
+            bases += bases_of(each)
         return cls(forms.all, np.array(which, np.int64), np.array(bases, np.int64))
 
     def __len__(self) -> int:
@@ -269,9 +274,7 @@ class Vectors(Sequence[VectorInstruction]):
         forms, which, bases = Forms(self.forms), self.which.copy(), self.bases.copy()
         for number, each in others.items():
             which[number] = forms.number(each)
-            bases[self.starts[number] : self.starts[number + 1]] = [
-                0 if view.table is not None else view.base for view in each.operands
-            ]
+            bases[self.starts[number] : self.starts[number + 1]] = bases_of(each)
         return Vectors(forms.all, which, bases)._used()
 
     def _used(self) -> "Vectors":

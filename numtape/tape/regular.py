@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Layout", "RegularSlots", "broadcast_slots", "reach", "slots_of_view", "written_out"]
+__all__ = [
+    "Layout",
+    "RegularSlots",
+    "broadcast_slots",
+    "in_order",
+    "reach",
+    "slots_of_view",
+    "written_out",
+]
 
 Slots = npt.NDArray[np.int64]
 Shape = tuple[int, ...]
@@ -109,7 +117,7 @@ def layout_of(shape: Shape, raw: Shape, memory: Shape) -> Layout:
 
 
 @lru_cache(maxsize=_MOST)
-def _in_order(shape: Shape) -> Layout:
+def in_order(shape: Shape) -> Layout:
     """Return the layout of slots that follow one another."""
     strides, step = [], _ITEM
     for extent in reversed(shape):
@@ -122,10 +130,10 @@ def _in_order(shape: Shape) -> Layout:
 @lru_cache(maxsize=_MOST)
 def _of_view(shape: Shape, strides: Shape) -> Layout:
     """Return the layout of what a view without a table reads."""
-    in_order = _in_order(shape)
+    whole = in_order(shape)
     if _walk(shape, strides)[3]:
-        return in_order
-    return layout_of(shape, tuple(_ITEM * stride for stride in strides), in_order.memory)
+        return whole
+    return layout_of(shape, tuple(_ITEM * stride for stride in strides), whole.memory)
 
 
 _ANCHOR = np.zeros(1, np.int64)
@@ -146,7 +154,7 @@ def _arranged(layout: Layout, name: str, key: Any) -> tuple[int, Layout] | None:
     if layout.raw != layout.memory:
         memory = arrange(_virtual(layout.shape, layout.memory), key)
         if memory is None:  # it is copied there, and so lies in order
-            memory = _virtual(new.shape, _in_order(new.shape).memory)
+            memory = _virtual(new.shape, in_order(new.shape).memory)
     moved = (new.__array_interface__["data"][0] - _START) // _ITEM if new.size else 0
     return moved, layout_of(new.shape, new.strides, memory.strides)
 
@@ -222,7 +230,7 @@ class RegularSlots:
     @classmethod
     def contiguous(cls, start: int, shape: Shape) -> "RegularSlots":
         """Return slots that follow one another from `start` on."""
-        return cls(start, _in_order(shape))
+        return cls(start, in_order(shape))
 
     @classmethod
     def of(cls, base: int, strides: Shape, shape: Shape) -> "RegularSlots":

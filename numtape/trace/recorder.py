@@ -22,6 +22,7 @@ import sys
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate, chain, repeat
@@ -60,7 +61,8 @@ from numtape.tape.flat import (
     View,
     contiguous_strides,
 )
-from numtape.tape.regular import RegularSlots, reach
+from numtape.tape.forms import Form, Forms, Vectors, bases_of
+from numtape.tape.regular import Layout, RegularSlots, in_order, reach
 
 __all__ = [
     "CONSTANTS",
@@ -130,14 +132,17 @@ class Recorder:
         "__weakref__",
         "_constant_count",
         "_constant_parts",
+        "_known",
         "_ranges",
         "arguments",
+        "bases",
         "captured",
         "captured_values",
         "code",
         "constants",
         "depth",
         "escaped",
+        "forms",
         "guarded",
         "guards",
         "has_objects",
@@ -150,7 +155,7 @@ class Recorder:
         "next_slot",
         "parent",
         "sharers",
-        "vectors",
+        "which",
         "writes",
     )
 
@@ -167,7 +172,12 @@ class Recorder:
         self.home = object()  # what fresh arrays know it by, without keeping it
         self.escaped: Exception | None = None  # a conversion that lost a derivative
         self.code: list[int] = []
-        self.vectors: list[VectorInstruction] = []
+        # Vector instructions: the number of each one's form, and the bases of all their views.
+        self.forms = Forms()
+        self.which: list[int] = []
+        self.bases: list[int] = []
+        # Of operations on slots of known layouts, the form and the layout of the result.
+        self._known: dict[Any, tuple[int, Layout]] = {}
         self.guards: list[Guard] = []
         self.guarded: set[int] = set()
         self.lines: list[Location] = []
@@ -255,13 +265,17 @@ class Recorder:
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays of slots, broadcast together; returns the result's slots."""
+        layouts = _layouts(*operands)
+        if layouts and (known := self._known.get((opcode, layouts))):
+            return self._append_vector(*known, _bases(*operands))
         shape = _broadcast_shape(*[operand.shape for operand in operands])
         size = math.prod(shape)
         # NumPy's power rounds otherwise for an array of exponents than for one.
         if size <= SMALL and opcode != _POWER:
             return self._scalars(opcode, operands, shape, size)
         views = tuple([_broadcast_view(operand, shape) for operand in operands])
-        return self._vector(VectorInstruction(MAP, opcode, shape, views, shape))
+        instruction = VectorInstruction(MAP, opcode, shape, views, shape)
+        return self._vector(instruction, layouts and (opcode, layouts))
 
     def _scalars(
         self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
@@ -279,6 +293,9 @@ class Recorder:
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
+        layouts = _layouts(operand)
+        if layouts and (known := self._known.get((name, axes, layouts))):
+            return self._append_vector(*known, _bases(operand))
         kept = tuple(axis for axis in range(operand.ndim) if axis not in axes)
         result = tuple(operand.shape[axis] for axis in kept)
         initial = INITIAL[name]
@@ -308,9 +325,9 @@ class Recorder:
             tuple(view.strides[axis] for axis in order),
             tuple(int(result_strides[axis]) for axis in order),
         )
-        return self._vector(
-            VectorInstruction(REDUCE, opcode, shape, (View(view.base, strides),), result, into)
-        )
+        views = (View(view.base, strides),)
+        instruction = VectorInstruction(REDUCE, opcode, shape, views, result, into)
+        return self._vector(instruction, layouts and (name, axes, layouts))
 
     def accumulate(self, name: str, operand: Slots, axis: int) -> Slots:
         """Record running sums or products along an axis."""
@@ -340,6 +357,9 @@ class Recorder:
 
         In a safe one, for derivatives, 0 times anything is 0.
         """
+        layouts = _layouts(left, right)
+        if layouts and (known := self._known.get((PRODUCT, safe, layouts))):
+            return self._append_vector(*known, _bases(left, right))
         batch = _broadcast_shape(left.shape[:-2], right.shape[:-2])
         (m, n), p = left.shape[-2:], right.shape[-1]
         result = (*batch, m, p)
@@ -348,7 +368,8 @@ class Recorder:
         rank = len(batch) + 2
         views = self._batch_view(left, rank), self._batch_view(right, rank)
         opcode = SAFE_PRODUCT_OPCODE if safe else PRODUCT_OPCODE
-        return self._vector(VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result))
+        instruction = VectorInstruction(PRODUCT, opcode, (*batch, m, n, p), views, result)
+        return self._vector(instruction, layouts and (PRODUCT, safe, layouts))
 
     def function(self, name: str, operands: Sequence[Slots], **chosen: int) -> tuple[Slots, ...]:
         """Record one of `FUNCTIONS` on operands that are not empty, batches broadcast.
@@ -474,21 +495,36 @@ class Recorder:
         _, end, low, high = self._ranges[place - 1] if place else (0, -1, 0.0, 0.0)
         return last <= end and low >= 0.0 and high < bound
 
-    def _vector(self, instruction: VectorInstruction) -> Slots:
-        size = instruction.size
-        if size == 0:  # nothing to compute, and kernels may rely on elements
-            return np.zeros(instruction.result, np.int64)
-        return self._append_vector(instruction, size)
+    def _vector(self, instruction: VectorInstruction, key: Any = None) -> Slots:
+        """Record a vector instruction; returns its result's slots.
 
-    def _append_vector(self, instruction: VectorInstruction, size: int) -> Slots:
-        """Note a vector instruction of so many results; returns their slots, in their shape."""
+        `key` tells the operation and the layouts of its operands, whose first slots are the
+        bases of its views; None where that is not so.
+        """
+        if instruction.size == 0:  # nothing to compute, and kernels may rely on elements
+            return np.zeros(instruction.result, np.int64)
+        known = self.forms.number(instruction), in_order(instruction.result)
+        if key:
+            self._known[key] = known
+        return self._append_vector(*known, bases_of(instruction))
+
+    def _append_vector(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Slots:
+        """Note a vector instruction by its form; returns its result's slots, of that layout."""
         start = self.next_slot
-        self.code += (VECTOR, len(self.vectors), size)
-        self.vectors.append(instruction)
-        self.next_slot = start + size
+        self.code += (VECTOR, len(self.which), layout.size)
+        self.which.append(form)
+        self.bases += bases
+        self.next_slot = start + layout.size
         if self.keep_lines:
             self.lines.append(user_location())
-        return _following(start, size, instruction.result)
+        slots: Any = RegularSlots(start, layout)
+        return slots  # type: ignore[no-any-return]
+
+    @property
+    def vectors(self) -> Vectors:
+        """The vector instructions so far, with slots as numbered while recording."""
+        which, bases = np.array(self.which, np.int64), np.array(self.bases, np.int64)
+        return Vectors(self.forms.all, which, bases)
 
     def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
@@ -527,7 +563,7 @@ class Recorder:
             )
         return FlatTape.unchecked(
             code=self._final_code(),
-            vectors=tuple(self._final_vector(instruction) for instruction in self.vectors),
+            vectors=self._final_vectors(),
             constants=self._constants(),
             inputs=inputs,
             outputs=self._final(outputs.ravel()),
@@ -573,13 +609,23 @@ class Recorder:
             slots >= RESULTS, slots - RESULTS + first_capture + len(self.captured), early
         )
 
-    def _final_vector(self, instruction: VectorInstruction) -> VectorInstruction:
-        return instruction.reading(tuple(map(self._final_view, instruction.operands)))
+    def _final_vectors(self) -> Vectors:
+        """The vector instructions with slots in the final numbering."""
+        recorded = self.vectors
+        forms = [
+            form if True not in form.has_table else Form(self._final_gather(form.instruction))
+            for form in recorded.forms
+        ]
+        return Vectors(forms, recorded.which, self._final(recorded.bases))
 
-    def _final_view(self, view: View) -> View:
-        if view.table is None:
-            return View(self._final_slot(view.base), view.strides)
-        return View(view.base, view.strides, self._final(view.table))
+    def _final_gather(self, instruction: VectorInstruction) -> VectorInstruction:
+        """An instruction with its tables in the final numbering."""
+        return instruction.reading(
+            tuple(
+                view if view.table is None else replace(view, table=self._final(view.table))
+                for view in instruction.operands
+            )
+        )
 
 
 def user_location() -> Location:
@@ -629,6 +675,17 @@ def end_at_user(error: BaseException) -> None:
         trace = trace.tb_next
     if last is not None and not os.environ.get("NUMTAPE_FULL_TRACEBACKS"):
         last.tb_next = None
+
+
+def _layouts(*operands: Any) -> tuple[Layout | None, ...] | None:
+    """The layouts of slots; None where some do not step evenly."""
+    found = tuple([slots.layout if type(slots) is RegularSlots else None for slots in operands])
+    return None if None in found else found
+
+
+def _bases(*operands: Any) -> tuple[int, ...]:
+    """The first slots of operands that step evenly."""
+    return tuple([slots.base for slots in operands])
 
 
 def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:

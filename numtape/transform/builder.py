@@ -10,7 +10,6 @@ while it is made.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from math import isfinite
 from typing import Any
 
@@ -33,7 +32,7 @@ from numtape.ops.structured import (
 )
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
-from numtape.tape.regular import RegularSlots, broadcast_slots
+from numtape.tape.regular import Layout, RegularSlots, broadcast_slots
 from numtape.trace.recorder import (
     CONSTANTS,
     RESULTS,
@@ -102,7 +101,7 @@ class Builder(Recorder):
         self.store = Store(inputs, rules.fold, rules.simplify, rules.share)
         super().__init__(inputs)
         self.rules = rules
-        self._vectors: dict[Any, Slots] = {}
+        self._vectors: dict[tuple[int, tuple[int, ...]], int] = {}  # first slots by form and bases
         self._negated_arrays: dict[tuple[int, int], Slots] = {}  # by first slot and size
         self._pair = np.zeros((3, 1), np.int64)
 
@@ -233,29 +232,17 @@ class Builder(Recorder):
             return _as_new(left)
         return None
 
-    def _append_vector(self, instruction: VectorInstruction, size: int) -> Any:
-        start = self.next_slot
-        self.store.append_vector(len(self.vectors), size)
-        self.vectors.append(instruction)
-        return RegularSlots.contiguous(start, instruction.result)
-
-    def _vector(self, instruction: VectorInstruction) -> Slots:
-        if not self.rules.share:
-            return super()._vector(instruction)
-        key: list[Any] = [
-            instruction.kind,
-            instruction.opcode,
-            instruction.shape,
-            instruction.result,
-        ]
-        key += instruction.result, instruction.result_strides, _digest(instruction.targets)
-        for view in instruction.operands:
-            key += view.base, view.strides, _digest(view.table)
-        known = tuple(key)
-        slots = self._vectors.get(known)
-        if slots is None:
-            slots = self._vectors[known] = super()._vector(instruction)
-        return slots
+    def _append_vector(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Any:
+        key = form, bases
+        start = self._vectors.get(key)
+        if start is None:
+            start = self.next_slot
+            self.store.append_vector(len(self.which), layout.size)
+            self.which.append(form)
+            self.bases += bases
+            if self.rules.share:
+                self._vectors[key] = start
+        return RegularSlots(start, layout)
 
 
 def _as_new(slots: Slots) -> Slots | None:
@@ -286,12 +273,6 @@ def uniform(slots: Slots) -> int | None:
 
 def _is_plus_zero(value: float | None) -> bool:
     return value == 0.0 and not np.signbit(value)
-
-
-def _digest(table: Slots | None) -> bytes | None:
-    if table is None:
-        return None
-    return blake2b(np.ascontiguousarray(table).data.cast("B"), digest_size=16).digest()
 
 
 # Existing tapes.

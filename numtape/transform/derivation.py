@@ -68,7 +68,7 @@ class Derivation:
         self.builder = builder = Builder(tape.inputs + extra_inputs)
         slots = replay(tape, builder, range(1, tape.inputs + 1))
         self.outputs = slots.at(tape.outputs)
-        self.is_scalar = not builder.vectors
+        self.is_scalar = not builder.which
         self.code = code = builder.store.code().copy()
         self.count = len(code)
         is_vector = code[:, 0] == VECTOR

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.tape.instruction import VectorInstruction, View
+from numtape.tape.regular import Layout, RegularSlots
 
 __all__ = ["Form", "Forms", "Survey", "Vectors", "bases_of"]
 
@@ -56,6 +57,15 @@ class Form:
             for view, base in zip(own.operands, bases, strict=True)
         )
         return own.reading(views)
+
+    @cached_property
+    def layouts(self) -> tuple[Layout | None, ...]:
+        """How what each view reads follows its base; None by tables, and where it is far apart."""
+        slots = (
+            None if view.table is not None else view.arranged(shape)
+            for view, shape in zip(self.instruction.operands, self.shapes, strict=True)
+        )
+        return tuple(each.layout if isinstance(each, RegularSlots) else None for each in slots)
 
     @cached_property
     def reads(self) -> tuple[tuple[int, int, bool, bool, bool], ...]:

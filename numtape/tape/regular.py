@@ -80,11 +80,13 @@ class Layout:
         The least, the greatest and the last slot, less the first.
     is_contiguous : bool
         Whether each slot follows the one before.
+    is_one : bool
+        Whether there is one slot only, over and over.
     """
 
     __slots__ = (
         *("shape", "size", "strides", "raw", "memory"),
-        *("low", "high", "last", "is_contiguous", "__dict__"),
+        *("low", "high", "last", "is_contiguous", "is_one", "__dict__"),
     )
 
     def __init__(self, shape: Shape, raw: Shape, memory: Shape) -> None:
@@ -94,6 +96,15 @@ class Layout:
         )
         self.low, self.high, self.size, self.is_contiguous = _walk(shape, self.strides)
         self.last = self.low + self.high
+        self.is_one = not any(self.strides)
+
+    @cached_property
+    def run(self) -> "Layout | None":
+        """The layout in one axis, of slots that step by the same from the first to the last."""
+        if len(self.shape) == 1:
+            return self
+        found = _arranged(self, "reshape", (-1,)) if self.size else None
+        return found and found[1]
 
     @cached_property
     def listed(self) -> list[int]:
@@ -185,7 +196,12 @@ def _indexed(array: Any, key: Any) -> Any:
     return array[found if Ellipsis in key else (*found, ...)]  # an array in any case
 
 
-_ARRANGEMENTS = {
+def _once(array: Any, _: None) -> Any:
+    return array[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in array.strides)]
+
+
+_ARRANGEMENTS: dict[str, Any] = {
+    "once": _once,
     "transpose": lambda array, axes: array.transpose(axes),
     "swapaxes": lambda array, axes: array.swapaxes(*axes),
     "reshape": _reshaped,
@@ -357,10 +373,8 @@ class RegularSlots:
 
     def once(self) -> "RegularSlots":
         """Return the slots without repetition: one element of each axis that does not step."""
-        strides = self.layout.strides
-        if 0 not in strides:
-            return self
-        return self[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]  # type: ignore[no-any-return]
+        found: RegularSlots = self if 0 not in self.layout.strides else self._by("once", None)
+        return found
 
     def shifted(self, by: int) -> "RegularSlots":
         """Return the slots plus a number."""

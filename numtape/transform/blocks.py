@@ -135,13 +135,17 @@ class Blocks:
         found = self.get(places)
         return np.zeros(places.shape, np.int64) if found is None else found
 
-    def moved(self, place: int, low: int, high: int) -> int | None:
-        """Return the slot of a place; None unless all from `low` to `high` moved by the same."""
-        block = bisect_right(self.starts, low) - 1
+    def moved(self, place: int, block: int, low: int, high: int) -> int | None:
+        """Return the slot of a place; None unless all from `low` to `high` moved by the same.
+
+        The block is that of `low`.
+        """
         whole = self.whole.get(block)
         if whole is not None:
-            is_one = high < self.starts[block + 1] and whole.slot_strides() == (1,)
-            return place - self.starts[block] + whole.item(0) if is_one else None
+            is_run = whole.layout.strides == (1,) and high < self.starts[block + 1]
+            return place - self.starts[block] + whole.base if is_run else None
+        if low == high:
+            return int(self.flat[place]) or None
         slots = self.flat[low : high + 1]
         first = slots.item(0)
         if first == 0 or slots.item(-1) - first != high - low:
@@ -149,6 +153,16 @@ class Blocks:
         if high - low > 1 and not (slots[1:] - slots[:-1] == 1).all():
             return None
         return place - low + first
+
+    def of_block(self, block: int, shape: tuple[int, ...]) -> Any:
+        """Return the slots of all places of a block, in a shape; None if there are none."""
+        whole = self.whole.get(block)
+        if whole is not None:
+            return whole.reshape(shape)
+        if block not in self.present and not self._is_written_out(block):
+            return None
+        found = self.flat[self.starts[block] : self.starts[block + 1]]
+        return found.reshape(shape) if found.any() else None
 
     def at(self, places: Slots) -> Slots:
         """Return the slots of some places, written out."""
@@ -159,8 +173,8 @@ class Blocks:
     def set_block(self, block: int, slots: Any) -> None:
         """Give all places of a block slots, in order."""
         if isinstance(slots, RegularSlots) and not self._is_written_out(block):
-            flat = slots.ravel() if slots.ndim != 1 and _is_one_run(slots) else slots
-            self.whole[block] = flat
+            run = slots.layout.run
+            self.whole[block] = slots if run is None else RegularSlots(slots.base, run)
             return
         self.whole.pop(block, None)
         self.flat[self.starts[block] : self.starts[block + 1]] = np.asarray(slots).ravel()
@@ -191,7 +205,7 @@ class Blocks:
         if places.size == whole.size and strides == contiguous_strides(shape):
             return whole.reshape(shape)
         if whole.ndim == 1:
-            step = whole.slot_strides()[0]
+            step = whole.layout.strides[0]
             base = whole.item(0) + (places.item(0) - self.starts[block]) * step
             return slots_of_view(base, tuple(stride * step for stride in strides), shape)
         order = block_order(places)
@@ -199,17 +213,3 @@ class Blocks:
             return None
         inverse = np.argsort(order).tolist()
         return whole.reshape(tuple(shape[axis] for axis in order)).transpose(inverse)
-
-
-def _is_one_run(slots: RegularSlots) -> bool:
-    """Return whether all slots, in order, step by the same."""
-    strides, step, size = slots.slot_strides(), None, 1
-    for extent, stride in zip(reversed(slots.shape), reversed(strides), strict=True):
-        if extent == 1:
-            continue
-        if step is None:
-            step = stride
-        elif stride != step * size:
-            return False
-        size *= extent
-    return True

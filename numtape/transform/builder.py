@@ -31,11 +31,12 @@ from numtape.ops.structured import (
     function_of,
 )
 from numtape.ops.table import OPCODE, ROWS
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
-from numtape.tape.regular import Layout, RegularSlots, broadcast_slots
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.tape.regular import Layout, RegularSlots, broadcast_slots, in_order
 from numtape.trace.recorder import (
     CONSTANTS,
     RESULTS,
+    SMALL,
     Recorder,
     Slots,
     contiguous_strides,
@@ -180,9 +181,9 @@ class Builder(Recorder):
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays, unless simpler slots will do."""
-        if self.rules.fold or self.rules.simplify:
-            repeated = [uniform(operand) for operand in operands]
-            simpler = self._simpler_array(opcode, operands, repeated)
+        constants = [self._value(operand) for operand in operands]
+        if any(constant is not None for constant in constants):
+            simpler = self._simpler_array(opcode, operands, constants)
             if simpler is not None:
                 shape = np.broadcast_shapes(*(operand.shape for operand in operands))
                 found: Slots = broadcast_slots(simpler, shape)
@@ -192,16 +193,20 @@ class Builder(Recorder):
             self._negated_arrays[result.item(0), result.size] = operands[0]
         return result
 
+    def _value(self, slots: Slots) -> float | None:
+        """The number that an array has throughout, where it is a constant."""
+        slot = uniform(slots)
+        return None if slot is None else self.known(slot)
+
     def _simpler_array(
-        self, opcode: int, operands: Sequence[Slots], repeated: Sequence[int | None]
+        self, opcode: int, operands: Sequence[Slots], constants: Sequence[float | None]
     ) -> Slots | None:
         """Operands that are one constant throughout can do to an array what they do to a scalar."""
-        constants = [None if slot is None else self.known(slot) for slot in repeated]
         if None not in constants:
             if not self.rules.fold:
                 return None
-            a, b = (*repeated, 0)[:2]
-            return np.array(self.scalar(opcode, int(a or 0), int(b or 0)))
+            a, b = (*(operand.item(0) for operand in operands), 0)[:2]
+            return np.array(self.scalar(opcode, a, b))
         if not self.rules.simplify or len(operands) == 1:
             return None
         x, y = constants
@@ -232,6 +237,16 @@ class Builder(Recorder):
             return _as_new(left)
         return None
 
+    def again(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Any:
+        """Record an instruction that cannot be simplified, by its form."""
+        result = self._append_vector(form, layout, bases)
+        own = self.forms.all[form]
+        if own.instruction.opcode == _NEGATIVE and own.instruction.kind == MAP:
+            read = own.layouts[0]
+            if read is not None:
+                self._negated_arrays[result.base, layout.size] = RegularSlots(bases[0], read)  # type: ignore[assignment]
+        return result
+
     def _append_vector(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Any:
         key = form, bases
         start = self._vectors.get(key)
@@ -255,6 +270,8 @@ def _as_new(slots: Slots) -> Slots | None:
 
 def _is_whole(slots: Slots) -> bool:
     """Whether slots follow one another in the array's own order."""
+    if isinstance(slots, RegularSlots):
+        return slots.layout.is_contiguous
     view = view_of(slots)
     return view.table is None and view.strides == contiguous_strides(slots.shape)
 
@@ -265,7 +282,7 @@ def uniform(slots: Slots) -> int | None:
         return None
     first = slots.item(0)
     if isinstance(slots, RegularSlots):
-        return None if any(slots.slot_strides()) else first
+        return first if slots.layout.is_one else None
     if slots.size == 1:
         return first
     return first if slots.item(-1) == first and (slots == first).all() else None
@@ -308,6 +325,7 @@ def replay(
     is_scalar = tape.is_scalar
     slots = Blocks(starts if is_scalar else starts.tolist(), starts, {1, 2} if is_scalar else ())
     singles = slots if is_scalar else _Singles(tape, slots)
+    moves = _Moves(tape, recorder, slots)
     singles.set_block(1, _replayed_constants(tape, recorder))
     singles.set_block(2, regular(np.asarray(inputs, np.int64)))
     if made is not None:
@@ -319,9 +337,10 @@ def replay(
         done = number + 1
         if number == tape.instructions or (needed is not None and not needed[number]):
             continue
-        instruction = tape.vectors[int(tape.code[number, 1])]
-        new = _moved(recorder, instruction, slots)
+        vector = int(tape.code[number, 1])
+        new = moves.moved(vector)
         if new is None:
+            instruction = tape.vectors[vector]
             operands = tuple(map(slots.read, instruction.operands_read()))
             new = _replay_vector(recorder, instruction, operands)
         singles.set_block(3 + number, new)
@@ -397,24 +416,66 @@ def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
     return regular(recorder.constant_array(tape.constants))
 
 
-def _moved(recorder: Recorder, instruction: VectorInstruction, slots: Blocks) -> Any:
-    """The result of an instruction that is the same at other slots; None where it may not be.
+class _Moves:
+    """The vector instructions of a tape, where they may be recorded as they are, at other slots.
 
-    Elementwise ones may be simplified. Of others the operands have only to lie as before.
+    Parameters
+    ----------
+    tape : FlatTape
+    recorder : Recorder
+        One that simplifies; by another none is recorded so.
+    slots : Blocks
+        For every slot of the tape its slot in the recorder.
     """
-    if instruction.kind == MAP or not isinstance(recorder, Builder):
-        return None
-    views = []
-    for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
-        base = slots.moved(view.base, *view.reach(shape))
-        if base is None or view.table is not None:
+
+    def __init__(self, tape: FlatTape, recorder: Recorder, slots: Blocks) -> None:
+        self.recorder, self.slots, self.vectors = recorder, slots, tape.vectors
+        if not isinstance(recorder, Builder) or tape.is_scalar:
+            return
+        survey = tape.vectors.survey
+        # Of each view the base, the first block (-1 by a table), and what it reads.
+        blocks = np.searchsorted(slots.listed, survey.low, side="right") - 1
+        blocks[survey.has_table] = -1
+        views = np.column_stack([survey.base, blocks, survey.low, survey.high])
+        self.views = list(map(tuple, views.tolist()))
+        self.starts, self.which = tape.vectors.starts.tolist(), tape.vectors.which.tolist()
+        self.forms: dict[int, tuple[int, Layout] | None] = {}
+
+    def moved(self, vector: int) -> Any:
+        """The result of an instruction recorded at other slots; None where it may not be."""
+        recorder, slots = self.recorder, self.slots
+        if not isinstance(recorder, Builder):
             return None
-        views.append(View(base, view.strides))
-    if instruction.kind == PRODUCT:
-        before = [view.base for view in instruction.operands]
-        if views[0].base == views[1].base and before[0] != before[1]:
+        number = self.which[vector]
+        form = self.vectors.forms[number]
+        if number not in self.forms:
+            self.forms[number] = self._form_here(form.instruction)
+        known = self.forms[number]
+        if known is None:
+            return None
+        kind, bases = form.instruction.kind, []
+        views = self.views[self.starts[vector] : self.starts[vector + 1]]
+        for view in views:
+            base = None if view[1] < 0 else slots.moved(*view)
+            if base is None or (
+                kind == MAP and view[2] == view[3] and recorder.known(base) is not None
+            ):
+                return None
+            bases.append(base)
+        if kind == PRODUCT and bases[0] == bases[1] and views[0][0] != views[1][0]:
             return None  # see `_replay_vector`
-    return recorder._vector(instruction.reading(tuple(views)))
+        return recorder.again(*known, tuple(bases))
+
+    def _form_here(self, instruction: VectorInstruction) -> tuple[int, Layout] | None:
+        """The form in the recorder, and the layout of the result.
+
+        None where it may be recorded otherwise: over few elements as scalar instructions, and
+        tables have slots.
+        """
+        is_small = instruction.size <= SMALL and instruction.kind == MAP
+        if is_small or any(view.table is not None for view in instruction.operands):
+            return None
+        return self.recorder.forms.number(instruction), in_order(instruction.result)
 
 
 def _replay_vector(

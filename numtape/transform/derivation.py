@@ -18,7 +18,7 @@ import numpy.typing as npt
 from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
-from numtape.tape.regular import RegularSlots, broadcast_slots
+from numtape.tape.regular import Layout, RegularSlots, broadcast_slots
 from numtape.trace.recorder import CONSTANTS, RESULTS, SMALL, Slots, view_of
 from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, block_order, blocks_under
@@ -87,38 +87,75 @@ class Derivation:
         self.owners = self.owners.astype(np.int32)
         arrays = np.flatnonzero(np.diff(self.listed) > 1)
         self.apart = set(np.intersect1d(self.owners[~is_vector], arrays).tolist())
-        self.vectors = list(builder.vectors)
-        # Of each operand of a vector instruction, the slots, their places and the blocks of these.
-        self.operands = [
-            tuple(map(self._operand, instruction.operands_read()))
-            for instruction in builder.vectors
-        ]
+        self.vectors = builder.vectors
+        self.first_views = self.vectors.starts.tolist()
+        self._find_blocks()
+        self._operands: dict[int, tuple[_Operand, ...]] = {}
         self.roots = Roots(builder, self.owners)
         self.norms = set(self.roots.norms)  # `sqrt` where it is a norm
-        for number in self.norms:
-            if code[number, 0] == VECTOR:
-                vector = int(code[number, 1])
-                self.vectors[vector] = replace(self.vectors[vector], opcode=_NORM)
         # What Python looks at: vector instructions, and what reads roots.
-        vectors = np.flatnonzero(is_vector).tolist()
-        self.special = sorted({*vectors, *self.norms, *self.roots.readers})
+        self.numbers = np.flatnonzero(is_vector).tolist()  # of each vector instruction
+        self.special = sorted({*self.numbers, *self.norms, *self.roots.readers})
 
-    def _operand(self, slots: Any) -> _Operand:
-        places = self._places(slots)
-        return (
-            slots,
-            places,
-            [] if places is None else blocks_under(self.starts, self.listed, places),
+    def _find_blocks(self) -> None:
+        """Find the first and the last block of what each view reads; -1 where they are looked up.
+
+        That is where it has a table, or skips over blocks.
+        """
+        survey = self.vectors.survey
+        shift = self.builder.inputs + 1 - RESULTS
+        first, last = (
+            np.searchsorted(
+                self.listed,
+                np.where(ends >= RESULTS, ends + shift, np.where(ends < CONSTANTS, ends, 0)),
+                side="right",
+            )
+            - 1
+            for ends in (survey.low, survey.high)
         )
+        skips = survey.has_table | ((last - first > 1) & ~survey.is_dense)
+        self.blocks = list(zip(np.where(skips, -1, first).tolist(), last.tolist(), strict=True))
+        self.bases = survey.base.tolist()
+
+    def _instruction(self, number: int) -> VectorInstruction:
+        """A vector instruction, but for the bases of its views; a norm as one."""
+        instruction = self.vectors.form(int(self.code[number, 1])).instruction
+        return replace(instruction, opcode=_NORM) if number in self.norms else instruction
+
+    def _operands_of(self, vector: int) -> tuple[_Operand, ...]:
+        """The slots of each operand of a vector instruction, their places and their blocks."""
+        found = self._operands.get(vector)
+        if found is None:
+            first, form = self.first_views[vector], self.vectors.form(vector)
+            found = self._operands[vector] = tuple(
+                [
+                    self._operand(vector, k, first + k, layout)
+                    for k, layout in enumerate(form.layouts)
+                ]
+            )
+        return found
+
+    def _operand(self, vector: int, operand: int, view: int, layout: Layout | None) -> _Operand:
+        first, last = self.blocks[view]
+        if layout is not None:
+            slots: Any = RegularSlots(self.bases[view], layout)
+        else:
+            shape = self.vectors.form(vector).shapes[operand]
+            slots = self.vectors[vector].operands[operand].slots(shape)
+        places = self._places(slots)
+        if places is None or places.size == 0:
+            return slots, places, []
+        if first < 0:
+            return slots, places, blocks_under(self.starts, self.listed, places)
+        return slots, places, list(range(first, last + 1))
 
     def _places(self, slots: Any) -> Any:
         """The places of slots; None for an array of constants alone."""
         shift = self.builder.inputs + 1 - RESULTS
         if isinstance(slots, RegularSlots):
-            first = slots.item(0)
-            if first >= RESULTS:
+            if slots.base >= RESULTS:
                 return slots.shifted(shift)
-            return slots if 0 < first < CONSTANTS else None
+            return slots if 0 < slots.base < CONSTANTS else None
         early = np.where(slots < CONSTANTS, slots, 0)
         return np.where(slots >= RESULTS, slots + shift, early)
 
@@ -189,7 +226,7 @@ class Derivation:
 
     def _forward_vector(self, number: int, column: Blocks) -> None:
         vector, risky = int(self.code[number, 1]), self.risky
-        instruction, operands = self.vectors[vector], self.operands[vector]
+        instruction, operands = self._instruction(number), self._operands_of(vector)
         seeds: tuple[Any, ...] = tuple(
             None if places is None else column.get(places) for _, places, _ in operands
         )
@@ -335,20 +372,24 @@ class Derivation:
         self.active[1] = len(inputs) > 0
         self.flats = np.zeros((0, 0), np.int64)
         done = 0
-        for number in (*np.flatnonzero(self.code[:, 0] == VECTOR).tolist(), self.count):
+        for number in (*self.numbers, self.count):
             self._walk(walking.ACTIVE, done, number)
             done = number + 1
             if number == self.count:
                 break
             vector = int(self.code[number, 1])
-            instruction = self.vectors[vector]
+            instruction = self.vectors.form(vector).instruction
             has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
             if not has_none and instruction.kind not in FLAT_KINDS:
-                self.active[2 + number] = any(map(self._is_active, self.operands[vector]))
+                views = range(self.first_views[vector], self.first_views[vector + 1])
+                self.active[2 + number] = any(self._is_active(vector, view) for view in views)
 
-    def _is_active(self, operand: _Operand) -> bool:
+    def _is_active(self, vector: int, view: int) -> bool:
         """Whether an operand depends on the chosen inputs."""
-        _, places, blocks = operand
+        first, last = self.blocks[view]
+        if first == last != 1:
+            return bool(self.active[first])
+        _, places, blocks = self._operands_of(vector)[view - self.first_views[vector]]
         if any(self.active[block] for block in blocks if block != 1):
             return True
         if 1 not in blocks:
@@ -368,13 +409,14 @@ class Derivation:
         vector, risky = int(self.code[number, 1]), self.risky
         if not self.active[2 + number]:
             return
-        instruction, operands = self.vectors[vector], self.operands[vector]
-        start = self.starts[2 + number]
-        weights = column.get(RegularSlots.contiguous(start, instruction.result))
+        instruction = self._instruction(number)
+        weights = column.of_block(2 + number, instruction.result)
         if weights is None:
             return
+        operands = self._operands_of(vector)
         result = self._result(instruction, number)
-        wanted = tuple(map(self._is_active, operands))
+        first = self.first_views[vector]
+        wanted = tuple([self._is_active(vector, first + k) for k in range(len(operands))])
         is_risky = bool(risky[2 + number])
         if instruction.kind == MAP:
             for k, (_, targets, blocks) in enumerate(operands):
@@ -420,12 +462,9 @@ class Derivation:
         if part is None or targets is None:
             return
         part = broadcast_slots(part, targets.shape)
-        if isinstance(targets, RegularSlots):
-            strides, has_table = targets.slot_strides(), False
-        else:
-            view = view_of(targets)
-            strides, has_table = view.strides, view.table is not None
-        repeated, once, overlaps = _repetition(targets.shape, strides)
+        view = view_of(targets)
+        has_table = view.table is not None
+        repeated, once, overlaps = _repetition(targets.shape, view.strides)
         if repeated:  # a broadcast operand: its element gets the sum
             part = self.builder.reduce("add", part, repeated)
             targets = targets[once]

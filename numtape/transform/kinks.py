@@ -59,7 +59,7 @@ class Roots:
 
     def __init__(self, builder: Builder, owners: npt.NDArray[np.int32]) -> None:
         self.builder = builder
-        self.vectors = list(builder.vectors)
+        self.vectors = builder.vectors
         self.code = builder.store.code()
         first = RESULTS - 1 - builder.inputs
         self.starts: list[int] = []
@@ -68,7 +68,8 @@ class Roots:
         self.norms: list[int] = []  # those of them that are the `sqrt` of a sum of squares
         self.readers: set[int] = set()  # instructions that read roots, and may have terms
         self._flat: dict[int, bool] = {}  # whether instructions are sums of squares
-        opcodes = np.concatenate([self.code[:, 0], [each.opcode for each in self.vectors]])
+        by_vectors = [form.instruction.opcode for form in self.vectors.forms]
+        opcodes = np.concatenate([self.code[:, 0], by_vectors])
         if np.isin(opcodes, list(_SOURCES)).any():
             self.code = self.code.copy()
             self.starts = (builder.store.starts().astype(np.int64) + first).tolist()

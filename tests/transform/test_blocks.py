@@ -71,6 +71,10 @@ def test_against_one_plain_array(steps, apart):
             blocks.put(places, RESULTS + k + places)
             plain[places] = RESULTS + k + places
         elif kind == 3:
+            whole, expected = blocks.of_block(block, (stop - start, 1)), plain[start:stop]
+            assert (whole is None) == (not expected.any())
+            if whole is not None:
+                np.testing.assert_array_equal(np.asarray(whole)[:, 0], expected)
             places = _regular_places(block, second)
             found, expected = blocks.get(places), plain[np.asarray(places)]
             assert (found is None) == (not expected.any())
@@ -80,7 +84,8 @@ def test_against_one_plain_array(steps, apart):
             np.testing.assert_array_equal(np.asarray(blocks.read(places)), plain[places])
             low = min(first % STARTS[-1], second % STARTS[-1])
             high = max(first % STARTS[-1], second % STARTS[-1])
-            moved = blocks.moved(high, low, high)
+            own = int(np.searchsorted(STARTS, low, side="right")) - 1
+            moved = blocks.moved(high, own, low, high)
             run = plain[low : high + 1]
             if moved is not None:
                 assert moved == plain[high]

@@ -8,7 +8,7 @@ done with all instructions is arithmetic on these arrays.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -105,12 +105,34 @@ class Forms:
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = len(self.all)
-            blank = (
-                view if view.table is not None else View(0, view.strides)
-                for view in instruction.operands
+            has_tables = instruction.targets is not None or any(
+                view.table is not None for view in instruction.operands
             )
-            self.all.append(Form(instruction.reading(tuple(blank))))
+            self.all.append(_gathering(instruction) if has_tables else _regular(*key))
         return number
+
+
+def _gathering(instruction: VectorInstruction) -> Form:
+    """Return the form of an instruction that has tables."""
+    blank = (
+        view if view.table is not None else View(0, view.strides) for view in instruction.operands
+    )
+    return Form(instruction.reading(tuple(blank)))
+
+
+@lru_cache(maxsize=1 << 12)
+def _regular(
+    kind: str,
+    opcode: int,
+    shape: tuple[int, ...],
+    result: tuple[int, ...],
+    result_strides: tuple[int, ...],
+    targets: None,
+    *strides: tuple[int, ...],
+) -> Form:
+    """Return the form of an instruction without tables: one for all tapes."""
+    views = tuple(View(0, each) for each in strides)
+    return Form(VectorInstruction(kind, opcode, shape, views, result, result_strides, targets))
 
 
 def bases_of(instruction: VectorInstruction) -> tuple[int, ...]:

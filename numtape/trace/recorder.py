@@ -265,9 +265,9 @@ class Recorder:
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays of slots, broadcast together; returns the result's slots."""
-        layouts = _layouts(*operands)
+        layouts, bases = _evenly(operands)
         if layouts and (known := self._known.get((opcode, layouts))):
-            return self._append_vector(*known, _bases(*operands))
+            return self._append_vector(*known, bases)
         shape = _broadcast_shape(*[operand.shape for operand in operands])
         size = math.prod(shape)
         # NumPy's power rounds otherwise for an array of exponents than for one.
@@ -293,9 +293,9 @@ class Recorder:
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
-        layouts = _layouts(operand)
+        layouts, bases = _evenly((operand,))
         if layouts and (known := self._known.get((name, axes, layouts))):
-            return self._append_vector(*known, _bases(operand))
+            return self._append_vector(*known, bases)
         kept = tuple(axis for axis in range(operand.ndim) if axis not in axes)
         result = tuple(operand.shape[axis] for axis in kept)
         initial = INITIAL[name]
@@ -357,9 +357,9 @@ class Recorder:
 
         In a safe one, for derivatives, 0 times anything is 0.
         """
-        layouts = _layouts(left, right)
+        layouts, bases = _evenly((left, right))
         if layouts and (known := self._known.get((PRODUCT, safe, layouts))):
-            return self._append_vector(*known, _bases(left, right))
+            return self._append_vector(*known, bases)
         batch = _broadcast_shape(left.shape[:-2], right.shape[:-2])
         (m, n), p = left.shape[-2:], right.shape[-1]
         result = (*batch, m, p)
@@ -677,15 +677,19 @@ def end_at_user(error: BaseException) -> None:
         last.tb_next = None
 
 
-def _layouts(*operands: Any) -> tuple[Layout | None, ...] | None:
-    """The layouts of slots; None where some do not step evenly."""
-    found = tuple([slots.layout if type(slots) is RegularSlots else None for slots in operands])
-    return None if None in found else found
-
-
-def _bases(*operands: Any) -> tuple[int, ...]:
-    """The first slots of operands that step evenly."""
-    return tuple([slots.base for slots in operands])
+def _evenly(operands: Sequence[Any]) -> tuple[tuple[Layout, ...], tuple[int, ...]]:
+    """The layouts of operands and their first slots; nothing where some do not step evenly."""
+    layouts, bases = [], []
+    for slots in operands:
+        if type(slots) is RegularSlots:
+            layouts.append(slots.layout)
+            bases.append(slots.base)
+        elif slots.size == 1:
+            layouts.append(in_order(slots.shape))
+            bases.append(slots.item())
+        else:
+            return (), ()
+    return tuple(layouts), tuple(bases)
 
 
 def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:

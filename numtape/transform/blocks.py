@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from numtape.tape.flat import FlatTape, contiguous_strides
 from numtape.tape.reads import is_dense
-from numtape.tape.regular import RegularSlots, slots_of_view
+from numtape.tape.regular import RegularSlots, in_order, slots_of_view
 
 __all__ = ["Blocks", "block_order", "blocks_of", "blocks_under"]
 
@@ -128,6 +128,9 @@ class Blocks:
         found = self.flat[once]
         if found.size and not found.any():
             return None
+        if found.size == 1:
+            one: Any = RegularSlots(found.item(), in_order(found.shape))
+            return one if places.size == 1 else one.broadcast_to(places.shape)
         return found if found.size == places.size else np.broadcast_to(found, places.shape)
 
     def read(self, places: Any) -> Any:
@@ -161,7 +164,11 @@ class Blocks:
             return whole.reshape(shape)
         if block not in self.present and not self._is_written_out(block):
             return None
-        found = self.flat[self.starts[block] : self.starts[block + 1]]
+        start, stop = self.starts[block : block + 2]
+        if stop - start == 1:
+            slot = self.flat.item(start)
+            return RegularSlots(slot, in_order(shape)) if slot else None
+        found = self.flat[start:stop]
         return found.reshape(shape) if found.any() else None
 
     def at(self, places: Slots) -> Slots:

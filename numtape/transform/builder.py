@@ -453,15 +453,19 @@ class _Moves:
         known = self.forms[number]
         if known is None:
             return None
-        kind, bases = form.instruction.kind, []
+        kind, bases, is_known = form.instruction.kind, [], False
         views = self.views[self.starts[vector] : self.starts[vector + 1]]
         for view in views:
             base = None if view[1] < 0 else slots.moved(*view)
-            if base is None or (
-                kind == MAP and view[2] == view[3] and recorder.known(base) is not None
-            ):
+            if base is None:
                 return None
+            is_known |= view[2] == view[3] and recorder.known(base) is not None
             bases.append(base)
+        if kind == MAP and is_known:  # a number over an array, so it may be simpler
+            if None in form.layouts:
+                return None
+            read: Any = tuple(map(RegularSlots, bases, form.layouts))
+            return recorder.elementwise(form.instruction.opcode, read)
         if kind == PRODUCT and bases[0] == bases[1] and views[0][0] != views[1][0]:
             return None  # see `_replay_vector`
         return recorder.again(*known, tuple(bases))

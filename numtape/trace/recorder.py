@@ -508,6 +508,10 @@ class Recorder:
             self._known[key] = known
         return self._append_vector(*known, bases_of(instruction))
 
+    def again(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Slots:
+        """Record an instruction that cannot be simplified, by its form; returns its slots."""
+        return self._append_vector(form, layout, bases)
+
     def _append_vector(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Slots:
         """Note a vector instruction by its form; returns its result's slots, of that layout."""
         start = self.next_slot

@@ -193,9 +193,12 @@ class Builder(Recorder):
             self._negated_arrays[result.item(0), result.size] = operands[0]
         return result
 
-    def _value(self, slots: Slots) -> float | None:
+    def _value(self, slots: Any) -> float | None:
         """The number that an array has throughout, where it is a constant."""
-        slot = uniform(slots)
+        if type(slots) is RegularSlots:
+            slot = slots.base if slots.layout.is_one else None
+        else:
+            slot = uniform(slots)
         return None if slot is None else self.known(slot)
 
     def _simpler_array(
@@ -238,8 +241,8 @@ class Builder(Recorder):
         return None
 
     def again(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Any:
-        """Record an instruction that cannot be simplified, by its form."""
-        result = self._append_vector(form, layout, bases)
+        """Record an instruction that cannot be simplified, by its form; returns its slots."""
+        result: Any = super().again(form, layout, bases)
         own = self.forms.all[form]
         if own.instruction.opcode == _NEGATIVE and own.instruction.kind == MAP:
             read = own.layouts[0]
@@ -251,8 +254,8 @@ class Builder(Recorder):
         key = form, bases
         start = self._vectors.get(key)
         if start is None:
-            start = self.next_slot
-            self.store.append_vector(len(self.which), layout.size)
+            start = self.store.append_vector(len(self.which), layout.size)
+            start += RESULTS - self.inputs - 1
             self.which.append(form)
             self.bases += bases
             if self.rules.share:
@@ -423,14 +426,13 @@ class _Moves:
     ----------
     tape : FlatTape
     recorder : Recorder
-        One that simplifies; by another none is recorded so.
     slots : Blocks
         For every slot of the tape its slot in the recorder.
     """
 
     def __init__(self, tape: FlatTape, recorder: Recorder, slots: Blocks) -> None:
         self.recorder, self.slots, self.vectors = recorder, slots, tape.vectors
-        if not isinstance(recorder, Builder) or tape.is_scalar:
+        if tape.is_scalar:
             return
         survey = tape.vectors.survey
         # Of each view the base, the first block (-1 by a table), and what it reads.
@@ -444,8 +446,6 @@ class _Moves:
     def moved(self, vector: int) -> Any:
         """The result of an instruction recorded at other slots; None where it may not be."""
         recorder, slots = self.recorder, self.slots
-        if not isinstance(recorder, Builder):
-            return None
         number = self.which[vector]
         form = self.vectors.forms[number]
         if number not in self.forms:
@@ -459,7 +459,7 @@ class _Moves:
             base = None if view[1] < 0 else slots.moved(*view)
             if base is None:
                 return None
-            is_known |= view[2] == view[3] and recorder.known(base) is not None
+            is_known |= view[2] == view[3] and CONSTANTS <= base < RESULTS
             bases.append(base)
         if kind == MAP and is_known:  # a number over an array, so it may be simpler
             if None in form.layouts:

@@ -212,8 +212,8 @@ class Store:
         start, count = int(self.w[STARTS]), int(self.w[COUNT])
         return self.w[start : start + count]
 
-    def append_vector(self, number: int, size: int) -> None:
-        """Note a vector instruction and its results."""
+    def append_vector(self, number: int, size: int) -> int:
+        """Note a vector instruction and its results; return the number of the first."""
         w = self.w
         count = int(w[COUNT])
         if count >= self.sizes.instructions:
@@ -221,9 +221,11 @@ class Store:
             w = self.w
         at = int(w[CODE]) + 3 * count
         w[at], w[at + 1], w[at + 2] = VECTOR, number, size
-        w[int(w[STARTS]) + count] = w[NEXT]
+        start = int(w[NEXT])
+        w[int(w[STARTS]) + count] = start
         w[COUNT] = count + 1
-        w[NEXT] += size
+        w[NEXT] = start + size
+        return start
 
     # walking
 

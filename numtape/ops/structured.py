@@ -8,8 +8,7 @@ elements into places given by a table. Four find places during the run:
 points belong among sorted numbers, both as floats without derivatives; *take*
 reads elements at such places, and *spread* adds elements into them. The last,
 *function*, applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases.
-What each does to derivatives is in `numtape.transform.structured` and
-`numtape.transform.linear_algebra`.
+All that is to be known of each is in `numtape.kinds`.
 """
 
 from numtape.ops.function import Function
@@ -19,12 +18,10 @@ from numtape.ops.table import ROWS
 __all__ = [
     "ACCUMULATE",
     "FIRST_FUNCTION",
-    "FLAT_KINDS",
     "FUNCTION",
     "FUNCTIONS",
     "FUNCTION_OPCODE",
     "INITIAL",
-    "KINDS",
     "MAP",
     "ORDER",
     "ORDER_OPCODES",
@@ -42,11 +39,6 @@ __all__ = [
 
 MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER = "map", "reduce", "accumulate", "product", "scatter"
 ORDER, SEARCH, TAKE, SPREAD, FUNCTION = "order", "search", "take", "spread", "function"
-
-KINDS = (MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER, ORDER, SEARCH, TAKE, SPREAD, FUNCTION)
-
-# What has no derivative: places are whole numbers.
-FLAT_KINDS = (ORDER, SEARCH)
 
 # A matrix product has no row; its place in the table of loops is after the rows. Then come
 # NumPy's ways to sort, the quick one and the one that keeps ties in order; the product of

@@ -6,9 +6,8 @@ run at a time needs, so each thread has its own. Both own the arrays whose
 addresses the kernels are given.
 """
 
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,22 +16,9 @@ import numpy.typing as npt
 
 from numtape.errors import TapeError
 from numtape.jit.compiling import NEVER
+from numtape.kinds import KINDS
 from numtape.locks import fresh_lock
-from numtape.ops.structured import (
-    ACCUMULATE,
-    FIRST_FUNCTION,
-    FUNCTION,
-    INITIAL,
-    MAP,
-    ORDER,
-    PRODUCT,
-    REDUCE,
-    SAFE_PRODUCT_OPCODE,
-    SCATTER,
-    SEARCH,
-    TAKE,
-    function_of,
-)
+from numtape.ops.structured import FIRST_FUNCTION, MAP
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.run import _kernels
 from numtape.run.loops import CALLS, loop_table
@@ -53,10 +39,6 @@ _NOTHING = np.zeros(0, np.int64)
 
 # An opcode and the place of a result share 32 bits.
 _MAX_PLACES = 1 << 23
-
-# Operands that do not step evenly are read in place from rows of this length on: a call
-# for each row takes 12 ns, copying an element half a nanosecond.
-_ROW = 16
 
 
 def check_places(places: Ints, room: int) -> None:
@@ -351,158 +333,6 @@ class _Form:
     views: Ints
 
 
-# In place of the base of view k stands this less k: no other word is anywhere near.
-_BLANK = -(1 << 40)
-
-
-class _Encoder:
-    """Vector instructions as words, with blanks for bases."""
-
-    def __init__(self, places: Places) -> None:
-        self.places = places
-        self.words: list[int] = []
-        self.gathers: list[Ints] = []
-        self._gather_entries = 0
-
-    def form(self, instruction: VectorInstruction) -> _Form:
-        """Encode an instruction."""
-        views = tuple(
-            View(_BLANK - k, view.strides) if view.table is None else view
-            for k, view in enumerate(instruction.operands)
-        )
-        self.words = []
-        parts = self._encode(instruction.reading(views))
-        made = np.array(self.words, np.int64)
-        bases = np.flatnonzero((made <= _BLANK) & (made > _BLANK - len(views)))
-        offsets, starts = np.array(parts, np.int64).T
-        return _Form(made, offsets, starts, bases, _BLANK - made[bases])
-
-    def _encode(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
-        """Where in the result parts write, and where their words are."""
-        if instruction.kind == FUNCTION:
-            return self._function(instruction)
-        at = len(self.words)
-        kind = instruction.kind
-        opcode, size, shape = instruction.opcode, instruction.size, instruction.shape
-        if kind == MAP:
-            self._map(instruction)
-        elif kind == REDUCE:
-            (view,) = instruction.operands
-            initial = int(np.float64(INITIAL[ROWS[opcode].name]).view(np.int64))
-            self.words += (_kernels.REDUCE, opcode, size, initial, len(shape), view.base)
-            self.words += (*shape, *view.strides, *instruction.result_strides)
-        elif kind == ACCUMULATE:
-            (view,) = instruction.operands
-            self.words += (_kernels.ACCUMULATE, opcode, size, len(shape), view.base)
-            self.words += (*shape, *view.strides, *instruction.result_strides)
-        elif kind == PRODUCT:
-            self._product(instruction)
-            if opcode == SAFE_PRODUCT_OPCODE:
-                repair = len(self.words)
-                self.words += (_kernels.REPAIR, *self.words[at + 1 :])
-                return [(0, at), (0, repair)]
-        elif kind == ORDER:
-            (view,) = instruction.operands
-            self.words += (_kernels.ORDER, opcode, *shape, view.base, view.strides[0])
-        elif kind == SEARCH:
-            self.words += (_kernels.SEARCH, opcode, *shape)
-            for view in instruction.operands:
-                self.words += (view.base, *view.strides)
-        elif kind != SCATTER:
-            self.words += (_kernels.TAKE if kind == TAKE else _kernels.SPREAD, opcode, *shape)
-            for view in instruction.operands:
-                self.words += (view.base, *view.strides)
-        else:
-            (view,) = instruction.operands
-            assert instruction.targets is not None
-            table = self._gather(instruction.targets)
-            self.words += (_kernels.SCATTER, opcode, size, shape[0], view.base, table)
-        return [(0, at)]
-
-    def _function(self, instruction: VectorInstruction) -> list[tuple[int, int]]:
-        function = function_of(instruction.opcode)
-        operand_shapes, result_shapes = function.shapes(instruction.shape)
-        rank = len(instruction.shape) - len(function.names)
-        batch = instruction.shape[:rank]
-        # Base, whether relative to the result, shape and strides of each operand and result.
-        arguments = [
-            (view.base, 0, shape, view.strides)
-            for view, shape in zip(instruction.operands, operand_shapes, strict=True)
-        ]
-        start = 0
-        for shape in result_shapes:
-            arguments.append((start, 1, shape, contiguous_strides(shape)))
-            start += int(np.prod(shape, dtype=np.int64))
-        encoded = []
-        for operand, result in function.starts:
-            encoded.append((arguments[result][0], len(self.words)))
-            self.words += (_kernels.MAP, OPCODE["positive"], int(np.prod(operand_shapes[operand])))
-            self._view(instruction.operands[operand], operand_shapes[operand])
-        for place, (k, (path, _, chosen)) in enumerate(CALLS):
-            if k != instruction.opcode - FIRST_FUNCTION:
-                continue
-            extents: dict[str, int] = {}
-            steps: list[int] = []
-            taken = [arguments[number] for number in chosen]
-            for axes, (_, _, shape, strides) in zip(_core_axes(path), taken, strict=True):
-                extents.update(zip(axes, shape[rank:], strict=False))
-                steps += strides[rank : rank + len(axes)]
-            encoded.append((0, len(self.words)))
-            self.words += (_kernels.FUNCTION, FIRST_FUNCTION + place, instruction.size)
-            self.words += (rank, len(taken), len(extents), len(steps), function.finite)
-            self.words += (*extents.values(), *steps)
-            for base, relative, shape, _ in taken:
-                self.words += (base, relative, math.prod(shape[rank:]))
-            self.words += batch
-            for _, _, _, strides in taken:
-                self.words += strides[:rank]
-        return encoded
-
-    def _map(self, instruction: VectorInstruction) -> None:
-        views, shape = instruction.operands, instruction.shape
-        axes = _joined(shape, [view.strides for view in views])
-        by_rows = len(axes) > 1 and axes[-1][0] >= _ROW
-        if by_rows and all(view.table is None for view in views):
-            self.words += (_kernels.MAP_ROWS, instruction.opcode, instruction.size, len(axes))
-            self.words += [extent for extent, _ in axes]
-            for number, view in enumerate(views):
-                self.words += (view.base, *(strides[number] for _, strides in axes))
-            return
-        self.words += (_kernels.MAP, instruction.opcode, instruction.size)
-        for view in views:
-            self._view(view, shape)
-
-    def _product(self, instruction: VectorInstruction) -> None:
-        *batch, m, n, p = instruction.shape
-        left, right = instruction.operands
-        whole = contiguous_strides((*batch, m, p))
-        strides = (left.strides, right.strides, whole)
-        self.words += (_kernels.FUNCTION, instruction.opcode, instruction.size)
-        self.words += (len(batch), 3, 3, 6, False, m, n, p)  # arguments, dimensions, steps
-        for each in strides:
-            self.words += each[-2:]
-        self.words += (left.base, 0, m * n, right.base, 0, n * p, 0, 1, m * p)
-        self.words += batch
-        for each in strides:
-            self.words += each[:-2]
-
-    def _view(self, view: View, shape: tuple[int, ...]) -> None:
-        """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
-        axes = _joined(shape, [view.strides]) or [(1, (0,))]
-        if view.table is None:
-            self.words += (len(axes), view.base, -1)
-        else:
-            self.words += (len(axes), view.base, self._gather(self.places[view.table]))
-        self.words += [extent for extent, _ in axes]
-        self.words += [stride for _, (stride,) in axes]
-
-    def _gather(self, table: Ints) -> int:
-        start = self._gather_entries
-        self.gathers.append(table)
-        self._gather_entries += len(table)
-        return start
-
-
 def _joined(
     shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, tuple[int, ...]]]:
@@ -517,6 +347,64 @@ def _joined(
         else:
             axes.append((extent, steps))
     return axes
+
+
+# In place of the base of view k stands this less k: no other word is anywhere near.
+_BLANK = -(1 << 40)
+
+
+class _Encoder:
+    """Vector instructions as words, with blanks for bases.
+
+    Their kinds write to `words`, by what there is here.
+    """
+
+    codes = _kernels
+    contiguous = staticmethod(contiguous_strides)
+    joined = staticmethod(_joined)
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.words: list[int] = []
+        self.gathers: list[Ints] = []
+        self._gather_entries = 0
+
+    def form(self, instruction: VectorInstruction) -> _Form:
+        """Encode an instruction."""
+        views = tuple(
+            View(_BLANK - k, view.strides) if view.table is None else view
+            for k, view in enumerate(instruction.operands)
+        )
+        self.words = []
+        read = instruction.reading(views)
+        parts = KINDS[instruction.kind].encode(read, self)
+        made = np.array(self.words, np.int64)
+        bases = np.flatnonzero((made <= _BLANK) & (made > _BLANK - len(views)))
+        offsets, starts = np.array(parts, np.int64).T
+        return _Form(made, offsets, starts, bases, _BLANK - made[bases])
+
+    def calls(self, opcode: int) -> Iterator[tuple[int, list[list[str]], Sequence[int]]]:
+        """Yield a function's calls: the place in the table of loops, axes and arguments."""
+        for place, (k, (path, _, chosen)) in enumerate(CALLS):
+            if k == opcode - FIRST_FUNCTION:
+                yield FIRST_FUNCTION + place, _core_axes(path), chosen
+
+    def view(self, view: View, shape: tuple[int, ...]) -> None:
+        """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
+        axes = self.joined(shape, [view.strides]) or [(1, (0,))]
+        if view.table is None:
+            self.words += (len(axes), view.base, -1)
+        else:
+            self.words += (len(axes), view.base, self.gather(self.places[view.table]))
+        self.words += [extent for extent, _ in axes]
+        self.words += [stride for _, (stride,) in axes]
+
+    def gather(self, table: Ints) -> int:
+        """Note a table; return where it begins among all."""
+        start = self._gather_entries
+        self.gathers.append(table)
+        self._gather_entries += len(table)
+        return start
 
 
 def _core_axes(path: str) -> list[list[str]]:

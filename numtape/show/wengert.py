@@ -15,10 +15,11 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import MAP, PRODUCT
+from numtape.kinds import KINDS, call_text
+from numtape.ops.structured import MAP
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, Guard
-from numtape.tape.text import call_text, operation_name, shape_text
+from numtape.tape.text import shape_text
 
 __all__ = ["Variable", "WengertList"]
 
@@ -121,13 +122,9 @@ class WengertList:
                 operands = instruction.operand_slots()
                 texts = [self.text(slots) for slots in operands]
                 partials: tuple[str, ...] = ()
+                expression = KINDS[instruction.kind].text(instruction, texts)
                 if instruction.kind == MAP:
-                    expression = call_text(instruction.opcode, texts)
                     partials = _partials(instruction.opcode, texts, name)
-                elif instruction.kind == PRODUCT:
-                    expression = " @ ".join(texts)
-                else:
-                    expression = f"{operation_name(instruction)}({', '.join(texts)})"
                 shape = instruction.result
             else:
                 operands = tuple(np.array(slot) for slot in (a, b)[: ROWS[opcode].arity])

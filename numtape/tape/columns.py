@@ -17,22 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
-from numtape.ops.structured import (
-    ACCUMULATE,
-    FUNCTION,
-    FUNCTION_OPCODE,
-    MAP,
-    ORDER,
-    ORDER_OPCODES,
-    PRODUCT,
-    PRODUCT_OPCODE,
-    REDUCE,
-    SAFE_PRODUCT_OPCODE,
-    SCATTER,
-    SEARCH,
-    SPREAD,
-    TAKE,
-)
+from numtape.kinds import KINDS
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
 
@@ -58,20 +43,8 @@ MEMBERS: dict[str, tuple[str, int]] = {
     "targets": ("<i8", 0),
 }
 
-# The opcodes that each kind of vector instruction may have, by name.
-_OPCODES: dict[str, Mapping[str, int]] = {
-    MAP: OPCODE,
-    REDUCE: OPCODE,
-    ACCUMULATE: OPCODE,
-    PRODUCT: {"matmul": PRODUCT_OPCODE, "safe_matmul": SAFE_PRODUCT_OPCODE},
-    SCATTER: {"add": 0},
-    ORDER: ORDER_OPCODES,
-    SEARCH: {"left": 0, "right": 1},
-    TAKE: {"take": 0},
-    SPREAD: {"add": 0},
-    FUNCTION: FUNCTION_OPCODE,
-}
-_NAMES = {kind: {code: name for name, code in codes.items()} for kind, codes in _OPCODES.items()}
+# The names of each kind's opcodes.
+_NAMES = {name: {code: row for row, code in kind.opcodes.items()} for name, kind in KINDS.items()}
 
 _MOST_LINES = 1 << 31
 _BLOCK = 1 << 15  # instructions that are looked at at a time, in the cache
@@ -309,8 +282,8 @@ def _vector_operation(entry: Any) -> tuple[str, int]:
     if not (isinstance(entry, list | tuple) and [type(part) for part in entry] == [str, str]):
         raise _broken(f"{entry!r} among the vector operations in its header")
     kind, name = entry
-    _number_of(dict.fromkeys(_OPCODES, 0), "kind of vector instruction", kind)
-    return kind, _number_of(_OPCODES[kind], kind, name)
+    _number_of(dict.fromkeys(KINDS, 0), "kind of vector instruction", kind)
+    return kind, _number_of(KINDS[kind].opcodes, kind, name)
 
 
 def _check_lengths(name: str, counts: Ints, array: npt.NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import function_of
+from numtape.kinds import KINDS
 from numtape.tape.regular import RegularSlots, reach, slots_of_view, written_out
 
 __all__ = ["VectorInstruction", "View", "contiguous_strides"]
@@ -66,7 +66,7 @@ class VectorInstruction:
     Attributes
     ----------
     kind : str
-        One of the ten kinds of `numtape.ops.structured`.
+        One of the ten kinds of `numtape.kinds`.
     opcode : int
         The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or a function's; for a
         search 0 to be left of equal numbers, 1 to be right of them.
@@ -132,25 +132,5 @@ class VectorInstruction:
         )
 
     def operand_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shape that each operand's view walks."""
-        if self.kind == "product":
-            *batch, m, n, p = self.shape
-            return ((*batch, m, n), (*batch, n, p))
-        if self.kind == "search":
-            n, m = self.shape
-            return ((n,), (m,))
-        if self.kind == "take":
-            rows, n, m = self.shape
-            return ((rows, n), (rows, m))
-        if self.kind == "spread":
-            rows, m, n = self.shape
-            return ((rows, m), (rows, m))
-        if self.kind == "function":
-            return _function_shapes(self.opcode, self.shape)
-        return (self.shape,) * len(self.operands)
-
-
-@lru_cache(maxsize=4096)
-def _function_shapes(opcode: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """The shapes of a function's operands."""
-    return tuple(map(tuple, function_of(opcode).shapes(shape)[0]))
+        """Return the shape that each operand's view walks."""
+        return KINDS[self.kind].shapes(self.opcode, self.shape, len(self.operands))

@@ -1,27 +1,17 @@
 """Tapes as text: a program a person can read, counts, and explanations of guards."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
-from numtape.ops.structured import function_of
+from numtape.kinds import KINDS, call_text
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
 __all__ = ["call_text", "explain_guard", "operation_name", "program", "shape_text", "summary"]
-
-_PLACES = {
-    "scatter": "scatter",
-    "order": "argsort",
-    "search": "searchsorted",
-    "take": "take",
-    "spread": "spread",
-}
-_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min"}
-
 
 # Of a tape that is longer than the one, so many instructions are shown at both ends.
 _LONG, _SHOWN = 200, 20
@@ -154,37 +144,14 @@ def _range(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
     return f"{_name(tape, int(slots[0]))}..{_name(tape, int(slots[-1]))}"
 
 
-def call_text(opcode: int, operands: Sequence[str]) -> str:
-    """A row applied to operands, as Python would write it."""
-    row = ROWS[opcode]
-    if row.symbol is None:
-        return f"{row.name}({', '.join(operands)})"
-    if len(operands) == 1:
-        return f"{row.symbol}{operands[0]}"
-    return f"{operands[0]} {row.symbol} {operands[1]}"
-
-
 def operation_name(instruction: VectorInstruction) -> str:
     """What a vector instruction does, in a word."""
-    if instruction.kind == "product":
-        return "matmul"
-    if instruction.kind in _PLACES:
-        return _PLACES[instruction.kind]
-    if instruction.kind == "function":
-        return function_of(instruction.opcode).name
-    name = ROWS[instruction.opcode].name
-    if instruction.kind == "reduce":
-        return _REDUCTIONS[name]
-    return f"cumulative {_REDUCTIONS[name]}" if instruction.kind == "accumulate" else f"{name}[]"
+    return KINDS[instruction.kind].word(instruction)
 
 
 def _vector(tape: FlatTape, instruction: VectorInstruction) -> str:
     operands = [_operand(tape, slots) for slots in instruction.operand_slots()]
-    if instruction.kind == "map":
-        return call_text(instruction.opcode, operands)
-    if instruction.kind == "product":
-        return " @ ".join(operands)
-    return f"{operation_name(instruction)}({', '.join(operands)})"
+    return KINDS[instruction.kind].text(instruction, operands)
 
 
 def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:

@@ -8,7 +8,7 @@ The rules. Every slot that is read lies before the result of the instruction tha
 it, and vector instructions come in order, each once. A view lies wholly before the first
 result or wholly among the results, because a run keeps the two apart (a gather table may
 read both). No array is empty. The shapes of each kind of vector instruction agree, as the
-function of that kind below says. Sizes are added up as Python's integers, which do not
+module of that kind says. Sizes are added up as Python's integers, which do not
 overflow, and what the tape would need in memory is held against a limit.
 
 Scalar instructions are checked by NumPy, all at a time; vector instructions one by one.
@@ -16,7 +16,7 @@ Scalar instructions are checked by NumPy, all at a time; vector instructions one
 
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from operator import index
 from typing import TYPE_CHECKING, Any
 
@@ -24,26 +24,8 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError, TapeError
-from numtape.ops.structured import (
-    ACCUMULATE,
-    FIRST_FUNCTION,
-    FUNCTION,
-    FUNCTIONS,
-    INITIAL,
-    MAP,
-    ORDER,
-    ORDER_OPCODES,
-    PRODUCT,
-    PRODUCT_OPCODE,
-    REDUCE,
-    SAFE_PRODUCT_OPCODE,
-    SCATTER,
-    SEARCH,
-    SPREAD,
-    TAKE,
-    function_of,
-)
-from numtape.ops.table import OPCODE, ROWS
+from numtape.kinds import KINDS, Problem
+from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, Guard, Location
 from numtape.tape.forms import Vectors
 from numtape.tape.instruction import VectorInstruction, View
@@ -369,16 +351,13 @@ def _check_slots(what: str, found: Ints, slots: int) -> None:
         raise _malformed(f"{what} slot {wrong}", f"slots are from 0 to {slots - 1}")
 
 
-Problem = tuple[str, str]  # what is wrong, and the rule
-
-
 def _problems(
     instruction: VectorInstruction, size: int, start: int, first_result: int
 ) -> Iterator[Problem]:
     """What is wrong with a vector instruction of so many results, from slot `start` on."""
-    check = _KINDS.get(instruction.kind)
-    if check is None:
-        yield "is unknown", f"the kinds are {', '.join(_KINDS)}"
+    kind = KINDS.get(instruction.kind)
+    if kind is None:
+        yield "is unknown", f"the kinds are {', '.join(KINDS)}"
         return
     if not all(0 < extent <= _MOST_SLOTS for extent in (*instruction.shape, *instruction.result)):
         yield (
@@ -390,17 +369,18 @@ def _problems(
             f"has a result of shape {instruction.result} and {size} results",
             "there are as many as its shape says",
         )
-    if instruction.targets is not None and instruction.kind != SCATTER:
+    if instruction.targets is not None and not kind.has_targets:
         yield "has targets", "only a scatter has"
-    if instruction.result_strides and instruction.kind not in (REDUCE, ACCUMULATE):
+    if instruction.result_strides and not kind.has_result_strides:
         yield "has strides of its result", "only a reduction or accumulation has"
-    yield from check(instruction)
+    # What this has found right, kernels and derivative rules rely on.
+    yield from kind.problems(instruction)
     shapes = instruction.operand_shapes()
     if len(shapes) != len(instruction.operands):
         yield f"has {len(instruction.operands)} operands", f"it has {len(shapes)}"
     for view, shape in zip(instruction.operands, shapes, strict=True):
         yield from _view_problems(view, shape, start, first_result)
-        if view.table is not None and instruction.kind != MAP:
+        if view.table is not None and not kind.may_gather:
             yield "has a gather table", "only elementwise operations read by one: copy it first"
 
 
@@ -438,185 +418,3 @@ def _view_problems(view: View, shape: Shape, start: int, first_result: int) -> I
             f"a run keeps inputs and constants, below {first_result}, and results apart: use a "
             "gather table, or two operations",
         )
-
-
-# The shapes of each kind. What these functions have found right, kernels and derivative
-# rules rely on.
-
-
-def _map_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if not 0 <= instruction.opcode < len(ROWS):
-        yield f"has the opcode {instruction.opcode}", f"operations are below {len(ROWS)}"
-    if instruction.result != instruction.shape:
-        yield (
-            f"has a result of shape {instruction.result}",
-            f"it is the shape walked, {instruction.shape}",
-        )
-    arity = ROWS[instruction.opcode].arity
-    if len(instruction.operands) != arity:
-        yield (
-            f"applies {ROWS[instruction.opcode].name!r} to {len(instruction.operands)} operands",
-            f"it takes {arity}",
-        )
-
-
-def _reduce_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    names = [OPCODE[name] for name in INITIAL]
-    if instruction.opcode not in names:
-        yield f"has the opcode {instruction.opcode}", f"reductions are by {', '.join(INITIAL)}"
-    yield from _walk_problems(instruction)
-
-
-def _accumulate_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if instruction.opcode != OPCODE["add"]:
-        yield f"has the opcode {instruction.opcode}", "accumulations are running sums"
-    yield from _walk_problems(instruction)
-    if math.prod(instruction.shape) != math.prod(instruction.result):
-        yield (
-            f"walks the shape {instruction.shape} to a result of shape {instruction.result}",
-            "there is a result for each element",
-        )
-
-
-def _walk_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    """Of a reduction or accumulation: the axes kept fill the result, each element once."""
-    shape, strides = instruction.shape, instruction.result_strides
-    if not shape or len(instruction.operands) != 1:
-        yield (
-            f"walks the shape {shape} of {len(instruction.operands)} operands",
-            "it walks one operand of one axis or more",
-        )
-    step = 1
-    agree = len(strides) == len(shape)
-    for stride, extent in sorted((s, n) for s, n in zip(strides, shape, strict=False) if s != 0):
-        agree = agree and stride == step
-        step *= extent
-    if not agree or step != math.prod(instruction.result):
-        yield (
-            f"walks the shape {shape} by the strides {strides} of its result",
-            f"the axes with a stride fill the {math.prod(instruction.result)} results, one "
-            "element each, and others have the stride 0",
-        )
-
-
-def _product_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if len(instruction.shape) < 3:
-        yield f"has the shape {instruction.shape}", "it is (*batch, m, n, p)"
-    if instruction.opcode not in (PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE):
-        yield (
-            f"has the opcode {instruction.opcode}",
-            f"a product has {PRODUCT_OPCODE} or {SAFE_PRODUCT_OPCODE}",
-        )
-    *batch, m, _, p = instruction.shape
-    if instruction.result != (*batch, m, p):
-        yield f"has a result of shape {instruction.result}", f"it is {(*batch, m, p)}"
-
-
-def _scatter_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    targets, size = instruction.targets, math.prod(instruction.result)
-    if len(instruction.shape) != 1 or len(instruction.operands) != 1 or instruction.opcode != 0:
-        yield (
-            f"has the shape {instruction.shape}, {len(instruction.operands)} operands and the "
-            f"opcode {instruction.opcode}",
-            "it walks one operand of one axis, and its opcode is 0",
-        )
-    (view,) = instruction.operands
-    if view.strides != (1,) and instruction.shape != (1,):
-        yield f"reads by strides {view.strides}", "it reads elements that follow one another"
-    if targets is None or len(targets) != instruction.shape[0]:
-        yield (
-            f"has {'no' if targets is None else len(targets)} targets",
-            f"it has one for each of {instruction.shape[0]} elements",
-        )
-    elif targets.min() < 0 or targets.max() >= size:
-        yield (
-            f"has targets from {targets.min()} to {targets.max()}",
-            f"they are places among its {size} results",
-        )
-
-
-def _order_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if instruction.opcode not in ORDER_OPCODES.values():
-        yield f"has the opcode {instruction.opcode}", f"orders are {', '.join(ORDER_OPCODES)}"
-    yield from _shape_problem(instruction, "rows, n", instruction.shape, 1)
-    (view,) = instruction.operands
-    if len(view.strides) == 2 and view.strides[1] != 1 and instruction.shape[1] > 1:
-        yield f"reads by strides {view.strides}", "the elements of a row follow one another"
-
-
-def _search_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if instruction.opcode not in (0, 1):
-        yield f"has the opcode {instruction.opcode}", "it is 0 (left) or 1 (right)"
-    yield from _shape_problem(instruction, "n, m", instruction.shape[1:], 2)
-
-
-def _take_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    if instruction.opcode != 0:
-        yield f"has the opcode {instruction.opcode}", "it is 0"
-    expected = (instruction.shape[:1], instruction.shape[-1:])
-    yield from _shape_problem(instruction, "rows, n, m", sum(expected, ()), 2)
-
-
-def _shape_problem(
-    instruction: VectorInstruction, axes: str, result: Shape, operands: int
-) -> Iterator[Problem]:
-    """Of kinds that find places: the number of axes, the result's shape, the operands."""
-    rank = axes.count(",") + 1
-    if len(instruction.shape) != rank or len(instruction.operands) != operands:
-        yield (
-            f"has the shape {instruction.shape} and {len(instruction.operands)} operands",
-            f"its shape is ({axes}), and it has {operands}",
-        )
-    if instruction.result != result:
-        yield f"has a result of shape {instruction.result}", f"it is {result}"
-
-
-def _function_problems(instruction: VectorInstruction) -> Iterator[Problem]:
-    shape = instruction.shape
-    if not 0 <= instruction.opcode - FIRST_FUNCTION < len(FUNCTIONS):
-        yield f"has the opcode {instruction.opcode}", "it is that of a function"
-    function = function_of(instruction.opcode)
-    split = len(shape) - len(function.names)
-    if split < 0:
-        yield (
-            f"applies {function.name!r} to the shape {shape}",
-            f"the shape has a batch, and then {', '.join(function.names)}",
-        )
-    extents = dict(zip(function.names, shape[split:], strict=True))
-    if "p" in extents and extents["p"] != min(extents["m"], extents["n"]):
-        yield f"has the extents {extents}", "p is the smaller of m and n"
-    if "h" in extents and extents["h"] != extents["n"] // 2 + 1:
-        yield f"has the extents {extents}", "h is one more than half of n"
-    if function.name in ("rfft_n_even", "rfft_n_odd"):
-        expected = "rfft_n_odd" if extents["n"] % 2 else "rfft_n_even"
-        if function.name != expected:
-            yield f"applies {function.name!r} to {extents['n']} numbers", "its name says how many"
-    operands, results = function.shapes(shape)
-    size = sum(map(math.prod, results))
-    if instruction.result != (size,):
-        yield f"has a result of shape {instruction.result}", f"its results lie in ({size},)"
-    if len(instruction.operands) != len(operands):
-        yield (
-            f"has {len(instruction.operands)} operands",
-            f"{function.name!r} takes {len(operands)}",
-        )
-    for view, axes in zip(instruction.operands, function.operands, strict=True):
-        if axes[-1:] == ("2",) and view.strides[-1:] != (1,):
-            yield (
-                f"reads complex numbers by strides {view.strides}",
-                "the real and the imaginary part of each follow one another",
-            )
-
-
-_KINDS: dict[str, Callable[[VectorInstruction], Iterator[Problem]]] = {
-    MAP: _map_problems,
-    REDUCE: _reduce_problems,
-    ACCUMULATE: _accumulate_problems,
-    PRODUCT: _product_problems,
-    SCATTER: _scatter_problems,
-    ORDER: _order_problems,
-    SEARCH: _search_problems,
-    TAKE: _take_problems,
-    SPREAD: _take_problems,
-    FUNCTION: _function_problems,
-}

@@ -16,20 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import (
-    ACCUMULATE,
-    FUNCTION,
-    MAP,
-    ORDER,
-    ORDER_OPCODES,
-    PRODUCT,
-    REDUCE,
-    SAFE_PRODUCT_OPCODE,
-    SEARCH,
-    SPREAD,
-    TAKE,
-    function_of,
-)
+from numtape.kinds import KINDS
+from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import Layout, RegularSlots, broadcast_slots, in_order
@@ -53,8 +41,6 @@ __all__ = [
     "NO_RULES",
     "Builder",
     "Rules",
-    "arranged",
-    "in_memory",
     "regular",
     "replay",
     "uniform",
@@ -345,7 +331,7 @@ def replay(
         if new is None:
             instruction = tape.vectors[vector]
             operands = tuple(map(slots.read, instruction.operands_read()))
-            new = _replay_vector(recorder, instruction, operands)
+            new = KINDS[instruction.kind].again(recorder, instruction, operands)
         singles.set_block(3 + number, new)
     for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)
@@ -466,8 +452,8 @@ class _Moves:
                 return None
             read: Any = tuple(map(RegularSlots, bases, form.layouts))
             return recorder.elementwise(form.instruction.opcode, read)
-        if kind == PRODUCT and bases[0] == bases[1] and views[0][0] != views[1][0]:
-            return None  # see `_replay_vector`
+        if not KINDS[kind].moves(form.instruction, [view[0] for view in views], bases):
+            return None
         return recorder.again(*known, tuple(bases))
 
     def _form_here(self, instruction: VectorInstruction) -> tuple[int, Layout] | None:
@@ -480,64 +466,3 @@ class _Moves:
         if is_small or any(view.table is not None for view in instruction.operands):
             return None
         return self.recorder.forms.number(instruction), in_order(instruction.result)
-
-
-def _replay_vector(
-    recorder: Recorder, instruction: VectorInstruction, operands: tuple[Slots, ...]
-) -> Slots:
-    if instruction.kind == MAP:
-        return recorder.elementwise(instruction.opcode, operands)
-    if instruction.kind == PRODUCT:
-        left, right = operands
-        before, after = (view.base for view in instruction.operands)
-        if left.item(0) == right.item(0) and before != after:
-            # BLAS rounds otherwise for a matrix and its own transpose than for a copy.
-            left = recorder.copy(left)
-        return recorder.product(left, right, instruction.opcode == SAFE_PRODUCT_OPCODE)
-    if instruction.kind == FUNCTION:
-        function = function_of(instruction.opcode)
-        extents = instruction.shape[len(instruction.shape) - len(function.names) :]
-        chosen = dict(zip(function.names, extents, strict=True))
-        parts = recorder.function(function.name, operands, **chosen)
-        flat = [part.ravel() for part in parts]
-        return flat[0] if len(flat) == 1 else np.concatenate(flat)
-    if instruction.kind == TAKE:
-        return recorder.take(operands[0], operands[1])
-    if instruction.kind == SPREAD:
-        return recorder.spread(operands[0], operands[1], instruction.shape[-1])
-    if instruction.kind == SEARCH:
-        return recorder.search(operands[0], operands[1], right=bool(instruction.opcode))
-    (operand,) = operands
-    if instruction.kind == ORDER:
-        kinds = {opcode: kind for kind, opcode in ORDER_OPCODES.items()}
-        return recorder.order(operand, kinds[instruction.opcode])
-    if instruction.kind == REDUCE:
-        order, reduced = arranged(instruction)
-        laid = in_memory(operand).transpose(order)
-        return recorder.reduce(ROWS[instruction.opcode].name, laid, reduced)
-    if instruction.kind == ACCUMULATE:
-        running = recorder.accumulate(ROWS[instruction.opcode].name, operand, -1)
-        order, _ = arranged(instruction)
-        return running.transpose(order)
-    assert instruction.targets is not None
-    return recorder.scatter(operand, instruction.targets, instruction.size)
-
-
-def in_memory(slots: Any) -> Any:
-    """Slots that lie in memory row by row, as what an instruction reads does."""
-    return slots if isinstance(slots, RegularSlots) else np.ascontiguousarray(slots)
-
-
-def arranged(instruction: VectorInstruction) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of a reduction or accumulation in the order of its result, reduced ones last.
-
-    Returns
-    -------
-    order, reduced : tuple of int
-        How to transpose the walked axes, and which of the transposed are reduced.
-    """
-    strides = instruction.result_strides
-    axes = range(len(strides))
-    kept = sorted((k for k in axes if strides[k]), key=lambda k: -strides[k])
-    dropped = [k for k in axes if not strides[k]]
-    return (*kept, *dropped), tuple(range(len(kept), len(strides)))

@@ -10,7 +10,8 @@ from bisect import bisect_left, bisect_right
 
 import numpy as np
 
-from numtape.ops.structured import FLAT_KINDS, MAP
+from numtape.kinds import KINDS
+from numtape.ops.structured import MAP
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.reads import nodes, reads_of
@@ -69,4 +70,4 @@ def _is_flat(tape: FlatTape, number: int) -> bool:
     kind = MAP
     if opcode == VECTOR:
         kind, opcode = tape.vectors[vector].kind, tape.vectors[vector].opcode
-    return kind in FLAT_KINDS or (kind == MAP and ROWS[opcode].is_flat)
+    return ROWS[opcode].is_flat if kind == MAP else KINDS[kind].is_flat

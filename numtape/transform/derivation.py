@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import FLAT_KINDS, MAP, REDUCE, SPREAD, TAKE
+from numtape.kinds import KINDS, Given
+from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import Layout, RegularSlots, broadcast_slots
 from numtape.trace.recorder import CONSTANTS, RESULTS, SMALL, Slots, view_of
+from numtape.transform import linear_algebra
 from numtape.transform import walk as walking
 from numtape.transform.blocks import Blocks, block_order, blocks_under
 from numtape.transform.builder import Builder, regular, replay
@@ -27,16 +29,12 @@ from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
 from numtape.transform.partials import PARTIALS
 from numtape.transform.passes import remove_dead
-from numtape.transform.structured import adjoint_rule, tangent_rule
 from numtape.transform.walk import CONSTANT
 
 __all__ = ["Derivation"]
 
 _ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
 _NORM = OPCODE["norm_root"]
-
-# Reductions whose partials are masks.
-_CHOICES = (OPCODE["maximum"], OPCODE["minimum"])
 
 # Slots, their places (None for constants), and the blocks of these.
 _Operand = tuple[Any, Any, list[int]]
@@ -230,9 +228,10 @@ class Derivation:
         seeds: tuple[Any, ...] = tuple(
             None if places is None else column.get(places) for _, places, _ in operands
         )
-        if instruction.kind in (TAKE, SPREAD):
-            seeds = seeds[:1]  # places have no derivative, whatever they were made of
-        if all(seed is None for seed in seeds) or instruction.kind in FLAT_KINDS:
+        kind = KINDS[instruction.kind]
+        # Places have no derivative, whatever they were made of.
+        seeds = seeds[: len(seeds) - kind.places]
+        if all(seed is None for seed in seeds) or kind.is_flat:
             return
         result = self._result(instruction, number)
         is_risky = any(
@@ -242,10 +241,8 @@ class Derivation:
         if is_risky:
             risky[2 + number] = 1
         if instruction.kind != MAP:
-            slots = tuple(slots for slots, _, _ in operands)
-            safe = is_risky or self.is_seeded
-            tangents = tangent_rule(self.builder, instruction, slots, seeds, result, safe)
-            column.set_block(2 + number, tangents)
+            given = self._given(instruction, operands, result, is_risky)
+            column.set_block(2 + number, kind.tangent(given, seeds))
             return
         total: Any = None
         for k, seed in enumerate(seeds):
@@ -380,7 +377,7 @@ class Derivation:
             vector = int(self.code[number, 1])
             instruction = self.vectors.form(vector).instruction
             has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
-            if not has_none and instruction.kind not in FLAT_KINDS:
+            if not has_none and not KINDS[instruction.kind].is_flat:
                 views = range(self.first_views[vector], self.first_views[vector + 1])
                 self.active[2 + number] = any(self._is_active(vector, view) for view in views)
 
@@ -435,21 +432,26 @@ class Derivation:
                         risky[blocks] = 1
                     self._accumulate(column, targets, part)
             return
-        chooses = instruction.kind == REDUCE and instruction.opcode in _CHOICES
-        if is_risky or chooses or instruction.kind == TAKE:
+        kind = KINDS[instruction.kind]
+        if is_risky or kind.may_be_infinite(instruction):
             for _, _, blocks in operands:
                 risky[blocks] = 1
-        for targets, part in adjoint_rule(
-            self.builder,
-            instruction,
-            tuple(targets for _, targets, _ in operands),
-            tuple(slots for slots, _, _ in operands),
-            wanted,
-            result,
-            weights,
-            is_risky or self.is_seeded,
-        ):
+        given = self._given(instruction, operands, result, is_risky)
+        places = tuple(places for _, places, _ in operands)
+        for targets, part in kind.adjoint(given, places, wanted, weights):
             self._accumulate(column, targets, part)
+
+    def _given(
+        self,
+        instruction: VectorInstruction,
+        operands: tuple[_Operand, ...],
+        result: Slots,
+        is_risky: bool,
+    ) -> Given:
+        """What the rules of an instruction's kind are given."""
+        slots = tuple(slots for slots, _, _ in operands)
+        safe = is_risky or self.is_seeded
+        return Given(self.builder, instruction, slots, result, safe, linear_algebra)
 
     def _accumulate(
         self,

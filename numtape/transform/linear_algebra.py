@@ -29,11 +29,10 @@ from typing import Any
 import numpy as np
 
 from numtape.errors import UnsupportedError
+from numtape.kinds import Given
 from numtape.ops.structured import function_of
-from numtape.tape.flat import VectorInstruction
 from numtape.tape.regular import broadcast_slots
 from numtape.trace.recorder import Slots
-from numtape.transform.builder import Builder
 from numtape.transform.complex_matrices import COMPLEX_RULES
 from numtape.transform.elementwise import ELEMENTWISE_RULES
 from numtape.transform.expressions import Expression, function_call
@@ -51,20 +50,15 @@ _AdjointRule = Callable[
 ]
 
 
-def function_tangent(
-    builder: Builder,
-    instruction: VectorInstruction,
-    operands: tuple[Slots, ...],
-    tangents: tuple[Slots | None, ...],
-    result: Slots,
-) -> Slots:
-    """As `tangent_rule` of `numtape.transform.structured`."""
+def function_tangent(given: Given, tangents: tuple[Any, ...]) -> Slots:
+    """Record the tangents of a function's results, end to end; see `numtape.kinds.function`."""
+    builder, instruction = given.builder, given.instruction
     function = function_of(instruction.opcode)
     rule, _ = _RULES[function.name]
-    values = [Expression(builder, slots) for slots in operands]
+    values = [Expression(builder, slots) for slots in given.operands]
     moving = [None if slots is None else Expression(builder, slots) for slots in tangents]
     shapes = function.shapes(instruction.shape)[1]
-    results = [Expression(builder, part) for part in _parts(result, shapes)]
+    results = [Expression(builder, part) for part in _parts(given.result, shapes)]
     found = rule(values, moving, results)
     columns = [
         np.zeros(shape, np.int64) if part is None else broadcast_slots(part.slots, shape)
@@ -75,26 +69,20 @@ def function_tangent(
 
 
 def function_adjoint(
-    builder: Builder,
-    instruction: VectorInstruction,
-    places: tuple[Slots, ...],
-    operands: tuple[Slots, ...],
-    wanted: tuple[bool, ...],
-    result: Slots,
-    adjoints: Slots,
-    masked: bool,
+    given: Given, places: tuple[Any, ...], wanted: tuple[bool, ...], adjoints: Slots
 ) -> Iterator[tuple[Slots, Slots]]:
-    """As `adjoint_rule` of `numtape.transform.structured`."""
+    """Yield what a function adds to its operands' adjoints; see `numtape.kinds.function`."""
+    builder, instruction = given.builder, given.instruction
     function = function_of(instruction.opcode)
     _, rule = _RULES[function.name]
-    values = [Expression(builder, slots) for slots in operands]
+    values = [Expression(builder, slots) for slots in given.operands]
     shapes = function.shapes(instruction.shape)[1]
-    results = [Expression(builder, part) for part in _parts(result, shapes)]
+    results = [Expression(builder, part) for part in _parts(given.result, shapes)]
     weights = [
         Expression(builder, part) if part.any() else None for part in _parts(adjoints, shapes)
     ]
     batch = len(instruction.shape) - len(function.names)
-    is_live = _is_live(weights, batch) if masked else None
+    is_live = _is_live(weights, batch) if given.safe else None
     for target, found in zip(places, rule(values, results, weights, wanted), strict=True):
         if found is None:
             continue

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.structured import MAP
+from numtape.kinds import KINDS
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.forms import Vectors
 from numtape.tape.instruction import View
@@ -112,7 +112,8 @@ class _Renumbering:
         for number in np.unique(survey.owner[survey.has_table | is_split]).tolist():
             instruction = kept[number]
             views = tuple(map(self._view, instruction.operands, instruction.operand_shapes()))
-            if instruction.kind != MAP and any(view.table is not None for view in views):
+            has_table = any(view.table is not None for view in views)
+            if has_table and not KINDS[instruction.kind].may_gather:
                 return None
             others[number] = instruction.reading(views)
         return kept.based(survey.base - before).with_others(others)

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_tapes import INPUTS, STEPS, assert_valid, point, random_tape, reads
 
+from numtape.kinds import axes_by_result
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import Location
 from numtape.tape.text import program
 from numtape.trace.recorder import RESULTS, SMALL, Recorder
-from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, arranged, replay
+from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, replay
 from numtape.transform.passes import optimize, remove_dead
 
 settings.register_profile("numtape", deadline=None, derandomize=True, database=None)
@@ -236,7 +237,7 @@ def test_arranged(shape):
                 if not recorder.vectors:
                     continue
                 (instruction,) = recorder.vectors
-                arrangement, reduced = arranged(instruction)
+                arrangement, reduced = axes_by_result(instruction)
                 walked = instruction.operand_slots()[0].transpose(arrangement)
                 kept = walked.shape[: walked.ndim - len(reduced)]
                 assert np.prod(kept) == np.prod(instruction.result)

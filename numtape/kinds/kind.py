@@ -1,0 +1,223 @@
+"""What a module of this package says of its kind of vector instruction.
+
+A `Kind` answers for all instructions of one kind: which shapes belong together, what is wrong
+with one, how it is called and written, how it is recorded again, what its derivatives are, how
+the kernels read it. Whoever meets an instruction asks its kind, and nobody else knows of any.
+
+The package knows operations and integers. Recorders, builders and encoders are handed to it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    *("Given", "Instruction", "Kind", "Problem", "Shape"),
+    *("axes_by_result", "shape_problem", "walk_problems"),
+]
+
+Shape = tuple[int, ...]
+Problem = tuple[str, str]  # what is wrong, and the rule
+Slots = npt.NDArray[np.int64]
+
+
+class _View(Protocol):
+    """How an operand is read, as far as kinds ask; see `numtape.tape.instruction.View`."""
+
+    @property
+    def base(self) -> int: ...
+    @property
+    def strides(self) -> Shape: ...
+    @property
+    def table(self) -> Slots | None: ...
+
+
+class Instruction(Protocol):
+    """What kinds ask of an instruction; see `numtape.tape.instruction.VectorInstruction`."""
+
+    @property
+    def opcode(self) -> int: ...
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def operands(self) -> Sequence[_View]: ...
+    @property
+    def result(self) -> Shape: ...
+    @property
+    def result_strides(self) -> Shape: ...
+    @property
+    def targets(self) -> Slots | None: ...
+    @property
+    def size(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a derivative rule is given.
+
+    Attributes
+    ----------
+    builder : Builder
+        What they record to.
+    instruction : Instruction
+        Without the bases of its views.
+    operands : tuple of int64 array
+        The slots of each operand, over the shape that its view walks.
+    result : int64 array
+        The slots of the result, in its shape.
+    safe : bool
+        Whether products are to be zero-safe: what is multiplied may be infinite, or exactly 0
+        where operands are infinite or nan.
+    functions : module
+        The rules of functions, `numtape.transform.linear_algebra`.
+    """
+
+    builder: Any
+    instruction: Instruction
+    operands: tuple[Any, ...]
+    result: Any
+    safe: bool
+    functions: Any
+
+
+class Kind:
+    """A kind of vector instruction.
+
+    Attributes
+    ----------
+    name : str
+    opcodes : mapping
+        The opcodes that its instructions may have, by the names that files have for them.
+    is_flat : bool
+        Whether it has no derivative.
+    may_gather : bool
+        Whether its operands may be read by tables.
+    has_targets : bool
+        Whether its instructions have targets.
+    places : int
+        How many of its operands, from the last, have places and no derivative.
+    """
+
+    name: ClassVar[str]
+    opcodes: ClassVar[Mapping[str, int]]
+    is_flat: ClassVar[bool] = False
+    may_gather: ClassVar[bool] = False
+    has_targets: ClassVar[bool] = False
+    has_result_strides: ClassVar[bool] = False
+    places: ClassVar[int] = 0
+
+    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+        """Return the shape that each operand's view walks."""
+        return (shape,) * operands
+
+    def problems(self, instruction: Instruction) -> Iterator[Problem]:
+        """Yield what is wrong with an instruction's opcode, shapes and operands."""
+        raise NotImplementedError
+
+    def word(self, instruction: Instruction) -> str:
+        """Return what an instruction does, in a word."""
+        raise NotImplementedError
+
+    def text(self, instruction: Instruction, operands: Sequence[str]) -> str:
+        """Return an instruction as Python would write it."""
+        return f"{self.word(instruction)}({', '.join(operands)})"
+
+    def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
+        """Record an instruction on other operands; return the slots of its results."""
+        raise NotImplementedError
+
+    def moves(self, instruction: Instruction, before: Sequence[int], now: Any) -> bool:
+        """Return whether an instruction may be recorded as it is, with other bases."""
+        return True
+
+    def may_be_infinite(self, instruction: Instruction) -> bool:
+        """Return whether adjoints may be infinite, or a mask's, after this instruction."""
+        return False
+
+    def tangent(self, given: Given, tangents: tuple[Any, ...]) -> Any:
+        """Record the tangents of the result.
+
+        `tangents` has those of each operand, None where all are zero.
+        """
+        raise NotImplementedError
+
+    def adjoint(
+        self, given: Given, places: tuple[Any, ...], wanted: tuple[bool, ...], adjoints: Any
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yield places, and what is added to the adjoints there.
+
+        Parameters
+        ----------
+        given : Given
+        places : tuple of int64 array
+            The places of the adjoints of each operand.
+        wanted : tuple of bool
+            Whether each operand depends on an input.
+        adjoints : int64 array
+            The slots of the result's adjoints, in its shape.
+        """
+        raise NotImplementedError
+
+    def encode(self, instruction: Instruction, encoder: Any) -> list[tuple[int, int]]:
+        """Write words for the kernels, see their docstrings.
+
+        Returns
+        -------
+        list of pairs
+            Where in the result each part writes, and where its words are.
+        """
+        raise NotImplementedError
+
+
+def axes_by_result(instruction: Instruction) -> tuple[Shape, Shape]:
+    """Return the axes of a walk in the order of its result, reduced ones last.
+
+    Returns
+    -------
+    order, reduced : tuple of int
+        How to transpose the walked axes, and which of the transposed are reduced.
+    """
+    strides = instruction.result_strides
+    axes = range(len(strides))
+    kept = sorted((k for k in axes if strides[k]), key=lambda k: -strides[k])
+    dropped = [k for k in axes if not strides[k]]
+    return (*kept, *dropped), tuple(range(len(kept), len(strides)))
+
+
+def walk_problems(instruction: Instruction) -> Iterator[Problem]:
+    """Yield what is wrong where the axes kept are to fill the result, each element once."""
+    shape, strides = instruction.shape, instruction.result_strides
+    if not shape or len(instruction.operands) != 1:
+        yield (
+            f"walks the shape {shape} of {len(instruction.operands)} operands",
+            "it walks one operand of one axis or more",
+        )
+    step = 1
+    agree = len(strides) == len(shape)
+    for stride, extent in sorted((s, n) for s, n in zip(strides, shape, strict=False) if s != 0):
+        agree = agree and stride == step
+        step *= extent
+    if not agree or step != math.prod(instruction.result):
+        yield (
+            f"walks the shape {shape} by the strides {strides} of its result",
+            f"the axes with a stride fill the {math.prod(instruction.result)} results, one "
+            "element each, and others have the stride 0",
+        )
+
+
+def shape_problem(
+    instruction: Instruction, axes: str, result: Shape, operands: int
+) -> Iterator[Problem]:
+    """Yield what is wrong with the number of axes, the result's shape, the operands."""
+    rank = axes.count(",") + 1
+    if len(instruction.shape) != rank or len(instruction.operands) != operands:
+        yield (
+            f"has the shape {instruction.shape} and {len(instruction.operands)} operands",
+            f"its shape is ({axes}), and it has {operands}",
+        )
+    if instruction.result != result:
+        yield f"has a result of shape {instruction.result}", f"it is {result}"

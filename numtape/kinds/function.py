@@ -33,6 +33,7 @@ class ApplyFunction(Kind):
     """One of `FUNCTIONS` on the last axes of its operands."""
 
     name = FUNCTION
+    by_blas = True
     opcodes = FUNCTION_OPCODE
 
     def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:

@@ -96,8 +96,10 @@ class Kind:
         Whether it has no derivative.
     may_gather : bool
         Whether its operands may be read by tables.
-    has_targets : bool
-        Whether its instructions have targets.
+    has_targets, has_result_strides : bool
+        Whether its instructions have targets, and strides of their results.
+    by_blas : bool
+        Whether it may be computed by BLAS or LAPACK.
     places : int
         How many of its operands, from the last, have places and no derivative.
     """
@@ -108,6 +110,7 @@ class Kind:
     may_gather: ClassVar[bool] = False
     has_targets: ClassVar[bool] = False
     has_result_strides: ClassVar[bool] = False
+    by_blas: ClassVar[bool] = False
     places: ClassVar[int] = 0
 
     def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:

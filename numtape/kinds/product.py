@@ -17,6 +17,7 @@ class Product(Kind):
     """A matrix product, or one for each element of a batch."""
 
     name = PRODUCT
+    by_blas = True
     opcodes = {"matmul": PRODUCT_OPCODE, "safe_matmul": SAFE_PRODUCT_OPCODE}  # noqa: RUF012
 
     def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.jit.compiling import MANY_POINTS, THOROUGH, in_background, is_automatic, may_go_on
-from numtape.ops.structured import FUNCTION, PRODUCT
+from numtape.kinds import KINDS
 from numtape.run.blas import one_blas_thread
 from numtape.run.lanes import LanePlan, LaneWorkspace
 from numtape.tape.flat import FlatTape, View
@@ -109,8 +109,8 @@ class Batch:
         )
         self._points = 0  # run so far, until there is machine code
         # For each point: scalar instructions, and the elements that vector ones walk.
-        arrays = sum(math.prod(vector.shape) for vector in tape.vectors)
-        self._uses_blas = any(vector.kind in (PRODUCT, FUNCTION) for vector in tape.vectors)
+        arrays = int(tape.vectors.each(lambda each: math.prod(each.shape)).sum())
+        self._uses_blas = any(KINDS[form.instruction.kind].by_blas for form in tape.vectors.forms)
         self._work = 8 + tape.instructions + arrays
 
     @property

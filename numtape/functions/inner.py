@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.programs import Derivation
+from numtape.functions.programs import Derivation, check_result, jacobian_result, specified
 from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
+from numtape.functions.selection import cut, everything, select
 from numtape.functions.signature import check_static_seeds, read_call
+from numtape.functions.specification import ADJOINT, TANGENT, derive
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
@@ -33,12 +35,6 @@ from numtape.trace.traced import (
     wrap,
 )
 from numtape.transform.builder import replay
-from numtape.transform.derivative import (
-    adjoint,
-    jacobian_by_columns,
-    jacobian_by_rows,
-    tangent,
-)
 
 __all__ = ["InnerTape", "plain_values"]
 
@@ -128,16 +124,13 @@ class InnerTape:
 
         A gradient of one float is the only row of its Jacobian.
         """
-        self.tape.check_result(derivation)
-        selection = self.tape.select(derivation.argnums)
-        flat, result = self.tape.derivatives.tape, self.tape.result
-        mode = "reverse" if derivation.is_gradient else self.tape.mode(derivation.mode, selection)
-        derive = jacobian_by_columns if mode == "forward" else jacobian_by_rows
-        outputs = self._run(derive(flat, selection.inputs))
-        matrix = outputs[result.size :].reshape(result.size, len(selection.inputs))
-        blocks = selection.jacobian(matrix, result.shapes)
-        value = result.build(outputs[: result.size])
-        derivative = result.structure.build(blocks)
+        runner, result = self.tape.derivatives, self.tape.result
+        check_result(derivation, result)
+        selection = select(self.tape.signature, derivation.argnums)
+        outputs = self._run(derive(runner.tape, specified(derivation, runner, selection, result)))
+        trees = jacobian_result(result, selection)
+        derivative = trees.structure.build(cut(outputs, trees.shapes))
+        value = result.build(outputs[trees.size :])
         if not derivation.has_aux:
             return (value, derivative) if derivation.with_value else derivative
         aux = self.auxiliary()
@@ -154,8 +147,8 @@ class InnerTape:
             list(tangents), "tangents", signature.structure, signature.shapes, "arguments"
         )
         still = [np.zeros(len(self._captured))]  # captured values do not move
-        outputs = self._run(tangent(flat), np.concatenate([*leaves, *still]))
-        value, derivative = outputs[: result.size], outputs[result.size :]
+        outputs = self._run(derive(flat, TANGENT), np.concatenate([*leaves, *still]))
+        derivative, value = outputs[: result.size], outputs[result.size :]
         return result.build(value), result.build(derivative)
 
     def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
@@ -164,9 +157,10 @@ class InnerTape:
         leaves = self._seeds(
             cotangents, "cotangents", result.structure, result.shapes, "the result"
         )
-        outputs = self._run(adjoint(flat), np.concatenate(leaves))
-        gradient = outputs[result.size :]
-        return result.build(outputs[: result.size]), self.tape.gradients(gradient)
+        outputs = self._run(derive(flat, ADJOINT), np.concatenate(leaves))
+        every = everything(self.tape.signature)
+        gradients = every.trees(cut(outputs, every.shapes))
+        return result.build(outputs[flat.inputs :]), gradients
 
     def _seeds(
         self, tree: Any, what: str, structure: Structure, shapes: tuple[Any, ...], of: str

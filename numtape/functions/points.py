@@ -25,7 +25,7 @@ from numtape.functions.signature import (
 from numtape.functions.trees import Structure, flatten, shown
 from numtape.trace.traced import Traced
 
-__all__ = ["Points", "check_memory", "outputs_for", "read_points", "read_seeds"]
+__all__ = ["Points", "check_memory", "filled", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -300,6 +300,17 @@ def outputs_for(
                 code="wrong-out",
             )
     return leaves
+
+
+def filled(out: Any, result: Any) -> Any:
+    """Return `out` with the result of one point written into it; the result where it is None."""
+    if out is None:
+        return result
+    leaves, structure = flatten(result)
+    targets = outputs_for(structure, tuple(map(np.shape, leaves)), (), out)
+    for target, leaf in zip(targets, leaves, strict=True):
+        target[...] = leaf
+    return out
 
 
 def _meets_itself(array: Floats) -> bool:

@@ -4,7 +4,6 @@
 asked for, and leaves how they look to `numtape.show`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +12,13 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.points import read_seeds
-from numtape.functions.result import Result
-from numtape.functions.runner import Runner
+from numtape.functions.recorded import Recorded
 from numtape.functions.selection import cut
-from numtape.functions.signature import Signature
 from numtape.functions.traces import adjoints_of_slots, tangents_of_slots
 from numtape.show.graph import Graph, graph
 from numtape.show.symbolic import expressions, latex, shared_expressions, written_out
 from numtape.show.tables import MODES, TraceTable, trace_table
 from numtape.show.wengert import WengertList
-from numtape.tape.flat import FlatTape
 from numtape.tape.text import program, summary
 
 __all__ = ["Readable"]
@@ -30,14 +26,8 @@ __all__ = ["Readable"]
 Floats = npt.NDArray[np.float64]
 
 
-class Readable(ABC):
+class Readable(Recorded):
     """Tapes as people read them; what `Tape` inherits."""
-
-    flat: FlatTape
-    signature: Signature
-    result: Result
-    runner: Runner
-    derivatives: Runner
 
     def __str__(self) -> str:
         return program(self.flat, whole=False)
@@ -362,13 +352,3 @@ class Readable(ABC):
                 )
             weights = seeds.at(0)
         return values, adjoints_of_slots(tape, values, weights)
-
-    # what `Tape` provides
-
-    @abstractmethod
-    def _one_point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats:
-        """The arguments end to end."""
-
-    @abstractmethod
-    def check_branch(self, x: Floats, number: int | None = None) -> None:
-        """Raise where a point takes another path than this tape."""

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.errors import OutputError
 from numtape.functions.selection import cut
 from numtape.functions.trees import Structure
 
-__all__ = ["TRACED", "Result"]
+__all__ = ["TRACED", "Result", "check_float", "check_scalar"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,3 +68,25 @@ class Result:
         assert self.aux is not None
         traced = iter(cut(outputs[self.size :], self.aux_shapes))
         return self.aux.build(next(traced) if leaf is TRACED else leaf for leaf in self.aux_leaves)
+
+
+def check_scalar(result: Result) -> None:
+    """Raise unless a function returns one float."""
+    if result.shapes != ((),):
+        raise OutputError(
+            f"the function returns {result.structure} of shapes {result.shapes}: a "
+            "gradient is of a function that returns one number. Use jacobian, or return a sum",
+            code="not-a-scalar",
+        )
+    check_float(result)
+
+
+def check_float(result: Result) -> None:
+    """Raise where what a function returns is an integer or a bool."""
+    if result.counts:
+        raise OutputError(
+            "the function returns an integer or a bool: a gradient is of a float, and what "
+            "counts or compares has slope 0 wherever it has one. Return 1.0 * value if zeros "
+            "are meant; else compute the result with floats",
+            code="not-a-float",
+        )

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.signature import Signature, differentiated, not_differentiable
-from numtape.functions.trees import Structure
+from numtape.functions.trees import NONE, Structure
 
-__all__ = ["Selection", "cut", "select"]
+__all__ = ["Selection", "as_it_is", "cut", "everything", "select"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,6 +44,11 @@ class Selection:
         return self.alone and self.structures[0].kind is None
 
     @property
+    def structure(self) -> Structure:
+        """The structure of the derivatives."""
+        return self.structures[0] if self.alone else Structure(tuple, (), self.structures)
+
+    @property
     def layout(self) -> Callable[[Floats], Any]:
         """What puts a vector of derivatives by the chosen inputs into the tree of `trees`.
 
@@ -52,7 +57,7 @@ class Selection:
         if self.is_one_leaf:
             shape = self.shapes[0]
             if len(shape) == 1:
-                return lambda vector: vector
+                return as_it_is
             return lambda vector: vector.reshape(shape) if shape else vector.item()
         if any(self.shapes):
             return lambda vector: self.trees(cut(vector, self.shapes))
@@ -65,29 +70,6 @@ class Selection:
         if not self.alone and all(structure.kind is None for structure in self.structures):
             return lambda vector: tuple(vector.tolist())
         return lambda vector: self.trees(vector.tolist())
-
-    def jacobian(self, matrix: Any, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
-        """For each output leaf the tree of its derivatives, from a matrix by columns."""
-        if self.is_one_leaf and len(outputs) == 1:
-            shape = outputs[0] + self.shapes[0]
-            return [matrix.reshape(shape) if shape else matrix.item()]
-        blocks = []
-        row = 0
-        for output in outputs:
-            rows = matrix[row : row + math.prod(output)]
-            row += len(rows)
-            blocks.append(self.trees(self._columns(rows, output)))
-        return blocks
-
-    def _columns(self, rows: Any, output: tuple[int, ...]) -> list[Any]:
-        leaves: list[Any] = []
-        start = 0
-        for shape in self.shapes:
-            stop = start + math.prod(shape)
-            part = rows[:, start:stop].reshape(output + shape)
-            leaves.append(part if part.ndim else part.item())
-            start = stop
-        return leaves
 
     def trees(self, leaves: Sequence[Any]) -> Any:
         """The tree, or trees, of the chosen arguments with these leaves."""
@@ -134,6 +116,23 @@ def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
         tuple(shapes),
         tuple(structures[number] for number in numbers),
         isinstance(argnums, int),
+    )
+
+
+def as_it_is(vector: Floats) -> Floats:
+    """Return a vector as its own tree."""
+    return vector
+
+
+def everything(signature: Signature) -> Selection:
+    """Return the selection of all inputs: a tree for each argument, None for static ones."""
+    owners = set(signature.owners)
+    structures = signature.derivative_structures
+    return Selection(
+        np.arange(signature.size),
+        signature.traced_shapes,
+        tuple(each if k in owners else NONE for k, each in enumerate(structures)),
+        False,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "NONE",
     "Structure",
     "flatten",
     "map_leaves",
@@ -81,7 +82,7 @@ class Structure:
 
 
 _LEAF = Structure(None)
-_NONE = Structure(type(None))
+NONE = Structure(type(None))
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
@@ -94,7 +95,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     names: Sequence[Any] = ()
     children: Iterable[Any]
     if tree is None:
-        return _NONE
+        return NONE
     if isinstance(tree, dict):
         names = list(tree)
         children = [tree[name] for name in names]
@@ -142,7 +143,7 @@ def places(structure: Structure) -> Iterator[str]:
 def without(structure: Structure, stays: Iterator[bool]) -> Structure:
     """A structure with None in the places of those leaves that do not stay."""
     if structure.kind is None:
-        return structure if next(stays) else _NONE
+        return structure if next(stays) else NONE
     children = tuple(without(child, stays) for child in structure.children)
     return Structure(structure.kind, structure.names, children)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import numtape as nt
+from numtape.functions.kept import KEPT
 from numtape.functions.recent import Recent
 from numtape.functions.specification import Specification
 
@@ -159,7 +160,7 @@ def test_the_warning_names_the_function_behind_jvp_and_hessian():
         with pytest.warns(nt.PathsWarning, match="^staircase") as caught:
             [call(x) for x in STEPS]
         assert len(caught) == 1
-    nt.functions.api._KEPT.clear()
+    KEPT.clear()
 
 
 def test_a_warning_made_an_error_leaves_everything_usable():

@@ -48,7 +48,7 @@ Floats = npt.NDArray[np.float64]
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The gradient of a scalar function, as a function of the same arguments.
+    """Return the gradient of a scalar function, as a function of the same arguments.
 
     Where the result does not depend on the arguments it is zero; see `ConstantResultWarning`.
 
@@ -94,7 +94,7 @@ def grad(
 def value_and_grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The value and the gradient of a scalar function, as a function of the same arguments.
+    """Return the value and the gradient of a scalar function, as a function of its arguments.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def value_and_grad(
 def jacobian(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function, by the cheaper of forward and reverse mode.
+    """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def jacobian(
 def jacfwd(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function in forward mode: one sweep for each input.
+    """Return the Jacobian of a function in forward mode: one sweep for each input.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def jacfwd(
 def jacrev(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function in reverse mode: one sweep for each output.
+    """Return the Jacobian of a function in reverse mode: one sweep for each output.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def jvp(
     tangents: Sequence[Any],
     has_aux: bool = False,
 ) -> Any:
-    """The value of a function and its derivative along a direction.
+    """Return the value of a function and its derivative along a direction.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def jvp(
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **named: Any) -> Any:
-    """The value of a function, and a function from cotangents to gradients.
+    """Return the value of a function, and a function from cotangents to gradients.
 
     Parameters
     ----------
@@ -332,7 +332,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
 def hessian(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Hessian of a scalar function: the Jacobian of its gradient.
+    """Return the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
     ----------
@@ -366,7 +366,7 @@ def hessian(
 def hvp(
     function: Callable[..., Any], primals: Sequence[Any], vectors: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """The product of a scalar function's Hessian with a vector.
+    """Return the product of a scalar function's Hessian with a vector.
 
     Parameters
     ----------
@@ -405,7 +405,7 @@ def hvp(
 
 
 def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
-    """Which arguments hold floats; where none does, which are integers, or else all of them."""
+    """Return which arguments hold floats; if none, which are integers, or else all of them."""
     numbers = range(len(primals))
     floats = tuple(number for number in numbers if _holds_floats(primals[number]))
     integers = tuple(number for number in numbers if is_integer(plain_values(primals[number])))
@@ -413,7 +413,7 @@ def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _holds_floats(tree: Any) -> bool:
-    """Whether there is a leaf to differentiate by."""
+    """Return whether there is a leaf to differentiate by."""
     return any(
         isinstance(leaf, float | np.floating)
         or is_traced(leaf)
@@ -425,7 +425,7 @@ def _holds_floats(tree: Any) -> bool:
 def linearize(
     function: Callable[..., Any], *primals: Any, **named: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """The value of a function, and its derivative at that point as a linear function.
+    """Return the value of a function, and its derivative there as a linear function.
 
     Parameters
     ----------
@@ -466,7 +466,7 @@ def linearize(
 
 
 def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:
-    """Seeds as floats; those of static leaves, which have none, are the leaves themselves."""
+    """Return seeds as floats; for static leaves, which have none, the leaves themselves."""
     seeds, structure = flatten(list(tangents))
     if structure != call.signature.structure:  # refused where both are compared
         return list(map_leaves(_as_float_leaf, list(tangents)))
@@ -476,7 +476,7 @@ def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:
 
 
 def _as_float_leaf(leaf: Any) -> Any:
-    """Seeds may be given as integers: as floats."""
+    """Return a seed as floats; it may be given as integers."""
     if isinstance(leaf, Traced):
         return leaf
     if isinstance(leaf, int | np.integer):
@@ -487,7 +487,7 @@ def _as_float_leaf(leaf: Any) -> Any:
 
 
 def stop_gradient(x: Any) -> Any:
-    """The same value, held constant by every derivative.
+    """Return the same value, held constant by every derivative.
 
     Parameters
     ----------

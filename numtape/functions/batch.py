@@ -54,7 +54,7 @@ class Options(NamedTuple):
 
     @contextmanager
     def reporting(self, total: int) -> Iterator[Progress]:
-        """What a batch of so many points is to tell its progress to."""
+        """Return what a batch of so many points is to tell its progress to."""
         if self.progress is True:
             with _bar(total) as report:
                 yield report

@@ -76,7 +76,7 @@ class Derivative:
         return self._look_and_run(arguments, named)
 
     def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The derivative at arguments that must be looked at."""
+        """Look at the arguments, and run the derivative there."""
         by, derivation = self._derivation_of(arguments)
         paths, call = self._recordings.paths(arguments, named, by)
         x = None if named else paths.read(arguments)
@@ -91,13 +91,13 @@ class Derivative:
         return result
 
     def _derivation_of(self, arguments: tuple[Any, ...]) -> tuple[tuple[int, ...], Derivation]:
-        """The arguments to differentiate by, and what is asked for with these."""
+        """Return the arguments to differentiate by, and what is asked for with these."""
         by = differentiated(self._argnums, len(arguments))
         argnums = by if isinstance(self._argnums, tuple) else by[0]
         return by, self._derivation._replace(argnums=argnums)
 
     def _inside(self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The derivative as part of the function that is being recorded."""
+        """Record the derivative as part of the function that is being recorded."""
         by, derivation = self._derivation_of(arguments)
         return self._recordings.inner(outer, arguments, named, by).derivative(derivation)
 
@@ -122,7 +122,7 @@ class _Ran:
 
 
 def _kind_of(arguments: tuple[Any, ...]) -> Any:
-    """What is the same of calls that are likely to be alike."""
+    """Return what is the same of calls that are likely to be alike."""
     if len(arguments) == 1:
         x = arguments[0]
         return x.shape if type(x) is np.ndarray else type(x)

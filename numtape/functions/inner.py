@@ -112,15 +112,15 @@ class InnerTape:
     # the methods of a tape
 
     def __call__(self, *arguments: Any) -> Any:
-        """The value."""
+        """Return the value."""
         return self.tape.result.build(self._run(self.tape.flat))
 
     def auxiliary(self) -> Any:
-        """The auxiliary result."""
+        """Return the auxiliary result."""
         return self.tape.result.build_aux(self._run(self.tape.flat))
 
     def derivative(self, derivation: Derivation) -> Any:
-        """The gradient or the Jacobian, with the value and the auxiliary result if these are too.
+        """Return the gradient or the Jacobian, with value and auxiliary result if asked for.
 
         A gradient of one float is the only row of its Jacobian.
         """
@@ -137,7 +137,7 @@ class InnerTape:
         return ((value, aux), derivative) if derivation.with_value else (derivative, aux)
 
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        """The value and its derivative along tangents, which may be traced."""
+        """Return the value and its derivative along tangents, which may be traced."""
         flat, result = self.tape.derivatives.tape, self.tape.result
         signature = self.tape.signature
         seeds, structure = flatten(list(tangents))
@@ -152,7 +152,7 @@ class InnerTape:
         return result.build(value), result.build(derivative)
 
     def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
-        """The value and the gradients of its elements times cotangents, which may be traced."""
+        """Return the value and the gradients of its elements times cotangents, traced or not."""
         flat, result = self.tape.derivatives.tape, self.tape.result
         leaves = self._seeds(
             cotangents, "cotangents", result.structure, result.shapes, "the result"
@@ -165,7 +165,7 @@ class InnerTape:
     def _seeds(
         self, tree: Any, what: str, structure: Structure, shapes: tuple[Any, ...], of: str
     ) -> list[Any]:
-        """Seeds as flat traced values, checked against the tree that they are for."""
+        """Return seeds as flat traced values, checked against the tree that they are for."""
         leaves, found = flatten(tree)
         if found != structure:
             given: Any = None
@@ -187,7 +187,7 @@ class InnerTape:
 
 
 def plain_values(leaf: Any) -> Any:
-    """A traced leaf's value at the recording point; other leaves as they are."""
+    """Return a traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
     if isinstance(leaf, TracedFloat):

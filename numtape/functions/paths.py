@@ -103,7 +103,7 @@ class Paths:
         )
 
     def tape_at(self, call: Call) -> Tape:
-        """The tape whose path this point takes, recorded if there is none yet.
+        """Return the tape whose path this point takes, recorded if there is none yet.
 
         The answer is found by evaluating the point, so it costs one evaluation
         where the tape used last is right. What labelled arguments do to the function is
@@ -134,7 +134,7 @@ class Paths:
         return tape.without_guards()
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
-        """The tape known for points that leave one at a guard with some outcome.
+        """Return the tape known for points that leave one at a guard with some outcome.
 
         None also where that one was forgotten meanwhile.
         """
@@ -143,7 +143,7 @@ class Paths:
         return None if node is None else node.tape
 
     def run(self, call: Call, action: Action, x: Floats | None = None) -> Any:
-        """What `action` gives for the tape whose path the call takes.
+        """Return what `action` gives for the tape whose path the call takes.
 
         The tape used last is simply tried: where its guards hold, nothing else is run. `x` is
         the call's point, if it was read already.
@@ -177,7 +177,7 @@ class Paths:
     def run_after(
         self, tape: Tape, failed: Failed, x: Floats, action: Action
     ) -> tuple[Tape | None, Any]:
-        """What `run_known` does, where a tape's guard has just failed."""
+        """Do what `run_known` does, where a tape's guard has just failed."""
         first: tuple[int, _Node] | None = None  # where another tape was tried before
         agreed = -1
         while True:
@@ -255,7 +255,7 @@ class Paths:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no recording."""
+        """Return whether there is no recording."""
         return self._root is None
 
 
@@ -295,7 +295,7 @@ class Recordings:
     def paths(
         self, arguments: tuple[Any, ...], named: dict[str, Any], by: tuple[int, ...] = ()
     ) -> tuple[Paths, Call]:
-        """The recordings under a call's signature, and the call read.
+        """Return the recordings under a call's signature, and the call read.
 
         Named arguments become one more argument, a dict.
         """
@@ -317,7 +317,7 @@ class Recordings:
         return paths
 
     def note_use(self, tape: Tape) -> None:
-        """A tape is used now; it will be among the last to be forgotten."""
+        """Note that a tape is used now; it will be among the last to be forgotten."""
         try:  # noqa: SIM105 (five times as quick)
             self._kept.move_to_end(tape)
         except KeyError:  # forgotten meanwhile
@@ -390,13 +390,13 @@ class Recordings:
         named: dict[str, Any],
         by: tuple[int, ...],
     ) -> InnerTape:
-        """A recording inside another, of which nothing is kept: it may use the other's values."""
+        """Record inside another recording, whose values may be used; nothing is kept."""
         function = self._with_named if named else self.function
         every = (*arguments, named) if named else arguments
         return InnerTape(outer, function, every, self.has_aux, by)
 
     def called(self, key: Key) -> Callable[..., Any]:
-        """The function of a call's arguments, whose last may be the named ones."""
+        """Return the function of a call's arguments, whose last may be the named ones."""
         return self._with_named if key[-1] else self.function
 
     def _with_named(self, *arguments: Any) -> Any:
@@ -405,17 +405,17 @@ class Recordings:
 
 
 def _branch(outcome: float) -> float | None:
-    """The key of an outcome among the children of a node: nan, which equals nothing, has one."""
+    """Return the key of an outcome among a node's children; nan, which equals nothing, has one."""
     return outcome if outcome == outcome else None
 
 
 def _weight(tape: Tape) -> int:
-    """As how many recordings one counts."""
+    """Return as how many recordings one counts."""
     return 1 + tape.flat.slots // _SLOTS
 
 
 def _max_paths() -> int:
-    """How many recordings a function may keep."""
+    """Return how many recordings a function may keep."""
     given = os.environ.get("NUMTAPE_MAX_PATHS") or _MAX_PATHS
     try:
         most = int(given)

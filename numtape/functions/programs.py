@@ -73,12 +73,12 @@ class Derivation(NamedTuple):
 
     @property
     def is_gradient(self) -> bool:
-        """Whether the derivative is the only row of a Jacobian."""
+        """Return whether the derivative is the only row of a Jacobian."""
         return self.method.endswith("gradient")
 
     @property
     def with_value(self) -> bool:
-        """Whether the value is given too."""
+        """Return whether the value is given too."""
         return self.method.startswith("value")
 
     def relabelled(self, result: Any, labels: Callable[[Any], Any]) -> Any:
@@ -112,7 +112,7 @@ class Many(Protocol):
 
     @property
     def answer(self) -> Result:
-        """The trees of what is computed, but for the auxiliary result."""
+        """Return the trees of what is computed, but for the auxiliary result."""
 
     def points(self, signature: Signature, arguments: Sequence[Any]) -> Points:
         """Return the points that arguments are, with the seeds there."""
@@ -263,7 +263,7 @@ class Program:
 
     @cached_property
     def answer(self) -> Result:
-        """The trees of what is computed, but for the auxiliary result."""
+        """Return the trees of what is computed, but for the auxiliary result."""
         selection = self._selection
         if self._derivation.is_gradient:
             derivative = Result(selection.structure, selection.shapes)
@@ -470,7 +470,7 @@ class Product:
 
     @cached_property
     def answer(self) -> Result:
-        """The trees of what is computed."""
+        """Return the trees of what is computed."""
         return self._derivative if self._result is None else pair_of(self._result, self._derivative)
 
     def run(self, x: Floats, seed: Floats) -> tuple[Failed | None, Any]:

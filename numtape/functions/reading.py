@@ -73,7 +73,7 @@ class Readable(Recorded):
         return program(self.flat, slots, lines, whole)
 
     def summary(self) -> str:
-        """How many instructions there are of each operation, and the memory of a run.
+        """Count the instructions of each operation, and the memory of a run.
 
         Returns
         -------
@@ -94,7 +94,7 @@ class Readable(Recorded):
     def trace_table(
         self, *arguments: Any, mode: str = "primal", seed: Any = None, digits: int = 10
     ) -> TraceTable:
-        """The Wengert list at a point, with the trace of a run, a tangent or an adjoint sweep.
+        """Return the Wengert list at a point, with the trace of a run or of a sweep.
 
         Parameters
         ----------
@@ -147,7 +147,7 @@ class Readable(Recorded):
     def graph(
         self, *arguments: Any, mode: str = "primal", seed: Any = None, digits: int = 6
     ) -> Graph:
-        """The computational graph, at a point with values and derivatives in the nodes.
+        """Return the computational graph, at a point with values and derivatives in the nodes.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class Readable(Recorded):
     def to_sympy(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> Any:
-        """The tape as expressions of SymPy. Needs the extra ``symbolic``.
+        """Return the tape as expressions of SymPy. Needs the extra ``symbolic``.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class Readable(Recorded):
     def to_latex(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> str:
-        """The tape as LaTeX, by `to_sympy`. Needs the extra ``symbolic``.
+        """Return the tape as LaTeX, by `to_sympy`. Needs the extra ``symbolic``.
 
         Parameters
         ----------
@@ -281,7 +281,7 @@ class Readable(Recorded):
         return latex(cut(outputs, self.result.shapes), assignments)
 
     def expression_size(self) -> int:
-        """How many operations `to_sympy` would write, in which nothing is shared.
+        """Count the operations `to_sympy` would write, in which nothing is shared.
 
         Returns
         -------
@@ -309,7 +309,7 @@ class Readable(Recorded):
     def _traces(
         self, arguments: Sequence[Any], mode: str, seed: Any
     ) -> tuple[Floats, Floats | None]:
-        """All slots' values at a point, and their tangents or adjoints."""
+        """Return all slots' values at a point, and their tangents or adjoints."""
         if mode not in MODES:
             raise InputError(
                 f"mode={mode!r} was given: it must be 'primal' (values), 'tangent' (and "

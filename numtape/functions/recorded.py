@@ -70,7 +70,7 @@ class Recorded:
         return self._read(arguments)
 
     def _point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats | None:
-        """The arguments end to end, perhaps in their memory; None if they are many points."""
+        """Return the arguments end to end, maybe in their memory; None if they are many points."""
         x = self._read(arguments)
         if x is not None:
             return x
@@ -90,7 +90,7 @@ class Recorded:
         return x
 
     def failed_guard(self, x: Floats) -> Failed | None:
-        """The first guard that does not hold at a point, and the guarded value there."""
+        """Return the first guard that does not hold at a point, and the guarded value there."""
         if not self.flat.guards:
             return None
         return self.runner.evaluate(x, np.empty(len(self.flat.outputs)))

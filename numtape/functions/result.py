@@ -48,23 +48,23 @@ class Result:
 
     @property
     def size(self) -> int:
-        """How many outputs, not counting the auxiliary ones."""
+        """Count the outputs, without the auxiliary ones."""
         return sum(math.prod(shape) for shape in self.shapes)
 
     @property
     def aux_size(self) -> int:
-        """How many auxiliary outputs."""
+        """Count the auxiliary outputs."""
         return sum(math.prod(shape) for shape in self.aux_shapes)
 
     def build(self, outputs: Any) -> Any:
-        """The tree with these outputs."""
+        """Build the tree with these outputs."""
         if self.structure.kind is None and self.aux is None:
             shape = self.shapes[0]
             return outputs.reshape(shape) if shape else outputs.item()
         return self.structure.build(cut(outputs, self.shapes))
 
     def build_aux(self, outputs: Any) -> Any:
-        """The auxiliary tree with the outputs after the first `size`."""
+        """Build the auxiliary tree with the outputs after the first `size`."""
         assert self.aux is not None
         traced = iter(cut(outputs[self.size :], self.aux_shapes))
         return self.aux.build(next(traced) if leaf is TRACED else leaf for leaf in self.aux_leaves)

@@ -236,7 +236,7 @@ class Runner:
             try_to(lambda: uninterrupted(compile_now))
 
     def _take_from_sweeps(self, what: Specification) -> None:
-        """In the background make and compile the tape of a derivative that sweeps give so far."""
+        """Make and compile in the background the tape of a derivative that sweeps give so far."""
         plan = self.plan(sweeps=True)
         plan.notice_after(NEVER)
         if what in self._by_tape or not self.sweeps:
@@ -253,7 +253,7 @@ class Runner:
         in_background(prepare)
 
     def batch(self, shared: npt.NDArray[np.bool_]) -> Batch:
-        """The tape made ready for many points; `shared` says of each input if all share it."""
+        """Return the tape made ready for many points; `shared` says which inputs all share."""
         key = shared.tobytes()
         with self._lock:
             found = self.batches.get(key)
@@ -264,7 +264,7 @@ class Runner:
             return found
 
     def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
-        """What the shared inputs alone decide, and the rest, with a runner for each part."""
+        """Return what the shared inputs alone decide, and the rest, with a runner for each part."""
         key = shared.tobytes()
         found = self._hoisted.get(key)
         if found is None:
@@ -282,12 +282,12 @@ class Runner:
         return found or None
 
     def value_of(self, slot: int) -> float:
-        """What an output, guard or operand of a guard was in this thread's last `evaluate`."""
+        """Return what an output, guard or operand of a guard was in this thread's last run."""
         workspace = self.workspace()
         return float(workspace.values[workspace.plan.places[slot]])
 
     def slot_values(self, x: Floats) -> Floats:
-        """Every slot of a run at x."""
+        """Return every slot of a run at x."""
         workspace = Workspace(Plan(self.tape, share=False))
         workspace.plan.evaluate(workspace.handle, x, np.empty(len(self.tape.outputs)))
         return workspace.values
@@ -333,7 +333,7 @@ class Runner:
         return Way(kernel, workspace.handle, size, workspace, version, None, has_own_guards)
 
     def failure(self, way: Way, status: int, x: Floats) -> Failed | None:
-        """What a status of a way's kernel says about the run at x."""
+        """Return what a status of a way's kernel says about the run at x."""
         if status >= 0:
             found = status, way.workspace.guarded_value(status)
             return found if way.has_own_guards else self._own_guard(found, x)
@@ -348,7 +348,7 @@ class Runner:
         return len(derived.tape.guards) == len(self.tape.guards)
 
     def _own_guard(self, failed: Failed, x: Floats) -> Failed:
-        """The guard of this tape that fails at x where one did in a run of a derivative tape."""
+        """Return the guard of this tape that fails at x, where one of a derivative tape did."""
         return self.evaluate(x, np.empty(len(self.tape.outputs))) or failed
 
     def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[Failed | None, Floats, Floats]:
@@ -419,7 +419,7 @@ class Runner:
         return costs[what.mode == "reverse"] <= _LONGEST
 
     def _jacobian_costs(self, inputs: Ints) -> tuple[int, int]:
-        """Forward and backward; counted once."""
+        """Count what a Jacobian costs, forward and backward; once."""
         key = inputs.tobytes()
         costs = self._costs.get(key)
         return costs or self._costs.keep(key, jacobian_costs(self.tape, inputs))
@@ -435,7 +435,7 @@ class Runner:
         return often and self._may_have_jacobian_tape(what.seeds_of(self.tape))
 
     def _sweeps_product(self) -> bool:
-        """Whether a product with a seed comes by sweeps; after many a tape takes over."""
+        """Return whether a product with a seed comes by sweeps; after many a tape takes over."""
         self._products += self.sweeps
         return self.sweeps and (
             self._products < OFTEN
@@ -444,7 +444,7 @@ class Runner:
         )
 
     def jvp(self, x: Floats, direction: Floats) -> tuple[Failed | None, Floats, Floats]:
-        """Outputs, and their derivative along a direction."""
+        """Return outputs, and their derivative along a direction."""
         rows = len(self.tape.outputs)
         value, derivative = np.empty(rows), np.empty((1, rows))
         if self._sweeps_product():
@@ -457,7 +457,7 @@ class Runner:
         return failed, both[rows:], both[:rows]
 
     def vjp(self, x: Floats, weights: Floats) -> tuple[Failed | None, Floats, Floats]:
-        """Outputs, and the gradient of their weighted sum by all inputs."""
+        """Return outputs, and the gradient of their weighted sum by all inputs."""
         rows, columns = len(self.tape.outputs), self.tape.inputs
         value, derivative = np.empty(rows), np.empty((1, columns))
         if self._sweeps_product():
@@ -480,7 +480,7 @@ class Runner:
         return self._own_guard(failed, x)
 
     def linearize(self, x: Floats) -> tuple[Failed | None, Floats, Callable[[Floats], Floats]]:
-        """Outputs, and a function from directions to the outputs' derivatives."""
+        """Return outputs, and a function from directions to the outputs' derivatives."""
         rows = len(self.tape.outputs)
         if not self.sweeps:
             value = np.empty(rows)
@@ -504,7 +504,7 @@ class Runner:
 
 
 def _failed(workspace: Workspace, status: int) -> Failed | None:
-    """What a status of a run that nobody counts says."""
+    """Return what a status of a run that nobody counts says."""
     return (status, workspace.guarded_value(status)) if status >= 0 else None
 
 

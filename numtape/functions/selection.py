@@ -40,17 +40,17 @@ class Selection:
 
     @property
     def is_one_leaf(self) -> bool:
-        """Whether the derivative by them is one array, in no container."""
+        """Return whether the derivative by them is one array, in no container."""
         return self.alone and self.structures[0].kind is None
 
     @property
     def structure(self) -> Structure:
-        """The structure of the derivatives."""
+        """Return the structure of the derivatives."""
         return self.structures[0] if self.alone else Structure(tuple, (), self.structures)
 
     @property
     def layout(self) -> Callable[[Floats], Any]:
-        """What puts a vector of derivatives by the chosen inputs into the tree of `trees`.
+        """Return what puts a vector of derivatives by the chosen inputs into the tree of `trees`.
 
         The tree may use the vector's memory.
         """
@@ -72,7 +72,7 @@ class Selection:
         return lambda vector: self.trees(vector.tolist())
 
     def trees(self, leaves: Sequence[Any]) -> Any:
-        """The tree, or trees, of the chosen arguments with these leaves."""
+        """Return the tree, or trees, of the chosen arguments with these leaves."""
         if self.is_one_leaf:
             return leaves[0]
         remaining = iter(leaves)
@@ -81,7 +81,7 @@ class Selection:
 
 
 def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
-    """The selection meant by argnums.
+    """Return the selection meant by argnums.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def everything(signature: Signature) -> Selection:
 
 
 def cut(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    """A flat vector, which may be traced, cut into arrays; scalars where the shape is ()."""
+    """Cut a flat vector, which may be traced, into arrays; scalars where the shape is ()."""
     leaves: list[Any] = []
     start = 0
     for shape in shapes:

@@ -80,7 +80,7 @@ class Tape(Programmed):
         *arguments: Any,
         **how: Unpack[How],
     ) -> Any:
-        """The function's value; with leading axes, at many points.
+        """Return the function's value; with leading axes, at many points.
 
         Parameters
         ----------
@@ -127,7 +127,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         **how: Unpack[How],
     ) -> Any:
-        """The gradient of a scalar function; with leading axes, at many points.
+        """Return the gradient of a scalar function; with leading axes, at many points.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         **how: Unpack[How],
     ) -> Any:
-        """The value of a scalar function, and its gradient as `gradient` gives it.
+        """Return the value of a scalar function, and its gradient as `gradient` gives it.
 
         Parameters
         ----------
@@ -198,7 +198,7 @@ class Tape(Programmed):
         mode: str | None = None,
         **how: Unpack[How],
     ) -> Any:
-        """The derivatives of all outputs by all inputs; with leading axes, at many points.
+        """Return the derivatives of all outputs by all inputs; with leading axes, at many points.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class Tape(Programmed):
         mode: str | None = None,
         **how: Unpack[How],
     ) -> Any:
-        """The value, and the Jacobian as `jacobian` gives it.
+        """Return the value, and the Jacobian as `jacobian` gives it.
 
         Parameters
         ----------
@@ -276,7 +276,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         **how: Unpack[How],
     ) -> Any:
-        """The Hessian of a scalar function; with leading axes, at many points.
+        """Return the Hessian of a scalar function; with leading axes, at many points.
 
         Parameters
         ----------
@@ -313,7 +313,7 @@ class Tape(Programmed):
         tangents: Sequence[Any],
         **how: Unpack[How],
     ) -> Any:
-        """The value, and its derivative along `tangents`; with leading axes, at many points.
+        """Return the value, and its derivative along `tangents`; with leading axes, at many points.
 
         Parameters
         ----------
@@ -351,7 +351,7 @@ class Tape(Programmed):
         cotangents: Any,
         **how: Unpack[How],
     ) -> Any:
-        """The value, and the gradient of its elements' sum weighted with `cotangents`.
+        """Return the value, and the gradient of its elements' sum weighted with `cotangents`.
 
         Parameters
         ----------
@@ -391,7 +391,7 @@ class Tape(Programmed):
         vectors: Sequence[Any],
         **how: Unpack[How],
     ) -> tuple[Any, ...]:
-        """The product of a scalar function's Hessian with a vector; or at many points.
+        """Return the product of a scalar function's Hessian with a vector; or at many points.
 
         Parameters
         ----------
@@ -423,7 +423,7 @@ class Tape(Programmed):
         return product
 
     def linearize(self, arguments: Sequence[Any]) -> tuple[Any, Callable[..., Any]]:
-        """The value, and the derivative at this point as a function of tangents.
+        """Return the value, and the derivative at this point as a function of tangents.
 
         Parameters
         ----------

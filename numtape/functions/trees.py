@@ -46,7 +46,7 @@ class Structure:
     children: tuple["Structure", ...] = ()
 
     def build(self, leaves: Iterable[Any]) -> Any:
-        """The tree of this structure with these leaves."""
+        """Build the tree of this structure with these leaves."""
         return self._build(iter(leaves))
 
     def _build(self, leaves: Iterator[Any]) -> Any:
@@ -86,7 +86,7 @@ NONE = Structure(type(None))
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """The leaves of a tree, from left to right, and its structure."""
+    """Return the leaves of a tree, from left to right, and its structure."""
     leaves: list[Any] = []
     return leaves, _flatten(tree, leaves)
 
@@ -111,7 +111,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
 
 
 def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> Any:
-    """A dataclass with these fields; its constructor ran once already, for the original."""
+    """Make a dataclass with these fields; its constructor ran once, for the original."""
     made: Any = object.__new__(kind)
     for name, value in zip(names, values, strict=True):
         object.__setattr__(made, name, value)
@@ -119,18 +119,18 @@ def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> A
 
 
 def one_for_each_argument(values: Any) -> tuple[Any, ...]:
-    """Trees by argument; what is neither a tuple nor a list is meant as the only one."""
+    """Return trees by argument; what is no tuple and no list is meant as the only one."""
     return tuple(values) if isinstance(values, tuple | list) else (values,)
 
 
 def map_leaves(function: Any, tree: Any) -> Any:
-    """The tree with `function` applied to each leaf."""
+    """Apply `function` to each leaf of a tree."""
     leaves, structure = flatten(tree)
     return structure.build([function(leaf) for leaf in leaves])
 
 
 def places(structure: Structure) -> Iterator[str]:
-    """How each leaf is reached from the tree, as Python writes it: ``["a"][0]``, ``.name``."""
+    """Return how each leaf is reached, as Python writes it: ``["a"][0]``, ``.name``."""
     if structure.kind is None:
         yield ""
     for k, child in enumerate(structure.children):
@@ -141,7 +141,7 @@ def places(structure: Structure) -> Iterator[str]:
 
 
 def without(structure: Structure, stays: Iterator[bool]) -> Structure:
-    """A structure with None in the places of those leaves that do not stay."""
+    """Return a structure with None in the places of those leaves that do not stay."""
     if structure.kind is None:
         return structure if next(stays) else NONE
     children = tuple(without(child, stays) for child in structure.children)
@@ -149,7 +149,7 @@ def without(structure: Structure, stays: Iterator[bool]) -> Structure:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, and not all of a long one."""
+    """Return a value as a message shows it: on one line, and not all of a long one."""
     if isinstance(value, np.ndarray) and value.size > _SHOWN:
         return f"an array of {value.dtype} of shape {value.shape}"
     text = " ".join(repr(value).split())

@@ -80,7 +80,7 @@ def _primal(primal: str) -> str:
 
 
 def _assignments(row: Row) -> list[str]:
-    """Lines that compute a row's value and partials; repeated calls are made once."""
+    """Return lines that compute a row's value and partials; repeated calls are made once."""
     partials = [
         (target, "np.nan" if partial == UNKNOWN else ast.unparse(_kernel_expression(partial)))
         for target, partial in zip(("dx", "dy"), row.partials, strict=False)

@@ -94,17 +94,17 @@ FRAME_SIZE = 40
 
 
 def float64_array(address, shape):
-    """The float64 array of that shape at an address."""
+    """Return the float64 array of that shape at an address."""
     return _array(address, shape, ctypes.c_double)
 
 
 def int64_array(address, shape):
-    """The int64 array of that shape at an address."""
+    """Return the int64 array of that shape at an address."""
     return _array(address, shape, ctypes.c_int64)
 
 
 def int32_array(address, shape):
-    """The int32 array of that shape at an address."""
+    """Return the int32 array of that shape at an address."""
     return _array(address, shape, ctypes.c_int32)
 
 
@@ -137,7 +137,7 @@ def turn_rows(function, source, source_step, target, target_step, rows, columns)
 
 
 def is_clear_square(x):
-    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
+    """Return whether x*x, exactly, is less than 0.45 units in the last place off its rounding."""
     square = float(x * x)
     if not (math.isfinite(square) and square >= 2.0**-1022):
         return False

@@ -56,7 +56,7 @@ def reach(h, address, step, count):
 
 @kernel
 def view_position(words, shape, strides, rank, row):
-    """Where the `row`-th innermost run of a view starts, relative to its base."""
+    """Return where the `row`-th innermost run of a view starts, relative to its base."""
     position = 0
     for axis in range(rank - 2, -1, -1):
         extent = words[shape + axis]
@@ -136,7 +136,7 @@ def fill(h, words, view, start, target, size):
 
 @kernel
 def run_map(h, words, at, r):
-    """An elementwise operation; the result is contiguous.
+    """Run an elementwise operation; the result is contiguous.
 
     Operands that step evenly are read in place, others are made contiguous in chunks.
     """
@@ -180,7 +180,7 @@ def run_map(h, words, at, r):
 
 @kernel
 def run_map_rows(h, words, at, r):
-    """An elementwise operation, a row of the last axis at a time; the result is contiguous.
+    """Run an elementwise operation, a row of the last axis at a time.
 
     Words: size of the result, rank, shape, then for each operand its base and strides.
     """
@@ -234,7 +234,7 @@ def run_loop_of_many(h, loop, data):
 
 @kernel
 def run_reduce(h, words, at, r):
-    """A reduction: every element of a view is combined into its result element.
+    """Run a reduction: every element of a view is combined into its result element.
 
     Words: size of the result, initial value, rank, base, shape, the operand's
     strides, the result's strides (0 on reduced axes). The axes come in the
@@ -283,7 +283,7 @@ def run_reduce(h, words, at, r):
 
 @kernel
 def run_accumulate(h, words, at, r):
-    """A running sum or product along the last axis of a view.
+    """Run a running sum or product along the last axis of a view.
 
     Words: size of the result, rank, base, shape, the operand's strides, the result's.
     """
@@ -319,7 +319,7 @@ def run_accumulate(h, words, at, r):
 
 @kernel
 def run_scatter(h, words, at, r):
-    """Sums by index: each element of a contiguous source is added to its target.
+    """Sum by index: each element of a contiguous source is added to its target.
 
     Words: size of the result, number of elements, their base, their gather table.
     """
@@ -332,7 +332,7 @@ def run_scatter(h, words, at, r):
 
 @kernel
 def run_order(h, words, at, r):
-    """The places of each row's elements in ascending order, by NumPy's own sorting.
+    """Order each row's elements by places, ascending, by NumPy's own sorting.
 
     Words: rows, elements in a row, base, step from row to row; elements follow
     one another. Places are sorted as integers where the result will be.
@@ -356,7 +356,7 @@ def run_order(h, words, at, r):
 
 @kernel
 def run_search(h, words, at, r):
-    """How many of ascending numbers are before each point; nan is after all numbers.
+    """Count the ascending numbers before each point; nan is after all numbers.
 
     Words: whether equal numbers are before, how many numbers, how many points,
     then for both: base, step.
@@ -379,7 +379,7 @@ def run_search(h, words, at, r):
 
 @kernel
 def place_of(x, n):
-    """The place that a float names among n; 0 where it names none."""
+    """Return the place that a float names among n; 0 where it names none."""
     if not (x >= -n and x < n):
         return n - n
     place = np.int64(x)
@@ -390,7 +390,7 @@ def place_of(x, n):
 
 @kernel
 def run_take(h, words, at, r):
-    """Elements of each row at places found during the run.
+    """Take elements of each row at places found during the run.
 
     Words: rows, elements in a row, how many to take, then for elements and
     places: base, two strides.
@@ -408,7 +408,7 @@ def run_take(h, words, at, r):
 
 @kernel
 def run_spread(h, words, at, r):
-    """Sums of each row's elements at places found during the run.
+    """Sum each row's elements at places found during the run.
 
     Words: rows, elements in a row, how many sums, then for elements and
     places: base, two strides.
@@ -427,7 +427,7 @@ def run_spread(h, words, at, r):
 
 @kernel
 def is_finite_matrix(v, base, m, n, down, across):
-    """Whether all elements of a matrix are finite."""
+    """Return whether all elements of a matrix are finite."""
     total = 0.0
     for i in range(m):
         for j in range(n):
@@ -437,7 +437,7 @@ def is_finite_matrix(v, base, m, n, down, across):
 
 @kernel
 def run_function(h, words, at, r):
-    """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
+    """Run an operation on the last axes, batched over leading ones, by a gufunc's loop.
 
     A matrix product is one: NumPy's own loop for it, and so BLAS.
 

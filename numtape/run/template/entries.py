@@ -122,7 +122,7 @@ def evaluate_lanes(handle, inputs, outputs, sources, targets, first, stop, faile
 
 @kernel
 def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
-    """What `evaluate_lanes` does, for a tape with vector instructions: point by point."""
+    """Do what `evaluate_lanes` does for a tape with vector instructions: point by point."""
     h = int64_array(handle, (HANDLE_SIZE,))
     v = float64_array(h[VALUES], (h[SLOTS],))
     guarded = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
@@ -146,7 +146,7 @@ def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, fail
 
 @kernel
 def tangents(handle, seeds, y_tangents):
-    """Forward sweeps after `linearize`: a row of `y_tangents` for each row of `seeds`."""
+    """Sweep forward after `linearize`: a row of `y_tangents` for each row of `seeds`."""
     h = int64_array(handle, (HANDLE_SIZE,))
     for k in range(seeds.shape[0]):
         sweep_tangents(h, seeds[k], y_tangents[k])
@@ -155,7 +155,7 @@ def tangents(handle, seeds, y_tangents):
 
 @kernel
 def adjoints(handle, seeds, x_adjoints):
-    """Reverse sweeps after `linearize`: a row of `x_adjoints` for each row of `seeds`."""
+    """Sweep backward after `linearize`: a row of `x_adjoints` for each row of `seeds`."""
     h = int64_array(handle, (HANDLE_SIZE,))
     for k in range(seeds.shape[0]):
         sweep_adjoints(h, seeds[k], x_adjoints[k])
@@ -175,7 +175,7 @@ def linearize(handle, x, y):
 
 @kernel
 def gradient(handle, x, g):
-    """The gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
+    """Compute the gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
     linearize_scalars(handle)

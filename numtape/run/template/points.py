@@ -77,14 +77,14 @@ def run_lanes(handle, width):
 
 @kernel
 def lane_address(h, place):
-    """Where the lanes of a place start."""
+    """Return where the lanes of a place start."""
     reach(h, h[VALUES] + 8 * place, 8, 1)
     return h[LANE_VALUES] + (place - h[UNIFORMS]) * 8 * h[LANES]
 
 
 @kernel
 def are_rows(table):
-    """Whether the elements of a point follow one another in memory, as their places do."""
+    """Return whether the elements of a point follow one another in memory, like their places."""
     for i in range(1, table.shape[0]):
         if (
             table[i, 0] != table[0, 0] + i
@@ -161,7 +161,7 @@ def store_lanes(h, outputs, targets, start, count):
 
 @kernel
 def check_lanes(h, count, failed, outcomes):
-    """For each lane the first guard that does not hold, or -1, and what it came to.
+    """Find for each lane the first guard that does not hold, or -1, and what it came to.
 
     Returns how many lanes have one.
     """

@@ -51,7 +51,7 @@ from numtape.run.template.addresses import (
 
 @kernel
 def loop_of_one(h, opcode, x, y):
-    """The value of an operation at one point, by its ufunc's loop."""
+    """Return the value of an operation at one point, by its ufunc's loop."""
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     scratch = float64_array(h[SCRATCH], (4,))
@@ -72,7 +72,7 @@ def loop_of_one(h, opcode, x, y):
 
 @kernel
 def libm_pow(h, x, y):
-    """The C library's power, which Python's and NumPy's scalars use.
+    """Return the C library's power, which Python's and NumPy's scalars use.
 
     Most powers are squares. The C library rounds x**2 unlike x*x at times, but
     only where the exact square is almost half way between two floats (its error
@@ -153,7 +153,7 @@ def store_outputs(h, y):
 
 @kernel
 def check_guards(h):
-    """The index of the first guard that does not hold, or -1."""
+    """Return the index of the first guard that does not hold, or -1."""
     v = float64_array(h[VALUES], (h[SLOTS],))
     slots = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
     outcomes = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
@@ -168,7 +168,7 @@ def check_guards(h):
 
 @kernel
 def noticed(h, status):
-    """The status of a run, which is counted."""
+    """Count a run, and return its status."""
     h[RUNS] += 1
     if status == FINE and h[RUNS] >= int64_array(h[NATIVE], (1,))[0]:
         return NOTICE
@@ -182,7 +182,7 @@ def noticed(h, status):
 
 @kernel
 def sweep_adjoints(h, seeds, x_adjoints):
-    """One reverse sweep over the stored partials: outputs' seeds in, inputs' adjoints out."""
+    """Sweep backward over the stored partials: outputs' seeds in, inputs' adjoints out."""
     adjoints = float64_array(h[SWEPT], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
@@ -207,7 +207,7 @@ def sweep_adjoints(h, seeds, x_adjoints):
 
 @kernel
 def sweep_tangents(h, seeds, y_tangents):
-    """One forward sweep over the stored partials: inputs' seeds in, outputs' tangents out."""
+    """Sweep forward over the stored partials: inputs' seeds in, outputs' tangents out."""
     tangents = float64_array(h[SWEPT], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))

@@ -26,6 +26,11 @@ class Derivative:
     """A function's derivative as a callable, with its recordings.
 
     Made by `grad`, `value_and_grad`, `jacobian`, `jacfwd` and `jacrev`.
+
+    Attributes
+    ----------
+    recordings : Recordings
+        Of the function.
     """
 
     def __init__(
@@ -39,7 +44,7 @@ class Derivative:
         of_floats: bool = False,
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
-        self._recordings = Recordings(function, has_aux)
+        self.recordings = Recordings(function, has_aux)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
         self._derivation = Derivation(method, 0, mode, has_aux, of_floats)
         # By types or shape of the arguments what such a call ran last; good for as long as
@@ -62,7 +67,7 @@ class Derivative:
         outer = active_recorder()
         if outer is not None:
             return self._inside(outer, arguments, named)
-        if not named and self._made == self._recordings.made:
+        if not named and self._made == self.recordings.made:
             ran = self._ran.get(_kind_of(arguments))
             if ran is not None:
                 x, tape = ran.paths.read(arguments), ran.paths.latest
@@ -78,14 +83,14 @@ class Derivative:
     def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Look at the arguments, and run the derivative there."""
         by, derivation = self._derivation_of(arguments)
-        paths, call = self._recordings.paths(arguments, named, by)
+        paths, call = self.recordings.paths(arguments, named, by)
         x = None if named else paths.read(arguments)
         result = paths.run(call, lambda tape, x: tape.program(derivation).run(x), x)
         if call.labelled:
             return derivation.relabelled(result, partial(call.with_labels, numbers=by))
-        if self._made != self._recordings.made:
+        if self._made != self.recordings.made:
             self._ran.clear()
-            self._made = self._recordings.made
+            self._made = self.recordings.made
         if x is not None:
             self._ran[_kind_of(arguments)] = _Ran(paths, derivation)
         return result
@@ -99,7 +104,7 @@ class Derivative:
     def _inside(self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Record the derivative as part of the function that is being recorded."""
         by, derivation = self._derivation_of(arguments)
-        return self._recordings.inner(outer, arguments, named, by).derivative(derivation)
+        return self.recordings.inner(outer, arguments, named, by).derivative(derivation)
 
     def __repr__(self) -> str:
         return f"<{self.__name__}>"

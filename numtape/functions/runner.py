@@ -118,6 +118,8 @@ class Runner:
         The tape made ready for many points, by what these share.
     version : int
         Of what a way is chosen by.
+    lock : lock
+        Taken where plans, batches and derivative tapes are made.
     """
 
     def __init__(
@@ -134,7 +136,7 @@ class Runner:
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
         self.plans: dict[bool, Plan] = {}
         self._local = threading.local()
-        self._lock = fresh_lock()
+        self.lock = fresh_lock()
         self.derived: Recent[Runner] = Recent()
         self.batches: Recent[Batch] = Recent()
         # What is hoisted, or () where it is not worth it.
@@ -168,7 +170,7 @@ class Runner:
 
     def plan(self, sweeps: bool = False) -> Plan:
         """Return the plan for evaluating, or for sweeps; made once."""
-        with self._lock:
+        with self.lock:
             if sweeps not in self.plans:
                 plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
                 plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
@@ -217,7 +219,7 @@ class Runner:
         self._effort = effort
         self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
         self.version += 1
-        with self._lock:
+        with self.lock:
             for sweeps, plan in self.plans.items():
                 plan.notice_after(0 if sweeps else NEVER)
 
@@ -255,7 +257,7 @@ class Runner:
     def batch(self, shared: npt.NDArray[np.bool_]) -> Batch:
         """Return the tape made ready for many points; `shared` says which inputs all share."""
         key = shared.tobytes()
-        with self._lock:
+        with self.lock:
             found = self.batches.get(key)
             if found is None:
                 made = Batch(self.tape, shared, self._exact)
@@ -299,7 +301,7 @@ class Runner:
         found = self.derived.get(what)
         if found is not None:
             return found
-        with self._lock:
+        with self.lock:
             return self.derived.get(what) or self._derive(what)
 
     def _derive(self, what: Specification) -> "Runner":

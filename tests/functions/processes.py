@@ -88,10 +88,10 @@ def forks():
     tape, gradient = nt.record(bent, X), nt.grad(bent)
     tape.gradient(X)
     gradient(X)
-    report("fork, tape's lock", held(tape.runner._lock, lambda: tape.hessian(X) is not None))
+    report("fork, tape's lock", held(tape.runner.lock, lambda: tape.hessian(X) is not None))
     report(
         "fork, recordings' lock",
-        held(gradient._recordings._lock, lambda: np.allclose(gradient(-X), -2 * X)),
+        held(gradient.recordings.lock, lambda: np.allclose(gradient(-X), -2 * X)),
     )
     report("fork, substitutes' lock", held(BINDINGS.lock, everything))
     report("fork, kept functions' lock", held(KEPT_LOCK, everything))

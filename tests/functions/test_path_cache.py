@@ -40,7 +40,7 @@ STEPS = [10.5 / n for n in range(1, 13)]
 
 
 def kept(function):
-    return len(function._recordings._kept)
+    return len(function.recordings.kept)
 
 
 def quietly(call, *arguments):
@@ -62,7 +62,7 @@ def test_shapes_are_bounded():
         x = np.arange(n, dtype=float)
         np.testing.assert_array_equal(quietly(gradient, x), 2 * x)
         assert kept(gradient) <= 4
-        assert len(gradient._recordings._paths) <= 4
+        assert len(gradient.recordings.by_key) <= 4
 
 
 def test_static_arguments_are_bounded():
@@ -80,7 +80,7 @@ def test_calls_that_fail_leave_nothing():
     for n in range(100):
         with pytest.raises(ArithmeticError):
             gradient(np.ones(n))
-    assert len(gradient._recordings._paths) < 40
+    assert len(gradient.recordings.by_key) < 40
 
 
 def test_what_is_used_is_kept():
@@ -127,7 +127,7 @@ def test_long_recordings_count_as_several(monkeypatch):
 def test_forgotten_tapes_are_freed():
     gradient = nt.grad(staircase)
     gradient(STEPS[0])
-    tape = weakref.ref(next(iter(gradient._recordings._kept)))
+    tape = weakref.ref(next(iter(gradient.recordings.kept)))
     for x in STEPS[1:]:
         quietly(gradient, x)
     gc.collect()
@@ -208,9 +208,9 @@ def test_many_threads_on_more_paths_than_are_kept():
         warnings.simplefilter("ignore", nt.PathsWarning)
         assert all(pool.map(run, range(16)))
     assert kept(gradient) <= 4
-    recordings = gradient._recordings
-    assert recordings._weight == kept(gradient)
-    assert sum(len(paths._walks) for paths in recordings._paths.values()) == kept(gradient)
+    recordings = gradient.recordings
+    assert recordings.weight == kept(gradient)
+    assert sum(len(paths.walks) for paths in recordings.by_key.values()) == kept(gradient)
 
 
 def nodes(node):
@@ -221,10 +221,10 @@ def test_the_trie_holds_what_is_kept_and_no_more():
     gradient = nt.grad(staircase)
     for x in STEPS * 2:
         quietly(gradient, x)
-    (paths,) = gradient._recordings._paths.values()
-    every = {id(node) for walk in paths._walks.values() for node in walk}
-    assert nodes(paths._root) == len(every)
-    assert all(node.tape in paths._walks for walk in paths._walks.values() for node in walk)
+    (paths,) = gradient.recordings.by_key.values()
+    every = {id(node) for walk in paths.walks.values() for node in walk}
+    assert nodes(paths.root) == len(every)
+    assert all(node.tape in paths.walks for walk in paths.walks.values() for node in walk)
 
 
 def test_the_same_path_recorded_at_once_is_kept_once():

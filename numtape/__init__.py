@@ -30,8 +30,9 @@ from numtape.functions.api import (
     value_and_grad,
     vjp,
 )
+from numtape.functions.loading import load
 from numtape.functions.recording import record
-from numtape.functions.tape import Tape, load
+from numtape.functions.tape import Tape
 from numtape.functions.vmap import vmap
 from numtape.testing import check_derivatives
 

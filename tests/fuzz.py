@@ -43,6 +43,7 @@ from numtape.errors import NumtapeError
 from numtape.functions.result import Result
 from numtape.functions.saved import read
 from numtape.functions.signature import read_call
+from numtape.functions.specification import GRADIENT
 from numtape.functions.trees import Structure
 from numtape.ops.structured import FUNCTION_OPCODE, FUNCTIONS
 from numtape.ops.table import ROWS
@@ -296,8 +297,9 @@ def _forward(tape, x, rng, folder):
 
 def _backward(tape, x, rng, folder):
     tape.derivatives.vjp(x, rng.normal(size=len(tape.derivatives.tape.outputs)))
-    if len(tape.derivatives.tape.outputs):
-        tape.derivatives.gradient(x, np.empty(len(x)))
+    if len(tape.derivatives.tape.outputs) == 1:
+        way = tape.derivatives.way(GRADIENT)
+        way.kernel(way.handle, x, np.empty(len(x)))
 
 
 def _jacobian(tape, x, rng, folder):

@@ -37,6 +37,7 @@ PLAIN = {
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
     ("jit/compile.py", "AttributeError"),  # Python asks for names
+    ("functions/batch.py", "TypeError"),  # Python's, of a keyword that there is not
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
     ("nist/demo.py", "SystemExit"),  # how a command ends

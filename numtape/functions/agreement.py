@@ -79,7 +79,7 @@ def _refuse(call: Call, what: str, rule: str) -> NoReturn:
 
 
 def _differing(plain: Floats, own: Floats) -> tuple[str, str]:
-    """Two results as a message shows them: numbers that differ, or shapes that do."""
+    """Return two results as a message shows them: numbers that differ, or shapes that do."""
     if plain.shape != own.shape:
         return f"a result of shape {plain.shape}", f"one of shape {own.shape}"
     size = _sizes(plain, own) + np.finfo(float).tiny
@@ -89,7 +89,7 @@ def _differing(plain: Floats, own: Floats) -> tuple[str, str]:
 
 
 def _distance(one: Floats, other: Floats) -> Floats:
-    """How far results are apart, by elements: infinitely where only one is finite."""
+    """Return how far results are apart, by elements: infinitely where only one is finite."""
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.abs(one - other)
     equal = (one == other) | (np.isnan(one) & np.isnan(other))
@@ -97,7 +97,7 @@ def _distance(one: Floats, other: Floats) -> Floats:
 
 
 def _sizes(one: Floats, other: Floats) -> Floats:
-    """The larger of two magnitudes, by elements; of what is not finite 0."""
+    """Return the larger of two magnitudes, by elements; 0 for what is not finite."""
     finite = [np.where(np.isfinite(each), np.abs(each), 0.0) for each in (one, other)]
     return np.maximum(*finite)
 
@@ -106,7 +106,7 @@ def _sizes(one: Floats, other: Floats) -> Floats:
 
 
 def _leaves(tape: Tape, point: Floats) -> list[Floats]:
-    """The leaves of the result, and then the traced ones of the auxiliary result."""
+    """Return the leaves of the result, and then the traced ones of the auxiliary result."""
     outputs = np.empty(len(tape.flat.outputs))
     tape.runner.evaluate(point, outputs)
     leaves = cut(outputs, (*tape.result.shapes, *tape.result.aux_shapes))
@@ -114,7 +114,7 @@ def _leaves(tape: Tape, point: Floats) -> list[Floats]:
 
 
 def _near(tape: Tape, call: Call, point: Floats) -> Floats | None:
-    """A point near another on the same path, where as many values as can be are others.
+    """Return a point near another on the same path, with as many other values as can be.
 
     None where none can. Values that a path pins, such as those of flags, stay.
     """
@@ -150,7 +150,7 @@ def _near(tape: Tape, call: Call, point: Floats) -> Floats | None:
 
 
 def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) -> list[Any]:
-    """The leaves of what the plain function gives, as those of the recording are ordered."""
+    """Return the leaves of what the plain function gives, ordered as those of the recording."""
     result = tape.result
     kinds: list[Any] = [TRACED] * len(result.shapes)
     structure = result.structure
@@ -183,7 +183,7 @@ def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) 
 
 
 def _arguments(call: Call, point: Floats) -> list[Any]:
-    """The arguments, labelled ones too, with the values of a point; copies all."""
+    """Copy all arguments, labelled ones too, with the values of a point."""
     labels = call.labelled or {}
     leaves: list[Any] = []
     start = traced = static = 0

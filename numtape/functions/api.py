@@ -7,32 +7,24 @@ operation; later ones run the tape. Of too many recordings those used last are k
 see `paths.py`.
 """
 
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import partial
-from types import MethodType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
+from numtape.functions.differentiated import Derivative
 from numtape.functions.inner import InnerTape
+from numtape.functions.kept import kept, recordings_of
 from numtape.functions.labels import plain_values
-from numtape.functions.paths import Paths, Recordings
-from numtape.functions.programs import Derivation, Program
 from numtape.functions.recording import check_callable, check_no_named
 from numtape.functions.runner import Failed
-from numtape.functions.signature import Call, check_static_seeds, differentiated, is_integer
+from numtape.functions.signature import Call, check_static_seeds, is_integer
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
-from numtape.locks import fresh_lock
 from numtape.ops.table import row_named
 from numtape.trace.complexes import TracedComplex
 from numtape.trace.record import active_recorder
-from numtape.trace.recorder import Recorder
-from numtape.trace.resolve import callback
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
 
@@ -53,119 +45,10 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 
 
-class Derivative:
-    """A function's derivative as a callable, with its recordings.
-
-    Made by `grad`, `value_and_grad`, `jacobian`, `jacfwd` and `jacrev`.
-    """
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        argnums: int | Sequence[int],
-        has_aux: bool,
-        name: str,
-        method: str,
-        mode: str | None = None,
-        of_floats: bool = False,
-    ) -> None:
-        check_callable(function, name, f"{name}(f)(x)")
-        self._recordings = Recordings(function, has_aux)
-        self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
-        self._derivation = Derivation(method, 0, mode, has_aux, of_floats)
-        # By types or shape of the arguments what such a call ran last; good for as long as
-        # there were so many recordings.
-        self._ran: dict[Any, _Ran] = {}
-        self._made = 0
-        self.__wrapped__ = function
-        self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
-        self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
-        self._parts = function, self._argnums, has_aux, name, method, mode, of_floats
-
-    def __reduce__(self) -> Any:
-        return Derivative, self._parts  # recordings are made again where they are needed
-
-    def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else MethodType(self, instance)  # as functions do
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        outer = active_recorder()
-        if outer is not None:
-            return self._inside(outer, arguments, named)
-        if not named and self._made == self._recordings.made:
-            ran = self._ran.get(_kind_of(arguments))
-            if ran is not None:
-                x, tape = ran.paths.read(arguments), ran.paths.latest
-                if x is not None and tape is not None:
-                    failed, result = ran.run(tape, x)
-                    if failed is None:
-                        return result
-                    found, result = ran.paths.run_after(tape, failed, x, ran.run)
-                    if found is not None:
-                        return result
-        return self._look_and_run(arguments, named)
-
-    def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The derivative at arguments that must be looked at."""
-        by, derivation = self._derivation_of(arguments)
-        paths, call = self._recordings.paths(arguments, named, by)
-        x = None if named else paths.read(arguments)
-        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x), x)
-        if call.labelled:
-            return derivation.relabelled(result, partial(call.with_labels, numbers=by))
-        if self._made != self._recordings.made:
-            self._ran.clear()
-            self._made = self._recordings.made
-        if x is not None:
-            self._ran[_kind_of(arguments)] = _Ran(paths, derivation)
-        return result
-
-    def _derivation_of(self, arguments: tuple[Any, ...]) -> tuple[tuple[int, ...], Derivation]:
-        """The arguments to differentiate by, and what is asked for with these."""
-        by = differentiated(self._argnums, len(arguments))
-        argnums = by if isinstance(self._argnums, tuple) else by[0]
-        return by, self._derivation._replace(argnums=argnums)
-
-    def _inside(self, outer: Recorder, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """The derivative as part of the function that is being recorded."""
-        by, derivation = self._derivation_of(arguments)
-        return self._recordings.inner(outer, arguments, named, by).derivative(derivation)
-
-    def __repr__(self) -> str:
-        return f"<{self.__name__}>"
-
-
-class _Ran:
-    """What calls of one kind ran."""
-
-    def __init__(self, paths: Paths, derivation: Derivation) -> None:
-        self.paths = paths
-        self._derivation = derivation
-        self._programs: dict[Tape, Program] = {}
-
-    def run(self, tape: Tape, x: Floats) -> tuple[Failed | None, Any]:
-        """Run the derivative of a tape of those paths."""
-        program = self._programs.get(tape)
-        if program is None:
-            program = self._programs[tape] = tape.program(self._derivation)
-        return program.run(x)
-
-
-def _kind_of(arguments: tuple[Any, ...]) -> Any:
-    """What is the same of calls that are likely to be alike."""
-    if len(arguments) == 1:
-        x = arguments[0]
-        return x.shape if type(x) is np.ndarray else type(x)
-    types = tuple(map(type, arguments))
-    if np.ndarray not in types:
-        return types
-    return tuple([x.shape if type(x) is np.ndarray else type(x) for x in arguments])
-
-
 def grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The gradient of a scalar function, as a function of the same arguments.
+    """Return the gradient of a scalar function, as a function of the same arguments.
 
     Where the result does not depend on the arguments it is zero; see `ConstantResultWarning`.
 
@@ -211,7 +94,7 @@ def grad(
 def value_and_grad(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The value and the gradient of a scalar function, as a function of the same arguments.
+    """Return the value and the gradient of a scalar function, as a function of its arguments.
 
     Parameters
     ----------
@@ -242,7 +125,7 @@ def value_and_grad(
 def jacobian(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function, by the cheaper of forward and reverse mode.
+    """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
 
     Parameters
     ----------
@@ -279,7 +162,7 @@ def jacobian(
 def jacfwd(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function in forward mode: one sweep for each input.
+    """Return the Jacobian of a function in forward mode: one sweep for each input.
 
     Parameters
     ----------
@@ -308,7 +191,7 @@ def jacfwd(
 def jacrev(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Jacobian of a function in reverse mode: one sweep for each output.
+    """Return the Jacobian of a function in reverse mode: one sweep for each output.
 
     Parameters
     ----------
@@ -334,54 +217,13 @@ def jacrev(
     return Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse")
 
 
-# What is kept for functions given to jvp and its like, which have no callable to keep it.
-_KEPT: WeakKeyDictionary[Callable[..., Any], dict[Any, Any]] = WeakKeyDictionary()
-_KEPT_LOCK = fresh_lock()
-
-
-def _kept(function: Callable[..., Any], key: Any, make: Callable[[Callable[..., Any]], Any]) -> Any:
-    """What `make` gives for a function, made once and kept as long as the function lives."""
-    kept = None
-    with _KEPT_LOCK, suppress(TypeError):  # where there are no weak references to it
-        kept = _KEPT.setdefault(function, {})
-    if kept is None:
-        return make(function)
-    if key not in kept:
-        # It calls the function through a weak reference, or it would keep it alive.
-        kept[key] = make(_Weakly(function))
-    return kept[key]
-
-
-def _recordings_of(function: Callable[..., Any], has_aux: bool) -> Recordings:
-    recordings: Recordings = _kept(
-        function, ("recordings", has_aux), lambda f: Recordings(f, has_aux)
-    )
-    return recordings
-
-
-class _Weakly:
-    """Calls a function without keeping it alive."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._reference = weakref.ref(function)
-
-    @property
-    def __wrapped__(self) -> Callable[..., Any]:
-        function = self._reference()
-        assert function is not None  # whoever calls the recordings holds it
-        return function
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return callback(self.__wrapped__)(*arguments, **named)
-
-
 def jvp(
     function: Callable[..., Any],
     primals: Sequence[Any],
     tangents: Sequence[Any],
     has_aux: bool = False,
 ) -> Any:
-    """The value of a function and its derivative along a direction.
+    """Return the value of a function and its derivative along a direction.
 
     Parameters
     ----------
@@ -419,7 +261,7 @@ def jvp(
         inner = InnerTape(outer, function, primals, has_aux)
         pair = inner.jvp(primals, tangents)
         return (*pair, inner.auxiliary()) if has_aux else pair
-    paths, call = _recordings_of(function, has_aux).paths(primals, {})
+    paths, call = recordings_of(function, has_aux).paths(primals, {})
     primals = tuple(call.values()) if call.labelled else primals
     floats = _float_seeds(call, tangents)
 
@@ -433,7 +275,7 @@ def jvp(
 
 
 def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **named: Any) -> Any:
-    """The value of a function, and a function from cotangents to gradients.
+    """Return the value of a function, and a function from cotangents to gradients.
 
     Parameters
     ----------
@@ -473,7 +315,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
         value = inner(*primals)
         aux = (inner.auxiliary(),) if has_aux else ()
         return value, lambda cotangents: inner.vjp(primals, cotangents)[1], *aux
-    paths, call = _recordings_of(function, has_aux).paths(primals, {})
+    paths, call = recordings_of(function, has_aux).paths(primals, {})
     tape = paths.tape_at(call)
     point = tuple(call.copies())
 
@@ -490,7 +332,7 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
 def hessian(
     function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
 ) -> Derivative:
-    """The Hessian of a scalar function: the Jacobian of its gradient.
+    """Return the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
     ----------
@@ -524,7 +366,7 @@ def hessian(
 def hvp(
     function: Callable[..., Any], primals: Sequence[Any], vectors: Sequence[Any]
 ) -> tuple[Any, ...]:
-    """The product of a scalar function's Hessian with a vector.
+    """Return the product of a scalar function's Hessian with a vector.
 
     Parameters
     ----------
@@ -557,13 +399,13 @@ def hvp(
     check_callable(function, "hvp", "hvp(f, (x,), (v,))")
     primals = one_for_each_argument(primals)
     owners = _owners(primals)
-    gradient = _kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
+    gradient = kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
     products = iter(jvp(gradient, primals, vectors)[1])
     return tuple(next(products) if k in owners else None for k in range(len(primals)))
 
 
 def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
-    """Which arguments hold floats; where none does, which are integers, or else all of them."""
+    """Return which arguments hold floats; if none, which are integers, or else all of them."""
     numbers = range(len(primals))
     floats = tuple(number for number in numbers if _holds_floats(primals[number]))
     integers = tuple(number for number in numbers if is_integer(plain_values(primals[number])))
@@ -571,7 +413,7 @@ def _owners(primals: Sequence[Any]) -> tuple[int, ...]:
 
 
 def _holds_floats(tree: Any) -> bool:
-    """Whether there is a leaf to differentiate by."""
+    """Return whether there is a leaf to differentiate by."""
     return any(
         isinstance(leaf, float | np.floating)
         or is_traced(leaf)
@@ -583,7 +425,7 @@ def _holds_floats(tree: Any) -> bool:
 def linearize(
     function: Callable[..., Any], *primals: Any, **named: Any
 ) -> tuple[Any, Callable[..., Any]]:
-    """The value of a function, and its derivative at that point as a linear function.
+    """Return the value of a function, and its derivative there as a linear function.
 
     Parameters
     ----------
@@ -619,12 +461,12 @@ def linearize(
     if outer is not None:
         inner = InnerTape(outer, function, primals)
         return inner(*primals), lambda *tangents: inner.jvp(primals, tangents)[1]
-    paths, call = _recordings_of(function, False).paths(primals, {})
+    paths, call = recordings_of(function, False).paths(primals, {})
     return paths.tape_at(call).linearize(call.copies())
 
 
 def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:
-    """Seeds as floats; those of static leaves, which have none, are the leaves themselves."""
+    """Return seeds as floats; for static leaves, which have none, the leaves themselves."""
     seeds, structure = flatten(list(tangents))
     if structure != call.signature.structure:  # refused where both are compared
         return list(map_leaves(_as_float_leaf, list(tangents)))
@@ -634,7 +476,7 @@ def _float_seeds(call: Call, tangents: tuple[Any, ...]) -> list[Any]:
 
 
 def _as_float_leaf(leaf: Any) -> Any:
-    """Seeds may be given as integers: as floats."""
+    """Return a seed as floats; it may be given as integers."""
     if isinstance(leaf, Traced):
         return leaf
     if isinstance(leaf, int | np.integer):
@@ -645,7 +487,7 @@ def _as_float_leaf(leaf: Any) -> Any:
 
 
 def stop_gradient(x: Any) -> Any:
-    """The same value, held constant by every derivative.
+    """Return the same value, held constant by every derivative.
 
     Parameters
     ----------

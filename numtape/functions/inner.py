@@ -14,10 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.functions.programs import Derivation
+from numtape.functions.programs import Derivation, check_result, jacobian_result, specified
 from numtape.functions.recording import record_call_inside
 from numtape.functions.runner import Runner
+from numtape.functions.selection import cut, everything, select
 from numtape.functions.signature import check_static_seeds, read_call
+from numtape.functions.specification import ADJOINT, TANGENT, derive
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Recorder, Slots
@@ -33,12 +35,6 @@ from numtape.trace.traced import (
     wrap,
 )
 from numtape.transform.builder import replay
-from numtape.transform.derivative import (
-    adjoint,
-    jacobian_by_columns,
-    jacobian_by_rows,
-    tangent,
-)
 
 __all__ = ["InnerTape", "plain_values"]
 
@@ -116,35 +112,32 @@ class InnerTape:
     # the methods of a tape
 
     def __call__(self, *arguments: Any) -> Any:
-        """The value."""
+        """Return the value."""
         return self.tape.result.build(self._run(self.tape.flat))
 
     def auxiliary(self) -> Any:
-        """The auxiliary result."""
+        """Return the auxiliary result."""
         return self.tape.result.build_aux(self._run(self.tape.flat))
 
     def derivative(self, derivation: Derivation) -> Any:
-        """The gradient or the Jacobian, with the value and the auxiliary result if these are too.
+        """Return the gradient or the Jacobian, with value and auxiliary result if asked for.
 
         A gradient of one float is the only row of its Jacobian.
         """
-        self.tape.check_result(derivation)
-        selection = self.tape.select(derivation.argnums)
-        flat, result = self.tape.derivatives.tape, self.tape.result
-        mode = "reverse" if derivation.is_gradient else self.tape.mode(derivation.mode, selection)
-        derive = jacobian_by_columns if mode == "forward" else jacobian_by_rows
-        outputs = self._run(derive(flat, selection.inputs))
-        matrix = outputs[result.size :].reshape(result.size, len(selection.inputs))
-        blocks = selection.jacobian(matrix, result.shapes)
-        value = result.build(outputs[: result.size])
-        derivative = result.structure.build(blocks)
+        runner, result = self.tape.derivatives, self.tape.result
+        check_result(derivation, result)
+        selection = select(self.tape.signature, derivation.argnums)
+        outputs = self._run(derive(runner.tape, specified(derivation, runner, selection, result)))
+        trees = jacobian_result(result, selection)
+        derivative = trees.structure.build(cut(outputs, trees.shapes))
+        value = result.build(outputs[trees.size :])
         if not derivation.has_aux:
             return (value, derivative) if derivation.with_value else derivative
         aux = self.auxiliary()
         return ((value, aux), derivative) if derivation.with_value else (derivative, aux)
 
     def jvp(self, arguments: Sequence[Any], tangents: Sequence[Any]) -> Any:
-        """The value and its derivative along tangents, which may be traced."""
+        """Return the value and its derivative along tangents, which may be traced."""
         flat, result = self.tape.derivatives.tape, self.tape.result
         signature = self.tape.signature
         seeds, structure = flatten(list(tangents))
@@ -154,24 +147,25 @@ class InnerTape:
             list(tangents), "tangents", signature.structure, signature.shapes, "arguments"
         )
         still = [np.zeros(len(self._captured))]  # captured values do not move
-        outputs = self._run(tangent(flat), np.concatenate([*leaves, *still]))
-        value, derivative = outputs[: result.size], outputs[result.size :]
+        outputs = self._run(derive(flat, TANGENT), np.concatenate([*leaves, *still]))
+        derivative, value = outputs[: result.size], outputs[result.size :]
         return result.build(value), result.build(derivative)
 
     def vjp(self, arguments: Sequence[Any], cotangents: Any) -> Any:
-        """The value and the gradients of its elements times cotangents, which may be traced."""
+        """Return the value and the gradients of its elements times cotangents, traced or not."""
         flat, result = self.tape.derivatives.tape, self.tape.result
         leaves = self._seeds(
             cotangents, "cotangents", result.structure, result.shapes, "the result"
         )
-        outputs = self._run(adjoint(flat), np.concatenate(leaves))
-        gradient = outputs[result.size :]
-        return result.build(outputs[: result.size]), self.tape.gradients(gradient)
+        outputs = self._run(derive(flat, ADJOINT), np.concatenate(leaves))
+        every = everything(self.tape.signature)
+        gradients = every.trees(cut(outputs, every.shapes))
+        return result.build(outputs[flat.inputs :]), gradients
 
     def _seeds(
         self, tree: Any, what: str, structure: Structure, shapes: tuple[Any, ...], of: str
     ) -> list[Any]:
-        """Seeds as flat traced values, checked against the tree that they are for."""
+        """Return seeds as flat traced values, checked against the tree that they are for."""
         leaves, found = flatten(tree)
         if found != structure:
             given: Any = None
@@ -193,7 +187,7 @@ class InnerTape:
 
 
 def plain_values(leaf: Any) -> Any:
-    """A traced leaf's value at the recording point; other leaves as they are."""
+    """Return a traced leaf's value at the recording point; other leaves as they are."""
     if not isinstance(leaf, Traced):
         return leaf
     if isinstance(leaf, TracedFloat):

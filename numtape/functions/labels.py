@@ -24,12 +24,12 @@ _NUMBERS = frozenset("efdbhilqBHILQ")  # what fits a float64, or is an integer
 
 
 def is_labelled(leaf: Any) -> bool:
-    """Whether a leaf is a series, a frame or an array of real numbers with labels."""
+    """Return whether a leaf is a series, a frame or an array of real numbers with labels."""
     return labelled_values(leaf) is not None
 
 
 def labelled_values(leaf: Any) -> npt.NDArray[Any] | None:
-    """The values of a labelled leaf, in the order in which they lie there; None of others."""
+    """Return the values of a labelled leaf, in the order they lie in; None of others."""
     kind = type(leaf)
     if not (hasattr(kind, "to_numpy") and hasattr(kind, "__array__") and hasattr(kind, "shape")):
         return None
@@ -40,13 +40,13 @@ def labelled_values(leaf: Any) -> npt.NDArray[Any] | None:
 
 
 def plain_values(leaf: Any) -> Any:
-    """The values of a labelled leaf; others as they are."""
+    """Return the values of a labelled leaf; others as they are."""
     values = labelled_values(leaf)
     return leaf if values is None else values
 
 
 def told(leaf: Any) -> str:
-    """How to write the plain values of an array of another library."""
+    """Tell how to write the plain values of an array of another library."""
     if hasattr(leaf, "columns"):
         return "x.to_numpy(), or its columns: {name: x[name].to_numpy() for name in x.columns}"
     if hasattr(leaf, "iloc"):
@@ -55,7 +55,7 @@ def told(leaf: Any) -> str:
 
 
 def with_values(leaf: Any, values: Any) -> Any:
-    """Something like `leaf`, of its labels, with other values."""
+    """Return something like `leaf`, of its labels, with other values."""
     values = np.asarray(values)
     if hasattr(leaf, "coords"):
         return leaf.copy(data=values)
@@ -65,7 +65,7 @@ def with_values(leaf: Any, values: Any) -> Any:
 
 
 def labels_of(leaves: Mapping[int, Any]) -> list[Any]:
-    """What decides how labelled leaves meet, besides their values: types and labels."""
+    """Return what decides how labelled leaves meet, besides their values: types and labels."""
     found: list[Any] = []
     for place, leaf in leaves.items():
         found += [place, type(leaf)]
@@ -77,7 +77,7 @@ def labels_of(leaves: Mapping[int, Any]) -> list[Any]:
 
 
 def have_same_labels(some: list[Any], others: list[Any]) -> bool:
-    """Whether two of `labels_of` are equal."""
+    """Return whether two of `labels_of` are equal."""
     return len(some) == len(others) and all(map(_are_equal, some, others))
 
 

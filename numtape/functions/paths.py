@@ -83,13 +83,17 @@ class Paths:
         Reads nearly all calls of this signature.
     latest : Tape or None
         The recording used last.
+    root : node or None
+        The trie; None where there is no recording.
+    walks : dict
+        For each recording the nodes that it passes.
     """
 
     def __init__(self, recordings: "Recordings", key: Key) -> None:
         self._recordings = recordings
         self.key = key
-        self._root: _Node | None = None
-        self._walks: dict[Tape, list[_Node]] = {}
+        self.root: _Node | None = None
+        self.walks: dict[Tape, list[_Node]] = {}
         self._agreed: dict[Tape, list[Any]] = {}  # the last labels seen to change nothing
         self.latest: Tape | None = None
         signature, pythons, named = key
@@ -103,7 +107,7 @@ class Paths:
         )
 
     def tape_at(self, call: Call) -> Tape:
-        """The tape whose path this point takes, recorded if there is none yet.
+        """Return the tape whose path this point takes, recorded if there is none yet.
 
         The answer is found by evaluating the point, so it costs one evaluation
         where the tape used last is right. What labelled arguments do to the function is
@@ -115,7 +119,7 @@ class Paths:
             known = self._agreed.get(tape)
             if known is None or not have_same_labels(known, labels):
                 check_agreement(tape, self._recordings.called(self.key), call)
-                if tape in self._walks:
+                if tape in self.walks:
                     self._agreed[tape] = labels
         return tape
 
@@ -134,16 +138,16 @@ class Paths:
         return tape.without_guards()
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
-        """The tape known for points that leave one at a guard with some outcome.
+        """Return the tape known for points that leave one at a guard with some outcome.
 
         None also where that one was forgotten meanwhile.
         """
-        walk = self._walks.get(tape)
+        walk = self.walks.get(tape)
         node = None if walk is None else walk[guard].children.get(_branch(outcome))
         return None if node is None else node.tape
 
     def run(self, call: Call, action: Action, x: Floats | None = None) -> Any:
-        """What `action` gives for the tape whose path the call takes.
+        """Return what `action` gives for the tape whose path the call takes.
 
         The tape used last is simply tried: where its guards hold, nothing else is run. `x` is
         the call's point, if it was read already.
@@ -177,12 +181,12 @@ class Paths:
     def run_after(
         self, tape: Tape, failed: Failed, x: Floats, action: Action
     ) -> tuple[Tape | None, Any]:
-        """What `run_known` does, where a tape's guard has just failed."""
+        """Do what `run_known` does, where a tape's guard has just failed."""
         first: tuple[int, _Node] | None = None  # where another tape was tried before
         agreed = -1
         while True:
             guard, outcome = failed
-            walk = self._walks.get(tape)  # None of one that was forgotten meanwhile
+            walk = self.walks.get(tape)  # None of one that was forgotten meanwhile
             if walk is None or guard <= agreed:  # or that rounds otherwise than the one before
                 return None, None
             node = walk[guard].children.get(_branch(outcome))
@@ -202,7 +206,7 @@ class Paths:
 
     def insert(self, tape: Tape) -> Tape:
         """Put a tape into the trie; returns the one that is there for its path."""
-        found = self._root.tape if self._root is not None else tape
+        found = self.root.tape if self.root is not None else tape
         before, now = found.result, tape.result
         if (before.structure, before.shapes) != (now.structure, now.shapes):
             raise OutputError(
@@ -212,9 +216,9 @@ class Paths:
                 "path, padded if need be",
                 code="result-varies",
             )
-        if self._root is None:
-            self._root = _Node(tape)
-        node = self._root
+        if self.root is None:
+            self.root = _Node(tape)
+        node = self.root
         walk = [node]
         for guard in tape.flat.guards:
             node = node.children.setdefault(_branch(guard.outcome), _Node(tape))
@@ -223,21 +227,21 @@ class Paths:
             node.end = tape
             for node in walk:
                 node.tape = tape
-            self._walks[tape] = walk
+            self.walks[tape] = walk
         self.latest = walk[-1].end
         assert self.latest is not None
         return self.latest
 
     def prefer(self, depth: int, node: _Node, tape: Tape) -> None:
         """Have a tape tried first at a node, if it still passes that after so many guards."""
-        walk = self._walks.get(tape)
+        walk = self.walks.get(tape)
         if walk is not None and walk[depth] is node:
             node.tape = tape
 
     def forget(self, tape: Tape) -> None:
         """Take a tape out of the trie, and the nodes that only it passed."""
         self._agreed.pop(tape, None)
-        walk = self._walks.pop(tape, None)
+        walk = self.walks.pop(tape, None)
         if walk is None:
             return
         walk[-1].end = None
@@ -247,16 +251,16 @@ class Paths:
                 if k:
                     del walk[k - 1].children[_branch(tape.flat.guards[k - 1].outcome)]
                 else:
-                    self._root = None
+                    self.root = None
             elif node.tape is tape:
                 node.tape = node.end or next(iter(node.children.values())).tape
         if self.latest is tape:
-            self.latest = None if self._root is None else self._root.tape
+            self.latest = None if self.root is None else self.root.tape
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no recording."""
-        return self._root is None
+        """Return whether there is no recording."""
+        return self.root is None
 
 
 class Recordings:
@@ -276,6 +280,14 @@ class Recordings:
         How many recordings were made. Callers may note whose `latest` they run without asking
         `paths`, for as long as none is made: then what is in use shows itself again, so uses
         are told apart by the recordings between them.
+    by_key : dict
+        The recordings of each signature.
+    kept : dict
+        All recordings, the one used last at the end, with those of its signature.
+    weight : int
+        As how many recordings these count.
+    lock : lock
+        Taken where these are changed.
     """
 
     def __init__(
@@ -284,10 +296,10 @@ class Recordings:
         self.function = function
         self.has_aux = has_aux
         self.optimized = optimized
-        self._lock = fresh_lock()
-        self._paths: dict[Key, Paths] = {}
-        self._kept: OrderedDict[Tape, Paths] = OrderedDict()  # the one used last comes last
-        self._weight = 0
+        self.lock = fresh_lock()
+        self.by_key: dict[Key, Paths] = {}
+        self.kept: OrderedDict[Tape, Paths] = OrderedDict()
+        self.weight = 0
         self.made = 0
         self._has_warned = False
         self._writes = False  # whether it was seen to assign to its arguments
@@ -295,7 +307,7 @@ class Recordings:
     def paths(
         self, arguments: tuple[Any, ...], named: dict[str, Any], by: tuple[int, ...] = ()
     ) -> tuple[Paths, Call]:
-        """The recordings under a call's signature, and the call read.
+        """Return the recordings under a call's signature, and the call read.
 
         Named arguments become one more argument, a dict.
         """
@@ -305,27 +317,27 @@ class Recordings:
         return self._paths_of((call.signature, call.pythons, bool(named))), call
 
     def _paths_of(self, key: Key) -> Paths:
-        paths = self._paths.get(key)
+        paths = self.by_key.get(key)
         if paths is None:
-            with self._lock:
+            with self.lock:
                 # What was made for calls that failed, or is forgotten, is cleared at times.
-                if len(self._paths) > 2 * len(self._kept) + 16:
-                    self._paths = {k: kept for k, kept in self._paths.items() if not kept.is_empty}
-                paths = self._paths.setdefault(key, Paths(self, key))
+                if len(self.by_key) > 2 * len(self.kept) + 16:
+                    self.by_key = {k: kept for k, kept in self.by_key.items() if not kept.is_empty}
+                paths = self.by_key.setdefault(key, Paths(self, key))
         elif paths.latest is not None:
             self.note_use(paths.latest)
         return paths
 
     def note_use(self, tape: Tape) -> None:
-        """A tape is used now; it will be among the last to be forgotten."""
+        """Note that a tape is used now; it will be among the last to be forgotten."""
         try:  # noqa: SIM105 (five times as quick)
-            self._kept.move_to_end(tape)
+            self.kept.move_to_end(tape)
         except KeyError:  # forgotten meanwhile
             pass
 
     def prefer(self, paths: Paths, depth: int, node: _Node, tape: Tape) -> None:
         """Have a tape tried first at a node of its path."""
-        with self._lock:
+        with self.lock:
             paths.prefer(depth, node, tape)
 
     def record(self, paths: Paths, call: Call) -> Tape:
@@ -338,26 +350,26 @@ class Recordings:
             self._writes = True
             paths = self._paths_of((tape.signature, *paths.key[1:]))
         most = _max_paths()
-        with self._lock:
+        with self.lock:
             self.made += 1
-            owner = self._paths.setdefault(paths.key, paths)
+            owner = self.by_key.setdefault(paths.key, paths)
             kept = owner.insert(tape)
             if kept is tape:
-                self._kept[tape] = owner
-                self._weight += _weight(tape)
+                self.kept[tape] = owner
+                self.weight += _weight(tape)
             else:
                 self.note_use(kept)
             forgot = 0
-            while self._weight > most and len(self._kept) > 1:
-                oldest, owner = self._kept.popitem(last=False)
-                self._weight -= _weight(oldest)
+            while self.weight > most and len(self.kept) > 1:
+                oldest, owner = self.kept.popitem(last=False)
+                self.weight -= _weight(oldest)
                 owner.forget(oldest)
                 if owner.is_empty:
-                    self._paths.pop(owner.key, None)
+                    self.by_key.pop(owner.key, None)
                 forgot += 1
             warns = forgot > 0 and not self._has_warned
             self._has_warned |= warns
-            others = len(self._paths)
+            others = len(self.by_key)
         if warns:
             self._warn(most, others)
         return kept
@@ -390,13 +402,13 @@ class Recordings:
         named: dict[str, Any],
         by: tuple[int, ...],
     ) -> InnerTape:
-        """A recording inside another, of which nothing is kept: it may use the other's values."""
+        """Record inside another recording, whose values may be used; nothing is kept."""
         function = self._with_named if named else self.function
         every = (*arguments, named) if named else arguments
         return InnerTape(outer, function, every, self.has_aux, by)
 
     def called(self, key: Key) -> Callable[..., Any]:
-        """The function of a call's arguments, whose last may be the named ones."""
+        """Return the function of a call's arguments, whose last may be the named ones."""
         return self._with_named if key[-1] else self.function
 
     def _with_named(self, *arguments: Any) -> Any:
@@ -405,17 +417,17 @@ class Recordings:
 
 
 def _branch(outcome: float) -> float | None:
-    """The key of an outcome among the children of a node: nan, which equals nothing, has one."""
+    """Return the key of an outcome among a node's children; nan, which equals nothing, has one."""
     return outcome if outcome == outcome else None
 
 
 def _weight(tape: Tape) -> int:
-    """As how many recordings one counts."""
+    """Return as how many recordings one counts."""
     return 1 + tape.flat.slots // _SLOTS
 
 
 def _max_paths() -> int:
-    """How many recordings a function may keep."""
+    """Return how many recordings a function may keep."""
     given = os.environ.get("NUMTAPE_MAX_PATHS") or _MAX_PATHS
     try:
         most = int(given)

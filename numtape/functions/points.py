@@ -25,7 +25,7 @@ from numtape.functions.signature import (
 from numtape.functions.trees import Structure, flatten, shown
 from numtape.trace.traced import Traced
 
-__all__ = ["Points", "check_memory", "outputs_for", "read_points", "read_seeds"]
+__all__ = ["Points", "check_memory", "filled", "outputs_for", "read_points", "read_seeds"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,37 +49,37 @@ class Points:
 
     @property
     def count(self) -> int:
-        """How many points there are."""
+        """Count the points."""
         return math.prod(self.leading)
 
     def shared_inputs(self) -> npt.NDArray[np.bool_]:
-        """For each input of the tape whether all points share it."""
+        """Return for each input of the tape whether all points share it."""
         pairs = zip(self.leaves, self.varies, strict=True)
         sizes = [math.prod(leaf.shape[varies:]) for leaf, varies in pairs]
         return np.repeat(~np.array(self.varies, bool), sizes)
 
     def shared(self) -> Floats:
-        """The values of the shared inputs."""
+        """Return the values of the shared inputs."""
         pairs = zip(self.leaves, self.varies, strict=True)
         parts = [np.ravel(leaf) for leaf, varies in pairs if not varies]
         return np.concatenate([np.zeros(0), *parts])
 
     def varying(self) -> list[npt.NDArray[Any]]:
-        """The leaves that vary."""
+        """Return the leaves that vary."""
         return [leaf for leaf, varies in zip(self.leaves, self.varies, strict=True) if varies]
 
     def at(self, number: int) -> Floats:
-        """One point, as a vector."""
+        """Return one point, as a vector."""
         pairs = zip(self.leaves, self.varies, strict=True)
         parts = [np.ravel(leaf[number] if varies else leaf) for leaf, varies in pairs]
         return np.concatenate([np.zeros(0), *parts]).astype(np.float64)
 
     def first(self, leaves: int) -> "Points":
-        """The same points of the first leaves alone."""
+        """Return the same points of the first leaves alone."""
         return Points(self.leading, self.leaves[:leaves], self.varies[:leaves])
 
     def with_more(self, other: "Points") -> "Points":
-        """These inputs and then others, at the same points."""
+        """Return these inputs and then others, at the same points."""
         leading = _broadcast([self.leading, other.leading], "arguments and seeds")
         mine, others = self._spread(leading), other._spread(leading)
         return Points(leading, mine.leaves + others.leaves, mine.varies + others.varies)
@@ -98,7 +98,7 @@ class Points:
 
 
 def read_points(signature: Signature, arguments: Sequence[Any], what: str = "arguments") -> Points:
-    """The leaves of a call as points of a tape recorded under `signature`.
+    """Return the leaves of a call as points of a tape recorded under `signature`.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def check_memory(signature: Signature, leaves: Sequence[Any]) -> None:
 
 
 def _with_floats(signature: Signature, arguments: Sequence[Any]) -> Sequence[Any]:
-    """The arguments with floats for integers, and values for labelled arrays, where floats were."""
+    """Return the arguments with floats for integers, and values for labelled arrays."""
     leaves, structure = flatten(list(arguments))
     if structure != signature.structure:
         return arguments
@@ -179,7 +179,7 @@ def _as_floats(leaf: Any) -> Any:
 def read_seeds(
     structure: Structure, shapes: Sequence[tuple[int, ...]], tree: Any, what: str
 ) -> Points:
-    """A tree of seeds, of one shape a leaf or with leading axes."""
+    """Return a tree of seeds, of one shape a leaf or with leading axes."""
     leaves, found = flatten(tree)
     for leaf in leaves:
         if not isinstance(leaf, Traced) and np.asarray(leaf).dtype.kind not in "fiub":
@@ -237,7 +237,7 @@ def _broadcast(axes: Sequence[tuple[int, ...]], what: str) -> tuple[int, ...]:
 def _flat(
     leaf: npt.NDArray[Any], own: tuple[int, ...], leading: tuple[int, ...]
 ) -> npt.NDArray[Any]:
-    """A leaf with its leading axes broadcast, and made one; a view where that can be."""
+    """Return a leaf with its leading axes broadcast, and made one; a view if possible."""
     shape = leaf.shape[len(own) :]
     if own != leading:
         leaf = np.broadcast_to(
@@ -253,7 +253,7 @@ def outputs_for(
     out: Any,
     inputs: Sequence[npt.NDArray[Any]] = (),
 ) -> list[Floats]:
-    """An array for each leaf of the result at all points: new, or those of `out`, checked.
+    """Return an array for each leaf of the result at all points: new, or of `out`, checked.
 
     `inputs` are read while these are written, so none of `out` may overlap them, or another.
     """
@@ -302,8 +302,19 @@ def outputs_for(
     return leaves
 
 
+def filled(out: Any, result: Any) -> Any:
+    """Return `out` with the result of one point written into it; the result where it is None."""
+    if out is None:
+        return result
+    leaves, structure = flatten(result)
+    targets = outputs_for(structure, tuple(map(np.shape, leaves)), (), out)
+    for target, leaf in zip(targets, leaves, strict=True):
+        target[...] = leaf
+    return out
+
+
 def _meets_itself(array: Floats) -> bool:
-    """Whether elements may share memory: a longer step is within the reach of shorter ones."""
+    """Return whether elements may share memory: a long step within the reach of shorter ones."""
     reach = 0
     pairs = zip(array.strides, array.shape, strict=True)
     for step, extent in sorted((abs(step), extent) for step, extent in pairs if extent > 1):

@@ -67,7 +67,7 @@ def reader_of(signature: Signature, scalars: Sequence[type | None]) -> Reader:
 def _expected(
     signature: Signature, scalars: Sequence[type | None]
 ) -> list[tuple[type, Any]] | None:
-    """For each leaf its type, and its shape or its value if it is static."""
+    """Return for each leaf its type, and its shape or its value if it is static."""
     kinds, statics = iter(scalars), iter(signature.statics)
     expected: list[tuple[type, Any]] = []
     for shape in signature.shapes:
@@ -88,7 +88,7 @@ def _expected(
 
 
 def _reader_of_array(shape: tuple[int, ...]) -> Reader:
-    """The reader of one array."""
+    """Return the reader of one array."""
     is_vector = len(shape) == 1
 
     def read(arguments: Sequence[Any]) -> Floats | None:
@@ -105,7 +105,7 @@ def _reader_of_array(shape: tuple[int, ...]) -> Reader:
 
 
 def _reader_of_numbers(kinds: list[Any]) -> Reader:
-    """The reader of arguments that are numbers."""
+    """Return the reader of arguments that are numbers."""
     count = len(kinds)
     write: Any = struct.Struct(f"{count}d").pack_into
     numbers = range(count)
@@ -132,7 +132,7 @@ def _reader_of_numbers(kinds: list[Any]) -> Reader:
 
 
 def _reader_of_parts(expected: list[tuple[type, Any]]) -> Reader:
-    """The reader of arguments that are numbers and arrays."""
+    """Return the reader of arguments that are numbers and arrays."""
     count = len(expected)
     places = _places([shape for _, shape in expected])
     size = places[-1].stop
@@ -158,7 +158,7 @@ def _reader_of_parts(expected: list[tuple[type, Any]]) -> Reader:
 
 
 def _reader_of_tree(collect: _Collector, shapes: Sequence[tuple[int, ...]]) -> Reader:
-    """The reader of arguments that are trees, or static ones among others."""
+    """Return the reader of arguments that are trees, or static ones among others."""
     count, places = len(shapes), _places(shapes)
     size = places[-1].stop if places else 0
     write: Any = struct.Struct(f"{count}d").pack_into
@@ -184,13 +184,13 @@ def _reader_of_tree(collect: _Collector, shapes: Sequence[tuple[int, ...]]) -> R
 
 
 def _places(shapes: Sequence[tuple[int, ...]]) -> list[slice]:
-    """Where leaves are in the vector."""
+    """Return where leaves are in the vector."""
     ends = list(itertools.accumulate(map(math.prod, shapes)))
     return [slice(start, stop) for start, stop in zip([0, *ends], ends, strict=False)]
 
 
 def _collector(structure: Structure, expected: Any) -> _Collector | None:
-    """What collects the leaves of trees of a structure; None where there is nothing for it."""
+    """Return what collects the leaves of trees of a structure; None where nothing does."""
     kind, names = structure.kind, list(structure.names)
     if kind is None:
         return _collector_of_leaf(*next(expected))

@@ -4,7 +4,6 @@
 asked for, and leaves how they look to `numtape.show`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,16 +12,13 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.points import read_seeds
-from numtape.functions.result import Result
-from numtape.functions.runner import Runner
+from numtape.functions.recorded import Recorded
 from numtape.functions.selection import cut
-from numtape.functions.signature import Signature
 from numtape.functions.traces import adjoints_of_slots, tangents_of_slots
 from numtape.show.graph import Graph, graph
 from numtape.show.symbolic import expressions, latex, shared_expressions, written_out
 from numtape.show.tables import MODES, TraceTable, trace_table
 from numtape.show.wengert import WengertList
-from numtape.tape.flat import FlatTape
 from numtape.tape.text import program, summary
 
 __all__ = ["Readable"]
@@ -30,14 +26,8 @@ __all__ = ["Readable"]
 Floats = npt.NDArray[np.float64]
 
 
-class Readable(ABC):
+class Readable(Recorded):
     """Tapes as people read them; what `Tape` inherits."""
-
-    flat: FlatTape
-    signature: Signature
-    result: Result
-    runner: Runner
-    derivatives: Runner
 
     def __str__(self) -> str:
         return program(self.flat, whole=False)
@@ -83,7 +73,7 @@ class Readable(ABC):
         return program(self.flat, slots, lines, whole)
 
     def summary(self) -> str:
-        """How many instructions there are of each operation, and the memory of a run.
+        """Count the instructions of each operation, and the memory of a run.
 
         Returns
         -------
@@ -104,7 +94,7 @@ class Readable(ABC):
     def trace_table(
         self, *arguments: Any, mode: str = "primal", seed: Any = None, digits: int = 10
     ) -> TraceTable:
-        """The Wengert list at a point, with the trace of a run, a tangent or an adjoint sweep.
+        """Return the Wengert list at a point, with the trace of a run or of a sweep.
 
         Parameters
         ----------
@@ -157,7 +147,7 @@ class Readable(ABC):
     def graph(
         self, *arguments: Any, mode: str = "primal", seed: Any = None, digits: int = 6
     ) -> Graph:
-        """The computational graph, at a point with values and derivatives in the nodes.
+        """Return the computational graph, at a point with values and derivatives in the nodes.
 
         Parameters
         ----------
@@ -211,7 +201,7 @@ class Readable(ABC):
     def to_sympy(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> Any:
-        """The tape as expressions of SymPy. Needs the extra ``symbolic``.
+        """Return the tape as expressions of SymPy. Needs the extra ``symbolic``.
 
         Parameters
         ----------
@@ -259,7 +249,7 @@ class Readable(ABC):
     def to_latex(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> str:
-        """The tape as LaTeX, by `to_sympy`. Needs the extra ``symbolic``.
+        """Return the tape as LaTeX, by `to_sympy`. Needs the extra ``symbolic``.
 
         Parameters
         ----------
@@ -291,7 +281,7 @@ class Readable(ABC):
         return latex(cut(outputs, self.result.shapes), assignments)
 
     def expression_size(self) -> int:
-        """How many operations `to_sympy` would write, in which nothing is shared.
+        """Count the operations `to_sympy` would write, in which nothing is shared.
 
         Returns
         -------
@@ -319,7 +309,7 @@ class Readable(ABC):
     def _traces(
         self, arguments: Sequence[Any], mode: str, seed: Any
     ) -> tuple[Floats, Floats | None]:
-        """All slots' values at a point, and their tangents or adjoints."""
+        """Return all slots' values at a point, and their tangents or adjoints."""
         if mode not in MODES:
             raise InputError(
                 f"mode={mode!r} was given: it must be 'primal' (values), 'tangent' (and "
@@ -362,13 +352,3 @@ class Readable(ABC):
                 )
             weights = seeds.at(0)
         return values, adjoints_of_slots(tape, values, weights)
-
-    # what `Tape` provides
-
-    @abstractmethod
-    def _one_point(self, arguments: Sequence[Any], what: str = "arguments") -> Floats:
-        """The arguments end to end."""
-
-    @abstractmethod
-    def check_branch(self, x: Floats, number: int | None = None) -> None:
-        """Raise where a point takes another path than this tape."""

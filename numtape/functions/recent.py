@@ -27,7 +27,7 @@ class Recent(Generic[Value]):
         return len(self._values)
 
     def get(self, key: Hashable) -> Value | None:
-        """What is kept under a key, which counts as a use of it; None if nothing is."""
+        """Return what is kept under a key, which counts as a use of it; None if nothing is."""
         value = self._values.get(key)
         if value is not None:
             try:  # noqa: SIM105 (five times as quick)
@@ -37,7 +37,7 @@ class Recent(Generic[Value]):
         return value
 
     def values(self) -> list[Value]:
-        """All that is kept."""
+        """Return all that is kept."""
         return list(self._values.values())
 
     def keep(self, key: Hashable, value: Value) -> Value:

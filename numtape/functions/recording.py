@@ -129,7 +129,7 @@ def record_call_inside(
     lines: bool = False,
     failed: Callable[[FlatTape, list[int]], None] | None = None,
 ) -> tuple[Tape, list[int]]:
-    """As `record_call`, and the slots of the recording around it that were captured.
+    """Do what `record_call` does, and return the slots captured of the recording around.
 
     See `record_flat` for `failed`.
     """
@@ -182,13 +182,13 @@ def record_call_inside(
 
 
 def _opened(leaf: Any) -> Any:
-    """A leaf of a result; of a labelled array of objects, which may be traced values, the array."""
+    """Return a leaf of a result; of a labelled array of objects, the array."""
     is_labelled = not isinstance(leaf, Traced) and getattr(leaf, "dtype", None) == np.dtype(object)
     return np.asarray(leaf) if is_labelled else leaf
 
 
 def _counts(leaf: Any, is_constant: bool) -> bool:
-    """Whether a result is an integer or a bool; a plain one on a branch stands for a float."""
+    """Return whether a result is an integer or a bool; on a branch a plain one is a float."""
     if isinstance(leaf, Traced):
         return leaf.dtype.kind in "iub"
     return is_constant and np.asarray(leaf).dtype.kind in "iub"

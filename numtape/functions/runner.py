@@ -1,6 +1,7 @@
-"""Running one tape in every way: values, gradients, Jacobians, products.
+"""A tape made ready to run in every way: values, gradients, Jacobians, products.
 
-A `Runner` works on flat points: all inputs in one vector, all outputs in one.
+A `Runner` owns what running its tape takes: plans, machine code, and the only cache of its
+derivative tapes. It works on flat points: all inputs in one vector, all outputs in one.
 It picks the way. A tape of common scalar instructions is differentiated by sweeps
 over stored partials, which need no preparation; a tape with vector instructions or
 rarer operations by derivative tapes, made when first needed and kept. Each thread
@@ -12,13 +13,14 @@ mean nothing, or with None.
 
 import functools
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.functions.recent import Recent
+from numtape.functions.specification import ADJOINT, TANGENT, Specification, derive
 from numtape.jit.compiling import (
     NEVER,
     OFTEN,
@@ -36,13 +38,6 @@ from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
-from numtape.transform.derivative import (
-    adjoint,
-    gradient,
-    jacobian_by_columns,
-    jacobian_by_rows,
-    tangent,
-)
 from numtape.transform.hoist import Hoisted, hoist
 
 __all__ = ["Failed", "Runner", "Way"]
@@ -69,8 +64,6 @@ _LONG = 100_000
 _OFTEN = 250
 _LONGEST = 50_000
 
-_GRADIENT = "gradient"  # the key of the derivative tape of the gradient alone
-
 
 class Way(NamedTuple):
     """What one thread runs for a derivative.
@@ -85,8 +78,8 @@ class Way(NamedTuple):
         Owner of what the handle points to.
     version : int
         Of the runner's ways: where that is another by now, there may be a better way.
-    key : hashable
-        Of the derivative tape that may take over from a sweep; None where a tape is run.
+    swept : Specification or None
+        What a sweep gives, and a derivative tape may; None where a tape is run.
     has_own_guards : bool
         Whether the guards are numbered as those of the tape: guards on what a derivative tape
         finds to be equal are one guard there.
@@ -97,7 +90,7 @@ class Way(NamedTuple):
     size: int
     workspace: Workspace
     version: int
-    key: Hashable = None
+    swept: Specification | None = None
     has_own_guards: bool = True
 
 
@@ -112,6 +105,21 @@ class Runner:
     exact : frozenset of int
         Opcodes that are to round at many points as they do at one, besides those that the
         tape's own guards need.
+
+    Attributes
+    ----------
+    sweeps : bool
+        Whether derivatives come by sweeps.
+    plans : dict
+        The plans made so far, by whether they are for sweeps.
+    derived : Recent
+        The runners of derivative tapes made so far, by specification.
+    batches : Recent
+        The tape made ready for many points, by what these share.
+    version : int
+        Of what a way is chosen by.
+    lock : lock
+        Taken where plans, batches and derivative tapes are made.
     """
 
     def __init__(
@@ -125,13 +133,12 @@ class Runner:
         # Whether what rounds otherwise at many points than at one matters to nobody.
         self._may_run_at_a_point = True
         self._vector_maths = vector_maths
-        # Whether derivatives come by sweeps.
         self.sweeps = tape.is_scalar and (tape.is_common or tape.instructions > _LONG)
-        self._plans: dict[bool, Plan] = {}  # by whether for sweeps
+        self.plans: dict[bool, Plan] = {}
         self._local = threading.local()
-        self._lock = fresh_lock()
-        self._derived: Recent[Runner] = Recent()
-        self._batches: Recent[Batch] = Recent()
+        self.lock = fresh_lock()
+        self.derived: Recent[Runner] = Recent()
+        self.batches: Recent[Batch] = Recent()
         # What is hoisted, or () where it is not worth it.
         self._hoisted: Recent[tuple[Hoisted, Runner, Runner] | tuple[()]] = Recent()
         self._costs: Recent[tuple[int, int]] = Recent()  # of Jacobians, by their inputs
@@ -139,8 +146,8 @@ class Runner:
         self._products = 0  # likewise, by sweeps
         # How hard to try to make machine code of all that is derived; None for not at all.
         self._effort: int | None = None
-        self._by_tape: set[Hashable] = set()  # derivatives that no longer come by sweeps
-        self.version = 0  # of what a way is chosen by
+        self._by_tape: set[Specification] = set()  # what no longer comes by sweeps
+        self.version = 0
 
     def __reduce__(self) -> Any:
         return Runner, (self.tape,)
@@ -148,28 +155,29 @@ class Runner:
     # the tape itself
 
     def workspace(self) -> Workspace:
-        """This thread's memory for evaluating."""
+        """Return this thread's memory for evaluating."""
         workspace: Workspace | None = getattr(self._local, "workspace", None)
         if workspace is None:
-            workspace = self._local.workspace = Workspace(self._plan(False))
+            workspace = self._local.workspace = Workspace(self.plan())
         return workspace
 
     def sweep_workspace(self) -> Workspace:
-        """This thread's memory for sweeping; in it every slot keeps its value."""
+        """Return this thread's memory for sweeping; in it every slot keeps its value."""
         workspace: Workspace | None = getattr(self._local, "sweep_workspace", None)
         if workspace is None:
-            workspace = self._local.sweep_workspace = Workspace(self._plan(True))
+            workspace = self._local.sweep_workspace = Workspace(self.plan(sweeps=True))
         return workspace
 
-    def _plan(self, sweeps: bool) -> Plan:
-        with self._lock:
-            if sweeps not in self._plans:
+    def plan(self, sweeps: bool = False) -> Plan:
+        """Return the plan for evaluating, or for sweeps; made once."""
+        with self.lock:
+            if sweeps not in self.plans:
                 plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
                 plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
                 if not sweeps:
                     self._compile_now(plan)
-                self._plans[sweeps] = plan
-            return self._plans[sweeps]
+                self.plans[sweeps] = plan
+            return self.plans[sweeps]
 
     def evaluate(self, x: Floats, y: Floats) -> Failed | None:
         """Write the outputs at x into y, or as many of them as it has room for."""
@@ -197,26 +205,31 @@ class Runner:
 
     # machine code
 
+    def family(self) -> "Iterator[Runner]":
+        """Yield this runner, and those of what was made from its tape."""
+        yield self
+        for runner in self.derived.values():
+            yield from runner.family()
+        for parts in self._hoisted.values():
+            for runner in parts[1:]:
+                yield from runner.family()
+
     def prepare(self, effort: int) -> None:
         """Have machine code made of what is run from now on, when it is first run."""
         self._effort = effort
         self.sweeps = False  # what a sweep does depends on the run's partials: there is no code
         self.version += 1
-        with self._lock:
-            for sweeps, plan in self._plans.items():
+        with self.lock:
+            for sweeps, plan in self.plans.items():
                 plan.notice_after(0 if sweeps else NEVER)
 
     def compile(self, effort: int) -> None:
         """Make machine code of this tape, and of what is derived from it when that is made."""
-        self.prepare(effort)
-        self._compile_now(self._plan(False))
-        for runner in self._derived.values():
-            runner.compile(effort)
-        for parts in self._hoisted.values():
-            for runner in parts[1:]:
-                runner.compile(effort)
-        for batch in self._batches.values():
-            self._compile_now(batch)
+        for runner in list(self.family()):
+            runner.prepare(effort)
+            runner._compile_now(runner.plan())
+            for batch in runner.batches.values():
+                runner._compile_now(batch)
 
     def _compile_now(self, runs: Plan | Batch) -> None:
         """Make machine code of what is about to be run, if it was asked for."""
@@ -224,36 +237,36 @@ class Runner:
             compile_now = functools.partial(runs.compile, self._effort)
             try_to(lambda: uninterrupted(compile_now))
 
-    def _take_from_sweeps(self, key: Hashable) -> None:
-        """In the background make and compile the tape of a derivative that sweeps give so far."""
-        plan = self._plan(True)
+    def _take_from_sweeps(self, what: Specification) -> None:
+        """Make and compile in the background the tape of a derivative that sweeps give so far."""
+        plan = self.plan(sweeps=True)
         plan.notice_after(NEVER)
-        if key in self._by_tape or not self.sweeps:
+        if what in self._by_tape or not self.sweeps:
             return
 
         def prepare() -> None:
-            made = self._derive_by_key(key)._plan(False)
+            made = self._derive(what).plan()
             made.compile(THOROUGH, may_go_on)
             if made.machine_code is not None:
-                self._by_tape.add(key)
+                self._by_tape.add(what)
                 self.version += 1
                 plan.notice_after(0)
 
         in_background(prepare)
 
     def batch(self, shared: npt.NDArray[np.bool_]) -> Batch:
-        """The tape made ready for many points; `shared` says of each input if all share it."""
+        """Return the tape made ready for many points; `shared` says which inputs all share."""
         key = shared.tobytes()
-        with self._lock:
-            found = self._batches.get(key)
+        with self.lock:
+            found = self.batches.get(key)
             if found is None:
                 made = Batch(self.tape, shared, self._exact)
                 self._compile_now(made)
-                found = self._batches.keep(key, made)
+                found = self.batches.keep(key, made)
             return found
 
     def hoisted(self, shared: npt.NDArray[np.bool_]) -> "tuple[Hoisted, Runner, Runner] | None":
-        """What the shared inputs alone decide, and the rest, with a runner for each part."""
+        """Return what the shared inputs alone decide, and the rest, with a runner for each part."""
         key = shared.tobytes()
         found = self._hoisted.get(key)
         if found is None:
@@ -271,107 +284,103 @@ class Runner:
         return found or None
 
     def value_of(self, slot: int) -> float:
-        """What an output, guard or operand of a guard was in this thread's last `evaluate`."""
+        """Return what an output, guard or operand of a guard was in this thread's last run."""
         workspace = self.workspace()
         return float(workspace.values[workspace.plan.places[slot]])
 
     def slot_values(self, x: Floats) -> Floats:
-        """Every slot of a run at x."""
+        """Return every slot of a run at x."""
         workspace = Workspace(Plan(self.tape, share=False))
         workspace.plan.evaluate(workspace.handle, x, np.empty(len(self.tape.outputs)))
         return workspace.values
 
     # derivatives
 
-    def gradient(self, x: Floats, g: Floats) -> Failed | None:
-        """Write the gradient of the first output by all inputs into g."""
-        way: Way | None = getattr(self._local, "gradient", None)
-        if way is None or way.version != self.version:
-            way = self._local.gradient = self.gradient_way()
-        status = way.kernel(way.handle, x, g)
-        return None if status == _kernels.FINE else self.failure(way, status, x)
+    def derivative(self, what: Specification) -> "Runner":
+        """Return the runner of the derivative tape that is meant; made once."""
+        found = self.derived.get(what)
+        if found is not None:
+            return found
+        with self.lock:
+            return self.derived.get(what) or self._derive(what)
 
-    def gradient_way(self) -> Way:
-        """How to compute the gradient of the first output by all inputs."""
-        version = self.version
-        if self.sweeps and _GRADIENT not in self._by_tape:
-            return self._sweep(_GRADIENT, version)
-        return self._by_derived(self.derivative(_GRADIENT, gradient, 0), version)
+    def _derive(self, what: Specification) -> "Runner":
+        tape = derive(self.tape, what)
+        free = None
+        if not tape.is_scalar and not what.is_tape:
+            # The outputs of this tape are what it gives to the bit; derivatives need not be.
+            values = tape.outputs[len(tape.outputs) - what.with_value * len(self.tape.outputs) :]
+            free = ~tape.needed(np.concatenate([values, tape.guard_slots]))
+        made = Runner(tape, free)
+        self._pass_on(made)
+        return self.derived.keep(what, made)
 
-    def value_way(self, inputs: Ints) -> Way | None:
-        """How to compute the value and the gradient by some inputs.
+    def way(self, what: Specification) -> Way | None:
+        """Return how this thread computes a derivative without a seed.
 
-        A sweep writes the gradient by all inputs, and leaves the value in its workspace; the
-        tape that there is otherwise is that of `jacobian_way`.
+        A gradient by a sweep is by all inputs, and leaves the value in the workspace. None where
+        `seeded_jacobian` is to be called: where one tape for all would be too long, or is not
+        worth it yet. Asking counts as a call.
         """
-        version, key = self.version, ("reverse", inputs.tobytes())
-        if self.sweeps and key not in self._by_tape:
-            return self._sweep(key, version)
-        return self.jacobian_way(inputs, "reverse")
-
-    def jacobian_way(self, inputs: Ints, mode: str) -> Way | None:
-        """How to compute the Jacobian, row by row, and after it the outputs.
-
-        None where `seeded_jacobian` is to be called: where one tape for all would be too long,
-        or is not worth it yet. Asking counts as a call.
-        """
-        version = self.version
-        seeds = len(inputs) if mode == "forward" else len(self.tape.outputs)
-        if self._has_jacobian_tape(seeds) or (mode, inputs.tobytes()) in self._by_tape:
-            return self._by_derived(self._jacobian_runner(inputs, mode), version)
-        return None
-
-    def _sweep(self, key: Hashable, version: int) -> Way:
-        workspace = self.sweep_workspace()
-        kernel, size = workspace.plan.gradient, self.tape.inputs
-        return Way(kernel, workspace.handle, size, workspace, version, key)
-
-    def _by_derived(self, derived: "Runner", version: int) -> Way:
+        version, is_known = self.version, what in self._by_tape
+        if self.sweeps and not is_known and what.mode == "reverse" and len(self.tape.outputs) == 1:
+            workspace = self.sweep_workspace()
+            kernel, size = workspace.plan.gradient, self.tape.inputs
+            return Way(kernel, workspace.handle, size, workspace, version, what)
+        if what.with_value and not (self._has_jacobian_tape(what) or is_known):
+            return None
+        derived = self.derivative(what)
         workspace, has_own_guards = derived.workspace(), self._has_guards_of(derived)
         kernel, size = workspace.plan.evaluate, len(derived.tape.outputs)
         return Way(kernel, workspace.handle, size, workspace, version, None, has_own_guards)
 
     def failure(self, way: Way, status: int, x: Floats) -> Failed | None:
-        """What a status of a way's kernel says about the run at x."""
+        """Return what a status of a way's kernel says about the run at x."""
         if status >= 0:
             found = status, way.workspace.guarded_value(status)
             return found if way.has_own_guards else self._own_guard(found, x)
         if status == _kernels.NOTICE:
-            if way.key is None:
+            if way.swept is None:
                 _compile_later(way.workspace.plan)
             else:
-                self._take_from_sweeps(way.key)
+                self._take_from_sweeps(way.swept)
         return None
 
     def _has_guards_of(self, derived: "Runner") -> bool:
         return len(derived.tape.guards) == len(self.tape.guards)
 
     def _own_guard(self, failed: Failed, x: Floats) -> Failed:
-        """The guard of this tape that fails at x where one did in a run of a derivative tape."""
+        """Return the guard of this tape that fails at x, where one of a derivative tape did."""
         return self.evaluate(x, np.empty(len(self.tape.outputs))) or failed
 
     def jacobian(self, x: Floats, inputs: Ints, mode: str) -> tuple[Failed | None, Floats, Floats]:
-        """Outputs, and their derivatives by some inputs: one row an output.
+        """Return outputs, and their derivatives by some inputs: one row an output.
 
         `mode` is "forward" or "reverse".
         """
         rows, columns = len(self.tape.outputs), len(inputs)
         both = np.empty(rows * columns + rows)
-        way = self.jacobian_way(inputs, mode)
+        what = Specification(mode, inputs.tobytes())
+        way = self.way(what)
         if way is None:
-            failed = self.seeded_jacobian(x, inputs, mode, both)
-        else:
+            failed = self.seeded_jacobian(x, what, both)
+        elif way.swept is None:
             failed = self.failure(way, way.kernel(way.handle, x, both), x)
+        else:
+            full = np.empty(way.size)
+            failed = self.failure(way, way.kernel(way.handle, x, full), x)
+            both[:columns], both[columns:] = full[inputs], way.workspace.gradient_output
         return failed, both[rows * columns :], both[: rows * columns].reshape(rows, columns)
 
-    def seeded_jacobian(self, x: Floats, inputs: Ints, mode: str, both: Floats) -> Failed | None:
-        """Write the Jacobian and the outputs into `both`, computed for one seed after the other."""
+    def seeded_jacobian(self, x: Floats, what: Specification, both: Floats) -> Failed | None:
+        """Write the Jacobian, row by row, and the outputs, computed for one seed after another."""
+        inputs = what.inputs_of(self.tape)
         rows, columns = len(self.tape.outputs), len(inputs)
         jacobian, value = both[: rows * columns].reshape(rows, columns), both[rows * columns :]
         if self.sweeps:
             workspace = self.sweep_workspace()
             status = workspace.plan.linearize(workspace.handle, x, value)
-            if mode == "forward":
+            if what.mode == "forward":
                 unit = np.zeros((columns, self.tape.inputs))
                 unit[np.arange(columns), inputs] = 1.0
                 transposed = np.empty((columns, rows))
@@ -384,9 +393,9 @@ class Runner:
             return _failed(workspace, status)
         failed: Failed | None = None
         jacobian[...] = 0.0
-        for k in range(columns if mode == "forward" else rows):
-            seed = np.zeros(len(x) if mode == "forward" else rows)
-            if mode == "forward":
+        for k in range(what.seeds_of(self.tape)):
+            seed = np.zeros(len(x) if what.mode == "forward" else rows)
+            if what.mode == "forward":
                 seed[inputs[k]] = 1.0
                 failed, value[...], jacobian[:, k] = self.jvp(x, seed)
             else:
@@ -398,20 +407,21 @@ class Runner:
         return failed
 
     def cheaper_mode(self, inputs: Ints) -> str:
-        """The mode in which a Jacobian by these inputs costs less."""
+        """Return the mode in which a Jacobian by these inputs costs less."""
         forward, backward = len(inputs), len(self.tape.outputs)
         if self._may_have_jacobian_tape(min(forward, backward)):
             forward, backward = self._jacobian_costs(inputs)
         return "forward" if forward < backward else "reverse"
 
-    def has_short_jacobian_tape(self, inputs: Ints, mode: str) -> bool:
-        """Whether one tape for the whole Jacobian is short enough to be worth making."""
+    def has_short_jacobian_tape(self, what: Specification) -> bool:
+        """Say whether one tape for the whole Jacobian is short enough to be worth making."""
         if not self.tape.is_scalar:
-            return (len(inputs) if mode == "forward" else len(self.tape.outputs)) <= _UNROLLED
-        return self._jacobian_costs(inputs)[mode == "reverse"] <= _LONGEST
+            return what.seeds_of(self.tape) <= _UNROLLED
+        costs = self._jacobian_costs(what.inputs_of(self.tape))
+        return costs[what.mode == "reverse"] <= _LONGEST
 
     def _jacobian_costs(self, inputs: Ints) -> tuple[int, int]:
-        """Forward and backward; counted once."""
+        """Count what a Jacobian costs, forward and backward; once."""
         key = inputs.tobytes()
         costs = self._costs.get(key)
         return costs or self._costs.keep(key, jacobian_costs(self.tape, inputs))
@@ -421,13 +431,13 @@ class Runner:
             return seeds <= _UNROLLED
         return seeds * self.tape.instructions <= _LONGEST
 
-    def _has_jacobian_tape(self, seeds: int) -> bool:
+    def _has_jacobian_tape(self, what: Specification) -> bool:
         self._jacobians += 1
         often = self._jacobians > _OFTEN or not self.sweeps
-        return often and self._may_have_jacobian_tape(seeds)
+        return often and self._may_have_jacobian_tape(what.seeds_of(self.tape))
 
     def _sweeps_product(self) -> bool:
-        """Whether a product with a seed comes by sweeps; after many a tape takes over."""
+        """Return whether a product with a seed comes by sweeps; after many a tape takes over."""
         self._products += self.sweeps
         return self.sweeps and (
             self._products < OFTEN
@@ -436,7 +446,7 @@ class Runner:
         )
 
     def jvp(self, x: Floats, direction: Floats) -> tuple[Failed | None, Floats, Floats]:
-        """Outputs, and their derivative along a direction."""
+        """Return outputs, and their derivative along a direction."""
         rows = len(self.tape.outputs)
         value, derivative = np.empty(rows), np.empty((1, rows))
         if self._sweeps_product():
@@ -445,11 +455,11 @@ class Runner:
             _kernels.tangents(workspace.handle, direction.reshape(1, -1), derivative)
             return _failed(workspace, status), value, derivative[0]
         both = np.empty(2 * rows)
-        failed = self._run_seeded("tangent", tangent, x, direction, both)
-        return failed, both[:rows], both[rows:]
+        failed = self._run_seeded(TANGENT, x, direction, both)
+        return failed, both[rows:], both[:rows]
 
     def vjp(self, x: Floats, weights: Floats) -> tuple[Failed | None, Floats, Floats]:
-        """Outputs, and the gradient of their weighted sum by all inputs."""
+        """Return outputs, and the gradient of their weighted sum by all inputs."""
         rows, columns = len(self.tape.outputs), self.tape.inputs
         value, derivative = np.empty(rows), np.empty((1, columns))
         if self._sweeps_product():
@@ -458,32 +468,27 @@ class Runner:
             _kernels.adjoints(workspace.handle, weights.reshape(1, -1), derivative)
             return _failed(workspace, status), value, derivative[0]
         both = np.empty(rows + columns)
-        failed = self._run_seeded("adjoint", adjoint, x, weights, both)
-        return failed, both[:rows], both[rows:]
+        failed = self._run_seeded(ADJOINT, x, weights, both)
+        return failed, both[columns:], both[:columns]
 
     def _run_seeded(
-        self,
-        key: str,
-        derive: Callable[[FlatTape], FlatTape],
-        x: Floats,
-        seed: Floats,
-        both: Floats,
+        self, what: Specification, x: Floats, seed: Floats, both: Floats
     ) -> Failed | None:
         """Run the derivative tape that takes a seed after the inputs."""
-        derived = self.derivative(key, derive, len(self.tape.outputs))
+        derived = self.derivative(what)
         failed = derived.evaluate(np.concatenate([x, seed]), both)
         if failed is None or self._has_guards_of(derived):
             return failed
         return self._own_guard(failed, x)
 
     def linearize(self, x: Floats) -> tuple[Failed | None, Floats, Callable[[Floats], Floats]]:
-        """Outputs, and a function from directions to the outputs' derivatives."""
+        """Return outputs, and a function from directions to the outputs' derivatives."""
         rows = len(self.tape.outputs)
         if not self.sweeps:
             value = np.empty(rows)
             return self.evaluate(x, value), value, lambda dx: self.jvp(x, dx)[2]
         # A workspace of its own: others' runs must not overwrite the partials.
-        value, workspace = np.empty(rows), Workspace(self._plan(True))
+        value, workspace = np.empty(rows), Workspace(self.plan(sweeps=True))
         status = workspace.plan.linearize(workspace.handle, x, value)
 
         def push(direction: Floats) -> Floats:
@@ -494,52 +499,6 @@ class Runner:
 
         return _failed(workspace, status), value, push
 
-    def _jacobian_runner(self, inputs: Ints, mode: str) -> "Runner":
-        """Of the tape of Jacobian and outputs, in this order."""
-        key = (mode, inputs.tobytes())
-        found = self._derived.get(key)
-        if found is not None:
-            return found
-        with self._lock:
-            return self._derived.get(key) or self._derive_jacobian(key, inputs)
-
-    def _derive_by_key(self, key: Any) -> "Runner":
-        """The runner of a derivative tape that a sweep is replaced by."""
-        if key == _GRADIENT:
-            return self._derive(_GRADIENT, gradient, 0)
-        return self._derive_jacobian(key, np.frombuffer(key[1], np.int64))
-
-    def _derive_jacobian(self, key: tuple[str, bytes], inputs: Ints) -> "Runner":
-        by = jacobian_by_columns if key[0] == "forward" else jacobian_by_rows
-        rows = len(self.tape.outputs)
-
-        def derive(tape: FlatTape) -> FlatTape:
-            derived = by(tape, inputs)
-            return derived.changed(outputs=np.roll(derived.outputs, -rows))
-
-        return self._derive(key, derive, -rows)
-
-    def derivative(
-        self, key: Hashable, derive: Callable[[FlatTape], FlatTape], values: int
-    ) -> "Runner":
-        """Of a tape made of this one, which is kept under a key.
-
-        So many of its first outputs (of its last, where negative) are values of this tape:
-        they are what this tape gives to the bit, and derivatives need not be.
-        """
-        with self._lock:
-            return self._derived.get(key) or self._derive(key, derive, values)
-
-    def _derive(
-        self, key: Hashable, derive: Callable[[FlatTape], FlatTape], values: int
-    ) -> "Runner":
-        tape = derive(self.tape)
-        exact = tape.outputs[:values] if values >= 0 else tape.outputs[values:]
-        free = ~tape.needed(np.concatenate([exact, tape.guard_slots]))
-        made = Runner(tape, None if tape.is_scalar else free)
-        self._pass_on(made)
-        return self._derived.keep(key, made)
-
     def _pass_on(self, runner: "Runner") -> None:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
@@ -547,7 +506,7 @@ class Runner:
 
 
 def _failed(workspace: Workspace, status: int) -> Failed | None:
-    """What a status of a run that nobody counts says."""
+    """Return what a status of a run that nobody counts says."""
     return (status, workspace.guarded_value(status)) if status >= 0 else None
 
 

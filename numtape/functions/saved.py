@@ -63,7 +63,7 @@ def write(
 def read(
     path: str | os.PathLike[str], types: Iterable[type] = (), limit: float | None = None
 ) -> tuple[FlatTape, Signature, Result]:
-    """What a file holds, checked; see `numtape.load`."""
+    """Return what a file holds, checked; see `numtape.load`."""
     header, arrays = container.read(path)
     try:
         return _read(header, arrays, _Types(types), limit)
@@ -103,7 +103,7 @@ def _read(
 
 
 def _memory(entries: Any) -> tuple[tuple[Any, ...], ...]:
-    """How arguments lie in memory: only compared with how those of a call do."""
+    """Return how arguments lie in memory: only compared with how those of a call do."""
     try:
         return tuple(
             tuple(tuple(map(index, x)) if isinstance(x, list) else index(x) for x in entry)
@@ -116,7 +116,7 @@ def _memory(entries: Any) -> tuple[tuple[Any, ...], ...]:
 def _aux(
     header: Mapping[str, Any], types: "_Types"
 ) -> tuple[Structure, tuple[Any, ...], tuple[tuple[int, ...], ...]]:
-    """The auxiliary result's tree, leaves and shapes."""
+    """Return the auxiliary result's tree, leaves and shapes."""
     aux = _part(header, "aux")
     tree = _structure(aux.get("tree"), types)
     leaves = [_aux_leaf(entry) for entry in _entries(aux, "leaves")]
@@ -149,7 +149,7 @@ def _entries(part: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _shape(entry: Any) -> tuple[int, ...] | None:
-    """The shape of a traced leaf; None for a static one."""
+    """Return the shape of a traced leaf; None for a static one."""
     if entry is None:
         return None
     if not isinstance(entry, list) or not all(type(n) is int and 0 <= n < 2**31 for n in entry):
@@ -183,7 +183,7 @@ def _leaves(structure: Structure) -> int:
 
 
 def _tree(structure: Structure) -> Any:
-    """A tree as JSON: ``"*"`` for a leaf, else the type's name, the names and the children."""
+    """Write a tree as JSON: ``"*"`` for a leaf, else the type's name, names and children."""
     if structure.kind is None:
         return _LEAF
     names = [_value(name, "a key") for name in structure.names]
@@ -217,7 +217,7 @@ class _Types:
                 )
 
     def find(self, name: str, names: tuple[Any, ...], children: int) -> type:
-        """The type of a name, if it fits these keys or fields and this number of children."""
+        """Return the type of a name, if it fits these keys or fields and number of children."""
         kind = _CONTAINERS.get(name) or self._given.get(name)
         if kind is None:
             raise TapeError(
@@ -306,7 +306,7 @@ def _text(value: bytes) -> str:
 
 
 def _static(key: Any) -> Any:
-    """The value of a static argument from its key in a signature."""
+    """Return the value of a static argument from its key in a signature."""
     if len(key) == 2:
         return _value(key[1], "a static argument")
     dtype, shape, data = key

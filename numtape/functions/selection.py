@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.functions.signature import Signature, differentiated, not_differentiable
-from numtape.functions.trees import Structure
+from numtape.functions.trees import NONE, Structure
 
-__all__ = ["Selection", "cut", "select"]
+__all__ = ["Selection", "as_it_is", "cut", "everything", "select"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,19 +40,24 @@ class Selection:
 
     @property
     def is_one_leaf(self) -> bool:
-        """Whether the derivative by them is one array, in no container."""
+        """Return whether the derivative by them is one array, in no container."""
         return self.alone and self.structures[0].kind is None
 
     @property
+    def structure(self) -> Structure:
+        """Return the structure of the derivatives."""
+        return self.structures[0] if self.alone else Structure(tuple, (), self.structures)
+
+    @property
     def layout(self) -> Callable[[Floats], Any]:
-        """What puts a vector of derivatives by the chosen inputs into the tree of `trees`.
+        """Return what puts a vector of derivatives by the chosen inputs into the tree of `trees`.
 
         The tree may use the vector's memory.
         """
         if self.is_one_leaf:
             shape = self.shapes[0]
             if len(shape) == 1:
-                return lambda vector: vector
+                return as_it_is
             return lambda vector: vector.reshape(shape) if shape else vector.item()
         if any(self.shapes):
             return lambda vector: self.trees(cut(vector, self.shapes))
@@ -66,31 +71,8 @@ class Selection:
             return lambda vector: tuple(vector.tolist())
         return lambda vector: self.trees(vector.tolist())
 
-    def jacobian(self, matrix: Any, outputs: Sequence[tuple[int, ...]]) -> list[Any]:
-        """For each output leaf the tree of its derivatives, from a matrix by columns."""
-        if self.is_one_leaf and len(outputs) == 1:
-            shape = outputs[0] + self.shapes[0]
-            return [matrix.reshape(shape) if shape else matrix.item()]
-        blocks = []
-        row = 0
-        for output in outputs:
-            rows = matrix[row : row + math.prod(output)]
-            row += len(rows)
-            blocks.append(self.trees(self._columns(rows, output)))
-        return blocks
-
-    def _columns(self, rows: Any, output: tuple[int, ...]) -> list[Any]:
-        leaves: list[Any] = []
-        start = 0
-        for shape in self.shapes:
-            stop = start + math.prod(shape)
-            part = rows[:, start:stop].reshape(output + shape)
-            leaves.append(part if part.ndim else part.item())
-            start = stop
-        return leaves
-
     def trees(self, leaves: Sequence[Any]) -> Any:
-        """The tree, or trees, of the chosen arguments with these leaves."""
+        """Return the tree, or trees, of the chosen arguments with these leaves."""
         if self.is_one_leaf:
             return leaves[0]
         remaining = iter(leaves)
@@ -99,7 +81,7 @@ class Selection:
 
 
 def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
-    """The selection meant by argnums.
+    """Return the selection meant by argnums.
 
     Raises
     ------
@@ -137,8 +119,25 @@ def select(signature: Signature, argnums: int | Sequence[int]) -> Selection:
     )
 
 
+def as_it_is(vector: Floats) -> Floats:
+    """Return a vector as its own tree."""
+    return vector
+
+
+def everything(signature: Signature) -> Selection:
+    """Return the selection of all inputs: a tree for each argument, None for static ones."""
+    owners = set(signature.owners)
+    structures = signature.derivative_structures
+    return Selection(
+        np.arange(signature.size),
+        signature.traced_shapes,
+        tuple(each if k in owners else NONE for k, each in enumerate(structures)),
+        False,
+    )
+
+
 def cut(flat: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
-    """A flat vector, which may be traced, cut into arrays; scalars where the shape is ()."""
+    """Cut a flat vector, which may be traced, into arrays; scalars where the shape is ()."""
     leaves: list[Any] = []
     start = 0
     for shape in shapes:

@@ -85,21 +85,21 @@ class Signature:
 
     @property
     def traced_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """The shapes of the traced leaves."""
+        """Return the shapes of the traced leaves."""
         return tuple(shape for shape in self.shapes if shape is not None)
 
     @property
     def size(self) -> int:
-        """How many numbers the traced leaves hold."""
+        """Return how many numbers the traced leaves hold."""
         return sum(map(math.prod, self.traced_shapes))
 
     def has_statics_of(self, other: "Signature") -> bool:
-        """Whether the same leaves are static as in another signature, and have the same keys."""
+        """Return whether the same leaves are static as in another signature, with the same keys."""
         mine, others = ([shape is None for shape in each.shapes] for each in (self, other))
         return mine == others and self.statics == other.statics
 
     def leaves(self) -> Iterator[tuple[int, str, Any]]:
-        """Each leaf: the number of its argument, its place in that, and its key; None if traced."""
+        """Yield the argument's number, the place in that, and the key, if static, of each leaf."""
         shapes, statics = iter(self.shapes), iter(self.statics)
         for number, structure in enumerate(self.structure.children):
             for place in places(structure):
@@ -107,13 +107,13 @@ class Signature:
 
     @property
     def derivative_structures(self) -> tuple[Structure, ...]:
-        """The structures of the arguments' derivatives: None in the place of a static leaf."""
+        """Return the structures of the arguments' derivatives: None for a static leaf."""
         is_traced = (shape is not None for shape in self.shapes)
         return tuple(without(structure, is_traced) for structure in self.structure.children)
 
     @property
     def is_flat(self) -> bool:
-        """Whether every argument is one float or float array."""
+        """Return whether every argument is one float or float array."""
         return None not in self.shapes and all(
             child.kind is None for child in self.structure.children
         )
@@ -148,12 +148,12 @@ class Call:
     labelled: Mapping[int, Any] | None = None
 
     def with_memory(self) -> "Call":
-        """The same call with a signature that says how the leaves lie in memory."""
+        """Return the same call with a signature that says how the leaves lie in memory."""
         memory = memory_key(self.given, [0] * len(self.given))
         return replace(self, signature=replace(self.signature, memory=memory))
 
     def arguments(self, traced: Sequence[Any]) -> list[Any]:
-        """The arguments with other values in the places of the traced leaves."""
+        """Return the arguments with other values in the places of the traced leaves."""
         values, statics = iter(traced), iter(self.statics)
         leaves = [
             next(statics) if shape is None else next(values) for shape in self.signature.shapes
@@ -162,15 +162,15 @@ class Call:
         return built
 
     def copies(self) -> list[Any]:
-        """The arguments with copies of the traced leaves."""
+        """Copy the arguments' traced leaves, and return the arguments with these."""
         return self.arguments([x.copy() if x.shape else x.item() for x in self.inputs])
 
     def values(self) -> list[Any]:
-        """The arguments, of labelled leaves the values."""
+        """Return the arguments, of labelled leaves the values."""
         return self.arguments(self.inputs)
 
     def with_labels(self, tree: Any, numbers: Sequence[int]) -> Any:
-        """A tree like some of the arguments, with the labels that those have."""
+        """Return a tree like some of the arguments, with the labels that those have."""
         labelled = self.labelled or {}
         owners = [number for number, *_ in self.signature.leaves()]
         chosen = [k for number in numbers for k, owner in enumerate(owners) if owner == number]
@@ -181,7 +181,7 @@ class Call:
         )
 
     def point(self) -> Floats:
-        """The traced leaves' values, end to end, as kernels take them."""
+        """Return the traced leaves' values, end to end, as kernels take them."""
         if len(self.inputs) == 1:
             x = self.inputs[0].reshape(-1)
             return x if x.flags.carray else x.copy()
@@ -277,14 +277,14 @@ def _check_labelled(leaf: Any, values: npt.NDArray[Any], number: int) -> None:
 
 
 def is_integer(leaf: Any) -> bool:
-    """Whether a leaf is an integer or an array of them, and no bool."""
+    """Return whether a leaf is an integer or an array of them, and no bool."""
     if isinstance(leaf, np.ndarray):
         return leaf.dtype.kind in "iu"
     return isinstance(leaf, _INTEGERS) and not isinstance(leaf, _NO_INTEGERS)
 
 
 def not_differentiable(number: int, place: str, key: Any) -> InputError:
-    """The error where the derivative by an argument with a static leaf is asked for."""
+    """Return the error for a derivative by an argument that has a static leaf."""
     rule = "only floats and float arrays have derivatives"
     if place and _is_integer_of(key):
         rule += ", and an integer in a tree stays one"
@@ -297,7 +297,7 @@ def not_differentiable(number: int, place: str, key: Any) -> InputError:
 
 
 def _as_float(key: Any) -> str:
-    """How something static, which is known by its key, becomes one float or several."""
+    """Return how something static, known by its key, becomes one float or several."""
     is_array, kind = len(key) == 3, ""
     if is_array or issubclass(key[0], np.generic):
         kind = np.dtype(key[0]).kind
@@ -315,12 +315,12 @@ def _as_float(key: Any) -> str:
 
 
 def _is_integer_of(key: Any) -> bool:
-    """Whether a static leaf, known by its key, is an integer or an array of them."""
+    """Return whether a static leaf, known by its key, is an integer or an array of them."""
     return np.dtype(key[0]).kind in "iu" if len(key) == 3 else is_integer(key[1])
 
 
 def static_text(key: Any) -> str:
-    """A static leaf as a message tells of it, by its key."""
+    """Return a static leaf as a message tells of it, by its key."""
     if len(key) == 3:
         return f"an array of {np.dtype(key[0])} of shape {key[1]}"
     kind, leaf = key
@@ -328,7 +328,7 @@ def static_text(key: Any) -> str:
 
 
 def _as_floats(leaf: Any, number: int, keep_type: bool, is_meant: bool) -> Floats | None:
-    """A traced leaf as a float64 array; None for a static leaf.
+    """Return a traced leaf as a float64 array; None for a static leaf.
 
     `is_meant` says that an integer is meant as a float.
     """
@@ -387,7 +387,7 @@ def check_plain(leaf: Any, holds: str) -> None:
 
 
 def _not_plain(leaf: Any) -> str:
-    """Why an array or a number of NumPy's is not taken; nothing if it is."""
+    """Tell why an array or a number of NumPy's is not taken; nothing if it is."""
     name, kind = type(leaf).__name__, leaf.dtype.kind
     what = f"an array of {leaf.dtype}" if isinstance(leaf, np.ndarray) else repr(leaf)
     if isinstance(leaf, np.ma.MaskedArray):
@@ -422,7 +422,7 @@ def _not_plain(leaf: Any) -> str:
 
 
 def is_foreign(leaf: Any) -> bool:
-    """Whether a leaf is an array of another library than NumPy: pandas', xarray's, a buffer."""
+    """Return whether a leaf is an array of another library than NumPy, or a buffer."""
     if isinstance(leaf, _OURS):
         return False
     if isinstance(leaf, _BUFFERS):
@@ -431,7 +431,7 @@ def is_foreign(leaf: Any) -> bool:
 
 
 def static_key(leaf: Any, number: int) -> Any:
-    """What stands for a static leaf in a signature."""
+    """Return what stands for a static leaf in a signature."""
     if isinstance(leaf, np.ndarray):
         return (leaf.dtype.str, leaf.shape, leaf.tobytes())
     try:
@@ -474,7 +474,7 @@ def _is_number(leaf: Any) -> bool:
 
 
 def memory_key(leaves: Sequence[Any], ranks: Sequence[int]) -> tuple[tuple[Any, ...], ...]:
-    """How leaves lie in memory, as far as it shows where they are assigned to.
+    """Return how leaves lie in memory, as far as it shows where they are assigned to.
 
     Of leaves that do not lie row by row the steps; of those that share memory how far apart
     they are. `ranks` are the numbers of leading axes that count points: what is said is of
@@ -500,7 +500,7 @@ def memory_key(leaves: Sequence[Any], ranks: Sequence[int]) -> tuple[tuple[Any, 
 
 
 def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
-    """What was given as `argnums`, with its sequence, if it is one, as a tuple of integers."""
+    """Return what was given as `argnums`: an integer, or a tuple of them."""
     if type(argnums) is int:
         return argnums
     try:
@@ -517,7 +517,7 @@ def argnums_key(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
 
 
 def differentiated(argnums: int | Sequence[int], count: int) -> tuple[int, ...]:
-    """The argument numbers meant by `argnums`, counted from the front."""
+    """Return the argument numbers meant by `argnums`, counted from the front."""
     key = argnums_key(argnums)
     numbers = key if isinstance(key, tuple) else (key,)
     for number in numbers:

@@ -18,7 +18,7 @@ __all__ = ["are_streams", "in_blocks", "is_lazy"]
 
 
 def are_streams(arguments: Any) -> bool:
-    """Whether a tree holds an iterator or a Dask collection."""
+    """Return whether a tree holds an iterator or a Dask collection."""
     return any(_is_iterator(leaf) or is_lazy(leaf) for leaf in flatten(arguments)[0])
 
 
@@ -27,7 +27,7 @@ def _is_iterator(leaf: Any) -> bool:
 
 
 def is_lazy(leaf: Any) -> bool:
-    """Whether a leaf is a Dask collection; arrays of xarray may hold one, or plain values."""
+    """Return whether a leaf is a Dask collection; arrays of xarray may hold one."""
     return hasattr(leaf, "__dask_graph__") and getattr(leaf, "chunks", ()) is not None
 
 
@@ -38,7 +38,7 @@ def in_blocks(
     shapes: Sequence[tuple[int, ...] | None],
     out: Any = None,
 ) -> Any:
-    """A call made block by block.
+    """Make a call block by block.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def in_blocks(
 
 
 def _leading_axes(leaves: Sequence[Any], shapes: Sequence[tuple[int, ...] | None]) -> list[int]:
-    """For each leaf how many axes count points: those of Dask arrays before one point's."""
+    """Return for each leaf how many axes count points: those before one point's."""
     leading = []
     for leaf, shape in zip(leaves, shapes, strict=True):
         count = 0
@@ -136,7 +136,7 @@ def _lazily(
     structure: Any,
     leading: Sequence[int],
 ) -> Any:
-    """Dask arrays of the result: one task for each block of points."""
+    """Return Dask arrays of the result: one task for each block of points."""
     from dask import array, delayed
 
     first, depth = next(pair for pair in zip(leaves, leading, strict=True) if pair[1])
@@ -168,12 +168,12 @@ def _lazily(
 
 
 def _run_block(call: Callable[..., Any], structure: Any, leaves: list[Any]) -> list[Any]:
-    """What a worker does with a block."""
+    """Run a block, on a worker."""
     return flatten(call(*structure.build(leaves)))[0]
 
 
 def _joined(grid: Any, axis: int = 0) -> Any:
-    """Blocks in a grid as one Dask array."""
+    """Join blocks in a grid into one Dask array."""
     from dask import array
 
     parts = [_joined(part, axis + 1) if grid.ndim > 1 else part for part in grid]

@@ -21,7 +21,7 @@ Slots = npt.NDArray[np.int64]
 
 
 def tangents_of_slots(tape: FlatTape, x: Floats, direction: Floats) -> Floats:
-    """The derivative of every slot along a direction of the inputs."""
+    """Return the derivative of every slot along a direction of the inputs."""
     every = np.arange(tape.first_input, tape.slots)
     tangents = np.zeros(tape.slots)
     tangents[every] = Runner(tape.changed(outputs=every, guards=())).jvp(x, direction)[2]
@@ -29,7 +29,7 @@ def tangents_of_slots(tape: FlatTape, x: Floats, direction: Floats) -> Floats:
 
 
 def adjoints_of_slots(tape: FlatTape, values: Floats, weights: Floats) -> Floats:
-    """The derivative of the outputs' weighted sum by every slot.
+    """Return the derivative of the outputs' weighted sum by every slot.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def adjoints_of_slots(tape: FlatTape, values: Floats, weights: Floats) -> Floats
 
 
 def _scalar_partials(tape: FlatTape, values: Floats) -> Floats:
-    """The two partials of each scalar instruction, 0 by constants and of vector instructions.
+    """Return both partials of each scalar instruction; 0 by constants and of vector ones.
 
     From one tape with these instructions side by side, each on inputs of its own.
     """
@@ -95,7 +95,7 @@ def _contributions(
     moving: Sequence[bool],
     weights: Floats,
 ) -> list[Floats]:
-    """What a vector instruction adds to the adjoints of each operand's elements."""
+    """Return what a vector instruction adds to the adjoints of each operand's elements."""
     # What is constant stays so: some operations have no derivative by such an operand.
     fixed = [operand for operand, moves in zip(operands, moving, strict=True) if not moves]
     inputs = [operand for operand, moves in zip(operands, moving, strict=True) if moves]

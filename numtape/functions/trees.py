@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "NONE",
     "Structure",
     "flatten",
     "map_leaves",
@@ -45,7 +46,7 @@ class Structure:
     children: tuple["Structure", ...] = ()
 
     def build(self, leaves: Iterable[Any]) -> Any:
-        """The tree of this structure with these leaves."""
+        """Build the tree of this structure with these leaves."""
         return self._build(iter(leaves))
 
     def _build(self, leaves: Iterator[Any]) -> Any:
@@ -81,11 +82,11 @@ class Structure:
 
 
 _LEAF = Structure(None)
-_NONE = Structure(type(None))
+NONE = Structure(type(None))
 
 
 def flatten(tree: Any) -> tuple[list[Any], Structure]:
-    """The leaves of a tree, from left to right, and its structure."""
+    """Return the leaves of a tree, from left to right, and its structure."""
     leaves: list[Any] = []
     return leaves, _flatten(tree, leaves)
 
@@ -94,7 +95,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
     names: Sequence[Any] = ()
     children: Iterable[Any]
     if tree is None:
-        return _NONE
+        return NONE
     if isinstance(tree, dict):
         names = list(tree)
         children = [tree[name] for name in names]
@@ -110,7 +111,7 @@ def _flatten(tree: Any, leaves: list[Any]) -> Structure:
 
 
 def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> Any:
-    """A dataclass with these fields; its constructor ran once already, for the original."""
+    """Make a dataclass with these fields; its constructor ran once, for the original."""
     made: Any = object.__new__(kind)
     for name, value in zip(names, values, strict=True):
         object.__setattr__(made, name, value)
@@ -118,18 +119,18 @@ def _make_dataclass(kind: Any, names: Sequence[str], values: Sequence[Any]) -> A
 
 
 def one_for_each_argument(values: Any) -> tuple[Any, ...]:
-    """Trees by argument; what is neither a tuple nor a list is meant as the only one."""
+    """Return trees by argument; what is no tuple and no list is meant as the only one."""
     return tuple(values) if isinstance(values, tuple | list) else (values,)
 
 
 def map_leaves(function: Any, tree: Any) -> Any:
-    """The tree with `function` applied to each leaf."""
+    """Apply `function` to each leaf of a tree."""
     leaves, structure = flatten(tree)
     return structure.build([function(leaf) for leaf in leaves])
 
 
 def places(structure: Structure) -> Iterator[str]:
-    """How each leaf is reached from the tree, as Python writes it: ``["a"][0]``, ``.name``."""
+    """Return how each leaf is reached, as Python writes it: ``["a"][0]``, ``.name``."""
     if structure.kind is None:
         yield ""
     for k, child in enumerate(structure.children):
@@ -140,15 +141,15 @@ def places(structure: Structure) -> Iterator[str]:
 
 
 def without(structure: Structure, stays: Iterator[bool]) -> Structure:
-    """A structure with None in the places of those leaves that do not stay."""
+    """Return a structure with None in the places of those leaves that do not stay."""
     if structure.kind is None:
-        return structure if next(stays) else _NONE
+        return structure if next(stays) else NONE
     children = tuple(without(child, stays) for child in structure.children)
     return Structure(structure.kind, structure.names, children)
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, and not all of a long one."""
+    """Return a value as a message shows it: on one line, and not all of a long one."""
     if isinstance(value, np.ndarray) and value.size > _SHOWN:
         return f"an array of {value.dtype} of shape {value.shape}"
     text = " ".join(repr(value).split())

@@ -44,7 +44,7 @@ def vmap(
     num_threads: int | None = None,
     progress: bool | Callable[[int, int], None] = False,
 ) -> "Vectorized":
-    """A function of one point, as a function of many.
+    """Return a function of one point as a function of many.
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ class Vectorized:
         return result.structure.build(np.moveaxis(output, 0, place) for output in outputs)
 
     def _latest(self, paths: Paths, batch: "_Batch") -> Tape:
-        """The tape to try first."""
+        """Return the tape to try first."""
         return paths.latest or self._tape_at(paths, batch, 0)
 
     def _call_at(self, batch: "_Batch", number: int) -> Call:
         return self._recordings.paths(*batch.arguments_at(number))[1]
 
     def _tape_at(self, paths: Paths, batch: "_Batch", number: int) -> Tape:
-        """The tape of a point's path; an error of the user's function is told the point."""
+        """Return the tape of a point's path; an error of the user's function is told the point."""
         try:
             return paths.tape_at(self._call_at(batch, number))
         except Exception as error:
@@ -212,7 +212,7 @@ class Vectorized:
     def _inside(
         self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool
     ) -> Any:
-        """As part of a function that is being recorded: once for each point."""
+        """Run as part of a function that is being recorded: once for each point."""
         # Copies, as everywhere what the function does to its arguments is not the caller's.
         own = {id(leaf): np.copy(leaf) for leaf in leaves if isinstance(leaf, TracedArray)}
         batch = _Batch([own.get(id(leaf), leaf) for leaf in leaves], structure, axes, named)
@@ -237,7 +237,7 @@ class Vectorized:
         named: bool,
         out: Any,
     ) -> Any:
-        """In blocks. Those of Dask arrays are counted along their first axes."""
+        """Run in blocks. Those of Dask arrays are counted along their first axes."""
         is_array = [isinstance(getattr(leaf, "shape", None), tuple) for leaf in leaves]
         are_lazy = list(map(is_lazy, leaves))
         pairs = list(zip(are_lazy, is_array, strict=True))
@@ -266,13 +266,13 @@ class Vectorized:
 
 
 def _placed(leaf: Any, place: int) -> Any:
-    """An array with its first axis, which counts points, where out_axes wants it."""
+    """Return an array with its first axis, which counts points, where out_axes wants it."""
     _check_out_axis(place, leaf.ndim - 1)
     return np.moveaxis(leaf, 0, place)
 
 
 def _call(function: Vectorized, named: bool, *arguments: Any) -> Any:
-    """A call whose last argument may be the named ones; what is sent to where blocks are run."""
+    """Call with arguments whose last may be the named ones; sent to where blocks are run."""
     if named:
         *positional, by_name = arguments
         return function(*positional, **by_name)
@@ -318,7 +318,7 @@ class _Batch:
         self.count = counts[0]
 
     def arguments_at(self, number: int) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The positional and the named arguments of one point."""
+        """Return the positional and the named arguments of one point."""
         pairs = zip(self._leaves, self._varies, strict=True)
         point = self._structure.build(
             [_element(leaf, number) if varies else leaf for leaf, varies in pairs]
@@ -326,7 +326,7 @@ class _Batch:
         return (tuple(point[:-1]), point[-1]) if self._named else (tuple(point), {})
 
     def points(self, call: Call) -> Points:
-        """The traced leaves of all points; `call` is that of one of them."""
+        """Return the traced leaves of all points; `call` is that of one of them."""
         values = iter(call.inputs)
         leaves, kept = [], []
         for leaf, varies, shape in zip(
@@ -340,7 +340,7 @@ class _Batch:
 
 
 def _moved(leaf: Any, axis: int) -> Any:
-    """An array with the axis that counts points moved to the front."""
+    """Move the axis of an array that counts points to the front."""
     if not is_traced(leaf) and not is_lazy(leaf):
         if getattr(leaf, "ndim", 0) == 1:  # whose points are numbers, without labels
             leaf = plain_values(leaf)
@@ -363,7 +363,7 @@ def _moved(leaf: Any, axis: int) -> Any:
 
 
 def _counted_first(leaf: Any, place: int) -> Any:
-    """A leaf of `out` with the axis that counts points first; one that has none as it is."""
+    """Return a leaf of `out` with the axis that counts points first, if it has one."""
     fits = isinstance(leaf, np.ndarray) and -leaf.ndim <= place < leaf.ndim
     return np.moveaxis(leaf, place, 0) if fits else leaf
 
@@ -378,7 +378,7 @@ def _check_out_axis(place: int, rank: int) -> None:
 
 
 def _element(leaf: Any, number: int) -> Any:
-    """One point's leaf. Of no points the first is all ones: only its shape counts."""
+    """Return one point's leaf. Of no points the first is all ones: only its shape counts."""
     if is_traced(leaf):
         return leaf[number]
     element = leaf[number] if len(leaf) else np.ones(leaf.shape[1:], leaf.dtype)
@@ -386,7 +386,7 @@ def _element(leaf: Any, number: int) -> Any:
 
 
 def _axes(in_axes: Any, structure: Structure, named: bool) -> list[int | None]:
-    """For each leaf of the arguments the axis that counts points, or None."""
+    """Return for each leaf of the arguments the axis that counts points, or None."""
     children = structure.children
     positional = children[:-1] if named else children
     if isinstance(in_axes, list | tuple):
@@ -407,7 +407,7 @@ def _axes(in_axes: Any, structure: Structure, named: bool) -> list[int | None]:
 
 
 def _spread(entry: Any, structure: Structure) -> list[int | None]:
-    """An entry of in_axes for each leaf of a tree: one number for all, or a tree of them."""
+    """Spread an entry of in_axes over a tree: one number for all leaves, or a tree of them."""
     leaves = structure.build(itertools.repeat(0))
     count = len(flatten(leaves)[0])
     if entry is None or (isinstance(entry, int) and not isinstance(entry, bool)):
@@ -426,7 +426,7 @@ def _spread(entry: Any, structure: Structure) -> list[int | None]:
 
 
 def _children(entry: Any) -> tuple[list[Any], tuple[Any, ...]]:
-    """The parts of a tree of axes, where None is a leaf, and their names."""
+    """Return the parts of a tree of axes, where None is a leaf, and their names."""
     if isinstance(entry, dict):
         return list(entry.values()), tuple(entry)
     if isinstance(entry, list | tuple):
@@ -438,7 +438,7 @@ def _children(entry: Any) -> tuple[list[Any], tuple[Any, ...]]:
 
 
 def _groups(failures: Failures) -> list[tuple[Ints, int, float]]:
-    """The points that failed, by the guard and by what it came to."""
+    """Group the points that failed, by the guard and by what it came to."""
     groups = []
     for guard in np.unique(failures.guards).tolist():
         here = failures.guards == guard

@@ -74,12 +74,12 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times as long finite differences take."""
+        """Return how many times as long finite differences take."""
         return self.difference_microseconds / self.numtape_microseconds
 
     @property
     def succeeded(self) -> bool:
-        """Whether every parameter agrees to `REQUIRED_DIGITS`."""
+        """Return whether every parameter agrees to `REQUIRED_DIGITS`."""
         return self.fit.digits_parameters >= REQUIRED_DIGITS
 
 

@@ -181,31 +181,31 @@ def _floats(rows: Sequence[str], name: str) -> NDArray[np.float64]:
 
 
 def power_of_shifted(b: Any, x: Any) -> Any:
-    """Bennett5: superconductivity magnetization."""
+    """Model Bennett5: superconductivity magnetization."""
     b1, b2, b3 = b
     return b1 * (b2 + x) ** (-1 / b3)
 
 
 def saturating_exponential(b: Any, x: Any) -> Any:
-    """BoxBOD and Misra1a: growth that levels off exponentially."""
+    """Model BoxBOD and Misra1a: growth that levels off exponentially."""
     b1, b2 = b
     return b1 * (1 - np.exp(-b2 * x))
 
 
 def exponential_over_linear(b: Any, x: Any) -> Any:
-    """Chwirut1 and Chwirut2: ultrasonic calibration."""
+    """Model Chwirut1 and Chwirut2: ultrasonic calibration."""
     b1, b2, b3 = b
     return np.exp(-b1 * x) / (b2 + b3 * x)
 
 
 def power_law(b: Any, x: Any) -> Any:
-    """DanWood: energy radiated by a carbon filament."""
+    """Model DanWood: energy radiated by a carbon filament."""
     b1, b2 = b
     return b1 * x**b2
 
 
 def three_cycles(b: Any, x: Any) -> Any:
-    """ENSO: the annual cycle and two of unknown period in atmospheric pressure."""
+    """Model ENSO: the annual cycle and two of unknown period in atmospheric pressure."""
     b1, b2, b3, b4, b5, b6, b7, b8, b9 = b
     year = 2 * np.pi * x / 12
     second = 2 * np.pi * x / b4
@@ -219,13 +219,13 @@ def three_cycles(b: Any, x: Any) -> Any:
 
 
 def gaussian_peak(b: Any, x: Any) -> Any:
-    """Eckerle4: transmittance around one wavelength."""
+    """Model Eckerle4: transmittance around one wavelength."""
     b1, b2, b3 = b
     return (b1 / b2) * np.exp(-0.5 * ((x - b3) / b2) ** 2)
 
 
 def two_gaussians_on_decay(b: Any, x: Any) -> Any:
-    """Gauss1, Gauss2 and Gauss3: two peaks on a decaying baseline."""
+    """Model Gauss1, Gauss2 and Gauss3: two peaks on a decaying baseline."""
     b1, b2, b3, b4, b5, b6, b7, b8 = b
     baseline = b1 * np.exp(-b2 * x)
     first_peak = b3 * np.exp(-((x - b4) ** 2) / b5**2)
@@ -234,80 +234,80 @@ def two_gaussians_on_decay(b: Any, x: Any) -> Any:
 
 
 def cubic_over_cubic(b: Any, x: Any) -> Any:
-    """Hahn1 and Thurber: thermal expansion of copper, electron mobility."""
+    """Model Hahn1 and Thurber: thermal expansion of copper, electron mobility."""
     b1, b2, b3, b4, b5, b6, b7 = b
     return (b1 + b2 * x + b3 * x**2 + b4 * x**3) / (1 + b5 * x + b6 * x**2 + b7 * x**3)
 
 
 def quadratic_over_quadratic(b: Any, x: Any) -> Any:
-    """Kirby2: line widths in scanning electron microscopy."""
+    """Model Kirby2: line widths in scanning electron microscopy."""
     b1, b2, b3, b4, b5 = b
     return (b1 + b2 * x + b3 * x**2) / (1 + b4 * x + b5 * x**2)
 
 
 def three_exponentials(b: Any, x: Any) -> Any:
-    """Lanczos1, Lanczos2 and Lanczos3: decays that are hard to tell apart."""
+    """Model Lanczos1, Lanczos2 and Lanczos3: decays that are hard to tell apart."""
     b1, b2, b3, b4, b5, b6 = b
     return b1 * np.exp(-b2 * x) + b3 * np.exp(-b4 * x) + b5 * np.exp(-b6 * x)
 
 
 def enzyme_rate(b: Any, x: Any) -> Any:
-    """MGH09: the problem of Kowalik and Osborne."""
+    """Model MGH09: the problem of Kowalik and Osborne."""
     b1, b2, b3, b4 = b
     return b1 * (x**2 + x * b2) / (x**2 + x * b3 + b4)
 
 
 def thermistor(b: Any, x: Any) -> Any:
-    """MGH10: the problem of Meyer."""
+    """Model MGH10: the problem of Meyer."""
     b1, b2, b3 = b
     return b1 * np.exp(b2 / (x + b3))
 
 
 def two_exponentials_above_constant(b: Any, x: Any) -> Any:
-    """MGH17: the first problem of Osborne."""
+    """Model MGH17: the first problem of Osborne."""
     b1, b2, b3, b4, b5 = b
     return b1 + b2 * np.exp(-x * b4) + b3 * np.exp(-x * b5)
 
 
 def inverse_square_saturation(b: Any, x: Any) -> Any:
-    """Misra1b: monomolecular adsorption."""
+    """Model Misra1b: monomolecular adsorption."""
     b1, b2 = b
     return b1 * (1 - (1 + b2 * x / 2) ** (-2))
 
 
 def inverse_root_saturation(b: Any, x: Any) -> Any:
-    """Misra1c: monomolecular adsorption."""
+    """Model Misra1c: monomolecular adsorption."""
     b1, b2 = b
     return b1 * (1 - (1 + 2 * b2 * x) ** (-0.5))
 
 
 def hyperbolic_saturation(b: Any, x: Any) -> Any:
-    """Misra1d: monomolecular adsorption."""
+    """Model Misra1d: monomolecular adsorption."""
     b1, b2 = b
     return b1 * b2 * x * (1 + b2 * x) ** (-1)
 
 
 def log_breakdown_strength(b: Any, x: Any) -> Any:
-    """Nelson: logarithm of dielectric breakdown strength, over time and temperature."""
+    """Model Nelson: the logarithm of dielectric breakdown strength, over time and temperature."""
     b1, b2, b3 = b
     time, temperature = x[:, 0], x[:, 1]
     return b1 - b2 * time * np.exp(-b3 * temperature)
 
 
 def logistic_growth(b: Any, x: Any) -> Any:
-    """Rat42: pasture yield."""
+    """Model Rat42: pasture yield."""
     b1, b2, b3 = b
     return b1 / (1 + np.exp(b2 - b3 * x))
 
 
 def richards_growth(b: Any, x: Any) -> Any:
-    """Rat43: dry weight of onions."""
+    """Model Rat43: dry weight of onions."""
     b1, b2, b3, b4 = b
     return b1 / (1 + np.exp(b2 - b3 * x)) ** (1 / b4)
 
 
 def quantum_defect(b: Any, x: Any) -> Any:
-    """Roszman1: quantum defects of an atom."""
+    """Model Roszman1: quantum defects of an atom."""
     b1, b2, b3, b4 = b
     return b1 - b2 * x - np.arctan(b3 / (x - b4)) / np.pi
 

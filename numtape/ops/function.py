@@ -45,22 +45,22 @@ class Function:
 
     @cached_property
     def operands(self) -> tuple[tuple[str, ...], ...]:
-        """The names of each operand's last axes."""
+        """Return the names of each operand's last axes."""
         return _axes(self.signature.split("->")[0])
 
     @cached_property
     def results(self) -> tuple[tuple[str, ...], ...]:
-        """The names of each result's last axes."""
+        """Return the names of each result's last axes."""
         return _axes(self.signature.split("->")[1])
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The names of all axes that can have any extent."""
+        """Return the names of all axes that can have any extent."""
         every = [name for axes in (*self.operands, *self.results) for name in axes]
         return tuple(dict.fromkeys(name for name in every if not name.isdigit()))
 
     def extents(self, shapes: Sequence[Shape], **chosen: int) -> Shape:
-        """The extent of each of `names`, for operands of these shapes; some may be chosen."""
+        """Return the extent of each of `names`, for operands of these shapes."""
         known: dict[str, int] = dict(chosen)
         for axes, shape in zip(self.operands, shapes, strict=True):
             known.update(zip(axes, shape[len(shape) - len(axes) :], strict=True))
@@ -69,7 +69,7 @@ class Function:
         return tuple(known[name] for name in self.names)
 
     def shapes(self, shape: Shape) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:
-        """The shapes of operands and results, where ``shape`` is (*batch, *extents)."""
+        """Return the shapes of operands and results, where ``shape`` is (*batch, *extents)."""
         split = len(shape) - len(self.names)
         extent = {"2": 2} | dict(zip(self.names, shape[split:], strict=True))
         operands, results = (

@@ -31,7 +31,7 @@ def _own(name: str, *partials: str, module: str = "shapes") -> Function:
 
 
 def _of(text: str, **operands: str) -> str:
-    """An expression with others in place of its operands."""
+    """Return an expression with others in place of its operands."""
     return re.sub(r"\b[xyzw]\b", lambda match: operands.get(match[0], match[0]), text)
 
 

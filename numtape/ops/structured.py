@@ -118,5 +118,5 @@ FUNCTION_OPCODE = {function.name: FIRST_FUNCTION + k for k, function in enumerat
 
 
 def function_of(opcode: int) -> Function:
-    """The function that an instruction's opcode stands for."""
+    """Return the function that an instruction's opcode stands for."""
     return FUNCTIONS[opcode - FIRST_FUNCTION]

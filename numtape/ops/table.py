@@ -99,17 +99,17 @@ class Row:
 
     @property
     def is_flat(self) -> bool:
-        """Whether it has no derivative at all: comparisons, rounding."""
+        """Return whether it has no derivative at all: comparisons, rounding."""
         return self.partials == ("0",) * self.arity
 
     @property
     def holds_constant(self) -> bool:
-        """Whether its second operand is held constant."""
+        """Return whether its second operand is held constant."""
         return self.name.endswith("_constant")
 
     @property
     def is_power(self) -> bool:
-        """Whether it is one of the forms of x**y, which round differently."""
+        """Return whether it is one of the forms of x**y, which round differently."""
         return self.name.startswith("pow")
 
 
@@ -237,7 +237,7 @@ _UNBOXCOX_SLOPE = (
 
 
 def _boxcox_slope(logarithm: str) -> str:
-    """The derivative of ``(exp(l y) - 1) / y`` by y, where l is the logarithm given."""
+    """Return the derivative of ``(exp(l y) - 1) / y`` by y, where l is the logarithm given."""
     product = "xlogy" if logarithm == "log(x)" else "xlog1py"
     names = {"u": f"({logarithm} * y)", "l": logarithm, "p": f"{product}(1.0 + y * f, x)"}
     return re.sub(r"\b[ulp]\b", lambda match: names[match[0]], _BOXCOX_SLOPE)
@@ -314,7 +314,7 @@ _T_DENSITY = (  # poch is gamma(x / 2 + 1 / 2) / gamma(x / 2), without their dif
 
 
 def _by_order(name: str, slope: str, reference: str) -> tuple[Row, Row]:
-    """The derivatives of a Bessel function by its order, which are our own."""
+    """Return the derivatives of a Bessel function by its order, which are our own."""
     first, second = (
         _binary(
             f"{name}_d{n}",
@@ -334,7 +334,7 @@ def _by_order(name: str, slope: str, reference: str) -> tuple[Row, Row]:
 
 
 def _polynomial(coefficients: Sequence[float], x: str) -> str:
-    """c0 + x * (c1 + x * (c2 + ...)), as text."""
+    """Write c0 + x * (c1 + x * (c2 + ...)) as text."""
     text = "0.0"
     for coefficient in reversed(coefficients):
         text = f"({coefficient!r} + {x} * {text})"
@@ -1539,13 +1539,13 @@ OPCODE: dict[str, int] = {row.name: opcode for opcode, row in enumerate(ROWS)}
 
 
 def row_named(name: str) -> Row:
-    """The row called `name`."""
+    """Return the row called `name`."""
     return ROWS[OPCODE[name]]
 
 
 @cache
 def load_ufunc(path: str) -> Callable[..., Any]:
-    """The ufunc, or other function, at ``"module.name"``; SciPy is imported when asked for."""
+    """Return the ufunc, or function, at ``"module.name"``; SciPy is imported when asked for."""
     module, _, name = path.rpartition(".")
     ufunc: Callable[..., Any] = getattr(import_module(module), name)
     # While a function is being recorded, something may stand in for it.
@@ -1558,7 +1558,7 @@ _ROW_OF_UFUNC_NAME = {
 
 
 def row_of_ufunc(ufunc: Any) -> Row | None:
-    """The row that a ufunc records as, or None where there is none.
+    """Return the row that a ufunc records as, or None where there is none.
 
     Rows are found by the ufunc's name and confirmed by identity, so that a
     foreign ufunc that happens to share a name is not mistaken for ours.

@@ -17,7 +17,7 @@ __all__ = ["value_of_row"]
 
 
 def value_of_row(row: Row, values: Sequence[Any]) -> Any:
-    """The row at the given operands: floats, bools or arrays of them."""
+    """Apply a row to the given operands: floats, bools or arrays of them."""
     if row.ufunc is not None:
         return load_ufunc(row.ufunc)(*values)
     # NumPy's scalars, not its arrays of rank 0, round `**` as the kernels do.

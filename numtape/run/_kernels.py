@@ -2,21 +2,21 @@
 # mypy: ignore-errors
 """The kernels: everything of numtape that runs as machine code.
 
-Only this file (through its generated copy `_kernels.py`) looks at an opcode.
+Only these look at an opcode, in the generated file `_kernels.py`.
 Kernels take addresses, arrays and numbers, allocate nothing and raise nothing;
 they return a status: FINE, or the index of the first guard that did not hold.
 
-This file is a template: `generate.py` puts the operations' branches in place
-of the lines ``# <...>`` and copies the rest. What stands between ``# <for tapes
+They are written in the package `template`, by subject. `generate.py` joins its parts, and puts
+the operations' branches in place of the lines ``# <...>``. What stands between ``# <for tapes
 of common operations too>`` and ``# <end>`` is written twice: a second time, with
 names ending in ``_common``, for the operations marked common in the table alone.
 Those compile in a quarter of the time, and are all that most tapes need.
 
 A cached kernel must not use a symbol of another file (Numba would not notice an
-edit there), hence everything is here.
+edit there), hence everything is in one file.
 
 A workspace is handed over as one integer, the address of its *handle*: a small
-int64 table of addresses and sizes, whose fields are the constants below.
+int64 table of addresses and sizes, whose fields are constants.
 
 An operation without a branch of its own is run by the inner loop of its NumPy
 or SciPy ufunc (see `loops.py`), one element at a time. In vector instructions every
@@ -114,17 +114,17 @@ FRAME_SIZE = 40
 
 
 def float64_array(address, shape):
-    """The float64 array of that shape at an address."""
+    """Return the float64 array of that shape at an address."""
     return _array(address, shape, ctypes.c_double)
 
 
 def int64_array(address, shape):
-    """The int64 array of that shape at an address."""
+    """Return the int64 array of that shape at an address."""
     return _array(address, shape, ctypes.c_int64)
 
 
 def int32_array(address, shape):
-    """The int32 array of that shape at an address."""
+    """Return the int32 array of that shape at an address."""
     return _array(address, shape, ctypes.c_int32)
 
 
@@ -157,7 +157,7 @@ def turn_rows(function, source, source_step, target, target_step, rows, columns)
 
 
 def is_clear_square(x):
-    """Whether x*x, exactly, is less than 0.45 units in the last place from its rounding."""
+    """Return whether x*x, exactly, is less than 0.45 units in the last place off its rounding."""
     square = float(x * x)
     if not (math.isfinite(square) and square >= 2.0**-1022):
         return False
@@ -278,7 +278,7 @@ def _compiled_is_clear_square(x):
 
 @kernel
 def loop_of_one(h, opcode, x, y):
-    """The value of an operation at one point, by its ufunc's loop."""
+    """Return the value of an operation at one point, by its ufunc's loop."""
     loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
     frame = int64_array(h[FRAME], (FRAME_SIZE,))
     scratch = float64_array(h[SCRATCH], (4,))
@@ -299,7 +299,7 @@ def loop_of_one(h, opcode, x, y):
 
 @kernel
 def libm_pow(h, x, y):
-    """The C library's power, which Python's and NumPy's scalars use.
+    """Return the C library's power, which Python's and NumPy's scalars use.
 
     Most powers are squares. The C library rounds x**2 unlike x*x at times, but
     only where the exact square is almost half way between two floats (its error
@@ -964,7 +964,7 @@ def store_outputs(h, y):
 
 @kernel
 def check_guards(h):
-    """The index of the first guard that does not hold, or -1."""
+    """Return the index of the first guard that does not hold, or -1."""
     v = float64_array(h[VALUES], (h[SLOTS],))
     slots = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
     outcomes = float64_array(h[GUARD_OUTCOMES], (h[GUARDS],))
@@ -979,7 +979,7 @@ def check_guards(h):
 
 @kernel
 def noticed(h, status):
-    """The status of a run, which is counted."""
+    """Count a run, and return its status."""
     h[RUNS] += 1
     if status == FINE and h[RUNS] >= int64_array(h[NATIVE], (1,))[0]:
         return NOTICE
@@ -993,7 +993,7 @@ def noticed(h, status):
 
 @kernel
 def sweep_adjoints(h, seeds, x_adjoints):
-    """One reverse sweep over the stored partials: outputs' seeds in, inputs' adjoints out."""
+    """Sweep backward over the stored partials: outputs' seeds in, inputs' adjoints out."""
     adjoints = float64_array(h[SWEPT], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
@@ -1018,7 +1018,7 @@ def sweep_adjoints(h, seeds, x_adjoints):
 
 @kernel
 def sweep_tangents(h, seeds, y_tangents):
-    """One forward sweep over the stored partials: inputs' seeds in, outputs' tangents out."""
+    """Sweep forward over the stored partials: inputs' seeds in, outputs' tangents out."""
     tangents = float64_array(h[SWEPT], (h[SLOTS],))
     code = int32_array(h[CODE], (h[INSTRUCTIONS], 3))
     partials = float64_array(h[PARTIALS], (h[INSTRUCTIONS], 2))
@@ -1062,7 +1062,7 @@ def reach(h, address, step, count):
 
 @kernel
 def view_position(words, shape, strides, rank, row):
-    """Where the `row`-th innermost run of a view starts, relative to its base."""
+    """Return where the `row`-th innermost run of a view starts, relative to its base."""
     position = 0
     for axis in range(rank - 2, -1, -1):
         extent = words[shape + axis]
@@ -1142,7 +1142,7 @@ def fill(h, words, view, start, target, size):
 
 @kernel
 def run_map(h, words, at, r):
-    """An elementwise operation; the result is contiguous.
+    """Run an elementwise operation; the result is contiguous.
 
     Operands that step evenly are read in place, others are made contiguous in chunks.
     """
@@ -1186,7 +1186,7 @@ def run_map(h, words, at, r):
 
 @kernel
 def run_map_rows(h, words, at, r):
-    """An elementwise operation, a row of the last axis at a time; the result is contiguous.
+    """Run an elementwise operation, a row of the last axis at a time.
 
     Words: size of the result, rank, shape, then for each operand its base and strides.
     """
@@ -1240,7 +1240,7 @@ def run_loop_of_many(h, loop, data):
 
 @kernel
 def run_reduce(h, words, at, r):
-    """A reduction: every element of a view is combined into its result element.
+    """Run a reduction: every element of a view is combined into its result element.
 
     Words: size of the result, initial value, rank, base, shape, the operand's
     strides, the result's strides (0 on reduced axes). The axes come in the
@@ -1289,7 +1289,7 @@ def run_reduce(h, words, at, r):
 
 @kernel
 def run_accumulate(h, words, at, r):
-    """A running sum or product along the last axis of a view.
+    """Run a running sum or product along the last axis of a view.
 
     Words: size of the result, rank, base, shape, the operand's strides, the result's.
     """
@@ -1325,7 +1325,7 @@ def run_accumulate(h, words, at, r):
 
 @kernel
 def run_scatter(h, words, at, r):
-    """Sums by index: each element of a contiguous source is added to its target.
+    """Sum by index: each element of a contiguous source is added to its target.
 
     Words: size of the result, number of elements, their base, their gather table.
     """
@@ -1338,7 +1338,7 @@ def run_scatter(h, words, at, r):
 
 @kernel
 def run_order(h, words, at, r):
-    """The places of each row's elements in ascending order, by NumPy's own sorting.
+    """Order each row's elements by places, ascending, by NumPy's own sorting.
 
     Words: rows, elements in a row, base, step from row to row; elements follow
     one another. Places are sorted as integers where the result will be.
@@ -1362,7 +1362,7 @@ def run_order(h, words, at, r):
 
 @kernel
 def run_search(h, words, at, r):
-    """How many of ascending numbers are before each point; nan is after all numbers.
+    """Count the ascending numbers before each point; nan is after all numbers.
 
     Words: whether equal numbers are before, how many numbers, how many points,
     then for both: base, step.
@@ -1385,7 +1385,7 @@ def run_search(h, words, at, r):
 
 @kernel
 def place_of(x, n):
-    """The place that a float names among n; 0 where it names none."""
+    """Return the place that a float names among n; 0 where it names none."""
     if not (x >= -n and x < n):
         return n - n
     place = np.int64(x)
@@ -1396,7 +1396,7 @@ def place_of(x, n):
 
 @kernel
 def run_take(h, words, at, r):
-    """Elements of each row at places found during the run.
+    """Take elements of each row at places found during the run.
 
     Words: rows, elements in a row, how many to take, then for elements and
     places: base, two strides.
@@ -1414,7 +1414,7 @@ def run_take(h, words, at, r):
 
 @kernel
 def run_spread(h, words, at, r):
-    """Sums of each row's elements at places found during the run.
+    """Sum each row's elements at places found during the run.
 
     Words: rows, elements in a row, how many sums, then for elements and
     places: base, two strides.
@@ -1433,7 +1433,7 @@ def run_spread(h, words, at, r):
 
 @kernel
 def is_finite_matrix(v, base, m, n, down, across):
-    """Whether all elements of a matrix are finite."""
+    """Return whether all elements of a matrix are finite."""
     total = 0.0
     for i in range(m):
         for j in range(n):
@@ -1443,7 +1443,7 @@ def is_finite_matrix(v, base, m, n, down, across):
 
 @kernel
 def run_function(h, words, at, r):
-    """An operation on the last axes, batched over leading ones, by a generalized ufunc's loop.
+    """Run an operation on the last axes, batched over leading ones, by a gufunc's loop.
 
     A matrix product is one: NumPy's own loop for it, and so BLAS.
 
@@ -1603,14 +1603,14 @@ def run_lanes(handle, width):
 
 @kernel
 def lane_address(h, place):
-    """Where the lanes of a place start."""
+    """Return where the lanes of a place start."""
     reach(h, h[VALUES] + 8 * place, 8, 1)
     return h[LANE_VALUES] + (place - h[UNIFORMS]) * 8 * h[LANES]
 
 
 @kernel
 def are_rows(table):
-    """Whether the elements of a point follow one another in memory, as their places do."""
+    """Return whether the elements of a point follow one another in memory, like their places."""
     for i in range(1, table.shape[0]):
         if (
             table[i, 0] != table[0, 0] + i
@@ -1687,7 +1687,7 @@ def store_lanes(h, outputs, targets, start, count):
 
 @kernel
 def check_lanes(h, count, failed, outcomes):
-    """For each lane the first guard that does not hold, or -1, and what it came to.
+    """Find for each lane the first guard that does not hold, or -1, and what it came to.
 
     Returns how many lanes have one.
     """
@@ -1794,7 +1794,7 @@ def evaluate_lanes(handle, inputs, outputs, sources, targets, first, stop, faile
 
 @kernel
 def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, failed, outcomes):
-    """What `evaluate_lanes` does, for a tape with vector instructions: point by point."""
+    """Do what `evaluate_lanes` does for a tape with vector instructions: point by point."""
     h = int64_array(handle, (HANDLE_SIZE,))
     v = float64_array(h[VALUES], (h[SLOTS],))
     guarded = int64_array(h[GUARD_SLOTS], (h[GUARDS],))
@@ -1818,7 +1818,7 @@ def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, fail
 
 @kernel
 def tangents(handle, seeds, y_tangents):
-    """Forward sweeps after `linearize`: a row of `y_tangents` for each row of `seeds`."""
+    """Sweep forward after `linearize`: a row of `y_tangents` for each row of `seeds`."""
     h = int64_array(handle, (HANDLE_SIZE,))
     for k in range(seeds.shape[0]):
         sweep_tangents(h, seeds[k], y_tangents[k])
@@ -1827,7 +1827,7 @@ def tangents(handle, seeds, y_tangents):
 
 @kernel
 def adjoints(handle, seeds, x_adjoints):
-    """Reverse sweeps after `linearize`: a row of `x_adjoints` for each row of `seeds`."""
+    """Sweep backward after `linearize`: a row of `x_adjoints` for each row of `seeds`."""
     h = int64_array(handle, (HANDLE_SIZE,))
     for k in range(seeds.shape[0]):
         sweep_adjoints(h, seeds[k], x_adjoints[k])
@@ -1846,7 +1846,7 @@ def linearize(handle, x, y):
 
 @kernel
 def gradient(handle, x, g):
-    """The gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
+    """Compute the gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
     linearize_scalars(handle)
@@ -1869,7 +1869,7 @@ def linearize_common(handle, x, y):
 
 @kernel
 def gradient_common(handle, x, g):
-    """The gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
+    """Compute the gradient of a scalar tape's first output; its value goes to GRADIENT_OUTPUT."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
     linearize_scalars_common(handle)

@@ -87,7 +87,7 @@ def _trigamma(z: float) -> float:
 
 @piece
 def _differentiated(term: float, score: float, curvature: float, order: int) -> float:
-    """A derivative of a term by v, of whose logarithm `score` and `-curvature` are."""
+    """Differentiate a term by v, of whose logarithm `score` and `-curvature` are."""
     if order == 1:
         return term * score
     return term * (score * score - curvature) if order == 2 else term
@@ -95,7 +95,7 @@ def _differentiated(term: float, score: float, curvature: float, order: int) -> 
 
 @piece
 def _power_series(v: float, x: float, order: int) -> float:
-    """Of J for v >= 0."""
+    """Sum the power series of J for v >= 0."""
     half = 0.5 * x
     log = math.log(x) - 0.6931471805599453
     term = (
@@ -119,7 +119,7 @@ def _power_series(v: float, x: float, order: int) -> float:
 
 @piece
 def _turned(t: float, v: float, order: int, imaginary: bool) -> float:
-    """The real or imaginary part of (-t + i pi)**order exp(i pi v)."""
+    """Return the real or imaginary part of (-t + i pi)**order exp(i pi v)."""
     c, s = _cos_pi(v), _sin_pi(v)
     a, b = 1.0, 0.0
     for _ in range(order):
@@ -129,7 +129,7 @@ def _turned(t: float, v: float, order: int, imaginary: bool) -> float:
 
 @piece
 def _rise(t: float, v: float, x: float, is_modified: bool) -> float:
-    """The exponent v t - x sinh(t), or v t - x (cosh(t) - 1)."""
+    """Return the exponent v t - x sinh(t), or v t - x (cosh(t) - 1)."""
     if is_modified:
         half = math.sinh(0.5 * t)
         return v * t - 2.0 * x * half * half
@@ -138,7 +138,7 @@ def _rise(t: float, v: float, x: float, is_modified: bool) -> float:
 
 @piece
 def _width(t: float, v: float, x: float, is_modified: bool) -> float:
-    """How wide a panel may be that begins at t."""
+    """Return how wide a panel may be that begins at t."""
     c, s = x * math.cosh(t), x * math.sinh(t)
     slope = abs(v - (s if is_modified else c))
     return _least(0.7, _least(4.0 / (slope + 1e-300), 2.0 / math.sqrt(c)))
@@ -146,7 +146,7 @@ def _width(t: float, v: float, x: float, is_modified: bool) -> float:
 
 @piece
 def _exponential(v: float, x: float, order: int, kind: int) -> float:
-    """An integral over t from 0 of exp(v t - x sinh(t)) and of what goes with it.
+    """Integrate exp(v t - x sinh(t)), and what goes with it, over t from 0.
 
     Kind 0 is of t**order; 1 and 2 are of the real and the imaginary part of
     (-t + i pi)**order exp(-i pi v), of a negative v; 3 is of K: exp(-x (cosh(t) - 1)) times
@@ -193,7 +193,7 @@ def _exponential(v: float, x: float, order: int, kind: int) -> float:
 
 @piece
 def _oscillating(v: float, x: float, order: int, is_second: bool) -> float:
-    """The integral from 0 to pi of cos(v s - x sin(s)), or of -sin, differentiated by v."""
+    """Integrate cos(v s - x sin(s)), or -sin, from 0 to pi, differentiated by v."""
     if x + v > _LONGEST:
         return math.nan
     panels: Any = np.int64((x + v) * math.pi / 8.0) + 2
@@ -215,7 +215,7 @@ def _oscillating(v: float, x: float, order: int, is_second: bool) -> float:
 
 @piece
 def _descent(v: float, x: float, order: int) -> float:
-    """Of J for v > x: along w(s) + i s the exponent x sinh(w + i s) - v (w + i s) is real."""
+    """Return J for v > x: along w(s) + i s the exponent x sinh(w + i s) - v (w + i s) is real."""
     ratio = x / v
     gap = (v - x) / v * (1.0 + ratio)  # 1 - ratio**2
     spread = 1.0 / math.sqrt(_most(v * math.sqrt(gap), math.pow(x, 2.0 / 3.0)))
@@ -272,7 +272,7 @@ def _descent(v: float, x: float, order: int) -> float:
 
 @piece
 def _hankel(v: float, x: float, order: int, kind: int) -> float:
-    """Of J (kind 0), Y (1) and exp(-x) I (2) for large x."""
+    """Return for large x J (kind 0), Y (1) or exp(-x) I (2), or a derivative by v."""
     real = imaginary = 0.0  # of the sum, differentiated by v; and of lower orders
     real1 = imaginary1 = real0 = imaginary0 = 0.0
     a, a1, a2 = 1.0, 0.0, 0.0  # the coefficient over x**k and its derivatives
@@ -322,7 +322,7 @@ def _hankel(v: float, x: float, order: int, kind: int) -> float:
 
 @piece
 def _first_kind(v: float, x: float, order: int) -> float:
-    """Of J for v >= 0."""
+    """Return J for v >= 0, or a derivative of it by v."""
     if x * x <= 4.0 * (v + 1.0):
         return _power_series(v, x, order)
     if x > 50.0 and x > v * v:
@@ -335,7 +335,7 @@ def _first_kind(v: float, x: float, order: int) -> float:
 
 @piece
 def _second_kind(v: float, x: float, order: int) -> float:
-    """Of Y for v >= 0."""
+    """Return Y for v >= 0, or a derivative of it by v."""
     if x > 50.0 and x > v * v:
         return _hankel(v, x, order, 1)
     growing = _exponential(v, x, order, 0) + _exponential(-v, x, order, 1)
@@ -367,7 +367,7 @@ def _ordinary(v: float, x: float, order: int, is_second: bool) -> float:
 
 @piece
 def _modified(v: float, x: float, order: int) -> float:
-    """Of exp(-x) I for v >= 0."""
+    """Return exp(-x) I for v >= 0, or a derivative of it by v."""
     if x <= 2.0 or v * v > 4.0 * x:
         return _power_series_scaled(v, x, order)
     if x > 50.0:
@@ -401,7 +401,7 @@ def _modified(v: float, x: float, order: int) -> float:
 
 @piece
 def _power_series_scaled(v: float, x: float, order: int) -> float:
-    """exp(-x) times the power series of I, in which nothing overflows."""
+    """Sum exp(-x) times the power series of I, in which nothing overflows."""
     half = 0.5 * x
     log = math.log(x) - 0.6931471805599453
     # From the largest term on both sides.

@@ -25,7 +25,7 @@ _WEIGHTS = _STEP * math.pi * np.cosh(_V) * _SHARES * _SHARES[::-1]
 
 @piece
 def _integral(phi: float, m: float, order: int, power: int) -> float:
-    """Of sin**(2 order) / D**power, from 0 to phi, at most a right angle."""
+    """Integrate sin**(2 order) / D**power from 0 to phi, at most a right angle."""
     rest = 0.5 * math.pi - phi
     total = 0.0
     for k in range(len(_SHARES)):
@@ -60,7 +60,7 @@ def _by_parameter(phi: float, m: float, order: int, power: int) -> float:
 
 @piece
 def _lambert(x: float, w: float) -> float:
-    """Halley's iteration for w exp(w) = x."""
+    """Solve w exp(w) = x by Halley's iteration."""
     for _ in range(20):
         e = math.exp(w)
         off = w * e - x
@@ -101,7 +101,7 @@ def _ellipeinc_mm(phi: float, m: float) -> float:
 
 
 def _lambert_upper(x: float) -> float:
-    """The branch of Lambert's function that is 0 at 0."""
+    """Return the branch of Lambert's function that is 0 at 0."""
     if x == 0.0 or math.isinf(x):
         return x if x > -1.0 else math.nan
     if not x >= -0.36787944117144233:
@@ -116,7 +116,7 @@ def _lambert_upper(x: float) -> float:
 
 
 def _lambert_lower(x: float) -> float:
-    """The branch that falls to -inf at 0."""
+    """Return the branch that falls to -inf at 0."""
     if x == 0.0:
         return -math.inf
     if not -0.36787944117144233 <= x < 0.0:

@@ -47,12 +47,12 @@ class Form(NamedTuple):
     mark: str
 
     def symbol(self, name: str, arity: int) -> str:
-        """The library's name of a vector function."""
+        """Return the library's name of a vector function."""
         return f"_ZGV{self.mark}N{self.width}{'v' * arity}_{name}"
 
     @property
     def kind(self) -> Any:
-        """The type of what is computed with."""
+        """Return the type of what is computed with."""
         return _DOUBLE if self.width == 1 else ir.VectorType(_DOUBLE, self.width)
 
 
@@ -61,7 +61,7 @@ SINGLE = Form(1, "")
 
 @cache
 def vector_form() -> Form:
-    """The widest this processor has."""
+    """Return the widest this processor has."""
     has = binding.get_host_cpu_features().get
     if platform.machine() not in ("x86_64", "AMD64"):
         return Form(2, "n")
@@ -72,7 +72,7 @@ def vector_form() -> Form:
 
 @cache
 def vector_library() -> Any:
-    """The vector functions; None where there are none."""
+    """Return the vector functions; None where there are none."""
     try:
         return ctypes.CDLL(_LIBRARY)
     except OSError:
@@ -80,7 +80,7 @@ def vector_library() -> Any:
 
 
 def target_machine(effort: int) -> Any:
-    """Who makes machine code for this processor; `effort` is from 0, quick, to 3.
+    """Return what makes machine code for this processor; `effort` is from 0, quick, to 3.
 
     A new one each time: an engine that is given one frees it in the end.
     """
@@ -96,7 +96,7 @@ def target_machine(effort: int) -> Any:
 
 
 def declaration(name: str, kind: Any, operands: Sequence[Any]) -> str:
-    """How text declares a function that is not in its module.
+    """Write how text declares a function that is not in its module.
 
     All text does so by this, because a module may not hold two declarations of a function, and
     whoever writes one keeps only those that are not the same.
@@ -105,7 +105,7 @@ def declaration(name: str, kind: Any, operands: Sequence[Any]) -> str:
 
 
 def functions_called(expression: ast.expr) -> set[tuple[str, int]]:
-    """The library's functions in an expression, with their numbers of operands."""
+    """Return the library's functions in an expression, with their numbers of operands."""
     calls = [node for node in ast.walk(expression) if isinstance(node, ast.Call)]
     names = {(ast.unparse(call.func), len(call.args)) for call in calls}
     powers = {("pow", 2) for node in ast.walk(expression) if isinstance(node, ast.Pow)}
@@ -113,7 +113,7 @@ def functions_called(expression: ast.expr) -> set[tuple[str, int]]:
 
 
 def has_vector_forms(expression: ast.expr) -> bool:
-    """Whether the library has all the functions in an expression."""
+    """Return whether the library has all the functions in an expression."""
     form, library = vector_form(), vector_library()
     return all(hasattr(library, form.symbol(*called)) for called in functions_called(expression))
 
@@ -196,7 +196,7 @@ class _Emitter(ast.NodeVisitor):
         return self.builder.call(self._function(symbol, self.kind, len(arguments)), arguments)
 
     def _exp(self, x: Any) -> Any:
-        """A call of the library's vector exponential, but not for what is 0 anyway.
+        """Call the library's vector exponential, but not for what is 0 anyway.
 
         It would call the plain function for each such element, which takes twenty times as long.
         """
@@ -209,7 +209,7 @@ class _Emitter(ast.NodeVisitor):
         return self.builder.select(is_zero, zero, found)
 
     def _call_for_each(self, name: str, arguments: list[Any]) -> Any:
-        """A call of the C library's plain function for each element."""
+        """Call the C library's plain function for each element."""
         function = self._function(name, _DOUBLE, len(arguments))
         result = ir.Constant(self.kind, ir.Undefined)
         for k in range(self.form.width):

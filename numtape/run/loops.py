@@ -47,13 +47,13 @@ class _UFunc(ctypes.Structure):
 
 @cache
 def double_loop(ufunc: Any) -> tuple[int, int]:
-    """The address of a ufunc's float64 loop and of the data it wants; zeros if it has none."""
+    """Return the address of a ufunc's float64 loop and of its data; zeros if it has none."""
     return loop_of_types(ufunc, "d" * ufunc.nin + "->" + "d" * ufunc.nout)
 
 
 @cache
 def loop_of_types(ufunc: Any, types: str) -> tuple[int, int]:
-    """The same of the loop for given types, such as ``"d->dd"``."""
+    """Return the same of the loop for given types, such as ``"d->dd"``."""
     struct = _UFunc.from_address(id(ufunc))
     if (struct.nin, struct.nout) != (ufunc.nin, ufunc.nout):
         raise CompatibilityError(
@@ -68,13 +68,13 @@ def loop_of_types(ufunc: Any, types: str) -> tuple[int, int]:
 
 
 def has_double_loop(opcode: int) -> bool:
-    """Whether the row at `opcode` can be run by its ufunc's loop."""
+    """Return whether the row at `opcode` can be run by its ufunc's loop."""
     path = ROWS[opcode].ufunc
     return path is not None and double_loop(load_ufunc(path))[0] != 0
 
 
 def loop_table(opcodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Loop, data and arity for every opcode.
+    """Return loop, data and arity for every opcode.
 
     Only SciPy's rows among `opcodes` are looked up, so that a tape without them
     does not import SciPy.
@@ -114,7 +114,7 @@ _FIRST_ARGSORT = 36
 
 @cache
 def _argsorts() -> tuple[int, int]:
-    """The addresses of NumPy's quick and stable argsort of float64.
+    """Return the addresses of NumPy's quick and stable argsort of float64.
 
     They take the address of the numbers, that of the places, how many there are,
     and an array that numbers do not need.

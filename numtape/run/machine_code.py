@@ -67,7 +67,7 @@ class MachineCode:
 def machine_code(
     key: str, write: Callable[[], Code], effort: int, may_go_on: Callable[[], bool]
 ) -> MachineCode | None:
-    """The code kept under a key, or else of what is written now, which is then kept.
+    """Return the code kept under a key, or else make and keep what is written now.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def machine_code(
 
 @cache
 def _surroundings() -> bytes:
-    """What decides about code besides the tape: operations, processor, versions."""
+    """Return what decides about code besides the tape: operations, processor, versions."""
     features = binding.get_host_cpu_features().flatten()
     versions = llvmlite.__version__, binding.llvm_version_info, np.__version__
     library = emitter.vector_library() is not None, emitter.vector_form()
@@ -110,7 +110,7 @@ def _surroundings() -> bytes:
 
 
 def digest(*parts: Any) -> str:
-    """A name for code that these bytes, arrays and texts decide."""
+    """Name code by the bytes, arrays and texts that decide it."""
     found = hashlib.sha256(_surroundings())
     for part in parts:
         data = part if isinstance(part, bytes) else np.asarray(part).tobytes()
@@ -123,7 +123,7 @@ def digest(*parts: Any) -> str:
 
 
 def cache_folder() -> Path | None:
-    """Where code is kept; None for nowhere."""
+    """Return where code is kept; None for nowhere."""
     chosen = os.environ.get("NUMTAPE_CACHE_DIR")
     if chosen is not None:
         return Path(chosen) if chosen else None
@@ -141,7 +141,7 @@ def clear_cache() -> int:
 
 
 def cache_files() -> list[Path]:
-    """The files of code that are kept."""
+    """Return the files of code that are kept."""
     folder = cache_folder()
     return [] if folder is None or not folder.is_dir() else sorted(folder.glob(f"*{_SUFFIX}"))
 
@@ -155,7 +155,7 @@ def _file_of(key: str, effort: int) -> Path | None:
 
 
 def _read(file: Path | None) -> tuple[dict[int, str], list[bytes]] | None:
-    """The functions' names and the objects in a file; None without one, or half of one."""
+    """Return the functions' names and the objects in a file; None without a whole one."""
     try:
         data = b"" if file is None else file.read_bytes()
     except OSError:

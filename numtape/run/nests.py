@@ -139,7 +139,7 @@ class Group:
 
 @cache
 def expression_of(opcode: int, exact: bool) -> ast.expr | None:
-    """What a row is in a nest; None where only its ufunc's loop can run it."""
+    """Return what a row is in a nest; None where only its ufunc's loop can run it."""
     row = ROWS[opcode]
     text = row.primal if exact else row.vector or row.primal
     expression = None if text is None else ast.parse(text, mode="eval").body
@@ -151,7 +151,7 @@ def expression_of(opcode: int, exact: bool) -> ast.expr | None:
 def split(
     extents: Sequence[int], strides: Sequence[int], inner: Sequence[int]
 ) -> tuple[int, ...] | None:
-    """Strides over finer extents, which are those given cut up; None where they are not."""
+    """Return strides over finer extents, the given ones cut up; None where they are not."""
     found: list[int] = []
     rest = list(inner)
     for extent, stride in zip(reversed(extents), reversed(strides), strict=True):
@@ -194,7 +194,7 @@ class FunctionWriter:
     # Memory.
 
     def room(self, size: int) -> Value:
-        """Memory of the function's own."""
+        """Reserve memory of the function's own."""
         found = self.builder.alloca(_DOUBLE, size=_WORD(size))
         found.align = 64
         return found
@@ -218,7 +218,7 @@ class FunctionWriter:
         self.loop(0, size, 1, body)
 
     def at(self, pointer: Value, index: Value) -> Value:
-        """The address of an element."""
+        """Return the address of an element."""
         if isinstance(index, int):
             if index == 0:
                 return pointer
@@ -228,14 +228,14 @@ class FunctionWriter:
     # Vectors. A mask has the lanes that are meant, and is None for all of them.
 
     def splat(self, number: Value, kind: Any = None) -> Value:
-        """A vector full of a number."""
+        """Return a vector full of a number."""
         kind = kind or self.form.kind
         one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, _I32(0))
         zeros = ir.Constant(ir.VectorType(_I32, self.form.width), [0] * self.form.width)
         return self.builder.shuffle_vector(one, one, zeros)
 
     def load(self, pointer: Value, mask: Value) -> Value:
-        """A vector from memory; lanes that are not meant hold 1."""
+        """Load a vector from memory; lanes that are not meant hold 1."""
         kind = self.form.kind
         pointer = self.builder.bitcast(pointer, kind.as_pointer())
         if mask is None:
@@ -264,19 +264,19 @@ class FunctionWriter:
     # Numbers, as far as they are known here.
 
     def add(self, x: Value, y: Value) -> Value:
-        """The sum of two words."""
+        """Add two words."""
         if isinstance(x, int) and isinstance(y, int):
             return x + y
         return self.builder.add(self.word(x), self.word(y))
 
     def times(self, x: Value, y: int) -> Value:
-        """The product of a word and a number that is known."""
+        """Multiply a word by a number that is known."""
         if isinstance(x, int) or y == 0:
             return 0 if y == 0 else x * y
         return x if y == 1 else self.builder.mul(x, _WORD(y))
 
     def word(self, x: Value) -> Value:
-        """A number as LLVM has it."""
+        """Return a number as LLVM has it."""
         return _WORD(x) if isinstance(x, int) else x
 
     # Control.
@@ -358,7 +358,7 @@ class _Writer(FunctionWriter):
             _NestWriter(self, nest, start, rows).write()
 
     def stream(self, k: int) -> "_Stream":
-        """Where the numbers of a member's sums wait until a block of them is there."""
+        """Return where the numbers of a member's sums wait until a block of them is there."""
         if k not in self.streams:
             with self.builder.goto_entry_block():
                 made = _Stream(self.room(STATE), self.room(_PIECE + WAITING + self.form.width))
@@ -419,14 +419,14 @@ class _NestWriter:
         return (strides[0], *finer)
 
     def origin(self, operand: Operand) -> Value:
-        """Where an operand begins in this tile."""
+        """Return where an operand begins in this tile."""
         if operand.source >= 0:
             return self.home(operand.source, operand.base)
         first = self.writer.times(self.start, operand.strides[0])
         return self.writer.at(self.writer.memory, self.writer.add(first, operand.base))
 
     def home(self, k: int, offset: int) -> Value:
-        """Where a member's results of this tile are, in memory or aside."""
+        """Return where a member's results of this tile are, in memory or aside."""
         if k in self.writer.aside:
             return self.writer.at(self.writer.aside[k], offset)
         member = self.writer.group.members[k]
@@ -442,13 +442,13 @@ class _NestWriter:
         self.walk(0, {key: access.pointer for key, access in self.accesses.items()})
 
     def is_whole(self, k: int) -> bool:
-        """Whether the innermost loop makes a result of a reduction from beginning to end."""
+        """Return whether the innermost loop makes a result of a reduction from start to end."""
         *outer, innermost = self.accesses[k].steps
         is_theirs = self.members[k].width > 0 and innermost == 0 and 0 not in outer
         return is_theirs and not self.is_streamed(k)
 
     def is_streamed(self, k: int) -> bool:
-        """Whether a sum's numbers wait aside, because the innermost loop is not a block of them."""
+        """Return whether a sum's numbers wait aside: the innermost loop is no block of them."""
         run, count = self.members[k].run, self.count(len(self.counts) - 1)
         return run > 0 and not (isinstance(count, int) and count == run <= BLOCK)
 
@@ -457,7 +457,7 @@ class _NestWriter:
         return extent if axis else self.writer.times(self.rows, extent)
 
     def walk(self, axis: int, pointers: dict[Any, Value]) -> None:
-        """The loops from an axis on."""
+        """Write the loops from an axis on."""
         count, builder = self.count(axis), self.builder
         if axis < len(self.counts) - 1:
             self.writer.loop(
@@ -476,11 +476,11 @@ class _NestWriter:
             self.writer.loop(0, count, _PIECE, piece)
 
     def is_short(self, axis: int) -> bool:
-        """Whether so many elements at most are in an axis that numbers may wait aside."""
+        """Return whether so many elements at most are in an axis that numbers may wait aside."""
         return self.counts[axis] * (1 if axis else self.writer.group.tile) <= _PIECE
 
     def moved(self, axis: int, pointers: dict[Any, Value], index: Value) -> dict[Any, Value]:
-        """The pointers so far along an axis."""
+        """Return the pointers so far along an axis."""
         steps = {key: access.steps[axis] for key, access in self.accesses.items()}
         return {
             key: self.writer.at(pointer, self.writer.times(index, steps[key]))
@@ -491,7 +491,7 @@ class _NestWriter:
 def _joined(
     inner: Sequence[int], strides: Sequence[tuple[int, ...]]
 ) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Extents and strides with neighbouring axes that step as one joined to one.
+    """Join neighbouring axes that step as one, of extents and strides.
 
     The first extent is a factor of the number of rows, which only the run knows.
     """
@@ -558,7 +558,7 @@ class _Innermost:
         return self.writer.at(words, 3)
 
     def side_by_side(self, k: int) -> int:
-        """How many vectors a sum is kept in."""
+        """Return how many vectors a sum is kept in."""
         if k in self.blocks:
             return self.together
         vectors = (
@@ -574,7 +574,7 @@ class _Innermost:
         parts: list[list[Value]],
         rest: list[list[Value]],
     ) -> None:
-        """Vectors of elements, at these steps from an index on, of so many in all.
+        """Return vectors of elements, at these steps from an index on, of so many in all.
 
         What is reduced is added to the parts of its sum, or to the rest of a block.
         """
@@ -598,7 +598,7 @@ class _Innermost:
                 mine[part] = more if mask is None else self.builder.select(mask, more, mine[part])
 
     def loops(self, parts: list[list[Value]], rest: list[list[Value]]) -> list[list[Value]]:
-        """Most elements several vectors at a time, then one (or a block's), then what is left."""
+        """Write loops over several vectors at a time, then one (or a block's), then the rest."""
         width = self.form.width
 
         def nested(flat: Sequence[Value]) -> list[list[Value]]:
@@ -631,7 +631,7 @@ class _Innermost:
         return nested(carried)
 
     def elements(self, index: Value, mask: Value) -> dict[int, Value]:
-        """A vector of elements from an index on: what is reduced of them in registers.
+        """Return a vector of elements from an index on: what is reduced of them in registers.
 
         A mask has the lanes that there are elements for, and is None where that is all.
         """
@@ -684,7 +684,7 @@ class _Innermost:
         )
 
     def combined(self, member: Member, parts: list[Value]) -> Value:
-        """What parts and lanes come to, in any order."""
+        """Return what parts and lanes come to, in any order."""
         builder, width = self.builder, self.form.width
         while len(parts) > 1:
             parts = [
@@ -729,7 +729,7 @@ class _Innermost:
         self.writer.store(value, self.writer.at(self.pointers[key], index), mask)
 
     def gather(self, key: Any, index: Value, mask: Value) -> Value:
-        """Elements apart from each other; beyond the last one that is repeated."""
+        """Gather elements apart from each other; beyond the last one that is repeated."""
         found = ir.Constant(self.vector, ir.Undefined)
         for lane in range(self.form.width):
             place = self.writer.add(index, lane)

@@ -47,7 +47,7 @@ def _has_fma() -> bool:
 
 
 def is_narrow(product: Product) -> bool:
-    """Whether it is one for this module."""
+    """Return whether it is a product for this module."""
     by_rows = product.right_steps[1] == 1
     return (
         _has_fma()
@@ -108,7 +108,7 @@ class _Writer(FunctionWriter):
         self.right, self.down = copied, product.p
 
     def block(self, row: Any, rows: int, columns: range) -> None:
-        """Some rows of some columns, which begin at these."""
+        """Compute some rows of some columns, which begin at these."""
         product, builder, kind = self.product, self.builder, self.form.kind
         down, across = product.left_steps
         left = self.at(self.memory, self.add(product.left, self.times(row, down)))
@@ -143,7 +143,7 @@ class _Writer(FunctionWriter):
         return self.module.globals[symbol]
 
     def mask(self, column: int) -> Any:
-        """Which lanes from a column on there are columns for; None where that is all."""
+        """Return which lanes from a column on there are columns for; None for all."""
         width, left = self.form.width, self.product.p - column
         if left >= width:
             return None

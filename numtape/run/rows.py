@@ -130,7 +130,7 @@ held_across_forks(_LOCK)
 
 @cache
 def _engine() -> Any:
-    """Where the loop lives, for as long as the process does."""
+    """Return where the loop lives, for as long as the process does."""
     engine = binding.create_mcjit_compiler(
         binding.parse_assembly(_text()), emitter.target_machine(2)
     )
@@ -140,7 +140,7 @@ def _engine() -> Any:
 
 @cache
 def turning_loop() -> int:
-    """The address of a function that writes the columns of some rows one after the other.
+    """Return the address of a function that writes the columns of some rows one after the other.
 
     It takes the address of the first row and the bytes to the next, the same of where
     the columns go, the number of rows, and that of columns.

@@ -45,7 +45,7 @@ _HALF_LOG_TWO_PI = 0.9189385332046727
 
 @piece
 def _series(coefficients: Any, x: float) -> float:
-    """x (c0 + x (c1 + ...))."""
+    """Return x (c0 + x (c1 + ...))."""
     total = 0.0
     for k in range(len(coefficients) - 1, -1, -1):
         total = x * (coefficients[k] + total)
@@ -54,7 +54,7 @@ def _series(coefficients: Any, x: float) -> float:
 
 @piece
 def _log_less_digamma(z: float) -> float:
-    """log(z) - digamma(z)."""
+    """Return log(z) - digamma(z)."""
     if z >= _LARGE:
         return 0.5 / z + _series(_DIGAMMA, 1.0 / (z * z))
     less = 0.0
@@ -77,7 +77,7 @@ def _trigamma(z: float) -> float:
 
 @piece
 def _trigamma_fall(z: float, d: float) -> float:
-    """trigamma(z) - trigamma(z + d), right for small d too."""
+    """Return trigamma(z) - trigamma(z + d), right for small d too."""
     fall = 0.0
     w = z
     while w < _LARGE or w + d < _LARGE:
@@ -91,7 +91,7 @@ def _trigamma_fall(z: float, d: float) -> float:
 
 @piece
 def _stirling(z: float) -> float:
-    """The logarithm of gamma(z) over Stirling's formula for it."""
+    """Return the logarithm of gamma(z) over Stirling's formula for it."""
     if z >= _LARGE:
         return z * _series(_STIRLING, 1.0 / (z * z))
     return math.lgamma(z) - (z - 0.5) * math.log(z) + z - _HALF_LOG_TWO_PI
@@ -99,7 +99,7 @@ def _stirling(z: float) -> float:
 
 @piece
 def _log_less(r: float, u: float) -> float:
-    """log(r) - u, where u is r - 1."""
+    """Return log(r) - u, where u is r - 1."""
     if abs(u) > 0.4:
         return math.log(r) - u
     r = u / (2.0 + u)
@@ -112,7 +112,7 @@ def _log_less(r: float, u: float) -> float:
 
 @piece
 def _log_ratio(x: float, mean: float, u: float) -> float:
-    """log(x / mean), where u is x / mean - 1."""
+    """Return log(x / mean), where u is x / mean - 1."""
     return math.log1p(u) if abs(u) < 0.5 else math.log(x / mean)
 
 
@@ -121,7 +121,7 @@ def _log_ratio(x: float, mean: float, u: float) -> float:
 
 @piece
 def _gamma_density(a: float, x: float) -> float:
-    """x times the density."""
+    """Return x times the density."""
     if a >= _LARGE:
         u = (x - a) / a
         return math.sqrt(a) * math.exp(a * _log_less(x / a, u) - _stirling(a) - _HALF_LOG_TWO_PI)
@@ -159,7 +159,7 @@ def _gamma_series(a: float, x: float, order: int) -> float:
 
 @piece
 def _gamma_derivative(a: float, x: float, order: int) -> float:
-    """Of the regularized lower incomplete gamma function, by its shape."""
+    """Differentiate the regularized lower incomplete gamma function by its shape."""
     if math.isnan(a) or math.isnan(x) or a < 0.0 or x < 0.0 or math.isinf(a):
         return math.nan
     if x == 0.0 or math.isinf(x):
@@ -193,7 +193,7 @@ def _gamma_derivative(a: float, x: float, order: int) -> float:
 
 @piece
 def _gamma_scale(a: float, x: float, sign: float) -> float:
-    """Where the integrand has fallen to about 1 / e."""
+    """Return where the integrand has fallen to about 1 / e."""
     low, high = 1e-20, 1e20
     for _ in range(40):
         middle = math.sqrt(low * high)
@@ -210,7 +210,7 @@ def _gamma_scale(a: float, x: float, sign: float) -> float:
 
 @piece
 def _beta_score(a: float, whole: float, x: float, u: float) -> float:
-    """log(x) - digamma(a) + digamma(whole), less 1 / a where a is below 1."""
+    """Return log(x) - digamma(a) + digamma(whole), less 1 / a where a is below 1."""
     less = _log_less_digamma(whole)
     if a < 1.0:
         return math.log(x) - math.log((a + 1.0) / whole) + (_log_less_digamma(a + 1.0) - less)
@@ -220,7 +220,7 @@ def _beta_score(a: float, whole: float, x: float, u: float) -> float:
 
 @piece
 def _beta_density(a: float, b: float, x: float, y: float) -> float:
-    """x y times the density."""
+    """Return x y times the density."""
     whole = a + b
     shift = b * x - a * y
     exponent = a * _log_less(x * (whole / a), shift / a) + b * _log_less(
@@ -232,7 +232,7 @@ def _beta_density(a: float, b: float, x: float, y: float) -> float:
 
 @piece
 def _beta_tail(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -> float:
-    """The integral from 0 to x of the density with the scores by a and b; y is 1 - x."""
+    """Integrate from 0 to x the density with the scores by a and b; y is 1 - x."""
     whole = a + b
     shift = b * x - a * y
     u, w = shift / a, -shift / b
@@ -283,7 +283,7 @@ def _beta_scale(a: float, b: float, ratio: float) -> float:
 
 @piece
 def _beta_series(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -> float:
-    """The same for small x: x**(a + n) y**b gamma(a + b + n) / gamma(b) / gamma(a + n + 1)."""
+    """Sum for small x: x**(a + n) y**b gamma(a + b + n) / gamma(b) / gamma(a + n + 1)."""
     whole, z = a + b, a + 1.0
     c, beyond = (b + 1.0, a - 1.0) if b < 1.0 else (b, a)  # whole is c + beyond
     more = 1.0 / b if b < 1.0 else 0.0  # what is large of a small b
@@ -325,7 +325,7 @@ def _beta_series(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -
 
 @piece
 def _beta_value(a: float, b: float, x: float, y: float, by_a: int, by_b: int) -> float:
-    """Of the regularized incomplete beta function, by its two shapes; y is 1 - x."""
+    """Differentiate the regularized incomplete beta function by its shapes; y is 1 - x."""
     whole = a + b
     shift = b * x - a * y
     if x < 0.4 and x * whole < 0.4 * (a + 1.0):
@@ -357,7 +357,7 @@ def _beta_derivative(a: float, b: float, x: float, by_a: int, by_b: int) -> floa
 
 @piece
 def _t_derivative(v: float, t: float, order: int) -> float:
-    """Of its distribution function at t, by the degrees of freedom."""
+    """Differentiate Student's distribution function at t by the degrees of freedom."""
     if math.isnan(v) or math.isnan(t) or v <= 0.0:
         return math.nan
     if t == 0.0 or math.isinf(t) or math.isinf(v):
@@ -369,7 +369,7 @@ def _t_derivative(v: float, t: float, order: int) -> float:
 
 @piece
 def _t_by_beta(v: float, t: float, order: int) -> float:
-    """Through the incomplete beta function of z = v / (v + t t): the rule of the chain."""
+    """Go through the incomplete beta function of z = v / (v + t t), by the chain rule."""
     square = t * t
     z, y = v / (v + square), 1.0 / (1.0 + v / square)
     a = 0.5 * v
@@ -433,7 +433,7 @@ def _t_tail(v: float, t: float, order: int) -> float:
 
 @piece
 def _t_score(w: float, v: float, at_half: float) -> float:
-    """The derivative of the density's logarithm by v, where w is t t / v."""
+    """Return the derivative of the density's logarithm by v, where w is t t / v."""
     share = w / (1.0 + w)
     # share - log(1 + w), which cancels for small w: log(r) - (r - 1), where r is 1 / (1 + w)
     return 0.5 * (at_half + _log_less(1.0 / (1.0 + w), -share) + share / v)

@@ -272,7 +272,7 @@ out:
 
 
 def add_across(builder: ir.IRBuilder, sums: Sequence[Any], rest: Sequence[Any]) -> Any:
-    """The sum of a block: of its eight sums, in one or more vectors, and then of what is left."""
+    """Sum a block: its eight sums, in one or more vectors, and then what is left."""
     vectors = list(sums)
     while vectors and isinstance(vectors[0].type, ir.VectorType):
         vectors = [_halved(builder, vector) for vector in vectors]
@@ -289,7 +289,7 @@ def add_across(builder: ir.IRBuilder, sums: Sequence[Any], rest: Sequence[Any]) 
 
 
 def _halved(builder: ir.IRBuilder, vector: Any) -> Any:
-    """The sums of each two neighbours."""
+    """Sum each two neighbours."""
     width = vector.type.count
     if width == 2:
         return builder.fadd(*(builder.extract_element(vector, _I32(k)) for k in range(2)))

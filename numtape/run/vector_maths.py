@@ -42,7 +42,7 @@ held_across_forks(_LOCK)  # a child has the same memory, with the code that is i
 
 @cache
 def _engine() -> Any:
-    """Where the loops live, for as long as the process does."""
+    """Return where the loops live, for as long as the process does."""
     return binding.create_mcjit_compiler(binding.parse_assembly(""), emitter.target_machine(2))
 
 
@@ -51,7 +51,7 @@ _NUMBERS = itertools.count()
 
 
 def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
-    """The addresses of loops over lanes, for those of some rows that can have one.
+    """Return the addresses of loops over lanes, for those of some rows that can have one.
 
     A loop takes a multiple of `MULTIPLE` elements, operands with a step of 8 bytes
     or of 0, and writes a contiguous result. An element comes out the same
@@ -62,7 +62,7 @@ def lane_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
 
 
 def array_loops(opcodes: Iterable[int], exact: bool = False) -> dict[int, int]:
-    """The addresses of loops for any number of elements, at any steps.
+    """Return the addresses of loops for any number of elements, at any steps.
 
     For those of some rows that have no ufunc's loop, and if not `exact` for those that have
     vector maths too. Results are as in lanes.
@@ -153,7 +153,7 @@ def _loop(
         )
 
     def by_elements(index: Any) -> None:
-        """A vector put together of elements; beyond the last one that is repeated."""
+        """Put a vector together of elements; beyond the last one that is repeated."""
         last = builder.sub(count, _WORD(1))
         places = []
         for k in range(form.width):

@@ -80,7 +80,7 @@ class Graph:
         return f"<Graph: {len(self.nodes)} nodes, {len(self.edges)} edges>"
 
     def svg(self) -> str:
-        """The drawing, made by Graphviz' program ``dot``.
+        """Return the drawing, made by Graphviz' program ``dot``.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class Graph:
         return drawn.stdout
 
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        """For notebooks: the drawing where it can be made, and the DOT text."""
+        """Return for notebooks the drawing where it can be made, and the DOT text."""
         shown = {"text/plain": str(self)}
         if shutil.which("dot"):
             shown["image/svg+xml"] = self.svg()
@@ -116,7 +116,7 @@ class Graph:
 
 
 def graph(wengert: WengertList, numbers: Sequence[tuple[str, Floats]], digits: int) -> Graph:
-    """The graph of a Wengert list.
+    """Return the graph of a Wengert list.
 
     Parameters
     ----------

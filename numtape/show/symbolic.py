@@ -35,7 +35,7 @@ _DENOMINATOR = 1024
 
 
 def written_out(tape: FlatTape) -> int:
-    """How many operations the outputs have as expressions, in which nothing is shared."""
+    """Count the operations of the outputs as expressions, in which nothing is shared."""
 
     def other(instruction: VectorInstruction, operands: Sequence[Objects]) -> Objects:
         below = 1 + sum(int(operand.sum()) for operand in operands)
@@ -47,7 +47,7 @@ def written_out(tape: FlatTape) -> int:
 
 
 def expressions(wengert: WengertList, symbols: Sequence[Any] | None, limit: int) -> Objects:
-    """The outputs as expressions of the inputs' symbols."""
+    """Return the outputs as expressions of the inputs' symbols."""
     size = written_out(wengert.tape)
     if size > limit:
         raise TapeError(
@@ -61,7 +61,7 @@ def expressions(wengert: WengertList, symbols: Sequence[Any] | None, limit: int)
 def shared_expressions(
     wengert: WengertList, symbols: Sequence[Any] | None, limit: int
 ) -> tuple[list[tuple[Any, Any]], Objects]:
-    """Assignments to the variables of the tape, as of `sympy.cse`; and the outputs."""
+    """Return assignments to the variables of the tape, as of `sympy.cse`, and the outputs."""
     tape = wengert.tape
     size = tape.slots - tape.first_result
     if size > limit:
@@ -74,7 +74,7 @@ def shared_expressions(
 
 
 def latex(leaves: Sequence[Any], assignments: Sequence[tuple[Any, Any]] = ()) -> str:
-    """LaTeX of numbers and arrays of the outputs; and of assignments before them."""
+    """Write LaTeX of numbers and arrays of the outputs, and of assignments before them."""
     sympy = _sympy()
     shown = ",\\quad ".join(
         sympy.latex(sympy.Array(leaf) if isinstance(leaf, np.ndarray) else leaf) for leaf in leaves
@@ -90,7 +90,7 @@ def _written(
     symbols: Sequence[Any] | None,
     assignments: list[tuple[Any, Any]] | None = None,
 ) -> Objects:
-    """Expressions of the outputs; assignments to all slots are appended if there is a list."""
+    """Write expressions of the outputs; assignments to all slots are appended to a list."""
     sympy, tape = _sympy(), wengert.tape
     if tape.guards:
         raise TapeError(
@@ -136,7 +136,7 @@ def _interpret(
     name_of: Callable[[int], Any] | None = None,
     assignments: list[tuple[Any, Any]] | None = None,
 ) -> Objects:
-    """All slots of a run on objects.
+    """Run the tape on objects; return all slots.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def _elements(
     apply: Apply,
     other: Callable[[VectorInstruction, Sequence[Objects]], Objects],
 ) -> Objects:
-    """The results of a vector instruction on objects, end to end."""
+    """Return the results of a vector instruction on objects, end to end."""
     result = np.empty(instruction.size, object)
     opcode = instruction.opcode
     if instruction.kind == MAP:
@@ -206,7 +206,7 @@ def _elements(
 
 
 def _matrix_product(left: Objects, right: Objects, apply: Apply) -> list[Any]:
-    """The elements of a product of matrices of objects, row by row."""
+    """Return the elements of a product of matrices of objects, row by row."""
     elements = []
     for *batch, row, column in np.ndindex(*left.shape[:-1], right.shape[-1]):
         pairs = zip(left[(*batch, row)], right[(*batch, slice(None), column)], strict=True)
@@ -215,7 +215,7 @@ def _matrix_product(left: Objects, right: Objects, apply: Apply) -> list[Any]:
 
 
 def _targets(instruction: VectorInstruction) -> npt.NDArray[np.int64]:
-    """For each element of a reduction or accumulation, its place in the result."""
+    """Return for each element of a reduction or accumulation its place in the result."""
     index = np.indices(instruction.shape)
     strides = np.array(instruction.result_strides, np.int64)
     places: npt.NDArray[np.int64] = np.tensordot(strides, index, 1)
@@ -223,7 +223,7 @@ def _targets(instruction: VectorInstruction) -> npt.NDArray[np.int64]:
 
 
 def _combined(apply: Apply, opcode: int, parts: list[Any]) -> Any:
-    """Many combined by a row, in pairs; none, which only sums can be of, make 0."""
+    """Combine many by a row, in pairs; none, which only sums can be of, make 0."""
     if not parts:
         return 0
     while len(parts) > 1:
@@ -244,7 +244,7 @@ def _sympy() -> Any:
 
 
 def _symbols(wengert: WengertList, symbols: Sequence[Any] | None) -> list[Any]:
-    """A symbol for each input: those given, or named like the elements of the arguments."""
+    """Return a symbol for each input: those given, or named like elements of the arguments."""
     sympy, tape = _sympy(), wengert.tape
     if symbols is None:
         slots = range(tape.first_input, tape.first_result)
@@ -261,12 +261,12 @@ def _symbols(wengert: WengertList, symbols: Sequence[Any] | None) -> list[Any]:
 
 
 def _symbol_name(name: str) -> str:
-    """``x2[3, 4]`` as SymPy prints an indexed symbol: ``x2_3_4``."""
+    """Return ``x2[3, 4]`` as SymPy prints an indexed symbol: ``x2_3_4``."""
     return name.replace("[", "_").replace(", ", "_").replace("]", "")
 
 
 def _number(value: float) -> Any:
-    """A float as an exact number where it is a simple one."""
+    """Return a float as an exact number where it is a simple one."""
     sympy = _sympy()
     if not math.isfinite(value):
         return sympy.sympify(value)
@@ -277,13 +277,13 @@ def _number(value: float) -> Any:
 
 
 def _apply(opcode: int, *operands: Any) -> Any:
-    """A row on expressions."""
+    """Apply a row to expressions."""
     made = _formula(opcode)(*operands)
     return _merged(made) if made.is_Add and len(made.args) == 2 else made
 
 
 def _merged(total: Any) -> Any:
-    """The sum of two arms, of which each is 0 where the other is taken, as one choice."""
+    """Return the sum of two arms, each 0 where the other is taken, as one choice."""
     sympy = _sympy()
     if all(isinstance(part, sympy.Piecewise) and len(part.args) == 2 for part in total.args):
         (kept, (zero, _)), ((masked, condition), (other, _)) = sorted(
@@ -296,7 +296,7 @@ def _merged(total: Any) -> Any:
 
 @cache
 def _formula(opcode: int) -> Callable[..., Any]:
-    """A row's text as a function of expressions."""
+    """Return a row's text as a function of expressions."""
     row = ROWS[opcode]
     text = row.reference or row.primal
     assert text is not None
@@ -335,14 +335,14 @@ def _call(name: str, *arguments: ast.expr) -> ast.AST:
 
 @cache
 def _names() -> dict[str, Any]:
-    """What the texts of rows may name."""
+    """Return what the texts of rows may name."""
     sympy = _sympy()
 
     def exact(value: Any) -> Any:
         return _number(float(value)) if isinstance(value, int | float) else sympy.sympify(value)
 
     def truth(value: Any) -> Any:
-        """Whether an expression is not 0: for a comparison written as 1 or 0, the comparison."""
+        """Return whether an expression is not 0; for a comparison written as 1 or 0, that."""
         if isinstance(value, sympy.Piecewise) and [part.expr for part in value.args] == [1, 0]:
             return value.args[0].cond
         return sympy.Ne(value, 0)
@@ -385,7 +385,7 @@ class _Mpmath:
 
 @cache
 def _mpmath_names() -> dict[str, Any]:
-    """The functions that SymPy writes otherwise."""
+    """Return the functions that SymPy writes otherwise."""
     sympy = _sympy()
     half = sympy.Rational(1, 2)
 

@@ -79,7 +79,7 @@ class TraceTable:
         )
 
     def cells(self) -> list[list[str]]:
-        """The texts of the table, the head first."""
+        """Return the texts of the table, the head first."""
         has_shapes = any(np.shape(row.value) for row in self.rows)
         head = ["variable", "expression"]
         head += ["shape"] if has_shapes else []
@@ -110,7 +110,7 @@ class TraceTable:
         return str(self)
 
     def _repr_html_(self) -> str:
-        """The table for notebooks."""
+        """Return the table for notebooks."""
         head, *body = self.cells()
 
         def line(texts: list[str], tag: str) -> str:
@@ -129,7 +129,7 @@ class TraceTable:
 def trace_table(
     wengert: WengertList, mode: str, values: Floats, derivatives: Floats | None, digits: int
 ) -> TraceTable:
-    """The table of a trace, from the numbers of all slots of a run."""
+    """Return the table of a trace, from the numbers of all slots of a run."""
     rows = []
     for variable in wengert.variables:
         derivative = None if derivatives is None else _of(derivatives, variable)
@@ -152,7 +152,7 @@ def trace_table(
 
 
 def number_text(value: float | Floats, digits: int) -> str:
-    """A number, or the ends of an array of them, in one line."""
+    """Write a number, or the ends of an array of them, in one line."""
     array = np.asarray(value)
     if array.ndim == 0:
         return f"{float(array):.{digits}g}"
@@ -180,7 +180,7 @@ def _outputs(wengert: WengertList) -> str:
 
 
 def _partials(wengert: WengertList, variable: Variable) -> str:
-    """The partials by operands that are no constants."""
+    """Return the partials by operands that are no constants."""
     parts = []
     for slots, partial in zip(variable.operands, variable.partials, strict=False):
         if wengert.owners(slots):

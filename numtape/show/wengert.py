@@ -60,23 +60,23 @@ class Variable:
 
     @property
     def size(self) -> int:
-        """How many slots it has."""
+        """Return how many slots it has."""
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
     def slots(self) -> Slots:
-        """Its slots, in its shape."""
+        """Return its slots, in its shape."""
         return np.arange(self.start, self.start + self.size).reshape(self.shape)
 
     def element(self, slot: int) -> str:
-        """The name of one of its elements."""
+        """Return the name of one of its elements."""
         if not self.shape:
             return self.name
         place = np.unravel_index(slot - self.start, self.shape)
         return f"{self.name}[{', '.join(str(int(k)) for k in place)}]"
 
     def part(self, slots: Slots) -> str:
-        """What to write for an array of its slots: all of it, a slice, or ``[...]``."""
+        """Return what to write for an array of its slots: all, a slice, or ``[...]``."""
         own = self.slots
         walked = _once(slots)
         if np.array_equal(walked.ravel(), own.ravel()):
@@ -111,7 +111,7 @@ class WengertList:
 
     @cached_property
     def variables(self) -> tuple[Variable, ...]:
-        """The arguments, and then a variable for each instruction."""
+        """Return the arguments, and then a variable for each instruction."""
         tape = self.tape
         variables = list(self.inputs)
         results = tape.results.tolist()
@@ -136,7 +136,7 @@ class WengertList:
 
     @cached_property
     def inputs(self) -> tuple[Variable, ...]:
-        """The arguments."""
+        """Return the arguments."""
         start, variables = self.tape.first_input, []
         for number, shape in enumerate(self.arguments, 1):
             name = "x" if len(self.arguments) == 1 else f"x{number}"
@@ -146,23 +146,23 @@ class WengertList:
 
     @cached_property
     def _starts(self) -> Slots:
-        """The first slots of all variables, to find the one that a slot is of."""
+        """Return the first slots of all variables, to find the one that a slot is of."""
         inputs = [variable.start for variable in self.inputs]
         return np.concatenate([inputs, self.tape.results[:-1]]).astype(np.int64)
 
     def owners(self, slots: Slots) -> list[int]:
-        """The numbers of the variables that slots are of, each once; none for constants."""
+        """Return the numbers of the variables that slots are of, each once; none for constants."""
         found = slots[slots >= self.tape.first_input]
         return _present(np.searchsorted(self._starts, found, side="right") - 1)
 
     def name(self, slot: int) -> str:
-        """A slot: a constant by its value, an element of a variable otherwise."""
+        """Name a slot: a constant by its value, an element of a variable otherwise."""
         if slot < self.tape.first_input:
             return repr(float(self.tape.constants[slot - 1])) if slot else "0.0"
         return self._named(self.owners(np.array(slot))[0]).element(slot)
 
     def _named(self, number: int) -> Variable:
-        """A variable's name, slots and shape, which do not need the others' expressions."""
+        """Return a variable's name, slots and shape, which need no others' expressions."""
         if number < len(self.inputs):
             return self.inputs[number]
         number -= len(self.inputs)
@@ -171,7 +171,7 @@ class WengertList:
         return Variable(f"v{number + 1}", int(self._starts[number + len(self.inputs)]), shape)
 
     def text(self, slots: Slots) -> str:
-        """What to write for an array of slots."""
+        """Return what to write for an array of slots."""
         if slots.ndim == 0:
             return self.name(int(slots))
         if slots.size == 0:
@@ -192,7 +192,7 @@ class WengertList:
         return f"[{', '.join(names)}]"
 
     def guard_of(self, variable: Variable) -> Guard | None:
-        """The guard on a variable, if there is one."""
+        """Return the guard on a variable, if there is one."""
         return self._guards.get(variable.start)
 
     @cached_property
@@ -201,12 +201,12 @@ class WengertList:
 
     @cached_property
     def outputs(self) -> frozenset[int]:
-        """The numbers of the variables that outputs are of."""
+        """Return the numbers of the variables that outputs are of."""
         return frozenset(self.owners(self.tape.outputs))
 
 
 def _once(slots: Slots) -> Slots:
-    """An array of slots without the axes along which it is broadcast."""
+    """Return an array of slots without the axes along which it is broadcast."""
     for axis, extent in enumerate(slots.shape):
         first = slots.take([0], axis) if extent > 1 else slots
         if extent > 1 and (slots == first).all():
@@ -215,7 +215,7 @@ def _once(slots: Slots) -> Slots:
 
 
 def _present(numbers: Slots) -> list[int]:
-    """The numbers that occur, in order."""
+    """Return the numbers that occur, in order."""
     if numbers.size <= _FEW:
         return sorted(set(numbers.ravel().tolist()))
     # Hundreds of times quicker than np.unique, which hashes.
@@ -224,7 +224,7 @@ def _present(numbers: Slots) -> list[int]:
 
 
 def _key(places: Slots, extent: int) -> int | slice | None:
-    """The index or slice that names places along an axis, whatever their order."""
+    """Return the index or slice that names places along an axis, whatever their order."""
     present = _present(places)
     if len(present) == 1:
         return present[0]
@@ -243,7 +243,7 @@ def _key_text(key: int | slice, extent: int) -> str:
 
 
 def _partials(opcode: int, operands: Sequence[str], result: str) -> tuple[str, ...]:
-    """A row's partials, with the names of its operands and its result in them."""
+    """Return a row's partials, with the names of its operands and its result in them."""
     names = dict(zip("xy", operands, strict=False)) | {"f": result}
     return tuple(
         re.sub(r"\b[xyf]\b", lambda match: names[match[0]], partial)

@@ -18,7 +18,7 @@ from llvmlite.binding import ffi
 from numba.core.compiler_lock import global_compiler_lock
 
 import numtape as nt
-from numtape.functions import api
+from numtape.functions.kept import KEPT_LOCK
 from numtape.run import blas, vector_maths
 from numtape.trace.record import active_recorder
 from numtape.trace.substitutes import BINDINGS
@@ -88,13 +88,13 @@ def forks():
     tape, gradient = nt.record(bent, X), nt.grad(bent)
     tape.gradient(X)
     gradient(X)
-    report("fork, tape's lock", held(tape.runner._lock, lambda: tape.hessian(X) is not None))
+    report("fork, tape's lock", held(tape.runner.lock, lambda: tape.hessian(X) is not None))
     report(
         "fork, recordings' lock",
-        held(gradient._recordings._lock, lambda: np.allclose(gradient(-X), -2 * X)),
+        held(gradient.recordings.lock, lambda: np.allclose(gradient(-X), -2 * X)),
     )
     report("fork, substitutes' lock", held(BINDINGS.lock, everything))
-    report("fork, kept functions' lock", held(api._KEPT_LOCK, everything))
+    report("fork, kept functions' lock", held(KEPT_LOCK, everything))
     report("fork, BLAS's lock", held(blas._BUSY, everything))
 
     # A fork waits for those who write machine code; they go on when it is under way.

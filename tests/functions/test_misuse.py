@@ -197,3 +197,11 @@ def test_parts_of_one_array_are_separate_outputs():
     TAPE.gradient(POINTS * np.arange(4.0)[:, None], out=backward[::-1])
     np.testing.assert_array_equal(backward[:, 0], [6.0, 4.0, 2.0, 0.0])
     assert TAPE.gradient(np.ones((0, 3)), out=np.empty((0, 3))).shape == (0, 3)
+
+
+def test_a_keyword_that_there_is_not():
+    for method, arguments in {"gradient": (X,), "jvp": ((X,), (X,)), "hessian": (POINTS,)}.items():
+        with pytest.raises(TypeError, match=rf"Tape\.{method}\(\) got .* argument 'threads'"):
+            getattr(TAPE, method)(*arguments, threads=2)
+    with pytest.raises(TypeError, match=r"Tape\.__call__\(\) got .* argument 'outt'"):
+        TAPE(X, outt=np.empty(()))

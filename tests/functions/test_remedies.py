@@ -558,7 +558,8 @@ def _close(found, wanted):
 
 # Places that raise and are not above, by the function that they are in.
 ELSEWHERE = {
-    ("tape.py", "__init__"),  # for who makes tapes by hand: test_validate.py
+    ("recorded.py", "__init__"),  # for who makes tapes by hand: test_validate.py
+    ("batch.py", "options_of"),  # what Python says of a wrong keyword: test_misuse.py
     ("saved.py", "_broken"),  # what a damaged file may hold: test_saved.py has each
     ("saved.py", "_array"),  # caught, and one of these
     ("saved.py", "_decoded"),

@@ -15,6 +15,7 @@ import pytest
 from checks import assert_same_bits
 
 import numtape as nt
+from numtape.functions.specification import GRADIENT
 from numtape.jit.compiling import THOROUGH
 from numtape.ops.table import ROWS
 from numtape.run import fusion
@@ -40,7 +41,7 @@ def _small_groups_too(monkeypatch):
 def test_small_arrays_make_no_groups(monkeypatch):
     monkeypatch.undo()
     tape = nt.record(lambda x: np.sum(np.exp(x) * x), np.ones(1000)).compile()
-    assert groups(tape.runner._plan(False)) == []
+    assert groups(tape.runner.plan()) == []
 
 
 def groups(plan):
@@ -54,8 +55,8 @@ def program_groups(plan):
     return fusion._chosen(fusion._Program(plan.tape, plan.places, plan.segments, plan.free))
 
 
-def plan_of(tape, derivative="gradient"):
-    return tape.derivatives._derived.get(derivative)._plan(False)
+def plan_of(tape, what=GRADIENT):
+    return tape.derivatives.derived.get(what).plan()
 
 
 def has_products(tape):
@@ -253,7 +254,7 @@ def test_a_row_s_reduction_is_used_in_the_same_group():
 def test_an_exact_tape_has_exact_members_alone():
     x = np.linspace(0.1, 1.0, 300)
     tape = nt.record(lambda x: np.sum(np.exp(x) * x - x / 2.0), x)
-    found = groups(tape.runner._plan(False))
+    found = groups(tape.runner.plan())
     assert found
     for group in found:
         assert all(member.exact for member in group.members)
@@ -268,7 +269,7 @@ def test_largest_numbers_that_values_need_are_left_to_numpy():
     assert_same_bits(tape(x), np.max(x * 2.0) + np.prod(x + 1.0) + np.sum(np.abs(x)))
     reducing = [
         ROWS[member.opcode].name
-        for group in groups(tape.runner._plan(False))
+        for group in groups(tape.runner.plan())
         for member in group.members
         if member.reduces
     ]

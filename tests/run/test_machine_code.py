@@ -158,8 +158,7 @@ def test_processes_share_the_folder(folder):
 def test_code_is_freed_with_its_tape():
     tape = tape_with(1.0).compile()
     tape.gradient(X)
-    codes = [weakref.ref(tape.runner._plan(False).machine_code)]
-    codes += [weakref.ref(each._plan(False).machine_code) for each in tape.runner._derived.values()]
+    codes = [weakref.ref(each.plan().machine_code) for each in tape.runner.family()]
     assert len(codes) == 2
     assert all(code() is not None for code in codes)
     del tape

@@ -15,6 +15,7 @@ import operator
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from operator import attrgetter, itemgetter
 from types import FrameType
 from typing import Any
 
@@ -502,18 +503,65 @@ class TracedArray(Traced):
         self._primals = primals
 
     # Slots that step evenly are written out when they are first looked at one by one, or may be
-    # written to: operands never are.
+    # written to: operands never are. A view that was made before is one of what is written out.
+
+    _whole: "TracedArray | None" = None
 
     @property
     def _slots(self) -> Slots:
         slots = self._read
         if type(slots) is RegularSlots:
-            slots = self._read = np.asarray(slots)
+            whole = self._whole
+            slots = np.asarray(slots) if whole is None else whole._written_at(self._primals)
+            self._read, self._whole = slots, None
         return slots  # type: ignore[no-any-return]
 
     @_slots.setter
     def _slots(self, slots: Slots) -> None:
         self._read = slots
+
+    def _written_at(self, primals: _Values) -> Slots:
+        """Return a view of the slots, written out: where a view of the values is."""
+        memory = owner(self._slots).ravel("K")  # it has no gaps
+        start = primals.__array_interface__["data"][0] - self._primals.__array_interface__["data"][0]
+        view: Slots = np.ndarray(primals.shape, np.int64, memory, start, primals.strides)
+        return view
+
+    def _now(self) -> Any:
+        """Return the slots to be read only: regular ones, unless they were written out."""
+        whole = self._whole
+        if whole is not None and type(whole._read) is not RegularSlots:
+            return self._slots
+        return self._read
+
+    def _arranged(self, arrange: Callable[[Any], Any]) -> Any:
+        """Return what a function that only moves elements makes of slots and values alike."""
+        recorder = self.recorder
+        if recorder.mirrors:
+            settle(recorder)
+        values = arrange(self._primals)
+        slots = self._viewed(arrange, values)
+        return self._part(slots, values)
+
+    def _viewed(self, arrange: Callable[[Any], Any], values: Any) -> Any:
+        """Return the slots of what a function made of the values; regular ones of a view."""
+        slots = self._now()
+        if type(slots) is RegularSlots:
+            steps = slots.steps
+            if slots.layout is steps and (self._whole is not None or self._primals.flags.forc):
+                part = arrange(steps)
+                if type(part) is np.ndarray and part.base is steps.base:
+                    return RegularSlots(slots.offset, part, part)
+            slots = self._slots
+        return arrange(slots)
+
+    def _part(self, slots: Any, values: Any) -> Any:
+        """Return slots and values as an array or a scalar: a view of this one's where regular."""
+        part = moved(self.recorder, slots, values)
+        if type(slots) is RegularSlots:
+            whole = self._whole
+            part._whole = self if whole is None else whole
+        return part
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -567,7 +615,8 @@ class TracedArray(Traced):
     @property
     def T(self) -> "TracedArray":  # noqa: N802 (NumPy's name)
         """The transpose, a view."""
-        return TracedArray(self.recorder, self.slots.T, self.primals.T)
+        transposed: TracedArray = self._arranged(_TRANSPOSED)
+        return transposed
 
     @property
     def flat(self) -> "_Flat":
@@ -630,14 +679,15 @@ class TracedArray(Traced):
         if recorder.mirrors:
             settle(recorder)
         if type(key) is int and self._primals.ndim == 1:
-            return scalar_of(recorder, self._read.item(key), self._primals.item(key))
+            slots = self._read if self._whole is None else self._now()
+            return scalar_of(recorder, slots.item(key), self._primals.item(key))
         if type(key) is not slice:
             if type(key) is str:
                 raise _no_label(key)
             if has_places(key):
                 return self._get_at(self, key)
             key = plain_key(key)
-        return moved(recorder, self._slots[key], self._primals[key])
+        return self._arranged(itemgetter(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if type(key) is not int and type(key) is not slice:
@@ -676,12 +726,12 @@ class TracedArray(Traced):
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
         """As `ndarray.reshape`."""
-        slots = self.slots.reshape(*shape, order=order)
-        return moved(self.recorder, slots, self.primals.reshape(*shape, order=order))
+        return self._arranged(lambda elements: elements.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.ravel`."""
-        return TracedArray(self.recorder, self.slots.ravel(order), self.primals.ravel(order))
+        vector: TracedArray = self._arranged(lambda elements: elements.ravel(order))
+        return vector
 
     def flatten(self, order: Any = "C") -> "TracedArray":
         """As `ndarray.flatten`."""
@@ -689,9 +739,8 @@ class TracedArray(Traced):
 
     def transpose(self, *axes: Any) -> "TracedArray":
         """As `ndarray.transpose`."""
-        return TracedArray(
-            self.recorder, self.slots.transpose(*axes), self.primals.transpose(*axes)
-        )
+        transposed: TracedArray = self._arranged(lambda elements: elements.transpose(*axes))
+        return transposed
 
     def item(self, *index: Any) -> Any:
         """The one element, still traced."""
@@ -729,8 +778,13 @@ class TracedArray(Traced):
 
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
         """As of an ndarray: whether it may be written to."""
+        if type(self._read) is RegularSlots:
+            self._slots = self._slots.view()  # others keep writing to the memory that it is of
         for elements in (self._primals, self._slots):
             elements.setflags(write=write)
+
+
+_TRANSPOSED = attrgetter("T")
 
 
 def _same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
@@ -1029,7 +1083,7 @@ def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             raise _complex_operand("a complex value")
         if recorder.mirrors:
             settle(recorder)
-        return operand._read, operand._primals
+        return operand._now(), operand._primals
     array = np.asarray(operand)
     if array.dtype is _DOUBLE:
         if recorder.writes:

@@ -33,7 +33,7 @@ from numtape.trace.traced import (
     writable,
     write,
 )
-from numtape.trace.ufuncs import apply_row
+from numtape.trace.ufuncs import apply_row, apply_to_scalars
 
 __all__: list[str] = []
 
@@ -71,25 +71,36 @@ def _choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     if type(condition) is not TracedBool or condition.recorder.mirrors:
         return None
     recorder = condition.recorder
-    found = []
-    for each in (x, y):
-        kind = type(each)
-        if kind is float:
-            found.append((recorder.constant(each), each))
-        elif kind not in (TracedScalar, TracedFloat, TracedArray) or each.recorder is not recorder:
-            return None
-        elif kind is not TracedArray:
-            found.append((each.slot, each.primal))
-        elif each.ndim or each.dtype.char != "d":
-            return None
-        else:
-            found.append((int(each.slots), each.primals.item()))
-    (slot_x, value_x), (slot_y, value_y) = found
-    taken = recorder.scalar(_KEEP, condition.slot, slot_x)
-    other = recorder.scalar(_DROP, condition.slot, slot_y)
-    slot = recorder.scalar(_MERGE, taken, other)
+    if type(x) is TracedScalar and x.recorder is recorder:
+        slot_x, value_x = x.slot, x.primal
+    elif (found := _float_of(recorder, x)) is not None:
+        slot_x, value_x = found
+    else:
+        return None
+    if type(y) is TracedScalar and y.recorder is recorder:
+        slot_y, value_y = y.slot, y.primal
+    elif (found := _float_of(recorder, y)) is not None:
+        slot_y, value_y = found
+    else:
+        return None
+    scalar, chosen = recorder.scalar, condition.slot
+    slot = scalar(_MERGE, scalar(_KEEP, chosen, slot_x), scalar(_DROP, chosen, slot_y))
     value = value_x if condition.primal else value_y
     return TracedArray(recorder, np.array(slot), np.array(value))
+
+
+def _float_of(recorder: Recorder, operand: Any) -> tuple[int, float] | None:
+    """Return the slot and the value of a float, plain or traced; None of anything else."""
+    kind = type(operand)
+    if kind is float:
+        return recorder.constant(operand), operand
+    if (kind is not TracedFloat and kind is not TracedArray) or operand.recorder is not recorder:
+        return None
+    if kind is TracedFloat:
+        return operand.slot, operand.primal
+    if operand.ndim or operand.dtype.char != "d":
+        return None
+    return int(operand.slots), operand.primals.item()
 
 
 @implements("select", linear="choicelist default")
@@ -225,21 +236,39 @@ def _clip(
     min: Any = None,  # noqa: A002
     max: Any = None,  # noqa: A002
 ) -> Any:
-    no_options("clip", out=out)
+    if out is not None:
+        no_options("clip", out=out)
     low = a_min if a_min is not None and a_min is not np._NoValue else min
     high = a_max if a_max is not None and a_max is not np._NoValue else max
     low, high = (None if bound is np._NoValue else bound for bound in (low, high))
-    if not any(has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None):
+    is_float = type(a) is TracedScalar or type(a) is TracedFloat
+    if not is_float and not any(has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None):
         result = a if low is None else np.maximum(a, low)
         return result if high is None else np.minimum(result, high)
     result = as_traced(innermost(a, low, high), a)
     if low is high is None:
         return as_computed(np.copy(result))
     if low is not None:
-        result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
+        result = _bounded(_CLIP_LOW, _at_least, result, low)
     if high is not None:
-        result = apply_row(ROWS[OPCODE["clip_high"]], (result, high))
+        result = _bounded(_CLIP_HIGH, _at_most, result, high)
     return result
+
+
+def _bounded(opcode: int, compute: Callable[[Any, Any], Any], x: Any, bound: Any) -> Any:
+    result = apply_to_scalars(opcode, compute, x, bound)
+    return apply_row(ROWS[opcode], (x, bound)) if result is None else result
+
+
+_CLIP_LOW, _CLIP_HIGH = OPCODE["clip_low"], OPCODE["clip_high"]
+
+
+def _at_least(x: float, low: float) -> float:
+    return x if x >= low or x != x else low
+
+
+def _at_most(x: float, high: float) -> float:
+    return x if x <= high or x != x else high
 
 
 # chosen by masks, which are guarded

@@ -12,7 +12,8 @@ import numpy as np
 
 from numtape.trace.fresh import Fresh, fresh
 from numtape.trace.functions.creation import CONVERSIONS
-from numtape.trace.lists import LISTS, gathered, is_of_numbers
+from numtape.trace.functions.selection import choice_of_floats
+from numtape.trace.lists import LISTS, gathered, is_of_numbers, with_arrays
 from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
@@ -124,6 +125,15 @@ def _full(shape: Any, fill_value: Any, dtype: Any = None, *arguments: Any, **opt
     if not isinstance(value, Traced):
         return made(np.full(shape, value, dtype, *arguments, **options))
     return LIKE_FUNCTIONS[np.full](value, np.full, (shape, value), {})
+
+
+@stands_for(np.where)
+def _where(*arguments: Any, **options: Any) -> Any:
+    if len(arguments) == 3 and not options:
+        chosen = choice_of_floats(*arguments)  # without asking NumPy's protocol
+        if chosen is not None:
+            return chosen
+    return made(np.where(*with_arrays(arguments), **options))
 
 
 @stands_for(np.fromiter)

@@ -896,7 +896,7 @@ def _note_arguments(recorder: Recorder, slots: Slots) -> None:
 def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What one of NumPy's functions does given traced values: what was registered for it."""
     implementation = NUMPY_FUNCTIONS.get(function)
-    if has_complex(*arguments, *options.values()):
+    if has_complex(*arguments) or (options and has_complex(*options.values())):
         return call_complex(function, implementation, arguments, options)
     if implementation is None:
         name = f"{function.__module__}.{function.__name__}"
@@ -1226,7 +1226,7 @@ def has_complex(*operands: Any) -> bool:
 
 # The types of most arguments, none of which is complex; of these, those that are not traced.
 _PLAIN = frozenset({float, int, bool, str, type(None), np.float64})
-_REAL = _PLAIN | {TracedScalar, TracedFloat}
+_REAL = _PLAIN | {TracedScalar, TracedFloat, TracedBool, TracedInteger}
 _SEQUENCES = (list, tuple)
 
 

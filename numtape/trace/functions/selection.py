@@ -35,14 +35,14 @@ from numtape.trace.traced import (
 )
 from numtape.trace.ufuncs import apply_row, apply_to_scalars
 
-__all__: list[str] = []
+__all__ = ["choice_of_floats"]
 
 
 @implements("where")
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         return _nonzero(condition)
-    chosen = _choice_of_floats(condition, x, y)
+    chosen = choice_of_floats(condition, x, y)
     if chosen is not None:
         return chosen
     recorder = innermost(condition, x, y)
@@ -66,7 +66,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
 _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
 
-def _choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
+def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     """The choice between two floats, quickly; None where it is not one of the usual kinds."""
     if type(condition) is not TracedBool or condition.recorder.mirrors:
         return None
@@ -83,10 +83,15 @@ def _choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
         slot_y, value_y = found
     else:
         return None
-    scalar, chosen = recorder.scalar, condition.slot
-    slot = scalar(_MERGE, scalar(_KEEP, chosen, slot_x), scalar(_DROP, chosen, slot_y))
+    chosen, slot = condition.slot, recorder.next_slot
+    recorder.code.extend(
+        (_KEEP, chosen, slot_x, _DROP, chosen, slot_y, _MERGE, slot, slot + 1)
+    )
+    recorder.next_slot = slot + 3
+    if recorder.keep_lines:
+        recorder.lines += [user_location()] * 3
     value = value_x if condition.primal else value_y
-    return TracedArray(recorder, np.array(slot), np.array(value))
+    return TracedArray(recorder, np.array(slot + 2), np.array(value))
 
 
 def _float_of(recorder: Recorder, operand: Any) -> tuple[int, float] | None:

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import AttributeUnsupportedError, InputError, TraceError, UnsupportedError
-from numtape.tape.regular import RegularSlots
+from numtape.tape.regular import RegularSlots, layout_of
 from numtape.trace.escapes import escaped, is_formatting, refuse
 from numtape.trace.recorder import (
     CONSTANTS,
@@ -547,11 +547,13 @@ class TracedArray(Traced):
         """Return the slots of what a function made of the values; regular ones of a view."""
         slots = self._now()
         if type(slots) is RegularSlots:
-            steps = slots.steps
-            if slots.layout is steps and (self._whole is not None or self._primals.flags.forc):
+            layout = slots.layout
+            if layout.raw == layout.memory and (self._whole is not None or self._primals.flags.forc):
+                steps = layout.counted()
                 part = arrange(steps)
-                if type(part) is np.ndarray and part.base is steps.base:
-                    return RegularSlots(slots.offset, part, part)
+                if type(part) is np.ndarray and part.base is steps.base and part.size:
+                    first = slots.base + layout.low + part.item(0)
+                    return RegularSlots(first, layout_of(part.shape, part.strides, part.strides))
             slots = self._slots
         return arrange(slots)
 

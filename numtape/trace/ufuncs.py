@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
+from numtape.tape.regular import broadcast_slots
 from numtape.trace.exceptions import QUIET, guard_errors
 from numtape.trace.handlers import CALM, errors_set, watches
 from numtape.trace.integers import are_whole, call_of_whole, plainly
@@ -175,7 +176,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     if order is not None:
         # NumPy lays the result out like its operands, not row by row; so do we, for
         # later sums to walk it in the same order and round the same.
-        slots = [np.broadcast_to(array, value.shape).transpose(order) for array in slots]
+        slots = [broadcast_slots(array, value.shape).transpose(order) for array in slots]
         result = recorder.elementwise(OPCODE[row.name], slots)
         return TracedArray(recorder, result.transpose(np.argsort(order)), value)
     return TracedArray(recorder, recorder.elementwise(OPCODE[row.name], slots), value)

@@ -78,7 +78,7 @@ def _unless_refused(
         refusal, value = error, np.full(shape, np.nan)
     (result,) = call_function(name, operands, (value,))
     if result.size:
-        corners = result[..., 0, 0]
+        corners = result[0, 0] if result.ndim == 2 else result[..., 0, 0]
         if np.isnan(np.max(corners) if corners.ndim else corners):
             for operand in operands:  # of which nan may come too
                 bool(np.all(np.isfinite(operand)))

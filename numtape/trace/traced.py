@@ -551,9 +551,12 @@ class TracedArray(Traced):
             if layout.raw == layout.memory and (self._whole is not None or self._primals.flags.forc):
                 steps = layout.counted()
                 part = arrange(steps)
+                start = slots.base + layout.low
+                if type(part) is np.int64:
+                    return start + part
                 if type(part) is np.ndarray and part.base is steps.base and part.size:
-                    first = slots.base + layout.low + part.item(0)
-                    return RegularSlots(first, layout_of(part.shape, part.strides, part.strides))
+                    new = layout_of(part.shape, part.strides, part.strides)
+                    return RegularSlots(start + part.item(0), new)
             slots = self._slots
         return arrange(slots)
 
@@ -683,7 +686,7 @@ class TracedArray(Traced):
         if type(key) is int and self._primals.ndim == 1:
             slots = self._read if self._whole is None else self._now()
             return scalar_of(recorder, slots.item(key), self._primals.item(key))
-        if type(key) is not slice:
+        if type(key) is not slice and not _is_basic(key):
             if type(key) is str:
                 raise _no_label(key)
             if has_places(key):
@@ -692,7 +695,7 @@ class TracedArray(Traced):
         return self._arranged(itemgetter(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        if type(key) is not int and type(key) is not slice:
+        if type(key) is not slice and not _is_basic(key):
             if type(key) is str:
                 raise _no_label(key)
             if has_places(key) and self._set_at(self, key, value):
@@ -1202,9 +1205,10 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
 
 def has_traced(*operands: Any) -> bool:
     """Whether any of the operands is a traced value, or a list or array that holds one."""
-    return any(isinstance(operand, Traced) for operand in operands) or (
-        _recorder_of(operands) is not None
-    )
+    for operand in operands:
+        if isinstance(operand, Traced):
+            return True
+    return _recorder_of(operands) is not None
 
 
 def has_complex(*operands: Any) -> bool:
@@ -1299,6 +1303,19 @@ def _is_mask_of(key: Any, array: TracedArray) -> bool:
     """Whether an index is a traced mask of an array, or of its leading axes."""
     is_mask = isinstance(key, TracedArray) and key.dtype == bool
     return is_mask and key.shape == array.shape[: key.ndim]
+
+
+def _is_basic(key: Any) -> bool:
+    """Return whether an index is of plain integers, slices and the like."""
+    if type(key) is not tuple:
+        return type(key) is int
+    for part in key:
+        if type(part) not in _BASIC:
+            return False
+    return True
+
+
+_BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 def has_places(key: Any) -> bool:

@@ -31,9 +31,7 @@ _FEW_WEIGHTS = 400
 def _product(left: Any, right: Any, multiply: Any) -> Any:
     """Record a matrix product as `np.matmul` defines it, with the values that a function gives."""
     recorder = innermost(left, right)
-    left, right = (
-        as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right)
-    )
+    left, right = _operand(recorder, left), _operand(recorder, right)
     if not are_whole(left, right):
         return computed(
             recorder,
@@ -64,9 +62,14 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
     )
 
 
+def _operand(recorder: Recorder, operand: Any) -> Any:
+    return as_traced(recorder, operand) if has_traced(operand) else np.asarray(operand)
+
+
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
     (a, _), (b, _) = read(recorder, left), read(recorder, right)
-    slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    a, b = a.reshape(1, -1) if a.ndim == 1 else a, b.reshape(-1, 1) if b.ndim == 1 else b
+    slots = recorder.product(a, b)
     if slots.shape != np.shape(values):
         slots = slots.reshape(np.shape(values))
     return wrap(recorder, slots, np.asarray(values, np.float64))
@@ -165,7 +168,7 @@ def _vdot(a: Any, b: Any) -> Any:
 @implements("outer")
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     no_options("outer", out=out)
-    return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
+    return traced_or_array(a).reshape(-1, 1) * traced_or_array(b).reshape(1, -1)
 
 
 @implements("linalg.outer")

@@ -1001,9 +1001,9 @@ def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
     values = np.asarray(values)
     if values.dtype.char not in _CARRIED:
         return _not_carried(recorder, slots, values)
-    if np.ndim(slots) == 0:
-        return scalar_of(recorder, int(slots), values.item())
-    return TracedArray(recorder, slots, values)
+    if values.ndim:
+        return TracedArray(recorder, slots, values)
+    return scalar_of(recorder, int(slots), values.item())
 
 
 _CARRIED = frozenset({"d", "?", np.dtype(np.int64).char})
@@ -1033,9 +1033,12 @@ def moved(recorder: Recorder, slots: Any, values: Any) -> Any:
     """What NumPy made by moving elements: an array, of any rank, where it made an array."""
     if values.dtype.char not in _CARRIED:
         return _not_carried(recorder, slots, values)
-    if isinstance(slots, np.ndarray | RegularSlots):
+    if isinstance(slots, _ARRAYS):
         return TracedArray(recorder, slots, np.asarray(values))
     return scalar_of(recorder, int(slots), values.item())
+
+
+_ARRAYS = (np.ndarray, RegularSlots)
 
 
 def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
@@ -1052,7 +1055,7 @@ _SCALARS: dict[type, type[TracedScalar]] = {
 
 def as_computed(result: Any) -> Any:
     """A result as ufuncs give it: a scalar where its rank is 0."""
-    is_array = isinstance(result, TracedArray | np.ndarray)
+    is_array = isinstance(result, np.ndarray)  # or claims to be one
     return result[()] if is_array and not result.ndim else result
 
 
@@ -1088,7 +1091,8 @@ def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
             raise _complex_operand("a complex value")
         if recorder.mirrors:
             settle(recorder)
-        return operand._now(), operand._primals
+        slots = operand._read if operand._whole is None else operand._now()
+        return slots, operand._primals
     array = np.asarray(operand)
     if array.dtype is _DOUBLE:
         if recorder.writes:
@@ -1173,10 +1177,12 @@ def _recorder_of(operands: Any) -> Recorder | None:
             recorder: Recorder | None = operand.recorder
         elif type(operand) in _PLAIN:
             continue
+        elif isinstance(operand, np.ndarray):
+            if operand.dtype.char != "O":
+                continue
+            recorder = _recorder_of(operand.flat)
         elif isinstance(operand, _SEQUENCES):
             recorder = _recorder_of(operand)
-        elif is_object_array(operand):
-            recorder = _recorder_of(operand.flat)
         else:
             continue
         if recorder is not None and (found is None or recorder.depth > found.depth):
@@ -1231,7 +1237,7 @@ def has_complex(*operands: Any) -> bool:
 
 
 # The types of most arguments, none of which is complex; of these, those that are not traced.
-_PLAIN = frozenset({float, int, bool, str, type(None), np.float64})
+_PLAIN = frozenset({float, int, bool, str, type(None), np.float64, type(np._NoValue)})
 _REAL = _PLAIN | {TracedScalar, TracedFloat, TracedBool, TracedInteger}
 _SEQUENCES = (list, tuple)
 
@@ -1251,7 +1257,7 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
         values = values.astype(np.float64)
     elif values.dtype.kind != "b":
         values = values.astype(np.int64)
-    is_array = isinstance(operand, np.ndarray | TracedArray)
+    is_array = isinstance(operand, np.ndarray)  # or claims to be one
     return (moved if is_array else wrap)(recorder, np.array(slots), values)
 
 

@@ -160,9 +160,13 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     The value is NumPy's own of floats, unless it is given.
     """
     recorder = innermost(*operands)
-    lifted = [read(recorder, _rounded(operand)) for operand in operands]
+    lifted = [
+        read(recorder, each if isinstance(each, Traced) else _rounded(each)) for each in operands
+    ]
     if value is None:
-        values = [np.asarray(each, np.float64)[()] for _, each in lifted]
+        values = [
+            each if type(each) is float else np.asarray(each, np.float64)[()] for _, each in lifted
+        ]
         if row.name not in QUIET and watches(recorder):
             return _watched_row(row, operands, lifted, values)
         value = value_of_row(row, values)
@@ -184,7 +188,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 
 def _rounded(operand: Any) -> Any:
     """Plain integers as floats, rounded as NumPy does it."""
-    if isinstance(operand, (Traced, float)) or is_object_array(operand):
+    if type(operand) is float or is_object_array(operand):
         return operand
     plain = np.asarray(operand)
     return plain.astype(np.float64) if plain.dtype.kind in "iu" else operand

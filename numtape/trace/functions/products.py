@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
+from numtape.trace.handlers import watches
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
 from numtape.trace.recorder import EXACT, Recorder
 from numtape.trace.traced import (
@@ -33,6 +34,8 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
     recorder = innermost(left, right)
     left, right = _operand(recorder, left), _operand(recorder, right)
     if not are_whole(left, right):
+        if not watches(recorder):
+            return _of_floats(recorder, left, right, multiply(typed(left), typed(right)))
         return computed(
             recorder,
             "matmul",
@@ -68,11 +71,11 @@ def _operand(recorder: Recorder, operand: Any) -> Any:
 
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
     (a, _), (b, _) = read(recorder, left), read(recorder, right)
-    a, b = a.reshape(1, -1) if a.ndim == 1 else a, b.reshape(-1, 1) if b.ndim == 1 else b
+    values = np.asarray(values, np.float64)
+    a = a.reshape(1, -1) if len(a.shape) == 1 else a
+    b = b.reshape(-1, 1) if len(b.shape) == 1 else b
     slots = recorder.product(a, b)
-    if slots.shape != np.shape(values):
-        slots = slots.reshape(np.shape(values))
-    return wrap(recorder, slots, np.asarray(values, np.float64))
+    return wrap(recorder, slots.reshape(values.shape), values)
 
 
 def _floats(operand: Any) -> npt.NDArray[Any]:

@@ -523,7 +523,9 @@ class TracedArray(Traced):
     def _written_at(self, primals: _Values) -> Slots:
         """Return a view of the slots, written out: where a view of the values is."""
         memory = owner(self._slots).ravel("K")  # it has no gaps
-        start = primals.__array_interface__["data"][0] - self._primals.__array_interface__["data"][0]
+        start = (
+            primals.__array_interface__["data"][0] - self._primals.__array_interface__["data"][0]
+        )
         view: Slots = np.ndarray(primals.shape, np.int64, memory, start, primals.strides)
         return view
 
@@ -548,7 +550,9 @@ class TracedArray(Traced):
         slots = self._now()
         if type(slots) is RegularSlots:
             layout = slots.layout
-            if layout.raw == layout.memory and (self._whole is not None or self._primals.flags.forc):
+            if layout.raw == layout.memory and (
+                self._whole is not None or self._primals.flags.forc
+            ):
                 steps = layout.counted()
                 part = arrange(steps)
                 start = slots.base + layout.low
@@ -1315,10 +1319,7 @@ def _is_basic(key: Any) -> bool:
     """Return whether an index is of plain integers, slices and the like."""
     if type(key) is not tuple:
         return type(key) is int
-    for part in key:
-        if type(part) not in _BASIC:
-            return False
-    return True
+    return _BASIC.issuperset(map(type, key))
 
 
 _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})

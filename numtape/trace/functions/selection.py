@@ -29,13 +29,14 @@ from numtape.trace.traced import (
     lift,
     moved,
     plain_key,
+    read,
     wrap,
     writable,
     write,
 )
 from numtape.trace.ufuncs import apply_row, apply_to_scalars
 
-__all__ = ["choice_of_floats"]
+__all__ = ["choice_of_floats", "clip_of_floats"]
 
 
 @implements("where")
@@ -50,17 +51,17 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
         as_traced(recorder, each) if has_traced(each) else each for each in (condition, x, y)
     )
     values = np.where(typed(condition), typed(x), typed(y))
-    (slots_x, _), (slots_y, _) = lift(recorder, x), lift(recorder, y)
+    (slots_x, _), (slots_y, _) = read(recorder, x), read(recorder, y)
     if not has_traced(condition):
         return moved(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
-    slots, _ = lift(recorder, condition)
+    slots, _ = read(recorder, condition)
     taken = recorder.elementwise(_KEEP, (slots, slots_x))
     other = recorder.elementwise(_DROP, (slots, slots_y))
     result = recorder.elementwise(_MERGE, (taken, other))
     if values.dtype.kind == "i":
         ends = [range_of(x), range_of(y)]
         recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
-    return moved(recorder, np.asarray(result), values)
+    return moved(recorder, result, values)
 
 
 _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
@@ -71,22 +72,15 @@ def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     if type(condition) is not TracedBool or condition.recorder.mirrors:
         return None
     recorder = condition.recorder
-    if type(x) is TracedScalar and x.recorder is recorder:
-        slot_x, value_x = x.slot, x.primal
-    elif (found := _float_of(recorder, x)) is not None:
-        slot_x, value_x = found
-    else:
+    is_own = type(x) is TracedScalar and x.recorder is recorder  # the most usual kind
+    first = (x.slot, x.primal) if is_own else _float_of(recorder, x)
+    is_own = type(y) is TracedScalar and y.recorder is recorder
+    second = (y.slot, y.primal) if is_own else _float_of(recorder, y)
+    if first is None or second is None:
         return None
-    if type(y) is TracedScalar and y.recorder is recorder:
-        slot_y, value_y = y.slot, y.primal
-    elif (found := _float_of(recorder, y)) is not None:
-        slot_y, value_y = found
-    else:
-        return None
+    (slot_x, value_x), (slot_y, value_y) = first, second
     chosen, slot = condition.slot, recorder.next_slot
-    recorder.code.extend(
-        (_KEEP, chosen, slot_x, _DROP, chosen, slot_y, _MERGE, slot, slot + 1)
-    )
+    recorder.code.extend((_KEEP, chosen, slot_x, _DROP, chosen, slot_y, _MERGE, slot, slot + 1))
     recorder.next_slot = slot + 3
     if recorder.keep_lines:
         recorder.lines += [user_location()] * 3
@@ -94,14 +88,17 @@ def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     return TracedArray(recorder, np.array(slot + 2), np.array(value))
 
 
+_TRACED = frozenset({TracedScalar, TracedFloat, TracedArray})
+
+
 def _float_of(recorder: Recorder, operand: Any) -> tuple[int, float] | None:
     """Return the slot and the value of a float, plain or traced; None of anything else."""
     kind = type(operand)
     if kind is float:
         return recorder.constant(operand), operand
-    if (kind is not TracedFloat and kind is not TracedArray) or operand.recorder is not recorder:
+    if kind not in _TRACED or operand.recorder is not recorder:
         return None
-    if kind is TracedFloat:
+    if kind is not TracedArray:
         return operand.slot, operand.primal
     if operand.ndim or operand.dtype.char != "d":
         return None
@@ -247,7 +244,9 @@ def _clip(
     high = a_max if a_max is not None and a_max is not np._NoValue else max
     low, high = (None if bound is np._NoValue else bound for bound in (low, high))
     is_float = type(a) is TracedScalar or type(a) is TracedFloat
-    if not is_float and not any(has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None):
+    if not is_float and not any(
+        has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None
+    ):
         result = a if low is None else np.maximum(a, low)
         return result if high is None else np.minimum(result, high)
     result = as_traced(innermost(a, low, high), a)
@@ -258,6 +257,19 @@ def _clip(
     if high is not None:
         result = _bounded(_CLIP_HIGH, _at_most, result, high)
     return result
+
+
+def clip_of_floats(x: Any, low: Any, high: Any) -> Any:
+    """Return a clipped float, quickly; None where it is not one of the usual kinds."""
+    if type(x) is not TracedScalar and type(x) is not TracedFloat:
+        return None
+    recorder = x.recorder
+    least, most = _float_of(recorder, low), _float_of(recorder, high)
+    if least is None or most is None or recorder.mirrors:
+        return None
+    slot = recorder.scalar(_CLIP_LOW, x.slot, least[0])
+    slot = recorder.scalar(_CLIP_HIGH, slot, most[0])
+    return TracedScalar(recorder, slot, _at_most(_at_least(x.primal, least[1]), most[1]))
 
 
 def _bounded(opcode: int, compute: Callable[[Any, Any], Any], x: Any, bound: Any) -> Any:

@@ -234,7 +234,7 @@ class Recorder:
             key = values.tobytes()
             start = self.constants.get(key)
             if start is not None and size > 1:
-                return _following(start, size, values.shape)
+                return _following(start, values.shape)
         if size == 1 or _all_same_bits(values):
             return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
@@ -244,7 +244,7 @@ class Recorder:
         if start is None:
             is_shared = not is_own and np.may_share_memory(flat, values)
             start = self.constants[key] = self._append_constants(flat.copy() if is_shared else flat)
-        return _following(start, size, values.shape)
+        return _following(start, values.shape)
 
     def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
         start = CONSTANTS + self._constant_count
@@ -289,7 +289,7 @@ class Recorder:
         self.next_slot = start + size
         if self.keep_lines:
             self.lines += [user_location()] * size
-        return _following(start, size, shape)
+        return _following(start, shape)
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
@@ -304,7 +304,8 @@ class Recorder:
         opcode = OPCODE[name]
         # NumPy walks memory in order: the axis of the largest stride goes outermost. How
         # `operand` lies in memory is how the array does, wherever its slots are.
-        order = sorted(range(operand.ndim), key=lambda axis: -abs(operand.strides[axis]))
+        memory = operand.strides
+        order = sorted(range(operand.ndim), key=lambda axis: -abs(memory[axis]))
         if _reduces_by_scalars(name, operand, axes):
             axes = tuple(axis for axis in order if axis in axes)
             flat = operand.transpose(kept + axes).reshape(*result, -1)
@@ -315,16 +316,7 @@ class Recorder:
                 total = self.elementwise(opcode, (total, flat[..., k]))
             return total
         view = self._affine_view(operand)
-        result_strides = np.zeros(operand.ndim, np.int64)
-        stride = 1
-        for axis in reversed(kept):
-            result_strides[axis] = stride
-            stride *= operand.shape[axis]
-        shape, strides, into = _merge_axes(
-            tuple(operand.shape[axis] for axis in order),
-            tuple(view.strides[axis] for axis in order),
-            tuple(int(result_strides[axis]) for axis in order),
-        )
+        shape, strides, into = _walked(operand.shape, view.strides, kept, tuple(order))
         views = (View(view.base, strides),)
         instruction = VectorInstruction(REDUCE, opcode, shape, views, result, into)
         return self._vector(instruction, layouts and (name, axes, layouts))
@@ -379,13 +371,18 @@ class Recorder:
         opcode = FUNCTION_OPCODE[name]
         shapes = tuple([operand.shape for operand in operands])
         shape, walked, results, ends = _function_shapes(opcode, shapes, tuple(chosen.items()))
-        views = tuple(
-            [
+        layouts, bases = _evenly(operands)
+        key = layouts and (FUNCTION, opcode, shape, layouts)
+        if key and (known := self._known.get(key)):
+            made = self._append_vector(*known, bases)
+        else:
+            views = tuple(
                 self._batch_view(operand, rank, pairs)
                 for operand, (rank, pairs) in zip(operands, walked, strict=True)
-            ]
-        )
-        made = self._vector(VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],)))
+            )
+            instruction = VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],))
+            # (What was copied is read elsewhere.)
+            made = self._vector(instruction, key if bases == bases_of(instruction) else None)
         if len(results) == 1:
             return (made.reshape(results[0]),)
         return tuple(
@@ -692,7 +689,7 @@ def _evenly(operands: Sequence[Any]) -> tuple[tuple[Layout, ...], tuple[int, ...
     return tuple(layouts), tuple(bases)
 
 
-def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
+def _following(start: int, shape: Shape) -> Slots:
     """Slots that follow one another."""
     slots: Any = RegularSlots.contiguous(start, shape)
     return slots  # type: ignore[no-any-return]
@@ -717,9 +714,11 @@ def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> boo
     adds up each innermost run by itself; and a tie of three or more extremes is
     shared evenly only by the reduction's own rule.
     """
+    if operand.size > SMALL:
+        return False
     extents = [operand.shape[axis] for axis in axes if operand.shape[axis] > 1]
-    each = int(np.prod(extents, dtype=np.int64))
-    if operand.size > SMALL or (name in ("maximum", "minimum") and each > 2):
+    each = math.prod(extents)
+    if name in ("maximum", "minimum") and each > 2:
         return False
     return name != "add" or (each < 8 and len(extents) <= 1)
 
@@ -728,7 +727,7 @@ def _steps_by_one(slots: Slots) -> bool:
     """Whether slots follow one another; looked at in pieces that stay in the cache."""
     if isinstance(slots, RegularSlots):
         return slots.size == 1 or slots.slot_strides() == (1,)
-    piece = 1 << 15
+    slots, piece = slots.reshape(-1), 1 << 15
     for start in range(0, slots.size, piece):
         part = slots[start : start + piece + 1]
         if not (part[1:] - part[:-1] == 1).all():
@@ -752,32 +751,38 @@ def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
 
 def view_of(slots: Slots) -> View:
     """The simplest view that reads these slots, over their own shape."""
-    if isinstance(slots, RegularSlots) and slots.size:
-        return View(slots.base, slots.layout.strides)
-    if slots.size == 0:
+    if isinstance(slots, RegularSlots):
+        layout = slots.layout
+        return View(slots.base if layout.size else 0, layout.strides)
+    size = slots.size
+    if size == 0:
         return View(0, (0,) * slots.ndim)
-    first, last = slots.item(0), slots.item(-1)
-    if (
-        slots.flags.c_contiguous
-        and last - first == slots.size - 1
-        and _region(first) == _region(last)
-        and _steps_by_one(slots.reshape(-1))
-    ):
-        return View(first, contiguous_strides(slots.shape))
-    # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
+    first = slots.item(0)
+    if size == 1:
+        return View(first, (0,) * slots.ndim)
     core = slots
-    if 0 in slots.strides:
-        core = slots[tuple([slice(0, 1) if step == 0 else slice(None) for step in slots.strides])]
-    strides = tuple(
-        [core.item(_second(core.ndim, k)) - first if n > 1 else 0 for k, n in enumerate(core.shape)]
-    )
-    low, high = reach(core.shape, strides)
-    low, high = first + low, first + high
-    if _region(low) == _region(high) and (low > 0 or high == 0) and _steps_evenly(core, strides):
-        return View(first, strides)
-    own = contiguous_strides(core.shape)
+    if size <= _FEW:
+        found = _strides_of(slots.shape, (slots - first).tobytes())
+    elif slots.flags.c_contiguous and slots.item(-1) - first == size - 1 and _steps_by_one(slots):
+        found = contiguous_strides(slots.shape), 0, size - 1
+    else:
+        core = _once(slots)
+        found = _even_strides(core)
+    if found is not None:
+        strides, low, high = found
+        low, high = first + low, first + high
+        if _region(low) == _region(high) and (low > 0 or high == 0):
+            return View(first, strides)
+    core = _once(core)
     # A copy: a traced array's own slots change when it is assigned to.
-    return View(0, own, core.flatten())
+    return View(0, contiguous_strides(core.shape), core.flatten())
+
+
+def _once(slots: Slots) -> Slots:
+    """Return one element of each axis that NumPy itself walks with stride 0: a broadcast."""
+    if 0 not in slots.strides:
+        return slots
+    return slots[tuple([slice(0, 1) if stride == 0 else slice(None) for stride in slots.strides])]
 
 
 @lru_cache(maxsize=1 << 12)
@@ -810,18 +815,29 @@ def _function_shapes(
     return shape, operands, results, list(accumulate(map(math.prod, results), initial=0))
 
 
-def _second(rank: int, axis: int) -> tuple[int, ...]:
-    """Return where the second element along an axis is."""
-    return (0,) * axis + (1,) + (0,) * (rank - axis - 1)
+@lru_cache(maxsize=1 << 12)
+def _strides_of(shape: Shape, steps: bytes) -> tuple[Shape, int, int] | None:
+    """Return `_even_strides` of few slots, given how far they are from the first."""
+    return _even_strides(np.frombuffer(steps, np.int64).reshape(shape))
 
 
-def _steps_evenly(slots: Slots, strides: tuple[int, ...]) -> bool:
-    """Return whether slots are those that strides lead to from the first one."""
-    for stride in strides:
-        if len(slots) > 1 and (slots[1:] - slots[:-1] != stride).any():
-            return False
-        slots = slots[0]  # all along this axis are like the first
-    return True
+def _even_strides(slots: Slots) -> tuple[Shape, int, int] | None:
+    """Return the strides of slots that step evenly, and how far these lead down and up.
+
+    None where they do not.
+    """
+    strides: list[int] = []
+    rest = slots
+    for extent in slots.shape:
+        stride = 0
+        if extent > 1:
+            steps = rest[1:] - rest[:-1]
+            stride = steps.item(0)
+            if (steps != stride).any():
+                return None
+        strides.append(stride)
+        rest = rest[0]  # all along this axis are like the first
+    return tuple(strides), *reach(slots.shape, tuple(strides))
 
 
 def _broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -839,6 +855,17 @@ def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:
         return view
     # (Views do not step along axes of one element.)
     return View(view.base, (0,) * (len(shape) - slots.ndim) + view.strides, view.table)
+
+
+@lru_cache(maxsize=1 << 12)
+def _walked(shape: Shape, strides: Shape, kept: Shape, order: Shape) -> tuple[Shape, ...]:
+    """Return what a reduction walks: extents, strides of the operand, and those of the result."""
+    into = dict.fromkeys(range(len(shape)), 0)
+    stride = 1
+    for axis in reversed(kept):
+        into[axis] = stride
+        stride *= shape[axis]
+    return _merge_axes(*(tuple(each[axis] for axis in order) for each in (shape, strides, into)))
 
 
 def _merge_axes(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

@@ -19,7 +19,7 @@ from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.handlers import handled
 from numtape.trace.integers import are_whole
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,

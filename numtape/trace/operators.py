@@ -18,7 +18,7 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.escapes import refuse
 from numtape.trace.exceptions import check_division, check_overflow, check_power
 from numtape.trace.handlers import CALM, errors_set, handled, is_watched
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import (
     Traced,
     TracedArray,

@@ -18,7 +18,7 @@ from numtape.trace.functions.common import (
     traced,
 )
 from numtape.trace.integers import are_whole, plainly, range_of, typed, whole
-from numtape.trace.recorder import EXACT, Slots
+from numtape.trace.recorder import EXACT
 from numtape.trace.traced import (
     Traced,
     as_computed,
@@ -28,6 +28,7 @@ from numtape.trace.traced import (
     read,
     wrap,
 )
+from numtape.trace.views import Slots
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 

@@ -13,7 +13,8 @@ from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, range_of, typed
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import (
     TracedArray,
     TracedBool,

@@ -22,7 +22,7 @@ import numtape as nt
 from numtape.errors import InputError, NumtapeError
 from numtape.literals import read_literal
 from numtape.testing import DerivativeCheck
-from numtape.trace.recorder import is_users
+from numtape.trace.locations import is_users
 
 __all__ = ["main"]
 

@@ -33,7 +33,7 @@ BASES = {"NumtapeError", "NumtapeWarning"}
 
 # Raised as they are, each for a reason.
 PLAIN = {
-    ("trace/traced.py", "AttributeError"),  # Python asks for names with underscores
+    ("trace/traced/base.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
     ("jit/compile.py", "AttributeError"),  # Python asks for names

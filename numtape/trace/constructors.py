@@ -2,7 +2,7 @@
 
 They are called in place of the originals by code that is being recorded, see `resolve.py`. Of
 plain values they give what the original gives, as an array that may be written to by traced
-values; of traced ones a traced array.
+values; of traced ones a traced array. So are `np.where` and `np.clip`, for floats.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ import numpy as np
 
 from numtape.trace.fresh import Fresh, fresh
 from numtape.trace.functions.creation import CONVERSIONS
-from numtape.trace.lists import LISTS, gathered, is_of_numbers
+from numtape.trace.functions.selection import choice_of_floats, clip_of_floats
+from numtape.trace.lists import LISTS, gathered, is_of_numbers, with_arrays
 from numtape.trace.resolve import made, stands_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,
@@ -134,6 +135,23 @@ def _fromiter(iter: Any, dtype: Any, count: int = -1, **options: Any) -> Any:  #
     if has_traced(values):
         return _ARRAY(values, dtype)
     return made(np.fromiter(values, dtype, count, **options))
+
+
+# choices among floats, which are found without asking NumPy's protocol
+
+
+def _choosing(function: Callable[..., Any], of_floats: Callable[..., Any]) -> None:
+    @stands_for(function)
+    def choose(*arguments: Any, **options: Any) -> Any:
+        if len(arguments) == 3 and not options:
+            chosen = of_floats(*arguments)
+            if chosen is not None:
+                return chosen
+        return made(function(*with_arrays(arguments), **options))
+
+
+_choosing(np.where, choice_of_floats)
+_choosing(np.clip, clip_of_floats)
 
 
 # numbers and types

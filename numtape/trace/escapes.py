@@ -13,7 +13,8 @@ from types import FrameType
 from typing import NoReturn
 
 from numtape.errors import TraceError
-from numtape.trace.recorder import Recorder, is_users, user_location
+from numtape.trace.locations import is_users, user_location
+from numtape.trace.recorder import Recorder
 
 __all__ = ["escaped", "is_formatting", "refuse"]
 

@@ -18,8 +18,10 @@ from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE
 from numtape.trace.escapes import refuse
 from numtape.trace.handlers import raises_underflow, watches
-from numtape.trace.recorder import CONSTANTS, RESULTS, Recorder, Slots, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import TracedArray, TracedScalar, guarded, lift
+from numtape.trace.views import CONSTANTS, RESULTS, Slots
 
 __all__ = [
     "QUIET",

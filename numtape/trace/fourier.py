@@ -17,7 +17,7 @@ from numtape.ops.table import load_ufunc
 from numtape.trace.complexes import TracedComplex
 from numtape.trace.complexes.pair import pair, parts
 from numtape.trace.linalg import call_function, matrix_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import COMPLEX_FUNCTIONS, NUMPY_FUNCTIONS, has_complex
 

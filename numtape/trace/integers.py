@@ -17,7 +17,8 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.trace.handlers import watches
-from numtape.trace.recorder import EXACT, Recorder, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import EXACT, Recorder
 from numtape.trace.traced import (
     Traced,
     TracedArray,

@@ -14,7 +14,7 @@ import numpy as np
 from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import load_ufunc
 from numtape.trace.linalg import matrix_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import is_traced
 

@@ -19,7 +19,7 @@ from numtape.errors import InputError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.handlers import handled
 from numtape.trace.integers import are_whole
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
@@ -29,7 +29,7 @@ from numtape.trace.traced import (
     as_traced,
     guarded,
     innermost,
-    lift,
+    read,
     wrap,
 )
 from numtape.trace.ufuncs import apply_row
@@ -56,7 +56,7 @@ def call_function(
     """Record one of `FUNCTIONS`, with the values that it has at the recording point."""
     recorder = innermost(*operands)
     arrays = [np.asarray(value, np.float64) for value in values]
-    slots = [np.asarray(lift(recorder, operand)[0]) for operand in operands]
+    slots = [read(recorder, operand)[0] for operand in operands]
     if any(array.size == 0 for array in slots):
         parts = tuple(recorder.constant_array(array).copy() for array in arrays)
     else:
@@ -78,8 +78,8 @@ def _unless_refused(
         refusal, value = error, np.full(shape, np.nan)
     (result,) = call_function(name, operands, (value,))
     if result.size:
-        corners = result[..., 0, 0]
-        if np.isnan(np.max(corners) if np.ndim(corners) else corners):
+        corners = result[0, 0] if result.ndim == 2 else result[..., 0, 0]
+        if np.isnan(np.max(corners) if corners.ndim else corners):
             for operand in operands:  # of which nan may come too
                 bool(np.all(np.isfinite(operand)))
             if refusal is not None:
@@ -155,7 +155,8 @@ def _det(a: Any) -> Any:
     (result,) = call_function("det", (a,), (values,))
     # Where a determinant is 0 its derivative is not found by an inverse, but it has one:
     # such points take another path, on which it is a product of singular values.
-    if np.size(values) == 0 or not np.any(result == 0.0):
+    is_zero = result == 0.0
+    if np.size(values) == 0 or not (np.any(is_zero) if is_zero.ndim else is_zero):
         return result
     u, s, vt = _svd(a, full_matrices=False)
     handedness = np.rint(_det_of_rotation(u) * _det_of_rotation(vt))

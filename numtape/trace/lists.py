@@ -66,7 +66,10 @@ def with_arrays(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
     NumPy asks a list for nothing, so such a list would become an array of objects.
     """
-    if not any(type(each) in LISTS for each in arguments):
+    for each in arguments:
+        if type(each) in LISTS:
+            break
+    else:
         return arguments
     return tuple(
         gathered(each) if type(each) in LISTS and _has_floats(each) else each for each in arguments

@@ -17,7 +17,7 @@ import numpy as np
 
 from numtape.errors import InputError
 from numtape.ops.table import load_ufunc
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.special import multigammaln
 from numtape.trace.statistics import operand_of
 from numtape.trace.substitutes import stands_in_for

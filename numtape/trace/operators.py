@@ -18,7 +18,7 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.escapes import refuse
 from numtape.trace.exceptions import check_division, check_overflow, check_power
 from numtape.trace.handlers import CALM, errors_set, handled, is_watched
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import (
     Traced,
     TracedArray,
@@ -33,7 +33,7 @@ from numtape.trace.traced import (
     check_casting,
     innermost,
 )
-from numtape.trace.ufuncs import OF_A_NUMBER
+from numtape.trace.ufuncs import OF_A_NUMBER, of_scalars
 
 __all__: list[str] = []
 
@@ -371,8 +371,11 @@ def _scalar_power(binary: Callable[..., Any], *checks: Any) -> Callable[..., Any
 
 
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
+    quick = of_scalars(ufunc) or (lambda _: None)
+
     def method(self: Any) -> Any:
-        return ufunc(self)
+        result = quick(self)
+        return ufunc(self) if result is None else result
 
     return method
 

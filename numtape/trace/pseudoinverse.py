@@ -17,7 +17,7 @@ import numpy as np
 
 from numtape.errors import UnsupportedError
 from numtape.trace.linalg import constant_part, implements, matrix_of, singular_values
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import Traced
 
 __all__ = ["pseudoinverse"]

@@ -20,7 +20,7 @@ from numba.core.registry import CPUDispatcher
 from numtape.trace.exceptions import check_domain
 from numtape.trace.handlers import handled
 from numtape.trace.lists import gathered
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.resolve import OF_TYPES, callback, made, stands_for
 from numtape.trace.substitutes import machine_code_refused
 from numtape.trace.traced import (

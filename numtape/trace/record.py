@@ -31,7 +31,8 @@ import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy a
 from numtape.errors import OutputError, TraceError, UnsupportedError
 from numtape.tape.flat import FlatTape
 from numtape.trace.handlers import RECORDING
-from numtape.trace.recorder import RUNNING, Recorder, active_recorder, end_at_user
+from numtape.trace.locations import end_at_user
+from numtape.trace.recorder import RUNNING, Recorder, active_recorder
 from numtape.trace.sharing import share
 from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import (

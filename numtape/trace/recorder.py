@@ -1,7 +1,7 @@
 """The recorder: turns operations on slots into the instructions of a tape.
 
 This is the lower half of tracing. It knows slots and shapes, and neither
-values nor Python functions: `traced.py` puts values and NumPy's interface on
+values nor Python functions: `traced` puts values and NumPy's interface on
 top, and the transforms use it directly to write derivative tapes.
 
 While recording, slots are numbered in four regions far apart (inputs from 1,
@@ -15,18 +15,13 @@ further inputs, after its own.
 """
 
 import math
-import os
-import re
 import struct
-import sys
 import threading
 from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from hashlib import blake2b
-from itertools import accumulate, chain, repeat
-from types import FrameType
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
@@ -49,7 +44,6 @@ from numtape.ops.structured import (
     SEARCH,
     SPREAD,
     TAKE,
-    function_of,
 )
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import (
@@ -62,7 +56,25 @@ from numtape.tape.flat import (
     contiguous_strides,
 )
 from numtape.tape.forms import Form, Forms, Vectors, bases_of
-from numtape.tape.regular import Layout, RegularSlots, in_order, reach
+from numtape.tape.regular import Layout, RegularSlots, in_order
+from numtape.trace.locations import user_location
+from numtape.trace.views import (
+    CAPTURES,
+    CONSTANTS,
+    RESULTS,
+    SMALL,
+    Slots,
+    broadcast_shape,
+    broadcast_view,
+    column,
+    evenly,
+    following,
+    function_shapes,
+    reduces_by_scalars,
+    steps_by_one,
+    view_of,
+    walked,
+)
 
 __all__ = [
     "CONSTANTS",
@@ -71,39 +83,24 @@ __all__ = [
     "RUNNING",
     "SMALL",
     "Recorder",
+    "Slots",
     "active_recorder",
     "contiguous_strides",
-    "end_at_user",
-    "is_library",
-    "is_pythons",
-    "is_users",
     "user_location",
     "view_of",
 ]
 
-Slots = npt.NDArray[np.int64]
-Shape = tuple[int, ...]
-
-CAPTURES = 1 << 39
-CONSTANTS = 1 << 40
-RESULTS = 1 << 41
-
-# Array operations over at most so many elements are recorded as scalar
-# instructions: cheaper to run one by one (4 ns each) than as a vector
-# instruction (20 to 40 ns), and they keep a tape of small arrays sweepable.
-SMALL = 8
 
 _MAX_SLOTS = 2**31 - 1
+
+# Arrays of constants of up to so many elements are known by their bytes, others by a digest,
+# of a length that the bytes of floats do not have.
+_FEW, _DIGEST = 64, 20
 
 # Whole numbers of magnitudes below this are exact as floats, and so are their sums' tests.
 EXACT = 2.0**53
 
 _POWER = OPCODE["power"]
-_INTERNAL = re.compile(
-    r"(numtape\.(ops|tape|trace|run|transform|functions|testing|cli)"
-    r"|numpy|scipy|numba|pandas)"
-    r"(\.|$)"
-)
 
 
 RUNNING = threading.local()  # its `stack` has the recorders of the functions being recorded
@@ -234,7 +231,7 @@ class Recorder:
             key = values.tobytes()
             start = self.constants.get(key)
             if start is not None and size > 1:
-                return _following(start, size, values.shape)
+                return following(start, values.shape)
         if size == 1 or _all_same_bits(values):
             return np.full(values.shape, self.constant(float(values.flat[0])), np.int64)
         flat = np.ascontiguousarray(values, np.float64).ravel()
@@ -244,7 +241,7 @@ class Recorder:
         if start is None:
             is_shared = not is_own and np.may_share_memory(flat, values)
             start = self.constants[key] = self._append_constants(flat.copy() if is_shared else flat)
-        return _following(start, size, values.shape)
+        return following(start, values.shape)
 
     def _append_constants(self, values: npt.NDArray[np.float64]) -> int:
         start = CONSTANTS + self._constant_count
@@ -265,15 +262,15 @@ class Recorder:
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
         """Record a row over arrays of slots, broadcast together; returns the result's slots."""
-        layouts, bases = _evenly(operands)
+        layouts, bases = evenly(operands)
         if layouts and (known := self._known.get((opcode, layouts))):
             return self._append_vector(*known, bases)
-        shape = _broadcast_shape(*[operand.shape for operand in operands])
+        shape = broadcast_shape(*[operand.shape for operand in operands])
         size = math.prod(shape)
         # NumPy's power rounds otherwise for an array of exponents than for one.
         if size <= SMALL and opcode != _POWER:
             return self._scalars(opcode, operands, shape, size)
-        views = tuple([_broadcast_view(operand, shape) for operand in operands])
+        views = tuple([broadcast_view(operand, shape) for operand in operands])
         instruction = VectorInstruction(MAP, opcode, shape, views, shape)
         return self._vector(instruction, layouts and (opcode, layouts))
 
@@ -281,7 +278,7 @@ class Recorder:
         self, opcode: int, operands: Sequence[Slots], shape: tuple[int, ...], size: int
     ) -> Slots:
         """Record a row over small arrays, element by element."""
-        columns = [_column(operand, shape, size) for operand in operands]
+        columns = [column(operand, shape, size) for operand in operands]
         if len(columns) == 1:
             columns.append([0] * size)
         start = self.next_slot
@@ -289,11 +286,11 @@ class Recorder:
         self.next_slot = start + size
         if self.keep_lines:
             self.lines += [user_location()] * size
-        return _following(start, size, shape)
+        return following(start, shape)
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
         """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
-        layouts, bases = _evenly((operand,))
+        layouts, bases = evenly((operand,))
         if layouts and (known := self._known.get((name, axes, layouts))):
             return self._append_vector(*known, bases)
         kept = tuple(axis for axis in range(operand.ndim) if axis not in axes)
@@ -304,8 +301,9 @@ class Recorder:
         opcode = OPCODE[name]
         # NumPy walks memory in order: the axis of the largest stride goes outermost. How
         # `operand` lies in memory is how the array does, wherever its slots are.
-        order = sorted(range(operand.ndim), key=lambda axis: -abs(operand.strides[axis]))
-        if _reduces_by_scalars(name, operand, axes):
+        memory = operand.strides
+        order = sorted(range(operand.ndim), key=lambda axis: -abs(memory[axis]))
+        if reduces_by_scalars(name, operand, axes):
             axes = tuple(axis for axis in order if axis in axes)
             flat = operand.transpose(kept + axes).reshape(*result, -1)
             total = np.full(result, self.constant(initial), np.int64)
@@ -315,16 +313,7 @@ class Recorder:
                 total = self.elementwise(opcode, (total, flat[..., k]))
             return total
         view = self._affine_view(operand)
-        result_strides = np.zeros(operand.ndim, np.int64)
-        stride = 1
-        for axis in reversed(kept):
-            result_strides[axis] = stride
-            stride *= operand.shape[axis]
-        shape, strides, into = _merge_axes(
-            tuple(operand.shape[axis] for axis in order),
-            tuple(view.strides[axis] for axis in order),
-            tuple(int(result_strides[axis]) for axis in order),
-        )
+        shape, strides, into = walked(operand.shape, view.strides, kept, tuple(order))
         views = (View(view.base, strides),)
         instruction = VectorInstruction(REDUCE, opcode, shape, views, result, into)
         return self._vector(instruction, layouts and (name, axes, layouts))
@@ -357,10 +346,10 @@ class Recorder:
 
         In a safe one, for derivatives, 0 times anything is 0.
         """
-        layouts, bases = _evenly((left, right))
+        layouts, bases = evenly((left, right))
         if layouts and (known := self._known.get((PRODUCT, safe, layouts))):
             return self._append_vector(*known, bases)
-        batch = _broadcast_shape(left.shape[:-2], right.shape[:-2])
+        batch = broadcast_shape(left.shape[:-2], right.shape[:-2])
         (m, n), p = left.shape[-2:], right.shape[-1]
         result = (*batch, m, p)
         if 0 in (*batch, m, n, p):
@@ -378,14 +367,19 @@ class Recorder:
         """
         opcode = FUNCTION_OPCODE[name]
         shapes = tuple([operand.shape for operand in operands])
-        shape, walked, results, ends = _function_shapes(opcode, shapes, tuple(chosen.items()))
-        views = tuple(
-            [
+        shape, walked, results, ends = function_shapes(opcode, shapes, tuple(chosen.items()))
+        layouts, bases = evenly(operands)
+        key = layouts and (FUNCTION, opcode, shape, layouts)
+        if key and (known := self._known.get(key)):
+            made = self._append_vector(*known, bases)
+        else:
+            views = tuple(
                 self._batch_view(operand, rank, pairs)
                 for operand, (rank, pairs) in zip(operands, walked, strict=True)
-            ]
-        )
-        made = self._vector(VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],)))
+            )
+            instruction = VectorInstruction(FUNCTION, opcode, shape, views, (ends[-1],))
+            # (What was copied is read elsewhere.)
+            made = self._vector(instruction, key if bases == bases_of(instruction) else None)
         if len(results) == 1:
             return (made.reshape(results[0]),)
         return tuple(
@@ -468,7 +462,7 @@ class Recorder:
         Of many slots that do not follow one another it is not noted.
         """
         flat = slots.ravel() if isinstance(slots, RegularSlots) else slots.ravel("K")
-        if flat.size and _steps_by_one(flat):
+        if flat.size and steps_by_one(flat):
             insort(self._ranges, (flat.item(0), flat.item(-1), low, high))
         elif flat.size <= 64:
             for slot in flat.tolist():
@@ -532,7 +526,7 @@ class Recorder:
 
     def copy(self, operand: Slots) -> Slots:
         """Contiguous copies of slots, always as one vector instruction."""
-        view = _broadcast_view(operand, operand.shape)
+        view = broadcast_view(operand, operand.shape)
         return self._vector(
             VectorInstruction(MAP, OPCODE["positive"], operand.shape, (view,), operand.shape)
         )
@@ -632,231 +626,6 @@ class Recorder:
         )
 
 
-def user_location() -> Location:
-    """The innermost line being run that is the user's."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_back is not None and not is_users(frame):
-        frame = frame.f_back
-    assert frame is not None
-    return Location(frame.f_code.co_filename, frame.f_lineno)
-
-
-def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs the user's code, and not Python's, numtape's, NumPy's or SciPy's own."""
-    return _is_users(frame.f_globals.get("__name__", ""))
-
-
-@lru_cache(maxsize=1 << 12)
-def _is_users(module: str) -> bool:
-    return not (_INTERNAL.match(module) or is_pythons(module))
-
-
-def is_pythons(module: str) -> bool:
-    """Whether a module is of Python's own, as json."""
-    return module.partition(".")[0] in sys.stdlib_module_names
-
-
-def is_library(module: str) -> bool:
-    """Whether a module's functions are called as they are: Python's own, NumPy's and the like."""
-    is_ours = bool(_INTERNAL.match(module)) or module == "numtape"
-    return is_ours or is_pythons(module) or module.partition(".")[0] in _LIBRARIES
-
-
-# Whose code does not meet traced values as the user's does, or is too much to read.
-_LIBRARIES = {"xarray", "matplotlib", "jax", "torch", "pytest"}
-
-
-def end_at_user(error: BaseException) -> None:
-    """Let an error's traceback end in the line that `user_location` named when it was raised.
-
-    The frames of numtape, NumPy and SciPy below that line say nothing about the user's code. With
-    NUMTAPE_FULL_TRACEBACKS set to anything they are kept.
-    """
-    last, trace = None, error.__traceback__
-    while trace is not None:
-        if is_users(trace.tb_frame):
-            last = trace
-        trace = trace.tb_next
-    if last is not None and not os.environ.get("NUMTAPE_FULL_TRACEBACKS"):
-        last.tb_next = None
-
-
-def _evenly(operands: Sequence[Any]) -> tuple[tuple[Layout, ...], tuple[int, ...]]:
-    """The layouts of operands and their first slots; nothing where some do not step evenly."""
-    layouts, bases = [], []
-    for slots in operands:
-        if type(slots) is RegularSlots:
-            layouts.append(slots.layout)
-            bases.append(slots.base)
-        elif slots.size == 1:
-            layouts.append(in_order(slots.shape))
-            bases.append(slots.item())
-        else:
-            return (), ()
-    return tuple(layouts), tuple(bases)
-
-
-def _following(start: int, size: int, shape: tuple[int, ...]) -> Slots:
-    """Slots that follow one another."""
-    slots: Any = RegularSlots.contiguous(start, shape)
-    return slots  # type: ignore[no-any-return]
-
-
-def _column(slots: Slots, shape: tuple[int, ...], size: int) -> list[int]:
-    """Return slots, broadcast to a shape, one after the other."""
-    if slots.shape != shape:
-        if slots.size == 1:
-            return [slots.item()] * size
-        slots = np.broadcast_to(slots, shape)
-    if isinstance(slots, RegularSlots):
-        return [slots.base + step for step in slots.layout.listed]
-    found: list[int] = slots.ravel().tolist()
-    return found
-
-
-def _reduces_by_scalars(name: str, operand: Slots, axes: tuple[int, ...]) -> bool:
-    """Whether a reduction is small enough for scalar instructions that give the same.
-
-    NumPy adds eight and more elements in another order than one by one, and
-    adds up each innermost run by itself; and a tie of three or more extremes is
-    shared evenly only by the reduction's own rule.
-    """
-    extents = [operand.shape[axis] for axis in axes if operand.shape[axis] > 1]
-    each = int(np.prod(extents, dtype=np.int64))
-    if operand.size > SMALL or (name in ("maximum", "minimum") and each > 2):
-        return False
-    return name != "add" or (each < 8 and len(extents) <= 1)
-
-
-def _steps_by_one(slots: Slots) -> bool:
-    """Whether slots follow one another; looked at in pieces that stay in the cache."""
-    if isinstance(slots, RegularSlots):
-        return slots.size == 1 or slots.slot_strides() == (1,)
-    piece = 1 << 15
-    for start in range(0, slots.size, piece):
-        part = slots[start : start + piece + 1]
-        if not (part[1:] - part[:-1] == 1).all():
-            return False
-    return True
-
-
-def _region(slot: int) -> int:
-    return (slot >= CAPTURES) + (slot >= CONSTANTS) + (slot >= RESULTS)
-
-
-# Arrays of constants of up to so many elements are known by their bytes, others by a digest,
-# of a length that the bytes of floats do not have.
-_FEW, _DIGEST = 64, 20
-
-
 def _all_same_bits(values: npt.NDArray[np.float64]) -> bool:
     bits = np.ascontiguousarray(values).reshape(-1).view(np.int64)
     return bool((bits == bits[0]).all())
-
-
-def view_of(slots: Slots) -> View:
-    """The simplest view that reads these slots, over their own shape."""
-    if isinstance(slots, RegularSlots) and slots.size:
-        return View(slots.base, slots.layout.strides)
-    if slots.size == 0:
-        return View(0, (0,) * slots.ndim)
-    first, last = slots.item(0), slots.item(-1)
-    if (
-        slots.flags.c_contiguous
-        and last - first == slots.size - 1
-        and _region(first) == _region(last)
-        and _steps_by_one(slots.reshape(-1))
-    ):
-        return View(first, contiguous_strides(slots.shape))
-    # An axis that NumPy itself walks with stride 0 is a broadcast: look at one element of it.
-    core = slots
-    if 0 in slots.strides:
-        core = slots[tuple([slice(0, 1) if step == 0 else slice(None) for step in slots.strides])]
-    strides = tuple(
-        [core.item(_second(core.ndim, k)) - first if n > 1 else 0 for k, n in enumerate(core.shape)]
-    )
-    low, high = reach(core.shape, strides)
-    low, high = first + low, first + high
-    if _region(low) == _region(high) and (low > 0 or high == 0) and _steps_evenly(core, strides):
-        return View(first, strides)
-    own = contiguous_strides(core.shape)
-    # A copy: a traced array's own slots change when it is assigned to.
-    return View(0, own, core.flatten())
-
-
-@lru_cache(maxsize=1 << 12)
-def _function_shapes(
-    opcode: int, shapes: tuple[Shape, ...], chosen: tuple[tuple[str, int], ...]
-) -> tuple[Shape, list[tuple[int, bool]], tuple[Shape, ...], list[int]]:
-    """Return what a function of operands of these shapes iterates over, and makes.
-
-    Returns
-    -------
-    shape : tuple of int
-        As an instruction has it.
-    operands : list of (int, bool)
-        The rank of each operand's view, and whether it is of complex numbers.
-    results : tuple of tuple of int
-        The shapes of the results.
-    ends : list of int
-        Where each result begins and, at the end, how many elements there are.
-    """
-    function = function_of(opcode)
-    batch = np.broadcast_shapes(
-        *(
-            shape[: len(shape) - len(axes)]
-            for shape, axes in zip(shapes, function.operands, strict=True)
-        )
-    )
-    shape = (*batch, *function.extents(shapes, **dict(chosen)))
-    operands = [(len(batch) + len(axes), axes[-1:] == ("2",)) for axes in function.operands]
-    _, results = function.shapes(shape)
-    return shape, operands, results, list(accumulate(map(math.prod, results), initial=0))
-
-
-def _second(rank: int, axis: int) -> tuple[int, ...]:
-    """Return where the second element along an axis is."""
-    return (0,) * axis + (1,) + (0,) * (rank - axis - 1)
-
-
-def _steps_evenly(slots: Slots, strides: tuple[int, ...]) -> bool:
-    """Return whether slots are those that strides lead to from the first one."""
-    for stride in strides:
-        if len(slots) > 1 and (slots[1:] - slots[:-1] != stride).any():
-            return False
-        slots = slots[0]  # all along this axis are like the first
-    return True
-
-
-def _broadcast_shape(*shapes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that some broadcast to; quick where it is that of all."""
-    first = shapes[0]
-    if shapes[-1] == first and (len(shapes) < 3 or shapes.count(first) == len(shapes)):
-        return first
-    return np.broadcast_shapes(*shapes)
-
-
-def _broadcast_view(slots: Slots, shape: tuple[int, ...]) -> View:
-    """A view over `shape` of slots that broadcast to it."""
-    view = view_of(slots)
-    if slots.shape == shape:
-        return view
-    # (Views do not step along axes of one element.)
-    return View(view.base, (0,) * (len(shape) - slots.ndim) + view.strides, view.table)
-
-
-def _merge_axes(shape: tuple[int, ...], *strides: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Drop axes of extent 1 and join neighbours that step as one."""
-    axes: list[list[int]] = []
-    for extent, *steps in zip(shape, *strides, strict=True):
-        if extent == 1:
-            continue
-        if axes and all(
-            before == step * extent for before, step in zip(axes[-1][1:], steps, strict=True)
-        ):
-            axes[-1] = [axes[-1][0] * extent, *steps]
-        else:
-            axes.append([extent, *steps])
-    if not axes:
-        axes = [[1] + [0] * len(strides)]
-    return tuple(tuple(column) for column in zip(*axes, strict=True))

@@ -34,7 +34,8 @@ import numpy as np
 from numtape.locks import fresh_lock
 from numtape.trace.fresh import fresh, viewed
 from numtape.trace.lists import with_arrays
-from numtape.trace.recorder import RUNNING, active_recorder, is_library
+from numtape.trace.locations import is_library
+from numtape.trace.recorder import RUNNING, active_recorder
 from numtape.trace.source import Hooks, rewritten
 from numtape.trace.substitutes import BINDINGS
 

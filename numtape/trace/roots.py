@@ -12,7 +12,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.functions.common import constants_of, implements
 from numtape.trace.linalg import call_function, constant_part, matrix_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 
 __all__: list[str] = []
 

@@ -22,7 +22,7 @@ import scipy
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import constants_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import HoldsTraced, stands_in_for
 from numtape.trace.traced import as_computed, as_floats, as_integers, as_traced, innermost
 

@@ -20,8 +20,8 @@ from numtape.trace import linalg
 from numtape.trace.functions.common import check_finite as refuse_infinite
 from numtape.trace.handlers import handled
 from numtape.trace.linalg import matrix_of
+from numtape.trace.locations import user_location
 from numtape.trace.pseudoinverse import pseudoinverse
-from numtape.trace.recorder import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import has_traced, innermost
 

@@ -11,7 +11,7 @@ things share memory with a traced array in another way, and must know when it is
 - `Arguments`: arguments that share memory with each other in the plain call. Each has inputs of
   its own; what is assigned to one is assigned to the others.
 
-`write` in `traced.py` tells them, in this order: `expect` before and `update` after assigning.
+`write` (`traced/memory.py`) tells them, in this order: `expect` before, `update` after assigning.
 """
 
 import weakref
@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from numtape.trace.recorder import Slots, user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import Traced, TracedArray, lift, owner, scalar_of, write
+from numtape.trace.views import Slots
 
 __all__ = ["Row", "memories", "memory_of", "overlapping", "share"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.linalg import matrix_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 
 __all__: list[str] = []

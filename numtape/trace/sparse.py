@@ -22,7 +22,7 @@ import numpy.typing as npt
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import constants_of
 from numtape.trace.integers import are_whole, plainly
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import Traced, as_floats, as_traced, innermost, wrap
 

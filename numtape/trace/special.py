@@ -15,7 +15,7 @@ from numtape.ops.special import ELEMENTWISE
 from numtape.ops.table import OPCODE, ROWS, load_ufunc
 from numtape.trace.complexes.pair import as_complex
 from numtape.trace.linalg import call_function, constant_part
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,

@@ -17,7 +17,7 @@ import numpy as np
 
 from numtape.errors import NumtapeError, UnsupportedError
 from numtape.ops.table import load_ufunc
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, innermost, is_traced
 

@@ -3,10 +3,12 @@
 Values come from NumPy itself, so a recording gives what the plain call gives.
 """
 
+import operator
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +17,18 @@ import numpy.typing as npt
 from numtape.errors import UnsupportedError
 from numtape.ops.table import OPCODE, ROWS, Row, load_ufunc, row_of_ufunc
 from numtape.ops.values import value_of_row
+from numtape.tape.regular import broadcast_slots
 from numtape.trace.exceptions import QUIET, guard_errors
 from numtape.trace.handlers import CALM, errors_set, watches
 from numtape.trace.integers import are_whole, call_of_whole, plainly
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import EXACT
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,
     TracedArray,
     TracedBool,
+    TracedFloat,
     TracedScalar,
     as_computed,
     as_floats,
@@ -38,7 +43,7 @@ from numtape.trace.traced import (
     scalar_of,
 )
 
-__all__ = ["OF_A_NUMBER", "apply_row"]
+__all__ = ["OF_A_NUMBER", "apply_row", "apply_to_scalars", "of_scalars"]
 
 _Values = npt.NDArray[Any]
 
@@ -56,15 +61,113 @@ def _row_of(ufunc: Any) -> Row | None:
         return row
 
 
+# the hot path of scalar code
+
+_FLOATS = frozenset({float, np.float64})
+
+
+def apply_to_scalars(opcode: int, compute: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """Record a row of two floats, of which one at least is traced, and compute its value.
+
+    None is returned where one is something else, or NumPy's errors may be exceptions.
+    """
+    kind, other = type(x), type(y)
+    if kind is TracedScalar or kind is TracedFloat:
+        recorder = x.recorder
+        a, left = x.slot, x.primal
+        if (other is TracedScalar or other is TracedFloat) and y.recorder is recorder:
+            b, right = y.slot, y.primal
+        elif other in _FLOATS or (other is int and -EXACT < y < EXACT):
+            right = float(y)
+            b = recorder.constant(right)
+        else:
+            return None
+    elif (other is TracedScalar or other is TracedFloat) and (
+        kind in _FLOATS or (kind is int and -EXACT < x < EXACT)
+    ):
+        recorder = y.recorder
+        left = float(x)
+        a, b, right = recorder.constant(left), y.slot, y.primal
+    else:
+        return None
+    if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
+        return None
+    value = compute(left, right)
+    made = TracedScalar if type(value) is float else TracedBool
+    return made(recorder, recorder.scalar(opcode, a, b), value)
+
+
+def of_scalars(ufunc: Any) -> Callable[..., Any] | None:
+    """Return what a ufunc does of floats, quickly, if it is a row; it may return None likewise."""
+    try:
+        return _OF_SCALARS[ufunc]
+    except KeyError:
+        row = _row_of(ufunc)
+        quick = None
+        if row is not None and row.name not in ("power", "pow"):
+            quick = (_unary if row.arity == 1 else _binary)(ufunc, OPCODE[row.name])
+        _OF_SCALARS[ufunc] = quick
+        return quick
+
+
+_OF_SCALARS: dict[Any, Callable[..., Any] | None] = {}
+
+
+def _unary(ufunc: Any, opcode: int) -> Callable[[Any], Any]:
+    compute = _PYTHONS.get(ufunc) or (lambda x: ufunc(x).item())
+
+    def apply(x: Any) -> Any:
+        kind = type(x)
+        if kind is not TracedScalar and kind is not TracedFloat:
+            return None
+        if errors_set() is not CALM.errors or warnings.filters != CALM.filters:
+            return None
+        recorder = x.recorder
+        value = compute(x.primal)
+        made = TracedScalar if type(value) is float else TracedBool
+        return made(recorder, recorder.scalar(opcode, x.slot, 0), value)
+
+    return apply
+
+
+def _binary(ufunc: Any, opcode: int) -> Callable[[Any, Any], Any]:
+    compute = _PYTHONS.get(ufunc) or (lambda x, y: ufunc(x, y).item())
+    return partial(apply_to_scalars, opcode, compute)
+
+
+def _maximum(x: float, y: float) -> Any:
+    return x if x > y else y if x < y else np.maximum(x, y).item()
+
+
+def _minimum(x: float, y: float) -> Any:
+    return x if x < y else y if x > y else np.minimum(x, y).item()
+
+
+# What Python computes like NumPy, and sooner.
+_PYTHONS: dict[Any, Callable[..., Any]] = {
+    np.absolute: operator.abs,
+    np.negative: operator.neg,
+    np.maximum: _maximum,
+    np.minimum: _minimum,
+    np.add: operator.add,
+    np.subtract: operator.sub,
+    np.multiply: operator.mul,
+}
+
+
 def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     """Record a row over operands of any type, of which one at least is traced.
 
     The value is NumPy's own of floats, unless it is given.
     """
     recorder = innermost(*operands)
-    lifted = [read(recorder, _rounded(operand)) for operand in operands]
+    lifted = [
+        read(recorder, each if isinstance(each, Traced) else _rounded(each)) for each in operands
+    ]
     if value is None:
-        values = [np.asarray(each, np.float64)[()] for _, each in lifted]
+        values = [
+            each if type(each) is float else np.asarray(each, np.float64)[()] for _, each in lifted
+        ]
         if row.name not in QUIET and watches(recorder):
             return _watched_row(row, operands, lifted, values)
         value = value_of_row(row, values)
@@ -78,7 +181,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
     if order is not None:
         # NumPy lays the result out like its operands, not row by row; so do we, for
         # later sums to walk it in the same order and round the same.
-        slots = [np.broadcast_to(array, value.shape).transpose(order) for array in slots]
+        slots = [broadcast_slots(array, value.shape).transpose(order) for array in slots]
         result = recorder.elementwise(OPCODE[row.name], slots)
         return TracedArray(recorder, result.transpose(np.argsort(order)), value)
     return TracedArray(recorder, recorder.elementwise(OPCODE[row.name], slots), value)
@@ -86,7 +189,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 
 def _rounded(operand: Any) -> Any:
     """Plain integers as floats, rounded as NumPy does it."""
-    if isinstance(operand, (Traced, float)) or is_object_array(operand):
+    if type(operand) is float or is_object_array(operand):
         return operand
     plain = np.asarray(operand)
     return plain.astype(np.float64) if plain.dtype.kind in "iu" else operand
@@ -135,6 +238,11 @@ _REMEDIES |= {
 def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
     if method == "__call__" and not options:  # the hot path
+        quick = of_scalars(ufunc)
+        if quick is not None and len(inputs) == ufunc.nin:
+            result = quick(*inputs)
+            if result is not None:
+                return result
         if ufunc not in _GENERALIZED:
             result = _call_ufunc(ufunc, inputs)
         else:
@@ -235,16 +343,7 @@ def _assigned(ufunc: Any, out: tuple[Any, ...], result: Any) -> Any:
 
 
 def _call_ufunc(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    if len(inputs) == 1 and isinstance(inputs[0], TracedScalar):  # the hot path of scalar code
-        row = _row_of(ufunc)
-        (x,) = inputs
-        is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
-        if row is not None and is_calm and type(x.primal) is float:
-            slot = x.recorder.scalar(OPCODE[row.name], x.slot, 0)
-            value = ufunc(x.primal).item()
-            kind = TracedScalar if type(value) is float else TracedBool
-            return kind(x.recorder, slot, value)
-    elif type(inputs[0]) is np.float64 and type(inputs[-1]) is TracedScalar:  # as y[0] * x
+    if type(inputs[0]) is np.float64 and type(inputs[-1]) is TracedScalar:  # as y[0] / x
         reflected = OF_A_NUMBER.get(ufunc)
         is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
         if reflected is not None and is_calm:

@@ -10,9 +10,9 @@ import surface
 
 import numtape as nt
 from numtape.functions.trees import flatten
-from numtape.trace import traced as module
 from numtape.trace.integers import typed
 from numtape.trace.traced import Traced
+from numtape.trace.traced import calls as module
 
 EXAMPLES = surface.EXAMPLES | surface.WORKING
 

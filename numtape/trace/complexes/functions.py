@@ -20,7 +20,7 @@ from numtape.trace.functions.common import (
     numpy_function,
 )
 from numtape.trace.functions.creation import CONVERSIONS, FILLING, make_like
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import (
     COMPLEX_FUNCTIONS,
     LIKE_FUNCTIONS,

@@ -19,7 +19,7 @@ from numtape.errors import UnsupportedError
 from numtape.trace.complexes.functions import complex_rule
 from numtape.trace.complexes.pair import TracedComplex, as_complex, pair
 from numtape.trace.linalg import call_function, implements, matrix_of
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import registered
 from numtape.trace.traced import COMPLEX_FUNCTIONS, as_computed
 

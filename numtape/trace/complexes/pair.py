@@ -17,7 +17,8 @@ from numtape.errors import (
     UnsupportedError,
 )
 from numtape.trace.escapes import refuse
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import (
     Traced,
     TracedArray,

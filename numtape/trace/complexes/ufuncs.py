@@ -12,7 +12,7 @@ from numtape.trace.complexes.pair import TracedComplex, pair, parts
 from numtape.trace.escapes import refuse
 from numtape.trace.handlers import handled
 from numtape.trace.integers import are_whole
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import (
     COMPLEX_FUNCTIONS,
     NUMPY_FUNCTIONS,

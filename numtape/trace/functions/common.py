@@ -11,7 +11,8 @@ import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.integers import are_whole, plainly
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,

@@ -15,7 +15,7 @@ from numtape.trace.functions.common import (
     traced_or_array,
 )
 from numtape.trace.integers import typed
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.substitutes import stands_in_for
 from numtape.trace.traced import (
     LIKE_FUNCTIONS,

@@ -8,7 +8,7 @@ from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, traced_or_array
 from numtape.trace.functions.indexing import add_at, clipped
 from numtape.trace.integers import typed
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import Traced, as_integers, as_traced, has_traced, innermost
 
 __all__: list[str] = []

@@ -17,7 +17,7 @@ from numtape.trace.functions.common import (
     no_options,
     traced_or_array,
 )
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.sharing import Row
 from numtape.trace.traced import (
     Traced,

@@ -8,7 +8,7 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.escapes import refuse
 from numtape.trace.integers import plainly, to_integers, typed
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_floats, call_function
 
 __all__: list[str] = []

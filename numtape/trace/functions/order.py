@@ -12,7 +12,7 @@ import numpy as np
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, integers_of, is_kept, no_options, traced
 from numtape.trace.functions.indexing import take_along
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import as_floats, as_traced, innermost, wrap
 
 __all__ = ["argsort"]

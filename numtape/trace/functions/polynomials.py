@@ -6,7 +6,7 @@ import numpy as np
 
 from numtape.errors import InputError, UnsupportedError
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import has_traced
 
 __all__: list[str] = []

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
+from numtape.trace.handlers import watches
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
 from numtape.trace.recorder import EXACT, Recorder
 from numtape.trace.traced import (
@@ -31,10 +32,10 @@ _FEW_WEIGHTS = 400
 def _product(left: Any, right: Any, multiply: Any) -> Any:
     """Record a matrix product as `np.matmul` defines it, with the values that a function gives."""
     recorder = innermost(left, right)
-    left, right = (
-        as_traced(recorder, x) if has_traced(x) else np.asarray(x) for x in (left, right)
-    )
+    left, right = _operand(recorder, left), _operand(recorder, right)
     if not are_whole(left, right):
+        if not watches(recorder):
+            return _of_floats(recorder, left, right, multiply(typed(left), typed(right)))
         return computed(
             recorder,
             "matmul",
@@ -64,12 +65,17 @@ def _product(left: Any, right: Any, multiply: Any) -> Any:
     )
 
 
+def _operand(recorder: Recorder, operand: Any) -> Any:
+    return as_traced(recorder, operand) if has_traced(operand) else np.asarray(operand)
+
+
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
     (a, _), (b, _) = read(recorder, left), read(recorder, right)
-    slots = recorder.product(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
-    if slots.shape != np.shape(values):
-        slots = slots.reshape(np.shape(values))
-    return wrap(recorder, slots, np.asarray(values, np.float64))
+    values = np.asarray(values, np.float64)
+    a = a.reshape(1, -1) if len(a.shape) == 1 else a
+    b = b.reshape(-1, 1) if len(b.shape) == 1 else b
+    slots = recorder.product(a, b)
+    return wrap(recorder, slots.reshape(values.shape), values)
 
 
 def _floats(operand: Any) -> npt.NDArray[Any]:
@@ -165,7 +171,7 @@ def _vdot(a: Any, b: Any) -> Any:
 @implements("outer")
 def _outer(a: Any, b: Any, out: Any = None) -> Any:
     no_options("outer", out=out)
-    return np.ravel(traced_or_array(a))[:, None] * np.ravel(traced_or_array(b))[None, :]
+    return traced_or_array(a).reshape(-1, 1) * traced_or_array(b).reshape(1, -1)
 
 
 @implements("linalg.outer")

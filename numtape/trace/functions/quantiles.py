@@ -15,7 +15,7 @@ from numtape.trace.functions.common import (
 )
 from numtape.trace.functions.indexing import clipped, take_along
 from numtape.trace.functions.order import argsort
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import Traced, as_computed, as_floats, as_traced, has_traced, innermost
 
 __all__: list[str] = []

@@ -5,6 +5,7 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from numtape.errors import InputError
 from numtape.trace.exceptions import computed
@@ -17,8 +18,17 @@ from numtape.trace.functions.common import (
     traced,
 )
 from numtape.trace.integers import are_whole, plainly, range_of, typed, whole
-from numtape.trace.recorder import EXACT, Slots
-from numtape.trace.traced import Traced, as_computed, as_floats, as_integers, plain_key, wrap
+from numtape.trace.recorder import EXACT
+from numtape.trace.traced import (
+    Traced,
+    as_computed,
+    as_floats,
+    as_integers,
+    plain_key,
+    read,
+    wrap,
+)
+from numtape.trace.views import Slots
 
 __all__ = ["accumulate_by", "is_given", "masks", "reduce_by", "reduced"]
 
@@ -73,12 +83,16 @@ def reduced(
             return ufunc.reduce(numbers, axis=axes, keepdims=kept)
 
         def record(values: Any) -> Any:
+            recorder = array.recorder
+            own, numbers = read(recorder, array)
+            operand, order, merged = _as_walked(own, numbers, axes)
+            found = recorder.reduce(name, operand, merged)
+            if not values.ndim:
+                return wrap(recorder, found, values)
             slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
             walked = slots if kept else np.expand_dims(slots, axes)
-            operand, order, merged = _as_walked(array.slots, axes)
-            found = array.recorder.reduce(name, operand, merged)
             walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
-            return wrap(array.recorder, slots, values)
+            return wrap(recorder, slots, values)
 
         if name in _IDENTITY and array.dtype.kind == "f":
             result = computed(array.recorder, name, [array], compute, record)
@@ -116,7 +130,7 @@ def _of_integers(
 
 
 def _as_walked(
-    slots: Slots, axes: tuple[int, ...]
+    slots: Slots, values: npt.NDArray[Any], axes: tuple[int, ...]
 ) -> tuple[Slots, tuple[int, ...], tuple[int, ...]]:
     """Slots in the order in which NumPy walks an array without gaps, neighbours joined.
 
@@ -130,10 +144,11 @@ def _as_walked(
     axes : tuple of int
         The reduced axes of what is returned.
     """
-    order = tuple(sorted(range(slots.ndim), key=lambda axis: -slots.strides[axis]))
-    walked = slots.transpose(order)
-    if not walked.flags.c_contiguous or walked.size == 0:
+    memory = slots.strides
+    order = tuple(sorted(range(slots.ndim), key=lambda axis: -memory[axis]))
+    if not values.transpose(order).flags.c_contiguous or values.size == 0:
         return slots, tuple(range(slots.ndim)), axes
+    walked = slots.transpose(order)
     shape: list[int] = []
     merged: list[int] = []
     for axis, extent in zip(order, walked.shape, strict=True):
@@ -143,7 +158,7 @@ def _as_walked(
         if axis in axes:
             merged.append(len(shape))
         shape.append(extent)
-    return walked.reshape(shape), order, tuple(merged)
+    return walked.reshape(tuple(shape)), order, tuple(merged)
 
 
 def _reduction(name: str, *functions: str) -> None:

@@ -13,7 +13,8 @@ from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, move, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, range_of, typed
-from numtape.trace.recorder import Recorder, user_location
+from numtape.trace.locations import user_location
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import (
     TracedArray,
     TracedBool,
@@ -29,20 +30,21 @@ from numtape.trace.traced import (
     lift,
     moved,
     plain_key,
+    read,
     wrap,
     writable,
     write,
 )
-from numtape.trace.ufuncs import apply_row
+from numtape.trace.ufuncs import apply_row, apply_to_scalars
 
-__all__: list[str] = []
+__all__ = ["choice_of_floats", "clip_of_floats"]
 
 
 @implements("where")
 def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     if x is None or y is None:
         return _nonzero(condition)
-    chosen = _choice_of_floats(condition, x, y)
+    chosen = choice_of_floats(condition, x, y)
     if chosen is not None:
         return chosen
     recorder = innermost(condition, x, y)
@@ -50,46 +52,58 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
         as_traced(recorder, each) if has_traced(each) else each for each in (condition, x, y)
     )
     values = np.where(typed(condition), typed(x), typed(y))
-    (slots_x, _), (slots_y, _) = lift(recorder, x), lift(recorder, y)
+    (slots_x, _), (slots_y, _) = read(recorder, x), read(recorder, y)
     if not has_traced(condition):
         return moved(recorder, np.where(np.asarray(condition), slots_x, slots_y), values)
-    slots, _ = lift(recorder, condition)
+    slots, _ = read(recorder, condition)
     taken = recorder.elementwise(_KEEP, (slots, slots_x))
     other = recorder.elementwise(_DROP, (slots, slots_y))
     result = recorder.elementwise(_MERGE, (taken, other))
     if values.dtype.kind == "i":
         ends = [range_of(x), range_of(y)]
         recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
-    return moved(recorder, np.asarray(result), values)
+    return moved(recorder, result, values)
 
 
 _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
 
-def _choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
+def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     """The choice between two floats, quickly; None where it is not one of the usual kinds."""
     if type(condition) is not TracedBool or condition.recorder.mirrors:
         return None
     recorder = condition.recorder
-    found = []
-    for each in (x, y):
-        kind = type(each)
-        if kind is float:
-            found.append((recorder.constant(each), each))
-        elif kind not in (TracedScalar, TracedFloat, TracedArray) or each.recorder is not recorder:
-            return None
-        elif kind is not TracedArray:
-            found.append((each.slot, each.primal))
-        elif each.ndim or each.dtype.char != "d":
-            return None
-        else:
-            found.append((int(each.slots), each.primals.item()))
-    (slot_x, value_x), (slot_y, value_y) = found
-    taken = recorder.scalar(_KEEP, condition.slot, slot_x)
-    other = recorder.scalar(_DROP, condition.slot, slot_y)
-    slot = recorder.scalar(_MERGE, taken, other)
+    is_own = type(x) is TracedScalar and x.recorder is recorder  # the most usual kind
+    first = (x.slot, x.primal) if is_own else _float_of(recorder, x)
+    is_own = type(y) is TracedScalar and y.recorder is recorder
+    second = (y.slot, y.primal) if is_own else _float_of(recorder, y)
+    if first is None or second is None:
+        return None
+    (slot_x, value_x), (slot_y, value_y) = first, second
+    chosen, slot = condition.slot, recorder.next_slot
+    recorder.code.extend((_KEEP, chosen, slot_x, _DROP, chosen, slot_y, _MERGE, slot, slot + 1))
+    recorder.next_slot = slot + 3
+    if recorder.keep_lines:
+        recorder.lines += [user_location()] * 3
     value = value_x if condition.primal else value_y
-    return TracedArray(recorder, np.array(slot), np.array(value))
+    return TracedArray(recorder, np.array(slot + 2), np.array(value))
+
+
+_TRACED = frozenset({TracedScalar, TracedFloat, TracedArray})
+
+
+def _float_of(recorder: Recorder, operand: Any) -> tuple[int, float] | None:
+    """Return the slot and the value of a float, plain or traced; None of anything else."""
+    kind = type(operand)
+    if kind is float:
+        return recorder.constant(operand), operand
+    if kind not in _TRACED or operand.recorder is not recorder:
+        return None
+    if kind is not TracedArray:
+        return operand.slot, operand.primal
+    if operand.ndim or operand.dtype.char != "d":
+        return None
+    return int(operand.slots), operand.primals.item()
 
 
 @implements("select", linear="choicelist default")
@@ -225,21 +239,54 @@ def _clip(
     min: Any = None,  # noqa: A002
     max: Any = None,  # noqa: A002
 ) -> Any:
-    no_options("clip", out=out)
+    if out is not None:
+        no_options("clip", out=out)
     low = a_min if a_min is not None and a_min is not np._NoValue else min
     high = a_max if a_max is not None and a_max is not np._NoValue else max
     low, high = (None if bound is np._NoValue else bound for bound in (low, high))
-    if not any(has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None):
+    is_float = type(a) is TracedScalar or type(a) is TracedFloat
+    if not is_float and not any(
+        has_traced(x) and not are_whole(x) for x in (a, low, high) if x is not None
+    ):
         result = a if low is None else np.maximum(a, low)
         return result if high is None else np.minimum(result, high)
     result = as_traced(innermost(a, low, high), a)
     if low is high is None:
         return as_computed(np.copy(result))
     if low is not None:
-        result = apply_row(ROWS[OPCODE["clip_low"]], (result, low))
+        result = _bounded(_CLIP_LOW, _at_least, result, low)
     if high is not None:
-        result = apply_row(ROWS[OPCODE["clip_high"]], (result, high))
+        result = _bounded(_CLIP_HIGH, _at_most, result, high)
     return result
+
+
+def clip_of_floats(x: Any, low: Any, high: Any) -> Any:
+    """Return a clipped float, quickly; None where it is not one of the usual kinds."""
+    if type(x) is not TracedScalar and type(x) is not TracedFloat:
+        return None
+    recorder = x.recorder
+    least, most = _float_of(recorder, low), _float_of(recorder, high)
+    if least is None or most is None or recorder.mirrors:
+        return None
+    slot = recorder.scalar(_CLIP_LOW, x.slot, least[0])
+    slot = recorder.scalar(_CLIP_HIGH, slot, most[0])
+    return TracedScalar(recorder, slot, _at_most(_at_least(x.primal, least[1]), most[1]))
+
+
+def _bounded(opcode: int, compute: Callable[[Any, Any], Any], x: Any, bound: Any) -> Any:
+    result = apply_to_scalars(opcode, compute, x, bound)
+    return apply_row(ROWS[opcode], (x, bound)) if result is None else result
+
+
+_CLIP_LOW, _CLIP_HIGH = OPCODE["clip_low"], OPCODE["clip_high"]
+
+
+def _at_least(x: float, low: float) -> float:
+    return x if x >= low or x != x else low
+
+
+def _at_most(x: float, high: float) -> float:
+    return x if x <= high or x != x else high
 
 
 # chosen by masks, which are guarded

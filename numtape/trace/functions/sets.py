@@ -8,7 +8,7 @@ from numtape.errors import UnsupportedError
 from numtape.trace.functions.common import implements, traced, traced_or_array
 from numtape.trace.functions.indexing import add_at, take_along
 from numtape.trace.functions.order import argsort
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import as_integers, guarded
 
 __all__: list[str] = []

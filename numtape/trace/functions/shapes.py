@@ -19,7 +19,7 @@ from numtape.trace.functions.common import (
     traced_or_array,
 )
 from numtape.trace.integers import are_whole, plainly
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import guarded, has_traced, plain_key, wrap
 
 __all__: list[str] = []

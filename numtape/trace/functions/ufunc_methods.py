@@ -11,7 +11,7 @@ from numtape.errors import TraceError
 from numtape.trace.functions.common import no_dtype, traced, traced_or_array
 from numtape.trace.functions.indexing import add_at, places_of
 from numtape.trace.functions.reductions import accumulate_by, reduce_by
-from numtape.trace.recorder import user_location
+from numtape.trace.locations import user_location
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     TracedArray,

@@ -1,12 +1,24 @@
 """*Accumulate*: running sums along an axis."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
-from numtape.kinds.kind import Given, Instruction, Kind, Problem, axes_by_result, walk_problems
+from numtape.kinds.kind import (
+    Apply,
+    Given,
+    Instruction,
+    Kind,
+    Objects,
+    Problem,
+    axes_by_result,
+    targets_of,
+    walk_problems,
+)
 from numtape.kinds.reduce import WORDS
 from numtape.ops.structured import ACCUMULATE
 from numtape.ops.table import OPCODE, ROWS
@@ -35,6 +47,16 @@ class Accumulate(Kind):
     def word(self, instruction: Instruction) -> str:
         """Return what an instruction does, in a word."""
         return f"cumulative {WORDS[ROWS[instruction.opcode].name]}"
+
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end."""
+        made: Objects = np.empty(instruction.size, object)
+        lines = targets_of(instruction).reshape(-1, instruction.shape[-1])
+        for line, row in zip(lines, operands[0].reshape(lines.shape), strict=True):
+            made[line] = list(accumulate(row, partial(apply, instruction.opcode)))
+        return list(made)
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

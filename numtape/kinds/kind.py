@@ -8,7 +8,7 @@ The package knows operations and integers. Recorders, builders and encoders are 
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -16,13 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    *("Given", "Instruction", "Kind", "Problem", "Shape"),
-    *("axes_by_result", "shape_problem", "walk_problems"),
+    *("Apply", "Given", "Instruction", "Kind", "Objects", "Problem", "Shape"),
+    *("axes_by_result", "combined", "grouped", "shape_problem", "targets_of", "walk_problems"),
 ]
 
 Shape = tuple[int, ...]
 Problem = tuple[str, str]  # what is wrong, and the rule
 Slots = npt.NDArray[np.int64]
+Objects = npt.NDArray[np.object_]
+Apply = Callable[..., Any]
 
 
 class _View(Protocol):
@@ -129,6 +131,15 @@ class Kind:
         """Return an instruction as Python would write it."""
         return f"{self.word(instruction)}({', '.join(operands)})"
 
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end; None for what is not made of rows.
+
+        `apply` makes an object of an opcode and operands.
+        """
+        return None
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         raise NotImplementedError
@@ -189,6 +200,34 @@ def axes_by_result(instruction: Instruction) -> tuple[Shape, Shape]:
     kept = sorted((k for k in axes if strides[k]), key=lambda k: -strides[k])
     dropped = [k for k in axes if not strides[k]]
     return (*kept, *dropped), tuple(range(len(kept), len(strides)))
+
+
+def targets_of(instruction: Instruction) -> Slots:
+    """Return for each element that is walked its place in the result."""
+    index = np.indices(instruction.shape)
+    strides = np.array(instruction.result_strides, np.int64)
+    places: Slots = np.tensordot(strides, index, 1)
+    return places
+
+
+def combined(apply: Apply, opcode: int, parts: list[Any]) -> Any:
+    """Return many combined by a row, in pairs; none, which only sums can be of, make 0."""
+    if not parts:
+        return 0
+    while len(parts) > 1:
+        pairs = [apply(opcode, x, y) for x, y in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + ([parts[-1]] if len(parts) % 2 else [])
+    return parts[0]
+
+
+def grouped(
+    apply: Apply, opcode: int, size: int, targets: Slots, elements: Sequence[Any]
+) -> list[Any]:
+    """Return the elements that go to each of so many places, combined by a row."""
+    groups: list[list[Any]] = [[] for _ in range(size)]
+    for target, element in zip(targets.ravel().tolist(), elements, strict=True):
+        groups[target].append(element)
+    return [combined(apply, opcode, group) for group in groups]
 
 
 def walk_problems(instruction: Instruction) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from numtape.kinds.kind import Instruction, Kind, Problem
+from numtape.kinds.kind import Apply, Instruction, Kind, Objects, Problem
 from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
 
@@ -45,6 +45,13 @@ class Map(Kind):
     def text(self, instruction: Instruction, operands: Sequence[str]) -> str:
         """Return an instruction as Python would write it."""
         return call_text(instruction.opcode, operands)
+
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end."""
+        columns = (operand.ravel().tolist() for operand in operands)
+        return [apply(instruction.opcode, *point) for point in zip(*columns, strict=True)]
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

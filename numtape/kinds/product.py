@@ -6,7 +6,9 @@ In a safe one, for derivatives, 0 times anything is 0.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from numtape.kinds.kind import Given, Instruction, Kind, Problem, Shape
+import numpy as np
+
+from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, Shape, combined
 from numtape.ops.structured import PRODUCT, PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE
 from numtape.ops.table import OPCODE
 
@@ -45,6 +47,18 @@ class Product(Kind):
     def text(self, instruction: Instruction, operands: Sequence[str]) -> str:
         """Return an instruction as Python would write it."""
         return " @ ".join(operands)
+
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end."""
+        left, right = operands
+        elements = []
+        for *batch, row, column in np.ndindex(*left.shape[:-1], right.shape[-1]):
+            pairs = zip(left[(*batch, row)], right[(*batch, slice(None), column)], strict=True)
+            terms = [apply(OPCODE["multiply"], x, y) for x, y in pairs]
+            elements.append(combined(apply, OPCODE["add"], terms))
+        return elements
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

@@ -1,11 +1,22 @@
 """*Reduce*: a row's ufunc along axes, which go from the result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from numtape.kinds.kind import Given, Instruction, Kind, Problem, axes_by_result, walk_problems
+from numtape.kinds.kind import (
+    Apply,
+    Given,
+    Instruction,
+    Kind,
+    Objects,
+    Problem,
+    axes_by_result,
+    grouped,
+    targets_of,
+    walk_problems,
+)
 from numtape.ops.structured import INITIAL, REDUCE
 from numtape.ops.table import OPCODE, ROWS
 
@@ -35,6 +46,15 @@ class Reduce(Kind):
     def word(self, instruction: Instruction) -> str:
         """Return what an instruction does, in a word."""
         return WORDS[ROWS[instruction.opcode].name]
+
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end."""
+        targets = targets_of(instruction)
+        return grouped(
+            apply, instruction.opcode, instruction.size, targets, operands[0].ravel().tolist()
+        )
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

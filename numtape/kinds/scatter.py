@@ -1,11 +1,12 @@
 """*Scatter*: elements added into places, which a table of the instruction's own says."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from numtape.kinds.kind import Given, Instruction, Kind, Problem
+from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, grouped
 from numtape.ops.structured import SCATTER
+from numtape.ops.table import OPCODE
 
 __all__ = ["Scatter"]
 
@@ -44,6 +45,16 @@ class Scatter(Kind):
     def word(self, instruction: Instruction) -> str:
         """Return what an instruction does, in a word."""
         return "scatter"
+
+    def elements(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, end to end."""
+        targets = instruction.targets
+        assert targets is not None
+        return grouped(
+            apply, OPCODE["add"], instruction.size, targets, operands[0].ravel().tolist()
+        )
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

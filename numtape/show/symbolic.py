@@ -9,16 +9,15 @@ element by element. SymPy is imported when it is asked for: the extra ``symbolic
 import ast
 import math
 from collections.abc import Callable, Sequence
-from functools import cache, partial
-from itertools import accumulate
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError, TapeError, UnsupportedError
-from numtape.ops.structured import ACCUMULATE, MAP, PRODUCT, REDUCE, SCATTER
-from numtape.ops.table import OPCODE, ROWS
+from numtape.kinds import KINDS
+from numtape.ops.table import ROWS
 from numtape.show.wengert import WengertList
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.text import operation_name
@@ -27,8 +26,6 @@ __all__ = ["expressions", "latex", "shared_expressions", "written_out"]
 
 Objects = npt.NDArray[np.object_]
 Apply = Callable[..., Any]
-
-_ADD, _MULTIPLY = OPCODE["add"], OPCODE["multiply"]
 
 # Floats that are fractions of so small a denominator are written as such.
 _DENOMINATOR = 1024
@@ -160,7 +157,9 @@ def _interpret(
         if opcode == VECTOR:
             instruction = tape.vectors[a]
             operands = [values[slots] for slots in instruction.operand_slots()]
-            values[places] = _elements(instruction, operands, apply, other)
+            kind = KINDS[instruction.kind]
+            made = kind.elements(instruction, operands, apply)
+            values[places] = other(instruction, operands) if made is None else made
         else:
             values[places] = [apply(opcode, *(values[[a, b][: ROWS[opcode].arity]]))]
         if name_of is not None and assignments is not None:
@@ -169,67 +168,6 @@ def _interpret(
                 assignments.append((name, values[slot]))
                 values[slot] = name
     return values
-
-
-def _elements(
-    instruction: VectorInstruction,
-    operands: Sequence[Objects],
-    apply: Apply,
-    other: Callable[[VectorInstruction, Sequence[Objects]], Objects],
-) -> Objects:
-    """Return the results of a vector instruction on objects, end to end."""
-    result = np.empty(instruction.size, object)
-    opcode = instruction.opcode
-    if instruction.kind == MAP:
-        columns = (operand.ravel().tolist() for operand in operands)
-        result[:] = [apply(opcode, *point) for point in zip(*columns, strict=True)]
-    elif instruction.kind == PRODUCT:
-        left, right = operands
-        result[:] = _matrix_product(left, right, apply)
-    elif instruction.kind == ACCUMULATE:
-        lines = _targets(instruction).reshape(-1, instruction.shape[-1])
-        rows = operands[0].reshape(lines.shape)
-        for line, row in zip(lines, rows, strict=True):
-            result[line] = list(accumulate(row, partial(apply, opcode)))
-    elif instruction.kind in (REDUCE, SCATTER):
-        groups: list[list[Any]] = [[] for _ in range(instruction.size)]
-        targets = instruction.targets
-        if targets is None:
-            targets = _targets(instruction)
-        for target, element in zip(targets.ravel().tolist(), operands[0].ravel(), strict=True):
-            groups[target].append(element)
-        opcode = _ADD if instruction.kind == SCATTER else opcode
-        result[:] = [_combined(apply, opcode, group) for group in groups]
-    else:
-        result[:] = other(instruction, operands)
-    return result
-
-
-def _matrix_product(left: Objects, right: Objects, apply: Apply) -> list[Any]:
-    """Return the elements of a product of matrices of objects, row by row."""
-    elements = []
-    for *batch, row, column in np.ndindex(*left.shape[:-1], right.shape[-1]):
-        pairs = zip(left[(*batch, row)], right[(*batch, slice(None), column)], strict=True)
-        elements.append(_combined(apply, _ADD, [apply(_MULTIPLY, x, y) for x, y in pairs]))
-    return elements
-
-
-def _targets(instruction: VectorInstruction) -> npt.NDArray[np.int64]:
-    """Return for each element of a reduction or accumulation its place in the result."""
-    index = np.indices(instruction.shape)
-    strides = np.array(instruction.result_strides, np.int64)
-    places: npt.NDArray[np.int64] = np.tensordot(strides, index, 1)
-    return places
-
-
-def _combined(apply: Apply, opcode: int, parts: list[Any]) -> Any:
-    """Combine many by a row, in pairs; none, which only sums can be of, make 0."""
-    if not parts:
-        return 0
-    while len(parts) > 1:
-        pairs = [apply(opcode, x, y) for x, y in zip(parts[::2], parts[1::2], strict=False)]
-        parts = pairs + ([parts[-1]] if len(parts) % 2 else [])
-    return parts[0]
 
 
 def _sympy() -> Any:

@@ -145,6 +145,7 @@ class _Program:
         self, tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
     ) -> None:
         self.tape, self.places = tape, places
+        self.vectors: list[VectorInstruction] = list(tape.vectors)  # they are looked at often
         self.free = np.zeros(tape.instructions, bool) if free is None else free
         self.results = tape.results.tolist()
         self.numbers = [int(start) for start in segments[:, 0]]
@@ -168,8 +169,7 @@ class _Program:
         self._note(ends, -1)
 
     def vector(self, segment: int) -> VectorInstruction:
-        found: VectorInstruction = self.tape.vectors[int(self.tape.code[self.numbers[segment], 1])]
-        return found
+        return self.vectors[int(self.tape.code[self.numbers[segment], 1])]
 
     def readers_of(self, segment: int) -> set[int]:
         """The segments that read a segment's result; -1 for scalars and for the end."""

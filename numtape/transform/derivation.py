@@ -505,14 +505,21 @@ class Derivation:
         blocks = blocks_under(self.starts, self.listed, targets)
         column.write_out(blocks)
         column.present.update(blocks)
-        both = np.empty(2 * targets.size, np.int64)
-        places, parts = both[: targets.size], both[targets.size :]
-        places.reshape(targets.shape)[...] = targets
-        parts.reshape(part.shape)[...] = part
+        both = np.empty((2, targets.size), np.int64)
+        both[0].reshape(targets.shape)[...] = targets
+        both[1].reshape(part.shape)[...] = part
+        places, parts = both
         if not all(self.active[block] for block in blocks) or (1 in blocks and not self.is_by_all):
             parts[~self._active_at(places)] = 0
+        if not column.flat[places].any():  # they are the first
+            column.flat[places] = parts
+            return
         self.builder.store.walk(
-            walking.ADD_TO, 0, targets.size, starts=both, columns=column.flat.reshape(1, -1)
+            walking.ADD_TO,
+            0,
+            targets.size,
+            starts=both.reshape(-1),
+            columns=column.flat.reshape(1, -1),
         )
 
     def _accumulate_whole(self, column: Blocks, targets: RegularSlots, part: Any) -> bool:

@@ -221,8 +221,8 @@ def seconds(residuals: Callable[[Any, Any], Any], size: int, rival: bool) -> flo
 class FirstCalls:
     """All first calls, in times of autograd's."""
 
-    params = [problem.__name__ for problem in PROBLEMS]
-    param_names = ["problem"]
+    params = tuple(problem.__name__ for problem in PROBLEMS)
+    param_names = ("problem",)
     unit = "ratio"
     timeout = 600
 

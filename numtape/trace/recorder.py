@@ -322,7 +322,7 @@ class Recorder:
         """Record running sums or products along an axis."""
         opcode = OPCODE[name]
         if operand.size <= SMALL:
-            moved = np.moveaxis(operand, axis, 0)
+            moved = np.moveaxis(np.asarray(operand), axis, 0)
             rows = [moved[0]] if len(moved) else []
             for row in moved[1:]:
                 rows.append(self.elementwise(opcode, (rows[-1], row)))

@@ -11,7 +11,7 @@ from numtape.tape.flat import FlatTape
 from numtape.trace.recorder import Slots
 from numtape.transform.derivation import Derivation
 
-__all__ = ["adjoint", "gradient", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
+__all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 
 def tangent(tape: FlatTape) -> FlatTape:
@@ -45,16 +45,6 @@ def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
     one = derivation.builder.constant(1.0)
     tangents = derivation.forward(inputs, np.eye(len(inputs), dtype=np.int64) * one)
     return derivation.finish(tangents.ravel(), np.zeros(0))
-
-
-def gradient(tape: FlatTape) -> FlatTape:
-    """A tape from x to the gradient of the first output by all inputs, without the value."""
-    first = tape.changed(outputs=tape.outputs[:1])
-    derivation = Derivation(first, extra_inputs=0)
-    one = np.full((1, 1), derivation.builder.constant(1.0))
-    adjoints = derivation.backward(np.arange(tape.inputs), one)
-    derivation.outputs = derivation.outputs[:0]
-    return derivation.finish(adjoints[:, 0], np.zeros(0))
 
 
 def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:

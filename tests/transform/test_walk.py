@@ -14,7 +14,6 @@ from numtape.trace.recorder import Recorder
 from numtape.transform import walk as walking
 from numtape.transform.derivative import (
     adjoint,
-    gradient,
     jacobian_by_columns,
     jacobian_by_rows,
     tangent,
@@ -26,7 +25,6 @@ settings.load_profile("numtape")
 
 TRANSFORMS = {
     "adjoint": adjoint,
-    "gradient": gradient,
     "tangent": tangent,
     "by rows": lambda tape: jacobian_by_rows(tape, np.arange(0, INPUTS, 2)),
     "by columns": lambda tape: jacobian_by_columns(tape, np.arange(1, INPUTS, 3)),

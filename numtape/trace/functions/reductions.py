@@ -89,6 +89,8 @@ def reduced(
             found = recorder.reduce(name, operand, merged)
             if not values.ndim:
                 return wrap(recorder, found, values)
+            if values.flags.c_contiguous and [*order] == [*range(len(order))]:
+                return wrap(recorder, found.reshape(values.shape), values)
             slots = np.empty_like(values, np.int64)  # laid out as NumPy's result
             walked = slots if kept else np.expand_dims(slots, axes)
             walked.transpose(order)[...] = found.reshape(walked.transpose(order).shape)
@@ -358,7 +360,7 @@ def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> A
         floats = np.asarray(array.primals, np.float64)
 
         def record(values: Any) -> Any:
-            slots = array.recorder.accumulate("add", array.slots, axis)
+            slots = array.recorder.accumulate("add", read(array.recorder, array)[0], axis)
             return wrap(array.recorder, slots, values)
 
         if array.dtype.kind == "i":

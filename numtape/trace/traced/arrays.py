@@ -99,11 +99,10 @@ class TracedArray(Traced):
         if recorder.mirrors:
             settle(recorder)
         values = arrange(self._primals)
-        slots = self._viewed(arrange, values)
-        return self._part(slots, values)
+        return self._part(self._viewed(arrange), values)
 
-    def _viewed(self, arrange: Callable[[Any], Any], values: Any) -> Any:
-        """Return the slots of what a function made of the values; regular ones of a view."""
+    def _viewed(self, arrange: Callable[[Any], Any]) -> Any:
+        """Return what a function that only moves elements makes of the slots; regular of a view."""
         slots = self._now()
         if type(slots) is RegularSlots:
             layout = slots.layout
@@ -348,7 +347,7 @@ class TracedArray(Traced):
 
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
         """As of an ndarray: whether it may be written to."""
-        if type(self._read) is RegularSlots:
+        if self._slots.base is None:
             self._slots = self._slots.view()  # others keep writing to the memory that it is of
         for elements in (self._primals, self._slots):
             elements.setflags(write=write)

@@ -33,6 +33,7 @@ from numtape.trace.traced import (
     wrap,
 )
 from numtape.trace.ufuncs import apply_row
+from numtape.trace.views import broadcast_shape
 
 __all__ = ["call_function", "constant_part", "implements", "matrix_of", "singular_values"]
 
@@ -131,7 +132,7 @@ def _solve(a: Any, b: Any) -> Any:
     b = b[:, None] if is_vector else b
     if a.ndim < 2 or a.shape[-2:] != (b.shape[-2],) * 2:
         np.linalg.solve(_values(a), _values(b))  # which refuses these shapes
-    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) + b.shape[-2:]
+    shape = broadcast_shape(a.shape[:-2], b.shape[:-2]) + b.shape[-2:]
     x = _unless_refused("solve", (a, b), shape, lambda: np.linalg.solve(_values(a), _values(b)))
     return x[..., 0] if is_vector else x
 

@@ -22,7 +22,7 @@ _INTERNAL = re.compile(
 
 
 def user_location() -> Location:
-    """The innermost line being run that is the user's."""
+    """Return the innermost line being run that is the user's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_back is not None and not is_users(frame):
         frame = frame.f_back
@@ -31,7 +31,7 @@ def user_location() -> Location:
 
 
 def is_users(frame: FrameType) -> bool:
-    """Whether a frame runs the user's code, and not Python's, numtape's, NumPy's or SciPy's own."""
+    """Return whether a frame runs the user's code, and not that of Python or a library."""
     return _is_users(frame.f_globals.get("__name__", ""))
 
 
@@ -41,12 +41,12 @@ def _is_users(module: str) -> bool:
 
 
 def is_pythons(module: str) -> bool:
-    """Whether a module is of Python's own, as json."""
+    """Return whether a module is of Python's own, as json."""
     return module.partition(".")[0] in sys.stdlib_module_names
 
 
 def is_library(module: str) -> bool:
-    """Whether a module's functions are called as they are: Python's own, NumPy's and the like."""
+    """Return whether a module's functions are called as they are, as Python's and NumPy's."""
     is_ours = bool(_INTERNAL.match(module)) or module == "numtape"
     return is_ours or is_pythons(module) or module.partition(".")[0] in _LIBRARIES
 

@@ -107,7 +107,7 @@ RUNNING = threading.local()  # its `stack` has the recorders of the functions be
 
 
 def active_recorder() -> "Recorder | None":
-    """The recorder of the function that this thread is recording, the innermost one."""
+    """Return the recorder of the function that this thread is recording, the innermost one."""
     stack = getattr(RUNNING, "stack", None)
     return stack[-1] if stack else None
 
@@ -196,7 +196,7 @@ class Recorder:
     # captures
 
     def capture(self, slots: Slots, values: npt.NDArray[np.float64]) -> Slots:
-        """Slots here for values of the parent, as further inputs."""
+        """Return slots here for values of the parent, as further inputs."""
         captured = self.captured
         for slot, value in zip(slots.ravel().tolist(), values.ravel().tolist(), strict=True):
             if slot not in captured:
@@ -208,7 +208,7 @@ class Recorder:
     # constants
 
     def constant(self, value: float) -> int:
-        """The slot of a constant; equal bits share one."""
+        """Return the slot of a constant; equal bits share one."""
         slot = self.constants.get(value)
         if slot is None:
             # 0.0 equals -0.0, and nan nothing: these go by their bits.
@@ -219,7 +219,7 @@ class Recorder:
         return slot
 
     def constant_array(self, values: npt.NDArray[np.float64], is_own: bool = False) -> Slots:
-        """Slots for an array of constants: contiguous, or one slot if all are the same.
+        """Return slots for an array of constants: contiguous, or one slot if all are the same.
 
         Arrays of equal contents share their slots, so that data used in a loop
         are stored once. An array that is the recorder's own will not be written to.
@@ -388,7 +388,7 @@ class Recorder:
         )
 
     def _batch_view(self, operand: Slots, rank: int, pairs: bool = False) -> View:
-        """A view over `rank` axes, to which operands of fewer are broadcast.
+        """Return a view over `rank` axes, to which operands of fewer are broadcast.
 
         Of complex numbers, real and imaginary part must lie side by side.
         """
@@ -469,7 +469,10 @@ class Recorder:
                 insort(self._ranges, (slot, slot, low, high))
 
     def range_of(self, slots: Slots, values: npt.NDArray[np.int64]) -> tuple[float, float]:
-        """From where to where slots of whole numbers are known to go; their values at the point."""
+        """Return from where to where slots of whole numbers are known to go.
+
+        `values` are those at the recording point.
+        """
         if not slots.size:
             return 0.0, 0.0
         first, last = int(slots.min()), int(slots.max())
@@ -481,7 +484,7 @@ class Recorder:
         return -EXACT, EXACT
 
     def is_below(self, slots: Slots, bound: int) -> bool:
-        """Whether slots are known to hold whole numbers from 0 to below `bound`."""
+        """Return whether slots are known to hold whole numbers from 0 to below `bound`."""
         if not slots.size:
             return True
         first, last = int(slots.min()), int(slots.max())
@@ -532,7 +535,7 @@ class Recorder:
         )
 
     def _affine_view(self, operand: Slots) -> View:
-        """A view without a gather table, copying the operand first if it needs one."""
+        """Return a view without a gather table, copying the operand first if it needs one."""
         view = view_of(operand)
         if view.table is not None:
             view = view_of(self.copy(operand))
@@ -550,7 +553,7 @@ class Recorder:
     # the end
 
     def finish(self, outputs: Slots, point: npt.NDArray[np.float64]) -> FlatTape:
-        """The tape recorded so far, with the given output slots."""
+        """Return the tape recorded so far, with the given output slots."""
         inputs = self.inputs + len(self.captured)
         total = 1 + self._constant_count + inputs + (self.next_slot - RESULTS)
         if total > _MAX_SLOTS:
@@ -574,18 +577,18 @@ class Recorder:
         )
 
     def _final_code(self) -> npt.NDArray[np.int32]:
-        """The instructions in the final numbering."""
+        """Return the instructions in the final numbering."""
         code = np.array(self.code, np.int64).reshape(-1, 3)
         is_scalar = code[:, 0] != VECTOR
         code[:, 1:] = np.where(is_scalar[:, None], self._final(code[:, 1:]), code[:, 1:])
         return code.astype(np.int32)
 
     def _constants(self) -> npt.NDArray[np.float64]:
-        """All constants, in order."""
+        """Return all constants, in order."""
         return np.concatenate([np.zeros(0), *self._constant_parts])
 
     def _final_slot(self, slot: int) -> int:
-        """A slot in the final numbering: null, constants, inputs, captures, results."""
+        """Return a slot in the final numbering: null, constants, inputs, captures, results."""
         first_input = 1 + self._constant_count
         if slot >= RESULTS:
             return slot - RESULTS + first_input + self.inputs + len(self.captured)
@@ -596,7 +599,7 @@ class Recorder:
         return slot + first_input - 1 if slot else 0
 
     def _final(self, slots: npt.ArrayLike) -> Slots:
-        """Slots in the final numbering."""
+        """Return slots in the final numbering."""
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
@@ -608,7 +611,7 @@ class Recorder:
         )
 
     def _final_vectors(self) -> Vectors:
-        """The vector instructions with slots in the final numbering."""
+        """Return the vector instructions with slots in the final numbering."""
         recorded = self.vectors
         forms = [
             form if True not in form.has_table else Form(self._final_gather(form.instruction))
@@ -617,7 +620,7 @@ class Recorder:
         return Vectors(forms, recorded.which, self._final(recorded.bases))
 
     def _final_gather(self, instruction: VectorInstruction) -> VectorInstruction:
-        """An instruction with its tables in the final numbering."""
+        """Return an instruction with its tables in the final numbering."""
         return instruction.reading(
             tuple(
                 view if view.table is None else replace(view, table=self._final(view.table))

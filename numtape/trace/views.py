@@ -54,7 +54,7 @@ _FEW = 64
 
 
 def view_of(slots: Slots) -> View:
-    """The simplest view that reads these slots, over their own shape."""
+    """Return the simplest view that reads these slots, over their own shape."""
     if isinstance(slots, RegularSlots):
         layout = slots.layout
         return View(slots.base if layout.size else 0, layout.strides)
@@ -112,7 +112,7 @@ def _even_strides(slots: Slots) -> tuple[Shape, int, int] | None:
 
 
 def steps_by_one(slots: Slots) -> bool:
-    """Whether slots follow one another; looked at in pieces that stay in the cache."""
+    """Return whether slots follow one another; looked at in pieces that stay in the cache."""
     if isinstance(slots, RegularSlots):
         return slots.size == 1 or slots.slot_strides() == (1,)
     slots, piece = slots.reshape(-1), 1 << 15
@@ -131,7 +131,7 @@ def _once(slots: Slots) -> Slots:
 
 
 def broadcast_shape(*shapes: Shape) -> Shape:
-    """The shape that some broadcast to; quick where it is that of all."""
+    """Return the shape that some broadcast to; quick where it is that of all."""
     first = shapes[0]
     if shapes[-1] == first and (len(shapes) < 3 or shapes.count(first) == len(shapes)):
         return first
@@ -139,7 +139,7 @@ def broadcast_shape(*shapes: Shape) -> Shape:
 
 
 def broadcast_view(slots: Slots, shape: Shape) -> View:
-    """A view over `shape` of slots that broadcast to it."""
+    """Return a view over `shape` of slots that broadcast to it."""
     view = view_of(slots)
     if slots.shape == shape:
         return view
@@ -148,7 +148,7 @@ def broadcast_view(slots: Slots, shape: Shape) -> View:
 
 
 def reduces_by_scalars(name: str, operand: Slots, axes: Shape) -> bool:
-    """Whether a reduction is small enough for scalar instructions that give the same.
+    """Return whether a reduction is small enough for scalar instructions that give the same.
 
     NumPy adds eight and more elements in another order than one by one, and
     adds up each innermost run by itself; and a tie of three or more extremes is
@@ -222,7 +222,7 @@ def function_shapes(
 
 
 def evenly(operands: Sequence[Any]) -> tuple[tuple[Layout, ...], Shape]:
-    """The layouts of operands and their first slots; nothing where some do not step evenly."""
+    """Return operands' layouts and first slots; nothing where some do not step evenly."""
     layouts, bases = [], []
     for slots in operands:
         if type(slots) is RegularSlots:
@@ -237,7 +237,7 @@ def evenly(operands: Sequence[Any]) -> tuple[tuple[Layout, ...], Shape]:
 
 
 def following(start: int, shape: Shape) -> Slots:
-    """Slots that follow one another."""
+    """Return slots that follow one another."""
     slots: Any = RegularSlots.contiguous(start, shape)
     return slots  # type: ignore[no-any-return]
 

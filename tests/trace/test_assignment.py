@@ -63,6 +63,25 @@ def transposed_view(x):
     return y
 
 
+def views_before_the_first_assignment(x):
+    y = (x * 1.0).reshape(2, -1)
+    t, back, flat = y.T[1:], y[:, ::-1], y.ravel()
+    y[0, 1] = x[-1] * x[0]
+    back[1, 0] = 5.0
+    flat[2] = x[1]
+    t[0, 1] = x[0] + 1.0
+    return np.concatenate([np.ravel(part) for part in (y, t, back, flat, y.T[0])])
+
+
+def view_of_what_is_frozen_later(x):
+    y = x * 2.0
+    part, other = y[1:], y[:3]
+    part[0] = x[0]
+    y.setflags(write=False)
+    other[2] = x[1] * 3.0
+    return y + np.sum(other)
+
+
 def copy_does_not_write_through(x):
     y = x * 2.0
     part = y[1:4].copy()
@@ -140,6 +159,8 @@ PROGRAMS = [
     in_place,
     view_writes_through,
     transposed_view,
+    views_before_the_first_assignment,
+    view_of_what_is_frozen_later,
     copy_does_not_write_through,
     fancy_assignment,
     fancy_in_place,

@@ -99,11 +99,10 @@ class TracedArray(Traced):
         if recorder.mirrors:
             settle(recorder)
         values = arrange(self._primals)
-        slots = self._viewed(arrange, values)
-        return self._part(slots, values)
+        return self._part(self._viewed(arrange), values)
 
-    def _viewed(self, arrange: Callable[[Any], Any], values: Any) -> Any:
-        """Return the slots of what a function made of the values; regular ones of a view."""
+    def _viewed(self, arrange: Callable[[Any], Any]) -> Any:
+        """Return what a function that only moves elements makes of the slots; regular of a view."""
         slots = self._now()
         if type(slots) is RegularSlots:
             layout = slots.layout
@@ -290,7 +289,7 @@ class TracedArray(Traced):
     # array methods that only move elements
 
     def copy(self, order: Any = "C") -> "TracedArray":
-        """A copy: assigning into it does not change this one."""
+        """Return a copy: assigning into it does not change this one."""
         slots, primals = self.slots.copy(order), self.primals.copy(order)
         return TracedArray(self.recorder, slots, primals)
 
@@ -313,7 +312,7 @@ class TracedArray(Traced):
         return transposed
 
     def item(self, *index: Any) -> Any:
-        """The one element, still traced."""
+        """Return the one element, still traced."""
         if len(index) == 1 and not isinstance(index[0], tuple):
             return as_python(self.ravel()[index[0]])
         if index:
@@ -326,7 +325,7 @@ class TracedArray(Traced):
         return as_python(self.ravel()[0])
 
     def tolist(self) -> Any:
-        """Nested lists of traced scalars."""
+        """Return nested lists of traced scalars."""
         if not self.ndim:
             return self.item()
         return [row.tolist() for row in self]
@@ -336,7 +335,7 @@ class TracedArray(Traced):
         self[...] = value
 
     def view(self, dtype: Any = None, type: Any = None) -> "TracedArray":  # noqa: A002
-        """Another array of the same memory, of the same dtype."""
+        """Return another array of the same memory, of the same dtype."""
         if dtype not in (None, np.ndarray) and np.dtype(dtype) != self.dtype:
             raise UnsupportedError(
                 f"view({dtype!r}) of a traced array at {user_location()}: its elements are "
@@ -348,7 +347,7 @@ class TracedArray(Traced):
 
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
         """As of an ndarray: whether it may be written to."""
-        if type(self._read) is RegularSlots:
+        if self._slots.base is None:
             self._slots = self._slots.view()  # others keep writing to the memory that it is of
         for elements in (self._primals, self._slots):
             elements.setflags(write=write)
@@ -386,7 +385,7 @@ class _Flat:
 
 
 def _reshape(self: TracedScalar, *shape: Any, order: Any = "C") -> Any:
-    """As an array of that shape; a scalar for the shape ()."""
+    """Return an array of that shape; a scalar for the shape ()."""
     slots, values = self.slots[()].reshape(*shape), self.primals[()].reshape(*shape)
     return moved(self.recorder, slots, values)
 
@@ -398,7 +397,7 @@ TracedScalar.reshape = _reshape
 
 
 def wrap(recorder: Recorder, slots: Slots, values: Any) -> Any:
-    """What was computed: a traced array, or a traced scalar where the shape is ().
+    """Return what was computed: a traced array, or a traced scalar where the shape is ().
 
     Values of types that traced values do not have, as int8, are guarded and returned.
     """
@@ -414,7 +413,7 @@ _CARRIED = frozenset({"d", "?", np.dtype(np.int64).char})
 
 
 def _not_carried(recorder: Recorder, slots: Slots, values: _Values) -> Any:
-    """Values that are not bool, int64 or float64: integers, each guarded; else an error."""
+    """Return values that are not bool, int64 or float64: integers, each guarded; else an error."""
     if values.dtype == np.int64:  # by another of its names
         return wrap(recorder, slots, values.astype(np.int64))
     if ((slots >= CONSTANTS) & (slots < RESULTS)).all():
@@ -434,7 +433,7 @@ def _not_carried(recorder: Recorder, slots: Slots, values: _Values) -> Any:
 
 
 def moved(recorder: Recorder, slots: Any, values: Any) -> Any:
-    """What NumPy made by moving elements: an array, of any rank, where it made an array."""
+    """Return what NumPy made by moving elements: an array, of any rank, where it made an array."""
     if values.dtype.char not in _CARRIED:
         return _not_carried(recorder, slots, values)
     if isinstance(slots, _ARRAYS):
@@ -446,7 +445,7 @@ _ARRAYS = (np.ndarray, RegularSlots)
 
 
 def as_computed(result: Any) -> Any:
-    """A result as ufuncs give it: a scalar where its rank is 0."""
+    """Return a result as ufuncs give it: a scalar where its rank is 0."""
     is_array = isinstance(result, np.ndarray)  # or claims to be one
     return result[()] if is_array and not result.ndim else result
 
@@ -455,7 +454,7 @@ def as_computed(result: Any) -> Any:
 
 
 def as_traced(recorder: Recorder, operand: Any) -> Any:
-    """Any operand as a traced value."""
+    """Return any operand as a traced value."""
     if isinstance(operand, Traced) and operand.recorder is recorder:
         return operand
     slots, values = lift(recorder, operand)
@@ -469,14 +468,14 @@ def as_traced(recorder: Recorder, operand: Any) -> Any:
 
 
 def as_floats(operand: Any) -> Any:
-    """A value as floats: bools, if it has any, count as 0.0 and 1.0."""
+    """Return a value as floats: bools, if it has any, count as 0.0 and 1.0."""
     if not isinstance(operand, Traced):
         return np.asarray(operand, np.float64)
     return operand if operand.dtype == np.float64 else _converted(operand, np.float64)
 
 
 def as_integers(operand: Any) -> Any:
-    """A traced value of whole numbers or bools as integers."""
+    """Return a traced value of whole numbers or bools as integers."""
     if operand.dtype == bool:
         operand.recorder.note_range(operand.slots, 0.0, 1.0)
     return operand if operand.dtype == np.int64 else _converted(operand, np.int64)

@@ -119,7 +119,7 @@ def mend_attributes() -> None:
 
 @cache
 def _probes() -> list[Any]:
-    """An object of each class of traced values; but for those that are NumPy's arrays too."""
+    """Return an object of each class of traced values, but for NumPy's arrays among them."""
     found: list[Any] = []
     kinds: list[type] = [Traced]
     while kinds:

@@ -70,7 +70,7 @@ Traced.__array_function__ = _array_function
 
 
 def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What one of NumPy's functions does given traced values: what was registered for it."""
+    """Do what one of NumPy's functions does given traced values: what was registered for it."""
     implementation = NUMPY_FUNCTIONS.get(function)
     if has_complex(*arguments) or (options and has_complex(*options.values())):
         return call_complex(function, implementation, arguments, options)
@@ -94,7 +94,7 @@ def call_function(function: Any, arguments: tuple[Any, ...], options: dict[str, 
 def call_complex(
     function: Any, implementation: Any, arguments: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:
-    """What a function does where an argument is complex, and `implementation` is for real ones."""
+    """Do what a function does of complex arguments, and `implementation` of real ones."""
     rule = COMPLEX_FUNCTIONS.get(function) or COMPLEX_FUNCTIONS.get(implementation)
     if rule is None:
         module = getattr(function, "__module__", "numpy")  # ufuncs have none
@@ -113,7 +113,7 @@ def call_complex(
 
 
 def has_complex(*operands: Any) -> bool:
-    """Whether any of the operands is complex, traced or plain, or a list that holds one."""
+    """Return whether any of the operands is complex, traced or plain, or a list that holds one."""
     for operand in operands:
         kind = type(operand)
         if kind is TracedArray or kind in _REAL:
@@ -169,7 +169,7 @@ def assign_out(name: str, out: Any, result: Any) -> Any:
 
 
 def writable(array: Any, *values: Any) -> Any:
-    """An array that is to be written to: a fresh one is traced from now on if the values are."""
+    """Return an array to be written to: a fresh one is traced from now on if the values are."""
     become_traced = getattr(array, "become_traced", None)  # see `fresh.py`
     if become_traced is not None and has_traced(*values):
         become_traced(*values)

@@ -33,19 +33,19 @@ def _is_array(key: Any) -> bool:
 
 
 def is_mask_of(key: Any, array: Any) -> bool:
-    """Whether an index is a traced mask of an array, or of its leading axes."""
+    """Return whether an index is a traced mask of an array, or of its leading axes."""
     is_mask = _is_array(key) and key.dtype == bool
     return is_mask and key.shape == array.shape[: key.ndim]
 
 
 def has_places(key: Any) -> bool:
-    """Whether an index has traced integers in it: places that are found during the run."""
+    """Return whether an index has traced integers in it: places that are found during the run."""
     parts = key if isinstance(key, tuple) else (key,)
     return any(isinstance(part, Traced) and part.dtype.kind == "i" for part in parts)
 
 
 def plain_key(key: Any) -> Any:
-    """An index without traced values: those are guarded."""
+    """Return an index without traced values: those are guarded."""
     if isinstance(key, tuple):
         return tuple(plain_key(part) for part in key)
     if _is_array(key):

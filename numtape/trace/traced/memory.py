@@ -55,7 +55,7 @@ def write(array: Any, change: Callable[..., None], *lifted: tuple[Any, Any]) -> 
 
 
 def owner(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array whose memory a view is of."""
+    """Return the array whose memory a view is of."""
     base: Any = array
     while (base := getattr(base, "base", None)) is not None:
         if isinstance(base, np.ndarray):  # (what `as_strided` puts between them is none)
@@ -71,7 +71,7 @@ def note_arguments(recorder: Recorder, slots: Slots) -> None:
 
 
 def same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
-    """Slots and values with equal layouts in memory, so that views of both are views alike."""
+    """Return slots and values with equal layouts in memory, so that views of both are alike."""
     # (Those of float64 with equal strides do not come here.)
     if all(
         a * values.itemsize == b * slots.itemsize or n == 1
@@ -82,7 +82,7 @@ def same_layout(slots: Slots, values: _Values) -> tuple[Slots, _Values]:
 
 
 def laid_out(elements: _Values, like: _Values) -> _Values:
-    """A copy that lies in memory as another array does, gaps included: it is viewed alike."""
+    """Return a copy that lies in memory as another array does, with its gaps: viewed alike."""
     if like.flags.forc or 0 in like.strides:
         copy = np.empty_like(like, elements.dtype)
     else:

@@ -32,7 +32,7 @@ _Values = npt.NDArray[Any]
 
 
 def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
-    """The slots and values of any operand: traced, a number, an array, nested lists.
+    """Return the slots and values of any operand: traced, a number, an array, nested lists.
 
     Views of a traced array's slots are views of the array. See `read` for errors.
     """
@@ -45,7 +45,7 @@ def lift(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
 
 
 def read(recorder: Recorder, operand: Any) -> tuple[Slots, Any]:
-    """As `lift`, for who only reads: slots may not be written out.
+    """Do as `lift`, for who only reads: slots may not be written out.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def _not_an_argument(recorder: Recorder, array: npt.NDArray[Any]) -> None:
 
 
 def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
-    """Slots for a value of a recording around this one, as further inputs of this one."""
+    """Return slots for a value of a recording around this one, as further inputs of this one."""
     parent = recorder.parent
     if parent is None or operand.recorder.depth >= recorder.depth:
         raise TraceError(
@@ -120,7 +120,7 @@ def _captured(recorder: Recorder, operand: Traced) -> tuple[Slots, Any]:
 
 
 def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _Values]:
-    """An object array of traced scalars and numbers, as NumPy makes them of lists."""
+    """Return an object array of traced scalars and numbers, as NumPy makes them of lists."""
     slots = np.empty(array.shape, np.int64)
     values = np.empty(array.shape, object)
     for index, element in np.ndenumerate(array):
@@ -142,7 +142,7 @@ def _lift_objects(recorder: Recorder, array: npt.NDArray[Any]) -> tuple[Slots, _
 
 
 def innermost(*operands: Any) -> Recorder:
-    """The recorder to write an operation to: of several nested ones the innermost.
+    """Return the recorder to write an operation to: of several nested ones the innermost.
 
     Looks into lists, tuples and object arrays. Where nothing is traced it is that of the
     function being recorded: another argument is traced, or an option.
@@ -180,12 +180,12 @@ _SEQUENCES = (list, tuple)
 
 
 def is_object_array(operand: Any) -> bool:
-    """Whether an operand is an array as NumPy makes of a list of traced scalars."""
+    """Return whether an operand is an array as NumPy makes of a list of traced scalars."""
     return isinstance(operand, np.ndarray) and operand.dtype == object
 
 
 def has_traced(*operands: Any) -> bool:
-    """Whether any of the operands is a traced value, or a list or array that holds one."""
+    """Return whether any of the operands is a traced value, or a list or array that holds one."""
     for operand in operands:
         if isinstance(operand, Traced):
             return True
@@ -193,7 +193,7 @@ def has_traced(*operands: Any) -> bool:
 
 
 def is_traced(operand: Any) -> bool:
-    """Whether an operand is a traced value, or an object array that holds one."""
+    """Return whether an operand is a traced value, or an object array that holds one."""
     return isinstance(operand, (Traced, np.ndarray)) and has_traced(operand)
 
 
@@ -201,7 +201,7 @@ def is_traced(operand: Any) -> bool:
 
 
 def guarded(array: Any) -> _Values:
-    """The values of a traced array or scalar, each of them guarded."""
+    """Return the values of a traced array or scalar, each of them guarded."""
     location = user_location()
     guard = array.recorder.guard
     pairs = zip(array.slots.ravel().tolist(), array.primals.ravel().tolist(), strict=True)
@@ -212,5 +212,5 @@ def guarded(array: Any) -> _Values:
 
 
 def shown(array: Any) -> _Values:
-    """The values of a traced array for a text: integers and bools are guarded, floats are not."""
+    """Return the values of a traced array for a text: integers and bools are guarded."""
     return array.primals if array.dtype == np.float64 else guarded(array)

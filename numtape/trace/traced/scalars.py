@@ -43,7 +43,7 @@ class _Float64:
         return getattr(self.dtype, name)
 
     def type(self, value: Any) -> Any:
-        """The value, traced or not, as a float."""
+        """Return the value, traced or not, as a float."""
         return value if isinstance(value, Traced) else np.float64(value)
 
     def __eq__(self, other: object) -> bool:
@@ -121,7 +121,7 @@ class TracedScalar(Traced):
         return format(self._shown(), specification)
 
     def _shown(self) -> Any:
-        """The value, guarded if it is not a float."""
+        """Return the value, guarded if it is not a float."""
         if type(self.primal) is not float:
             self.recorder.guard(self.slot, float(self.primal))
         return self.primal
@@ -160,7 +160,7 @@ class TracedScalar(Traced):
         return int(self.primal)
 
     def _rounded(self, name: str) -> int:
-        """The integer, guarded: another point with another integer takes another path.
+        """Return the integer, guarded: another point with another integer takes another path.
 
         So does one that is nan or infinite, for which Python raises.
         """
@@ -273,7 +273,7 @@ class TracedTruth(TracedBool):
 
 
 def scalar_of(recorder: Recorder, slot: int, value: Any) -> TracedScalar:
-    """A traced scalar of the class that its value asks for."""
+    """Return a traced scalar of the class that its value asks for."""
     return _SCALARS[type(value)](recorder, slot, value)
 
 
@@ -285,7 +285,7 @@ _SCALARS: dict[type, type[TracedScalar]] = {
 
 
 def as_python(scalar: TracedScalar) -> TracedScalar:
-    """A traced scalar as a number of Python's, which differs in what it raises and shows."""
+    """Return a traced scalar as a number of Python's, which differs in what it raises and shows."""
     return _PYTHONS[type(scalar.primal)](scalar.recorder, scalar.slot, scalar.primal)
 
 

@@ -36,6 +36,7 @@ PLAIN = {
     ("trace/traced/base.py", "AttributeError"),  # Python asks for names with underscores
     ("trace/functions/statistics.py", "ZeroDivisionError"),  # NumPy's, of weights that are none
     ("transform/expressions.py", "TypeError"),  # for who writes a row of the table
+    ("kinds/kind.py", "NotImplementedError"),  # for who writes a kind
     ("tape/forms.py", "IndexError"),  # Python asks sequences
     ("jit/compile.py", "AttributeError"),  # Python asks for names
     ("functions/batch.py", "TypeError"),  # Python's, of a keyword that there is not

@@ -12,6 +12,7 @@ from numtape.functions.signature import read_call
 from numtape.functions.trees import Structure
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import FlatTape
+from numtape.tape.forms import Vectors
 from numtape.tape.validate import checked_fields
 
 from .measure import best_seconds
@@ -29,7 +30,7 @@ def scalar_tape(instructions: int) -> numtape.Tape:
     code[:, 1] = np.maximum(1, results - rng.integers(1, 20, instructions))
     code[:, 2] = rng.integers(0, results)
     code[np.isin(code[:, 0], unary), 2] = 0
-    flat = FlatTape(code, (), np.zeros(0), _INPUTS, np.array([results[-1]]))
+    flat = FlatTape(code, Vectors.of(()), np.zeros(0), _INPUTS, np.array([results[-1]]))
     signature = read_call((np.zeros(_INPUTS),)).signature
     return numtape.Tape(flat, signature, Result(Structure(None), ((),)))
 

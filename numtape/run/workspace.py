@@ -37,6 +37,9 @@ Floats = npt.NDArray[np.float64]
 
 _NOTHING = np.zeros(0, np.int64)
 
+# Opcodes are below, also of vector maths, which has twice as many.
+_OPCODES = 1 << 20
+
 # An opcode and the place of a result share 32 bits.
 _MAX_PLACES = 1 << 23
 
@@ -260,12 +263,10 @@ class _Encoded:
 
     def __init__(self, vectors: Vectors, places: Places, opcodes: Ints) -> None:
         encoder = _Encoder(places)
-        pairs, which = np.unique(
-            np.column_stack([vectors.which, opcodes]), axis=0, return_inverse=True
-        )
+        keys, which = np.unique(vectors.which * _OPCODES + opcodes, return_inverse=True)
         forms = [
             encoder.form(replace(vectors.forms[number].instruction, opcode=opcode))
-            for number, opcode in pairs.tolist()
+            for number, opcode in (divmod(key, _OPCODES) for key in keys.tolist())
         ]
         self.gathers = np.concatenate([_NOTHING, *encoder.gathers])
         self.words, sizes = _strung([form.words for form in forms], which)

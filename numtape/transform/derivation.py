@@ -9,7 +9,6 @@ by one here. A rule's partials are recorded when the first seed needs them and s
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,10 +19,11 @@ from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import Layout, RegularSlots, broadcast_slots
-from numtape.trace.recorder import CONSTANTS, RESULTS, SMALL, Slots, view_of
+from numtape.trace.recorder import CONSTANTS, RESULTS, Slots, view_of
 from numtape.transform import linear_algebra
 from numtape.transform import walk as walking
-from numtape.transform.blocks import Blocks, block_order, blocks_under
+from numtape.transform.adjoints import Adjoints
+from numtape.transform.blocks import Blocks, blocks_under
 from numtape.transform.builder import Builder, regular, replay
 from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
@@ -311,15 +311,15 @@ class Derivation:
         self._find_active(inputs)
         columns = self._columns(seeds.shape[1])
         outputs = self._places(self.outputs)
-        wanted = self._active_at(outputs)
+        wanted = self.adjoints.active_at(outputs)
         is_once = len(np.unique(outputs)) == len(outputs)
         for column, seed in zip(columns, seeds.T, strict=True):
             if is_once:
-                self._accumulate(column, regular(outputs), regular(seed))
+                self.adjoints.add(column, regular(outputs), regular(seed))
                 continue
             for output in np.flatnonzero((seed != 0) & wanted).tolist():
                 column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
-                self._add(column, int(outputs[output]), int(seed[output]))
+                self.adjoints.add_one(column, int(outputs[output]), int(seed[output]))
         done = self.count
         for number in (*reversed(self.special), -1):
             self._walk(walking.BACKWARD, number + 1, done)
@@ -354,7 +354,7 @@ class Derivation:
                 each = weights if is_sum else weights.reshape(slots.shape)
                 part = self._products(_SCALE, factor.slots, broadcast_slots(each, slots.shape))
                 self.risky[blocks_under(self.starts, self.listed, targets)] = 1
-                self._accumulate(column, targets, part)
+                self.adjoints.add(column, targets, part)
         return True
 
     def _find_active(self, inputs: Slots) -> None:
@@ -364,9 +364,9 @@ class Derivation:
         """
         self.by = np.zeros(1 + self.builder.inputs, np.uint8)  # by place
         self.by[1 + inputs] = 1
-        self.is_by_all = bool(self.by[1:].all())
         self.active = np.zeros(len(self.starts), np.uint8)
         self.active[1] = len(inputs) > 0
+        self.adjoints = Adjoints(self.builder, self.starts, self.listed, self.active, self.by)
         self.flats = np.zeros((0, 0), np.int64)
         done = 0
         for number in (*self.numbers, self.count):
@@ -391,16 +391,10 @@ class Derivation:
             return True
         if 1 not in blocks:
             return False
-        if self.is_by_all:
+        if self.adjoints.is_by_all:
             return True
         written = np.asarray(places)
         return bool(self.by[written[written <= self.builder.inputs]].any())
-
-    def _add(self, column: Blocks, place: int, slot: int) -> None:
-        """Add a contribution to one adjoint."""
-        present = int(column.flat[place])
-        column.flat[place] = self.builder.scalar(_ADD, present, slot) if present else slot
-        column.present.update(blocks_under(self.starts, self.listed, np.array(place)))
 
     def _backward_vector(self, number: int, column: Blocks) -> None:
         vector, risky = int(self.code[number, 1]), self.risky
@@ -423,14 +417,14 @@ class Derivation:
                         # A constant factor goes on the sum over a broadcast operand's uses.
                         if is_risky:
                             risky[blocks] = 1
-                        self._accumulate(column, targets, weights, rule)
+                        self.adjoints.add(column, targets, weights, rule)
                         continue
                     part, is_singular = self._array_product(
                         instruction, operands, result, k, weights, is_risky
                     )
                     if is_singular or is_risky:
                         risky[blocks] = 1
-                    self._accumulate(column, targets, part)
+                    self.adjoints.add(column, targets, part)
             return
         kind = KINDS[instruction.kind]
         if is_risky or kind.may_be_infinite(instruction):
@@ -439,7 +433,7 @@ class Derivation:
         given = self._given(instruction, operands, result, is_risky)
         places = tuple(places for _, places, _ in operands)
         for targets, part in kind.adjoint(given, places, wanted, weights):
-            self._accumulate(column, targets, part)
+            self.adjoints.add(column, targets, part)
 
     def _given(
         self,
@@ -452,108 +446,6 @@ class Derivation:
         slots = tuple(slots for slots, _, _ in operands)
         safe = is_risky or self.is_seeded
         return Given(self.builder, instruction, slots, result, safe, linear_algebra)
-
-    def _accumulate(
-        self,
-        column: Blocks,
-        targets: Any,
-        part: Any,
-        factor: float = 1.0,
-    ) -> None:
-        """Add contributions, times a factor, to the adjoints of target places, which may repeat."""
-        if part is None or targets is None:
-            return
-        part = broadcast_slots(part, targets.shape)
-        view = view_of(targets)
-        has_table = view.table is not None
-        repeated, once, overlaps = _repetition(targets.shape, view.strides)
-        if repeated:  # a broadcast operand: its element gets the sum
-            part = self.builder.reduce("add", part, repeated)
-            targets = targets[once]
-        if factor != 1.0:
-            times = np.array(self.builder.constant(factor))
-            part = self.builder.elementwise(_MULTIPLY, (times, part))
-        is_regular = isinstance(targets, RegularSlots) and isinstance(part, RegularSlots)
-        if is_regular and self._accumulate_whole(column, targets, part):
-            return
-        is_once = not has_table and not overlaps
-        if is_once and targets.size <= SMALL:
-            self._accumulate_scalars(column, targets, part)
-            return
-        targets, part = np.asarray(targets).ravel(), np.asarray(part).ravel()
-        chosen = self._active_at(targets) & (part != 0)
-        if not chosen.all():
-            targets, part = targets[chosen], part[chosen]
-        if not is_once:
-            unique, order = np.unique(targets, return_inverse=True)
-            if len(unique) < len(targets):
-                part, targets = self.builder.scatter(part, order, len(unique)), unique
-        if targets.size == 0:
-            return
-        present = column.get(targets)
-        if present is None:
-            column.put(targets, part)
-            return
-        fresh = present == 0
-        if fresh.any():
-            column.put(targets[fresh], part[fresh])
-            present, targets, part = present[~fresh], targets[~fresh], part[~fresh]
-        column.put(targets, self.builder.elementwise(_ADD, (present, part)))
-
-    def _accumulate_scalars(self, column: Blocks, targets: Any, part: Any) -> None:
-        """Add to the adjoints of few places, element by element."""
-        blocks = blocks_under(self.starts, self.listed, targets)
-        column.write_out(blocks)
-        column.present.update(blocks)
-        both = np.empty((2, targets.size), np.int64)
-        both[0].reshape(targets.shape)[...] = targets
-        both[1].reshape(part.shape)[...] = part
-        places, parts = both
-        if not all(self.active[block] for block in blocks) or (1 in blocks and not self.is_by_all):
-            parts[~self._active_at(places)] = 0
-        if not column.flat[places].any():  # they are the first
-            column.flat[places] = parts
-            return
-        self.builder.store.walk(
-            walking.ADD_TO,
-            0,
-            targets.size,
-            starts=both.reshape(-1),
-            columns=column.flat.reshape(1, -1),
-        )
-
-    def _accumulate_whole(self, column: Blocks, targets: RegularSlots, part: Any) -> bool:
-        """Add to the adjoints of a whole block in one piece; False where that cannot be."""
-        block = column.block(targets)
-        if block < 1 or targets.size != self.starts[block + 1] - self.starts[block]:
-            return False
-        if block in column.apart or targets.size == 1 or block in column.present:
-            return False
-        if block == 1 and not self.is_by_all:
-            return False
-        order = block_order(targets)
-        if order is None:
-            return False
-        if not self.active[block]:
-            return True
-        part = part.transpose(order)
-        present: Any = column.whole.get(block)
-        if present is not None:
-            if present.ndim == 1:
-                present = present.reshape(part.shape)
-            elif present.shape != part.shape:
-                return False
-            part = self.builder.elementwise(_ADD, (present, part))
-        column.set_block(block, part)
-        return True
-
-    def _active_at(self, places: Slots) -> npt.NDArray[np.bool_]:
-        """Which of some places depend on the chosen inputs."""
-        blocks = np.searchsorted(self.listed, places, side="right") - 1
-        found = self.active[blocks].astype(bool)
-        early = places <= self.builder.inputs
-        found[early] = self.by[places[early]]
-        return found
 
     # partials times seeds
 
@@ -630,24 +522,3 @@ def _once(slots: Any) -> Any:
         return slots
     strides = view_of(slots).strides
     return slots[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in strides)]
-
-
-@lru_cache(maxsize=1 << 14)
-def _repetition(
-    shape: tuple[int, ...], strides: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[Any, ...], bool]:
-    """Axes along which places are repeated, how to take each once, and if they meet otherwise."""
-    repeated = tuple(axis for axis, stride in enumerate(strides) if stride == 0 and shape[axis] > 1)
-    once = tuple(0 if axis in repeated else slice(None) for axis in range(len(shape)))
-    return repeated, once, _overlaps(shape, strides)
-
-
-def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether evenly spaced places may meet, apart from axes that do not step at all."""
-    reach = 0
-    for stride, extent in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True)):
-        if stride and extent > 1:
-            if stride <= reach:
-                return True
-            reach += (extent - 1) * stride
-    return False

@@ -93,7 +93,10 @@ def rewritten(code: CodeType, names: Mapping[str, Any], hooks: Hooks) -> CodeTyp
     node, owner = found
     inner = list(_all_codes(code))
     used = {name for each in inner for name in (*each.co_names, *each.co_freevars)}
-    imported = sorted(used & file.imported)
+    # Python compiles calls of methods of what a module imports otherwise, and goes by names
+    # alone: a parameter `np` counts.
+    own_names = {name for each in inner for name in (*each.co_varnames, *each.co_cellvars)}
+    imported = sorted((used | own_names) & file.imported)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)  # of ours, or seen before
         own = _compiled(node, owner, code, imported)

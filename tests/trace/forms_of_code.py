@@ -466,3 +466,11 @@ def special_methods(x):
     each = Special(x[0])
     chosen = x[0] if each < Special(x[1]) and 3 in each else x[1]
     return sum(each) + each[2] + chosen + (-each).value + (each @ x[2])[0] + max(each)
+
+
+@form
+def parameter_named_like_an_import(x, np=np):
+    filled = np.zeros(len(x))
+    for k, each in enumerate(x):
+        filled[k] = math.sin(each) * 2
+    return np.sum(filled)

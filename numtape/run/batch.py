@@ -38,7 +38,7 @@ _WORTH_A_THREAD = 1 << 20
 
 
 def untold(more: int) -> None:
-    """Progress that nobody asked for."""
+    """Take no note of progress: nobody asked for it."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Failures:
 
 
 def thread_count(wanted: int | None) -> int:
-    """How many threads to use: what is wanted, else NUMTAPE_NUM_THREADS, else the cores we have."""
+    """Return how many threads to use: `wanted`, else NUMTAPE_NUM_THREADS, else as many as cores."""
     source: str = "num_threads"
     given: int | str | None = wanted
     if wanted is None:
@@ -249,12 +249,12 @@ class _Job:
 
 
 def _is_direct(array: npt.NDArray[Any]) -> bool:
-    """Whether a kernel can read the array where it is."""
+    """Return whether a kernel can read the array where it is."""
     return array.dtype == np.float64 and array.dtype.isnative and array.flags.aligned
 
 
 def _table(places: Ints, arrays: Sequence[npt.NDArray[Any]]) -> Ints:
-    """For each element of a point its place, the address at point 0, the bytes to the next."""
+    """Return for each element of a point its place, its address at point 0, bytes to the next."""
     table = np.zeros((len(places) if arrays else 0, 3), np.int64)
     table[:, 0] = places[: len(table)]
     at = 0

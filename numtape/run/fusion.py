@@ -74,7 +74,7 @@ class Fused:
 def fuse(
     tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
 ) -> Fused:
-    """Functions for those segments of a plan that can be run in groups.
+    """Return functions for those segments of a plan that can be run in groups.
 
     `free` says of each instruction whether it may round unlike NumPy.
     """
@@ -107,7 +107,7 @@ def fuse(
 
 
 def _may_have_code(vector: VectorInstruction) -> bool:
-    """Whether a group may begin with an instruction, or it may be a product of this module's."""
+    """Return whether an instruction may begin a group, or may be a product of this module's."""
     is_wide = vector.kind == PRODUCT and vector.shape[-1] >= vector_form().width
     return is_wide or math.prod(vector.shape) >= _WORTH
 
@@ -123,7 +123,7 @@ class _Traffic:
     writes: tuple[Range, ...]
 
     def meets(self, other: "_Traffic") -> bool:
-        """Whether the order of the two matters."""
+        """Return whether the order of the two matters."""
         return (
             _overlap(self.writes, other.reads)
             or _overlap(self.reads, other.writes)
@@ -172,18 +172,18 @@ class _Program:
         return self.vectors[int(self.tape.code[self.numbers[segment], 1])]
 
     def readers_of(self, segment: int) -> set[int]:
-        """The segments that read a segment's result; -1 for scalars and for the end."""
+        """Return the segments that read a segment's result; -1 for scalars and for the end."""
         return self.readers.get(self.numbers[segment], set())
 
     def candidate(self, segment: int, rows: int) -> "_Candidate | None":
-        """A segment's instruction with so many rows; None where that is not possible."""
+        """Return a segment's instruction with so many rows; None where that is not possible."""
         key = segment, rows
         if key not in self.candidates:
             self.candidates[key] = _candidate(self, segment, rows)
         return self.candidates[key]
 
     def producer(self, operand: Operand) -> int | None:
-        """The segment that makes what an operand, by its slot, begins with."""
+        """Return the segment that makes what an operand, by its slot, begins with."""
         number = self.tape.producer(operand.base)
         return None if number is None else bisect_right(self.numbers, number) - 1
 
@@ -231,13 +231,13 @@ def _extent(base: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Rang
 
 
 def _ranges(places: Ints) -> tuple[Range, ...]:
-    """Places as ranges, or as one range where they are scattered."""
+    """Return places as ranges, or as one range where they are scattered."""
     runs = _runs(places)
     return tuple(runs) if len(runs) <= _RANGES else ((runs[0][0], runs[-1][1]),)
 
 
 def _runs(numbers: Ints) -> list[Range]:
-    """Numbers as ranges."""
+    """Return numbers as ranges."""
     if not len(numbers):
         return []
     steps = np.diff(numbers)
@@ -317,7 +317,7 @@ def _candidate(program: _Program, segment: int, rows: int) -> _Candidate | None:
 
 
 def _walk(vector: VectorInstruction) -> list[tuple[int, tuple[int, ...]]]:
-    """Extents, with the strides of operands and result, joined where even.
+    """Return extents, with the strides of operands and result, joined where even.
 
     Of the largest or smallest the longer steps come first. Sums are walked as NumPy does.
     """
@@ -342,7 +342,7 @@ def _walk(vector: VectorInstruction) -> list[tuple[int, tuple[int, ...]]]:
 def _by_rows(
     vector: VectorInstruction, rows: int
 ) -> tuple[tuple[int, ...], list[tuple[int, ...]]] | None:
-    """Extents that begin with the rows, and the strides of each operand and of the result."""
+    """Return extents that begin with the rows, and the strides of each operand and the result."""
     axes = _walk(vector)
     if not axes or axes[0][0] % rows or not _are_rows(vector.shape, rows):
         return None
@@ -355,7 +355,7 @@ def _by_rows(
 
 
 def _are_rows(shape: tuple[int, ...], rows: int) -> bool:
-    """Whether some leading axes are the rows, or a part of the first one is."""
+    """Return whether some leading axes are the rows, or a part of the first one is."""
     size = 1
     for extent in shape:
         if extent > 1:
@@ -368,7 +368,7 @@ def _are_rows(shape: tuple[int, ...], rows: int) -> bool:
 
 
 def _width(extents: tuple[int, ...], strides: tuple[int, ...]) -> int | None:
-    """How many results a row has, 0 for sums over the rows; None for results out of order."""
+    """Return a row's number of results, 0 for sums over the rows; None for results out of order."""
     width = 1
     for extent, stride in zip(reversed(extents[1:]), reversed(strides[1:]), strict=True):
         if stride:
@@ -474,12 +474,12 @@ class _Growing:
         return True
 
     def _has_room(self, member: Member) -> bool:
-        """Whether sums over the rows can be kept aside, if it makes some."""
+        """Return whether sums over the rows can be kept aside, if it makes some."""
         sizes = (each.size for each in (*self.members, member) if not each.width)
         return member.width > 0 or 8 * sum(sizes) <= _ASIDE
 
     def _resolved(self, program: _Program, candidate: _Candidate) -> tuple[Operand, ...] | None:
-        """Operands by member or by place; None where one is not of the same row."""
+        """Return operands by member or by place; None where one is not of the same row."""
         found = []
         for operand, (low, high) in zip(candidate.member.operands, candidate.reads, strict=True):
             source = -1
@@ -498,7 +498,7 @@ class _Growing:
         return tuple(found)
 
     def _traffic(self, program: _Program, member: Member, passes: bool) -> _Traffic:
-        """What a member reads and writes beyond the group."""
+        """Return what a member reads and writes beyond the group."""
         reads = []
         for operand in member.operands:
             low, high = _extent(operand.base, member.extents, operand.strides)
@@ -508,7 +508,7 @@ class _Growing:
         return _Traffic(tuple(reads), writes)
 
     def _clear_of(self, member: Member, traffic: _Traffic) -> int | None:
-        """The first nest from which on a member overwrites nothing that is still to be read.
+        """Return the first nest from which on a member overwrites nothing that is still to be read.
 
         None where there is none, or where it might read what is overwritten by then.
         """
@@ -527,7 +527,7 @@ class _Growing:
         return earliest
 
     def _earliest(self, member: Member) -> int:
-        """The first nest in which its operands are there."""
+        """Return the first nest in which its operands are there."""
         earliest = 0
         for operand in member.operands:
             if operand.source >= 0:
@@ -537,7 +537,7 @@ class _Growing:
         return earliest
 
     def _nest(self, member: Member, earliest: int) -> int | None:
-        """The nest for a member, from a certain one on; a new one if need be."""
+        """Return the nest for a member, from a certain one on; a new one if need be."""
         inner = member.extents[1:]
         for nest in range(earliest, len(self.nests)):
             finer = _common(self.nests[nest][0], inner)
@@ -550,7 +550,7 @@ class _Growing:
         return len(self.nests) - 1
 
     def may_read(self, member: Member, nest: int) -> bool:
-        """Whether in a nest what another group's member reads has not been overwritten."""
+        """Return whether in a nest what another group's member reads has not been overwritten."""
         for operand in member.operands:
             read = _extent(operand.base, member.extents, operand.strides)
             for writer, later, each in zip(self.members, self.nest_of, self.traffic, strict=True):
@@ -572,13 +572,13 @@ class _Growing:
                     self.members[k] = replace(self.members[k], operands=tuple(operands))
 
     def _nests(self) -> Iterator[Nest]:
-        """The nests, each with what it computes again before all else."""
+        """Yield the nests, each with what it computes again before all else."""
         for number, (inner, members) in enumerate(self.nests):
             again = [len(self.members) + k for k, (_, n) in enumerate(self.again) if n == number]
             yield Nest(inner, (*again, *members))
 
     def kept(self, program: _Program) -> frozenset[int]:
-        """The members whose results are read by others too, or in the end."""
+        """Return the members whose results are read by others too, or in the end."""
         inside = set(self.segments)
         return frozenset(
             k
@@ -587,7 +587,7 @@ class _Growing:
         )
 
     def finished(self, program: _Program) -> Group:
-        """The group as it is written."""
+        """Return the group as it is written."""
         kept = self.kept(program)
         passed_on = frozenset(
             operand.source
@@ -608,7 +608,7 @@ class _Growing:
 
 
 def _is_same_walk(reader: Member, operand: Operand, member: Member) -> bool:
-    """Whether an operand is read just as a member's results are written."""
+    """Return whether an operand is read just as a member's results are written."""
     whole = contiguous_strides(reader.extents)
     return (
         operand.base == member.place
@@ -618,7 +618,7 @@ def _is_same_walk(reader: Member, operand: Operand, member: Member) -> bool:
 
 
 def _in_step(member: Member, operand: Operand, source: Member) -> bool:
-    """Whether an operand is, element by element, what another member makes."""
+    """Return whether an operand is, element by element, what another member makes."""
     return (
         not source.reduces
         and operand.base == 0
@@ -628,7 +628,7 @@ def _in_step(member: Member, operand: Operand, source: Member) -> bool:
 
 
 def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The coarsest extents that both can be cut up into."""
+    """Return the coarsest extents that both can be cut up into."""
     sizes = []
     for extents in (left, right):
         products, size = set(), 1
@@ -648,21 +648,21 @@ def _common(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...] | 
 
 
 def _tile(rows: int, width: int, aside: int) -> int:
-    """How many rows make a tile: a divisor of all rows, if one is near."""
+    """Return how many rows make a tile: a divisor of all rows, if one is near."""
     most = max(1, min(rows, _TILE // max(width, 1), _CACHED // max(aside, 1)))
     divisors = (tile for tile in range(most, most // 2, -1) if rows % tile == 0)
     return next(divisors, most)
 
 
 def _chosen(program: _Program) -> list[_Growing]:
-    """All groups of a program."""
+    """Return all groups of a program."""
     groups = list(_groups(program))
     _recompute(program, groups)
     return groups
 
 
 def _groups(program: _Program) -> Iterator[_Growing]:
-    """Groups, from the start of the tape to its end."""
+    """Yield groups, from the start of the tape to its end."""
     taken: set[int] = set()
     for segment in range(len(program.numbers)):
         if segment in taken or not program.is_vector(segment):
@@ -707,7 +707,7 @@ def _recompute(program: _Program, groups: list[_Growing]) -> None:
 
 
 def _is_cheap(member: Member) -> bool:
-    """Whether a result is quickly computed of one large operand in memory."""
+    """Return whether a result is quickly computed of one large operand in memory."""
     expression = expression_of(member.opcode, member.exact)
     assert expression is not None
     return (
@@ -722,9 +722,9 @@ def _is_cheap(member: Member) -> bool:
 def _uses(
     program: _Program, source: _Growing, k: int, owners: dict[int, _Growing]
 ) -> list[tuple[_Growing, list[tuple[int, int]]]]:
-    """The operands that are a member's results, by group: the member and which of its operands.
+    """Return the operands that are a member's results, by group: the member and its operand.
 
-    Nothing, where not all of them are those results element by element, in groups that
+    There are none where not all of them are those results element by element, in groups that
     run later and while what they are computed of is still there.
     """
     candidate, traffic = source.candidates[k], source.traffic[k]
@@ -756,7 +756,7 @@ def _uses(
 
 
 def _grown(program: _Program, segment: int, rows: int, taken: set[int]) -> _Growing:
-    """The group of so many rows that grows from a segment on.
+    """Return the group of so many rows that grows from a segment on.
 
     What a member makes for others of the group alone never gets to memory; but that it
     does is known only once the group is there. So that is taken for granted of all that
@@ -783,7 +783,7 @@ def _grown_once(
     candidates: dict[int, _Candidate],
     passing: set[int],
 ) -> _Growing:
-    """The same, where it is taken for known what passes."""
+    """Return the same, where it is taken for known what passes."""
     group = _Growing(rows, frozenset(passing))
     last = segment
     for ahead in range(segment, min(segment + _WINDOW, len(program.numbers))):
@@ -799,7 +799,7 @@ def _grown_once(
 
 
 def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
-    """What the rows of a group from a segment on might be."""
+    """Return what the rows of a group from a segment on might be."""
     vector = program.vector(segment)
     if vector.kind not in (MAP, REDUCE) or 0 in vector.shape or not (axes := _walk(vector)):
         return []
@@ -813,7 +813,7 @@ def _rows(program: _Program, segment: int, taken: set[int]) -> list[int]:
 
 
 def _products(program: _Program) -> Iterator[tuple[int, Product]]:
-    """The products of matrices that have code of their own, by segment."""
+    """Yield the products of matrices that have code of their own, by segment."""
     places = program.places
     for segment, number in enumerate(program.numbers):
         if segment and program.numbers[segment - 1] == number:

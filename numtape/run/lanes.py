@@ -36,7 +36,7 @@ _LINE = 64  # bytes of a cache line, and of the widest vector
 
 
 def _cache_bytes() -> int:
-    """The part of the last-level cache that one thread may count on."""
+    """Return the part of the last-level cache that one thread may count on."""
     for name in ("SC_LEVEL3_CACHE_SIZE", "SC_LEVEL2_CACHE_SIZE"):
         if name in getattr(os, "sysconf_names", {}) and os.sysconf(name) > 0:
             return os.sysconf(name) // 4
@@ -97,7 +97,7 @@ class LanePlan(Plan):
         return min(max(fitting // MULTIPLE, 1) * MULTIPLE, _MOST_LANES)
 
     def _use_vector_maths(self) -> None:
-        """Loops over lanes for all instructions, and products for squares written as powers.
+        """Choose loops over lanes for all instructions, and products for squares written as powers.
 
         The table of loops is there twice: with vector maths in the second half.
         """
@@ -143,7 +143,7 @@ class LanePlan(Plan):
 
 
 def exact_opcodes(tape: FlatTape) -> frozenset[int]:
-    """The operations that have to round at many points as they do at one.
+    """Return the operations that have to round at many points as they do at one.
 
     They are those that a guard depends on anywhere, so that a point takes the same path in a
     batch as alone. Elsewhere on the tape they round so too: where one exp is subtracted from
@@ -153,7 +153,7 @@ def exact_opcodes(tape: FlatTape) -> frozenset[int]:
 
 
 def vector_maths_called(tape: FlatTape, exact: frozenset[int]) -> frozenset[str]:
-    """The functions that round at many points unlike at one, where some opcodes do not."""
+    """Return the functions that round at many points unlike at one, where some opcodes do not."""
     used = set(_opcodes(tape).tolist()) - exact
     texts = [ROWS[opcode].vector or ROWS[opcode].primal for opcode in used if opcode >= 0]
     expressions = [ast.parse(text, mode="eval").body for text in texts if text is not None]
@@ -162,7 +162,7 @@ def vector_maths_called(tape: FlatTape, exact: frozenset[int]) -> frozenset[str]
 
 
 def _opcodes(tape: FlatTape) -> Ints:
-    """For each instruction what it applies: a row, by opcode; or a number below 0.
+    """Return for each instruction what it applies: a row, by opcode; or a number below 0.
 
     That is -1 for a product, and one of its own for what rounds the same in any case.
     """
@@ -178,7 +178,7 @@ def _opcodes(tape: FlatTape) -> Ints:
 def _shared_first(
     tape: FlatTape, shared: npt.NDArray[np.bool_]
 ) -> tuple[FlatTape, npt.NDArray[np.bool_]]:
-    """A tape of scalar instructions with its shared inputs before the others."""
+    """Return a tape of scalar instructions with its shared inputs before the others."""
     order = np.argsort(~shared, kind="stable")
     slots = np.arange(tape.slots)
     slots[tape.first_input + order] = tape.first_input + np.arange(tape.inputs)
@@ -204,7 +204,7 @@ class LaneWorkspace(Workspace):
             self._set(None, None, _kernels.LANE_VALUES, self._aligned(plan.size - plan.uniforms))
 
     def _aligned(self, places: int) -> Floats:
-        """Lanes for so many places, beginning on a cache line."""
+        """Return lanes for so many places, beginning on a cache line."""
         memory = np.zeros(places * self.plan.lanes + _LINE // 8)
         start = -memory.ctypes.data % _LINE // 8
         lanes: Floats = memory[start : start + places * self.plan.lanes]

@@ -131,7 +131,7 @@ def cache_folder() -> Path | None:
 
 
 def clear_cache() -> int:
-    """Delete all code that is kept; returns how many files there were."""
+    """Delete all code that is kept; return how many files there were."""
     count = 0
     for file in cache_files():
         with contextlib.suppress(OSError):

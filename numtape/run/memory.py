@@ -64,13 +64,13 @@ class Places:
 
 
 def unshared(tape: FlatTape) -> tuple[Places, int]:
-    """Every slot at its own place: what sweeps need."""
+    """Return every slot at its own place: what sweeps need."""
     start = np.zeros(1, np.int64)
     return Places(start, start, tape.slots), tape.slots
 
 
 def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
-    """A place for every slot, and how many places there are.
+    """Return a place for every slot, and how many places there are.
 
     Where `apart` is true, no scalar instruction writes its result where one of its
     operands is: a loop over lanes is then free to work on many at once. Costs
@@ -191,7 +191,7 @@ def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints)
 
 
 def _blocks(tape: FlatTape) -> Ints:
-    """The block of each instruction's results.
+    """Return the block of each instruction's results.
 
     A block is the result of one instruction, or of several whose results some
     view reads as one.
@@ -210,7 +210,7 @@ def _blocks(tape: FlatTape) -> Ints:
 
 
 def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]:
-    """The instruction that first writes each block, and the last that reads it."""
+    """Return the instruction that first writes each block, and the last that reads it."""
     first, count = tape.first_result, tape.instructions
     results = tape.results
     numbers = np.arange(count)

@@ -70,7 +70,7 @@ class _Lines:
 
 @cache
 def _lines(opcode: int, form: Form, exact: bool) -> _Lines:
-    """The instructions of a row, or a call of its ufunc's loop where that has no expression.
+    """Return the instructions of a row, or a call of its ufunc's loop where it has no expression.
 
     Where `exact` is true they round as at a single point, and what an expression calls are
     loops of the rows so named.
@@ -115,12 +115,12 @@ def _loop_symbol(opcode: int, form: Form) -> str:
 
 
 def _is_libm_power(opcode: int) -> bool:
-    """Whether it is x**y as the C library has it, and not NumPy's loop `power`."""
+    """Return whether it is x**y as the C library has it, and not NumPy's loop `power`."""
     return ROWS[opcode].is_power and ROWS[opcode].primal is not None
 
 
 def _call_of_loop(opcode: int, form: Form) -> _Lines:
-    """A row run by its ufunc's loop, which is found by address in the table that kernels have."""
+    """Write a row run by its ufunc's loop, which is found by address in the kernels' table."""
     kind, width, row = str(form.kind), form.width, ROWS[opcode]
     operands = [f"{kind} %{name}" for name in "xy"[: row.arity]]
     name = f"@{_loop_symbol(opcode, form)}"
@@ -175,7 +175,7 @@ _FABS = declaration("llvm.fabs.f64", "double", ["double"])
 
 
 def _exact_square(opcode: int) -> _Lines:
-    """x**2 as the kernel `libm_pow` has it: a product where that surely rounds the same."""
+    """Write x**2 as the kernel `libm_pow` has it: a product where that surely rounds the same."""
     loop = _call_of_loop(opcode, SINGLE)
     square = _SQUARE.format(opcode=opcode, limit=_literal(0.45 * 2.0**-52))
     call = f"%v{{n}} = call double @square.{opcode}(ptr %loops, double {{x}})"
@@ -187,7 +187,7 @@ def _literal(value: float) -> str:
 
 
 def _last_reads(tape: FlatTape) -> Ints:
-    """For each slot the number of the last instruction that reads it.
+    """Return for each slot the number of the last instruction that reads it.
 
     It is beyond all of them for what is read at the end, outputs and guards and with a
     guard the operands that explain it, and for what vector instructions read.
@@ -212,13 +212,13 @@ def _last_reads(tape: FlatTape) -> Ints:
 
 
 def _chunks(start: int, stop: int) -> list[tuple[int, int]]:
-    """Where functions begin and end; there is one at least."""
+    """Return where functions begin and end; there is one at least."""
     starts = range(start, max(stop, start + 1), _CHUNK)
     return [(first, min(first + _CHUNK, stop)) for first in starts]
 
 
 def _guards_to_check(tape: FlatTape) -> dict[int, list[int]]:
-    """After which instructions which guards can be looked at, each after all before it."""
+    """Return the guards that can be looked at after each instruction, each after all before it."""
     found: dict[int, list[int]] = {}
     latest = 0
     for guard, slot in enumerate(tape.guard_slots.tolist()):
@@ -242,7 +242,7 @@ class _Source:
         self.guards = _guards_to_check(tape) if tape.is_scalar else {}
 
     def outputs_of(self, places: Ints) -> dict[int, list[int]]:
-        """Where outputs go, for each slot that is one."""
+        """Return where outputs go, for each slot that is one."""
         found: dict[int, list[int]] = {}
         for slot, place in zip(self.tape.outputs.tolist(), places.tolist(), strict=True):
             found.setdefault(slot, []).append(place)
@@ -261,7 +261,7 @@ class _Writer(ABC):
         self.lines: list[str] = []
 
     def operand(self, slot: int) -> str:
-        """The name of a slot's value; what this function has not made is loaded."""
+        """Load a slot's value where this function has not made it; return its name."""
         if slot not in self.names:
             if slot < len(self.constants):
                 literal = _literal(self.constants[slot])
@@ -291,7 +291,7 @@ _MANY, _SHORTEST = 64, 128
 def point_code(
     tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None = None
 ) -> Code:
-    """Code that does what segments of a plan do at one point.
+    """Return code that does what segments of a plan do at one point.
 
     Its functions return -1, or the number of the first guard that does not hold, or
     `UNFINISHED`: the kernel then has to run the segment itself. `free` says of each
@@ -312,7 +312,7 @@ def point_code(
 
 
 def _calls(name: str, count: int) -> str:
-    """A function that calls others one after the other, until one says that all is not well."""
+    """Write a function that calls others one by one, until one says that all is not well."""
     lines = [f"declare i64 @{name}.{k}({_PARAMETERS})" for k in range(count)]
     lines.append(f"define i64 @{name}({_PARAMETERS}) {{")
     for k in range(count):
@@ -435,7 +435,7 @@ def lane_code(
     lanes: int,
     outputs: Ints,
 ) -> Code:
-    """Code that runs a tape of scalar instructions for lanes.
+    """Return code that runs a tape of scalar instructions for lanes.
 
     Parameters
     ----------
@@ -551,9 +551,9 @@ _SIN, _COS = OPCODE["sin"], OPCODE["cos"]
 def _sines_with_cosines(
     code: npt.NDArray[np.int32], opcodes: Ints, exact: npt.NDArray[np.bool_], start: int, stop: int
 ) -> dict[int, tuple[int, int]]:
-    """The instructions whose sine or cosine goes with another's of the same operand.
+    """Return the instructions whose sine or cosine goes with another's of the same operand.
 
-    Of each pair the first one's number, to the numbers of the sine and the cosine.
+    The first one's number of each pair leads to the numbers of the sine and the cosine.
     """
     if not hasattr(emitter.vector_library(), _sincos(emitter.vector_form())):
         return {}
@@ -571,7 +571,7 @@ def _sines_with_cosines(
 
 
 def _sincos(form: Form) -> str:
-    """The library's function for both; it writes them to two addresses."""
+    """Name the library's function for both; it writes them to two addresses."""
     return f"_ZGV{form.mark}N{form.width}vl8l8_sincos"
 
 

@@ -173,7 +173,7 @@ def _loop(
             builder.store(element, address(pointers[-1], place, strides[-1], _DOUBLE))
 
     def loop(start: Any, end: Any, step: int, body: Callable[[Any], None]) -> Any:
-        """Run `body` at every `step` from `start`, up to `end`; returns the index after that."""
+        """Run `body` at every `step` from `start`, up to `end`; return the index after that."""
         before = builder.block
         test, inside, after = (function.append_basic_block() for _ in range(3))
         builder.branch(test)

@@ -131,7 +131,7 @@ class Plan:
         return point_code(self.tape, self.places, self.segments, self.free)
 
     def _decisive(self) -> list[Any]:
-        """All that decides the machine code."""
+        """Return all that decides the machine code."""
         tape = self.tape
         outcomes = np.array([guard.outcome for guard in tape.guards])
         parts = [b"point", tape.code, tape.constants, tape.outputs, tape.guard_slots, outcomes]
@@ -147,14 +147,14 @@ class Plan:
         ]
 
     def _make_missing_loops(self) -> None:
-        """Loops for elementwise instructions over arrays whose row has no ufunc's."""
+        """Add loops for elementwise instructions over arrays whose row has no ufunc's."""
         vectors = self.tape.vectors
         maps = {form.instruction.opcode for form in vectors.forms if form.instruction.kind == MAP}
         for opcode, loop in array_loops(maps, exact=True).items():
             self.loops[opcode, :2] = loop, 0
 
     def _vector_maths(self, wanted: npt.NDArray[np.bool_] | None) -> Ints:
-        """The opcode of each vector instruction; some name a loop of vector maths.
+        """Return the opcode of each vector instruction; some name a loop of vector maths.
 
         Those loops make a second half of the table of loops.
         """
@@ -173,7 +173,7 @@ class Plan:
         return np.where(may, second + opcodes, opcodes)
 
     def _placed_code(self) -> npt.NDArray[np.int32]:
-        """The code with operands by place, and each scalar result's place beside its opcode."""
+        """Return the code with operands by place, and each scalar result's place by its opcode."""
         code = self.tape.code
         scalars = code[:, 0] != VECTOR
         results = np.zeros(len(code), np.int64)
@@ -228,7 +228,7 @@ class Workspace:
         self.handle = self._handle.ctypes.data
 
     def guarded_value(self, guard: int) -> float:
-        """What a guarded slot was in the last run."""
+        """Return what a guarded slot was in the last run."""
         value: float = self.values.item(self.plan.guard_slots.item(guard))
         return value
 
@@ -292,9 +292,9 @@ def _strung(parts: Sequence[Ints], which: Ints) -> tuple[Ints, Ints]:
 
 
 def _segments(tape: FlatTape, places: Places, encoded: _Encoded) -> Ints:
-    """Runs of scalar instructions, and vector instructions one by one, as the kernels read them.
+    """Return runs of scalar instructions, and vector instructions one by one, as kernels read them.
 
-    In each row the first and the last instruction, the place of the first result, and where
+    Each row has the first and the last instruction, the place of the first result, and where
     the words of a vector instruction are, or -1.
     """
     rows = np.flatnonzero(tape.code[:, 0] == VECTOR)
@@ -337,7 +337,7 @@ class _Form:
 def _joined(
     shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
 ) -> list[tuple[int, tuple[int, ...]]]:
-    """Extents, and the strides of each of some views, with neighbouring axes that step as one."""
+    """Return extents, and the strides of some views, with axes joined that step as one."""
     axes: list[tuple[int, tuple[int, ...]]] = []
     for axis, extent in enumerate(shape):
         if extent == 1:
@@ -391,7 +391,7 @@ class _Encoder:
                 yield FIRST_FUNCTION + place, _core_axes(path), chosen
 
     def view(self, view: View, shape: tuple[int, ...]) -> None:
-        """Rank, base, table, shape, strides; neighbouring axes that step as one are joined."""
+        """Write rank, base, table, shape, strides; axes are joined to neighbours they step with."""
         axes = self.joined(shape, [view.strides]) or [(1, (0,))]
         if view.table is None:
             self.words += (len(axes), view.base, -1)
@@ -409,14 +409,14 @@ class _Encoder:
 
 
 def _core_axes(path: str) -> list[list[str]]:
-    """The last axes of each argument of a generalized ufunc, by name."""
+    """Return the last axes of each argument of a generalized ufunc, by name."""
     ufunc: Any = load_ufunc(path)
     signature = ufunc.signature or ",".join(["()"] * ufunc.nargs)
     return [re.findall(r"\w+", axes) for axes in re.findall(r"\((.*?)\)", signature)]
 
 
 def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
-    """The opcodes on a tape and those that they call; in sweeps, their partials do too."""
+    """Return the opcodes on a tape and those that they call; in sweeps, their partials do too."""
     codes = {*tape.opcodes, *(form.instruction.opcode for form in tape.vectors.forms)}
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:

@@ -54,7 +54,7 @@ _NONE = -1
 
 
 def columns(tape: FlatTape) -> tuple[dict[str, Any], Arrays]:
-    """The tape's header and arrays; arrays without elements are left out.
+    """Return the tape's header and arrays; arrays without elements are left out.
 
     The header has ``inputs`` (how many), ``operations`` (the names of rows that `code`
     numbers), ``vector_operations`` (kind and name, which `vectors` numbers) and ``files``.
@@ -149,7 +149,7 @@ def _vector_columns(
 def from_columns(
     header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]], limit: float | None = None
 ) -> FlatTape:
-    """The tape of a header and arrays, checked.
+    """Return the tape of a header and arrays, checked.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def _number_of(codes: Mapping[str, int], what: str, name: str) -> int:
 
 
 def _code(operations: Sequence[str], code: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """The instructions with this numtape's opcodes."""
+    """Return the instructions with this numtape's opcodes."""
     opcodes = [_number_of(OPCODE, "operation", name) for name in operations]
     numbered = np.array([*opcodes, VECTOR], np.int32)
     made = np.empty(code.shape, np.int32)
@@ -237,7 +237,7 @@ def _code(operations: Sequence[str], code: npt.NDArray[np.int32]) -> npt.NDArray
 
 
 def _locations(files: Sequence[str], numbers: Ints, lines: Ints) -> list[Location]:
-    """Equal ones are one object."""
+    """Return the locations; equal ones are one object."""
     if len(numbers) and not (numbers.min() >= 0 and numbers.max() < len(files)):
         raise _broken(f"a file number outside of the {len(files)} in its header")
     if len(lines) and not (lines.min() >= 0 and lines.max() < _MOST_LINES):
@@ -287,7 +287,7 @@ def _vector_operation(entry: Any) -> tuple[str, int]:
 
 
 def _check_lengths(name: str, counts: Ints, array: npt.NDArray[Any]) -> None:
-    """Whether parts of these lengths make up an array."""
+    """Check that parts of these lengths make up an array."""
     room = len(array)
     sound = counts.size == 0 or (counts.min() >= 0 and counts.max() <= room)
     if not sound or sum(counts.ravel().tolist()) != room:
@@ -299,7 +299,7 @@ def _taken(numbers: Iterable[int], count: int) -> tuple[int, ...]:
 
 
 def _parts(array: Ints) -> Any:
-    """A generator that is sent lengths and gives the parts of an array, one after the other."""
+    """Yield the parts of an array, one after the other, by the lengths that are sent."""
     start = 0
     part = array[:0]
     while True:

@@ -81,7 +81,7 @@ def pack(file: Any, header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """The header and the arrays of a file, which are not yet known to make sense.
+    """Return the header and the arrays of a file, which are not yet known to make sense.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, npt.ND
 
 
 def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
-    """The same of a file's bytes; the name is for errors."""
+    """Return the same of a file's bytes; the name is for errors."""
     if not data.startswith(b"PK\x03\x04"):
         raise TapeError(
             f"{name!r} is no tape: a tape begins with the four bytes 50 4b 03 04, and this with "
@@ -135,7 +135,7 @@ def _damaged(name: str, what: str) -> TapeError:
 
 
 def _member(data: bytes, entry: zipfile.ZipInfo, name: str) -> memoryview:
-    """The bytes of a member, which must lie in the file as they are."""
+    """Return the bytes of a member, which must lie in the file as they are."""
     encrypted = entry.flag_bits & 1
     if entry.compress_type != zipfile.ZIP_STORED or encrypted:
         raise TapeError(
@@ -186,7 +186,7 @@ def _read_header(body: memoryview | None, name: str) -> dict[str, Any]:
 
 
 def _array(member: str, body: memoryview, name: str) -> npt.NDArray[Any]:
-    """The array in the bytes of a ``.npy`` file, which it shares."""
+    """Return the array in the bytes of a ``.npy`` file, which it shares."""
     kind, width = _TYPES[member]
     length = int.from_bytes(body[8:10], "little")
     start = 10 + length

@@ -110,7 +110,7 @@ class FlatTape:
 
     @classmethod
     def checked(cls, limit: float | None, **fields: Any) -> "FlatTape":
-        """A tape of fields that nobody else has, which may need at most so many bytes.
+        """Make a tape of fields that nobody else has, which may need at most so many bytes.
 
         See `validate.py`.
         """
@@ -122,7 +122,7 @@ class FlatTape:
 
     @classmethod
     def unchecked(cls, **fields: Any) -> "FlatTape":
-        """A tape of fields that are known to be right: for what numtape itself has made."""
+        """Make a tape of fields that are known to be right: for what numtape itself has made."""
         tape = object.__new__(cls)
         defaults = {"guards": (), "point": np.zeros(0), "lines": None}
         tape.__dict__.update(defaults | fields)
@@ -134,7 +134,7 @@ class FlatTape:
         return tape
 
     def changed(self, **fields: Any) -> "FlatTape":
-        """This tape with other fields, which are known to be right."""
+        """Return this tape with other fields, which are known to be right."""
         return FlatTape.unchecked(
             **{name: self.__dict__[name] for name in self.__dataclass_fields__} | fields
         )
@@ -200,7 +200,7 @@ class FlatTape:
         return ranges_of(self)
 
     def needed(self, slots: Slots) -> npt.NDArray[np.bool_]:
-        """For each instruction, whether one of some slots depends on it."""
+        """Return for each instruction whether one of some slots depends on it."""
         return needed(self, slots)
 
     @cached_property
@@ -209,15 +209,15 @@ class FlatTape:
         return np.array([guard.slot for guard in self.guards], np.int64)
 
     def producer(self, slot: int) -> int | None:
-        """The number of the instruction that makes a slot; None for inputs and constants."""
+        """Return the number of the instruction that makes a slot; None for inputs and constants."""
         if slot < self.first_result:
             return None
         return int(np.searchsorted(self.results, slot, side="right")) - 1
 
     def segments(self) -> Iterator[tuple[int, int, int, int]]:
-        """Runs of scalar instructions, and vector instructions one by one.
+        """Yield runs of scalar instructions, and vector instructions one by one.
 
-        Yields ``(start, stop, first result, vector)``: rows `start` to `stop`,
+        They are ``(start, stop, first result, vector)``: rows `start` to `stop`,
         and the number of the vector instruction or -1.
         """
         start = 0

@@ -141,7 +141,7 @@ def bases_of(instruction: VectorInstruction) -> tuple[int, ...]:
 
 
 def _key(instruction: VectorInstruction) -> tuple[Any, ...]:
-    """All that tells a form from others."""
+    """Return all that tells a form from others."""
     key: list[Any] = [instruction.kind, instruction.opcode, instruction.shape, instruction.result]
     key += instruction.result_strides, _digest(instruction.targets)
     for view in instruction.operands:

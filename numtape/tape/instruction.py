@@ -32,17 +32,17 @@ class View:
     table: Slots | None = None
 
     def reach(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The lowest and the highest position read, of a shape that is not empty."""
+        """Return the lowest and the highest position read, of a shape that is not empty."""
         low, high = reach(shape, self.strides)
         return self.base + low, self.base + high
 
     def slots(self, shape: tuple[int, ...]) -> Slots:
-        """The slots read, as an array of that shape."""
+        """Return the slots read, as an array of that shape."""
         positions = written_out(self.base, self.strides, shape)
         return positions if self.table is None else self.table[positions]
 
     def arranged(self, shape: tuple[int, ...]) -> "Slots | RegularSlots":
-        """The slots read, by strides where there is no table."""
+        """Return the slots read, by strides where there is no table."""
         if self.table is None and 0 not in shape:
             return slots_of_view(self.base, self.strides, shape)
         return self.slots(shape)
@@ -50,7 +50,7 @@ class View:
 
 @lru_cache(maxsize=1 << 14)
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of an array that lies row by row; 0 for axes of extent 1, which do not step."""
+    """Return the strides of an array that lies row by row; 0 for axes of extent 1: no steps."""
     strides = []
     step = 1
     for extent in reversed(shape):
@@ -106,7 +106,7 @@ class VectorInstruction:
         return math.prod(self.result)
 
     def reading(self, operands: "tuple[View, ...]") -> "VectorInstruction":
-        """This instruction with other operands."""
+        """Return this instruction with other operands."""
         return VectorInstruction(
             self.kind,
             self.opcode,
@@ -118,14 +118,14 @@ class VectorInstruction:
         )
 
     def operand_slots(self) -> tuple[Slots, ...]:
-        """The slots that each operand reads."""
+        """Return the slots that each operand reads."""
         return tuple(
             view.slots(shape)
             for view, shape in zip(self.operands, self.operand_shapes(), strict=True)
         )
 
     def operands_read(self) -> "tuple[Slots | RegularSlots, ...]":
-        """The slots that each operand reads, by strides where there is no table."""
+        """Return the slots that each operand reads, by strides where there is no table."""
         return tuple(
             view.arranged(shape)
             for view, shape in zip(self.operands, self.operand_shapes(), strict=True)

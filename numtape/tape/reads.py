@@ -86,7 +86,7 @@ def _spread(live, starts, first, last, first_node):  # type: ignore[no-untyped-d
 
 @Lazy
 def _spread_scalars(live, code, constants, first_node):  # type: ignore[no-untyped-def]
-    """As `_spread`, for a tape of scalar instructions with so many constants."""
+    """Mark as `_spread` does, for a tape of scalar instructions with so many constants."""
     for number in range(len(code) - 1, -1, -1):
         if live[first_node + number]:
             for k in range(1, 3):

@@ -23,7 +23,7 @@ def program(
     lines: bool = False,
     whole: bool = True,
 ) -> str:
-    """The tape as a program: an assignment for each instruction, guards as assertions.
+    """Write the tape as a program: an assignment for each instruction, guards as assertions.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def program(
 
 
 def summary(tape: FlatTape) -> str:
-    """How often each operation occurs, most frequent first, and the sizes of the tape."""
+    """Say how often each operation occurs, most frequent first, and the sizes of the tape."""
     counts = Counter(
         operation_name(tape.vectors[a]) if opcode == VECTOR else ROWS[opcode].name
         for opcode, a, _ in tape.code.tolist()
@@ -95,7 +95,7 @@ def summary(tape: FlatTape) -> str:
 
 
 def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float]) -> str:
-    """Which comparison of a tape came out otherwise, where, and with which values.
+    """Say which comparison of a tape came out otherwise, where, and with which values.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float])
 
 
 def _name(tape: FlatTape, slot: int) -> str:
-    """A slot as it is printed: constants by value, others numbered from the first input."""
+    """Name a slot as it is printed: constants by value, others numbered from the first input."""
     if slot == 0:
         return "0.0"
     if slot < tape.first_input:
@@ -145,7 +145,7 @@ def _range(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
 
 
 def operation_name(instruction: VectorInstruction) -> str:
-    """What a vector instruction does, in a word."""
+    """Say what a vector instruction does, in a word."""
     return KINDS[instruction.kind].word(instruction)
 
 
@@ -166,7 +166,7 @@ def _operand(tape: FlatTape, slots: npt.NDArray[np.int64]) -> str:
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """A shape, as Python writes a tuple."""
+    """Write a shape as Python writes a tuple."""
     return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
 
 

@@ -48,7 +48,7 @@ _CODE_BLOCK = 1 << 15  # instructions that are checked at a time, in the cache
 
 
 def memory_limit(given: float | None = None) -> int:
-    """How many bytes a tape that is read may need, if it is not given.
+    """Return how many bytes a tape that is read may need, if it is not given.
 
     That is NUMTAPE_MEMORY_LIMIT, or half of what the machine has; where neither is known
     there is no limit but that of slots.
@@ -75,7 +75,7 @@ def memory_limit(given: float | None = None) -> int:
 
 
 def memory_needed(slots: int, instructions: int, walked: int) -> int:
-    """About how many bytes a tape needs to be made ready and evaluated.
+    """Return about how many bytes a tape needs to be made ready and evaluated.
 
     `walked` is the most elements that one operand of an instruction has: making a tape
     ready lists their slots, and LAPACK copies them.
@@ -84,7 +84,7 @@ def memory_needed(slots: int, instructions: int, walked: int) -> int:
 
 
 def checked_fields(tape: "FlatTape", limit: float | None, copy: bool = True) -> dict[str, Any]:
-    """The fields of a tape made by hand or read, as they must be to be run.
+    """Return the fields of a tape made by hand or read, as they must be to be run.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def _malformed(what: str, rule: str) -> TapeError:
 
 
 def _array(given: Any, dtype: Any, name: str, rank: int, copy: bool = True) -> npt.NDArray[Any]:
-    """A contiguous array of that type, if nothing is lost."""
+    """Return a contiguous array of that type, if nothing is lost."""
     try:
         found = np.asarray(given)
     except ValueError:
@@ -354,7 +354,7 @@ def _check_slots(what: str, found: Ints, slots: int) -> None:
 def _problems(
     instruction: VectorInstruction, size: int, start: int, first_result: int
 ) -> Iterator[Problem]:
-    """What is wrong with a vector instruction of so many results, from slot `start` on."""
+    """Yield what is wrong with a vector instruction of so many results, from slot `start` on."""
     kind = KINDS.get(instruction.kind)
     if kind is None:
         yield "is unknown", f"the kinds are {', '.join(KINDS)}"
@@ -385,7 +385,7 @@ def _problems(
 
 
 def _view_problems(view: View, shape: Shape, start: int, first_result: int) -> Iterator[Problem]:
-    """What is wrong with a view over a shape, where slots before `start` may be read."""
+    """Yield what is wrong with a view over a shape, where slots before `start` may be read."""
     if len(shape) > _MOST_AXES or len(view.strides) != len(shape):
         yield (
             f"reads {len(shape)} axes by {len(view.strides)} strides",

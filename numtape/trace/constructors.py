@@ -32,7 +32,7 @@ __all__: list[str] = []
 
 
 def _converting(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`np.array` and the other functions that make an array of what they are given."""
+    """Have `np.array` and the other functions that make an array of a value take traced ones."""
 
     @stands_for(function)
     def converted(*arguments: Any, **options: Any) -> Any:
@@ -70,7 +70,7 @@ _ARRAY, _ASARRAY = _STAND_INS[np.array], _STAND_INS[np.asarray]
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two arrays are the same elements of the same memory."""
+    """Return whether two arrays are the same elements of the same memory."""
     return (
         isinstance(one, np.ndarray)
         and one.dtype == other.dtype
@@ -93,7 +93,7 @@ def _require(a: Any, dtype: Any = None, requirements: Any = None, *, like: Any =
 
 
 def _making(function: Callable[..., Any]) -> None:
-    """`np.zeros` and the other functions that make an array of numbers."""
+    """Have `np.zeros` and the others that make an array of numbers make a fresh one."""
 
     @stands_for(function)
     def construct(*arguments: Any, **options: Any) -> Any:
@@ -108,7 +108,7 @@ for _maker in _MAKERS:
 
 @stands_for(np.empty)
 def _empty(*arguments: Any, **options: Any) -> Any:
-    """Zeros: what is left as it is would be other numbers at each recording."""
+    """Return zeros: what is left as it is would be other numbers at each recording."""
     array = np.empty(*arguments, **options)
     if type(array) is not np.ndarray:  # like=x
         return array
@@ -158,7 +158,7 @@ _choosing(np.clip, clip_of_floats)
 
 
 def _one(value: Any) -> Any:
-    """The one element of a traced value, for NumPy's error if there are more."""
+    """Return the one element of a traced value, for NumPy's error if there are more."""
     if isinstance(value, TracedScalar):
         return value
     if value.size != 1:
@@ -186,7 +186,7 @@ def _float64(*arguments: Any) -> Any:
 
 
 def _of_type(kind: Any) -> None:
-    """A type of integers or bools, called as ``np.int64(x)``: of arrays it converts elements."""
+    """Have a type of integers or bools, called as ``np.int64(x)``, convert elements of arrays."""
 
     @stands_for(kind)
     def construct(*arguments: Any) -> Any:

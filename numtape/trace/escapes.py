@@ -54,7 +54,7 @@ def escaped(recorder: Recorder, what: str) -> NoReturn:
 
 
 def _libraries() -> Iterator[str]:
-    """The modules of libraries that are running below the user's line."""
+    """Yield the modules of libraries that are running below the user's line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and not is_users(frame):
         yield str(frame.f_globals.get("__name__", ""))
@@ -68,7 +68,7 @@ def refuse(recorder: Recorder, error: TraceError) -> NoReturn:
 
 
 def is_formatting(frame: FrameType) -> bool:
-    """Whether a frame is at ``text % values``: the number is for a person to read.
+    """Return whether a frame is at ``text % values``: the number is for a person to read.
 
     The operator of a traced number and a float is never that, for it does not ask for a float.
     """

@@ -90,7 +90,7 @@ def _check_real(left: Any, right: Any) -> None:
 
 
 def _may_be(outcome: Any) -> bool:
-    """Whether a comparison may come out true at some point: a plain one does so always or never."""
+    """Return whether a comparison may come out true at some point: a plain one always or never."""
     return isinstance(outcome, TracedScalar) or bool(outcome)
 
 
@@ -114,7 +114,7 @@ def computed(
     compute: Callable[[], Any],
     record: Callable[[Any], Any],
 ) -> Any:
-    """What is recorded of a NumPy function of whole arrays, and the guards of what it raises."""
+    """Record a NumPy function of whole arrays, and guard what it raises."""
     if not watches(recorder):
         return record(compute())
     with np.errstate(all="ignore"):
@@ -159,12 +159,12 @@ def guard_errors(
 
 
 def _chosen(operand: Any, mask: Any, result: Slots) -> Any:
-    """Of an operand that is broadcast to a result, the elements for some of it."""
+    """Broadcast an operand to a result and return its elements for some of it."""
     return np.broadcast_to(operand, np.shape(result)).ravel()[mask]
 
 
 def _calm(recorder: Recorder, slots: Slots, values: Any, is_under: bool) -> TracedArray:
-    """Which numbers are finite and, if it matters, not too small."""
+    """Record which numbers are finite and, if it matters, not too small."""
     found = recorder.elementwise(OPCODE["isfinite"], (slots,))
     calm = np.isfinite(values)
     if is_under:

@@ -41,14 +41,14 @@ def _stacked(function: Callable[[Any], tuple[Any, ...]], a: Any) -> tuple[Any, .
 
 
 def _exchanged(n: int, first: int, second: int) -> Any:
-    """The order of n rows of which two are exchanged."""
+    """Return the order of n rows of which two are exchanged."""
     order = np.arange(n)
     order[[first, second]] = second, first
     return order
 
 
 def _order_of_pivots(pivots: Any, n: int) -> Any:
-    """The order of rows after the exchanges of each with another one."""
+    """Return the order of rows after the exchanges of each with another one."""
     order = np.arange(n)
     for row, other in enumerate(np.asarray(pivots)):
         order = order[_exchanged(n, row, other)]
@@ -56,7 +56,7 @@ def _order_of_pivots(pivots: Any, n: int) -> Any:
 
 
 def _lu_of_one(a: Any) -> tuple[Any, Any, Any, Any]:
-    """Packed factors, LAPACK's exchanges, and both factors."""
+    """Return packed factors, LAPACK's exchanges, and both factors."""
     m, n = a.shape
     k = min(m, n)
     lower, upper = _zeros(a, m, k), _zeros(a, k, n)
@@ -128,7 +128,7 @@ _BUNCH_KAUFMAN = (1.0 + 17.0**0.5) / 8.0
 
 
 def _ldl_of_one(a: Any, last: bool) -> tuple[Any, Any, Any]:
-    """The factors by Bunch and Kaufman's pivots, as LAPACK's dsytf2 finds them.
+    """Return the factors by Bunch and Kaufman's pivots, as LAPACK's dsytf2 finds them.
 
     Of equal elements the first is taken for the largest, or the last.
     """
@@ -156,7 +156,7 @@ def _ldl_of_one(a: Any, last: bool) -> tuple[Any, Any, Any]:
 
 
 def _pivot(a: Any, last: bool) -> tuple[int, int]:
-    """Which row to exchange with the last one of the next pivot, and how many rows that has.
+    """Return which row to exchange with the last one of the next pivot, and the pivot's size.
 
     All decisions are guarded.
     """
@@ -205,12 +205,12 @@ _ORDERS = 4
 
 
 def _with_change(value: Any, change: Any) -> Any:
-    """A constant value, with the derivatives of a change from it that is 0."""
+    """Return a constant value, with the derivatives of a change from it that is 0."""
     return value + (change - constant_part(change))
 
 
 def _polar_of_tall(a: Any) -> tuple[Any, Any]:
-    """The factors u and h of u @ h, for a matrix with at least as many rows as columns."""
+    """Return the factors u and h of u @ h, for a matrix with at least as many rows as columns."""
     w, s, vt = (constant_part(part) for part in np.linalg.svd(a, full_matrices=False))
     v = vt.T
     change = a - constant_part(a)

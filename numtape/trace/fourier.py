@@ -28,7 +28,7 @@ __all__: list[str] = []
 
 
 def _factor(n: int, norm: Any, forward: bool) -> float:
-    """What a transform of n numbers is multiplied with, by NumPy's names."""
+    """Return what a transform of n numbers is multiplied with, by NumPy's names."""
     if norm not in (None, "backward", "ortho", "forward"):
         raise InputError(
             f'norm={norm!r} of a Fourier transform: it must be "backward", "ortho" or "forward". '
@@ -40,7 +40,7 @@ def _factor(n: int, norm: Any, forward: bool) -> float:
 
 
 def _resized(a: Any, n: int, axis: int = -1) -> Any:
-    """The first n along an axis, zeros where there are fewer."""
+    """Return the first n along an axis, zeros where there are fewer."""
     have = a.shape[axis]
     if have >= n:
         return a[(..., slice(n), *(slice(None),) * (-1 - axis))]
@@ -72,7 +72,7 @@ def _applied(name: str, a: Any, factor: float, values: Any, **chosen: int) -> An
 
 
 def _pairs(a: Any, axis: int) -> Any:
-    """The parts of any operand side by side, with that axis last before them."""
+    """Return the parts of any operand side by side, with that axis last before them."""
     z = pair(*(matrix_of(part, a) for part in parts(a)))
     return np.stack([np.moveaxis(part, axis, -1) for part in (z.real, z.imag)], axis=-1)
 
@@ -138,7 +138,7 @@ _fft, _ifft = _full("fft", True), _full("ifft", False)
 def _over_axes(
     a: Any, s: Any, axes: Any, default: Any, steps: Callable[[int], Callable[..., Any]]
 ) -> Any:
-    """One transform after the other, along the last axis first."""
+    """Apply one transform after the other, along the last axis first."""
     axes = default if axes is None else axes
     if axes is None:
         axes = tuple(range(-len(s), 0)) if s is not None else tuple(range(-a.ndim, 0))

@@ -59,11 +59,11 @@ class Fresh(np.ndarray[Any, Any]):
             np.ndarray.__setitem__(self, key, value)
 
     def fill(self, value: Any) -> None:
-        """As of an ndarray."""
+        """Fill as an ndarray does."""
         self[...] = value
 
     def put(self, indices: Any, values: Any, mode: Any = "raise") -> None:
-        """As of an ndarray."""
+        """Put values at indices, as an ndarray does."""
         if _is_traced(values) or _is_traced(indices):
             call_function(np.put, (self, indices, values, mode), {})
         else:
@@ -164,7 +164,7 @@ class _Flat:
 
 
 def fresh(array: npt.NDArray[Any]) -> Any:
-    """The array as one that may become traced, if it can: it was made just now."""
+    """Return the array as one that may become traced, if it can: it was made just now."""
     if array.dtype not in _OPAQUE:
         return array
     own: Fresh = array.view(Fresh)
@@ -175,12 +175,12 @@ def fresh(array: npt.NDArray[Any]) -> Any:
 
 
 def viewed(array: npt.NDArray[Any]) -> Any:
-    """The same of an array that was there before: what is computed from it may become traced."""
+    """Return the same of an array that was there before: results of it may become traced."""
     return array.view(Fresh) if array.dtype in _OPAQUE else array
 
 
 def plain(value: Any) -> Any:
-    """What outlives the recording: a fresh array as an ordinary one, anything else as it is."""
+    """Return what outlives the recording: a fresh array as an ordinary one, all else as it is."""
     return np.asarray(value) if type(value) is Fresh else value
 
 
@@ -194,7 +194,7 @@ def _is_traced(value: Any) -> bool:
 
 
 def _root_of(array: Fresh) -> Fresh:
-    """The fresh array whose memory a view is of: the outermost that is known."""
+    """Return the fresh array whose memory a view is of: the outermost that is known."""
     root, base = array, array.base
     while isinstance(base, np.ndarray):
         if type(base) is Fresh:
@@ -215,7 +215,7 @@ def _note_view(root: Fresh, view: Fresh) -> None:
 
 
 def become_traced(array: Any, *values: Any) -> Any:
-    """Make a fresh array, and all that shares its memory, traced; returns the array.
+    """Make a fresh array, and all that shares its memory, traced; return the array.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ class _Part:
         self._place(root, self._slots)[...] = recorder.constant_array(numbers)
 
     def view(self, member: Fresh) -> TracedArray:
-        """What stands for a view of the root."""
+        """Return what stands for a view of the root."""
         primals, slots = (self._place(member, each) for each in (self._primals, self._slots))
         primals.flags.writeable = slots.flags.writeable = member.flags.writeable
         return TracedArray(self._recorder, slots, primals)
@@ -306,6 +306,6 @@ class _Part:
 
 
 def _recorder_of(root: Fresh) -> Recorder | None:
-    """The recorder of the recording that made an array, if it is still going on."""
+    """Return the recorder of the recording that made an array, if it is still going on."""
     stack: list[Recorder] = getattr(RUNNING, "stack", [])
     return next((each for each in reversed(stack) if each.home is root.home), None)

@@ -42,7 +42,7 @@ _PUSHES = opmap["PUSH_EXC_INFO"]
 
 
 def handled(recorder: Recorder) -> bool:
-    """Whether a frame of the recorded function has a handler around what it executes."""
+    """Return whether a frame of the recorded function has a handler around what it executes."""
     frame: FrameType | None = sys._getframe(2)
     further = None
     while frame is not None:
@@ -73,7 +73,7 @@ def _has_handler(code: CodeType, frame: FrameType) -> bool:
 
 
 def _handlers(code: CodeType) -> Iterator[tuple[int, int]]:
-    """From where to where a code has handlers, in bytes.
+    """Yield the ranges of a code that have handlers, in bytes.
 
     The table also has what Python itself cleans up, in comprehensions for example. A
     handler that was written begins with pushing the exception.
@@ -87,7 +87,7 @@ def _handlers(code: CodeType) -> Iterator[tuple[int, int]]:
 
 
 def _numbers(table: bytes) -> Iterator[int]:
-    """The numbers of a table, written by six bits each, the highest first."""
+    """Yield the numbers of a table, written by six bits each, the highest first."""
     number = 0
     for byte in table:
         number = number << 6 | byte & 63
@@ -123,13 +123,13 @@ CALM = _Calm()
 
 
 def watches(recorder: Recorder) -> bool:
-    """The same, quickly; where every operation asks, its first line stands there."""
+    """Return `is_watched`, quickly; where every operation asks, its first line stands there."""
     is_calm = errors_set() is CALM.errors and warnings.filters == CALM.filters
     return not is_calm and is_watched(recorder)
 
 
 def is_watched(recorder: Recorder) -> bool:
-    """Whether floating-point errors are exceptions that could be noticed."""
+    """Return whether floating-point errors are exceptions that could be noticed."""
     errors, treated = errors_set(), set(np.geterr().values())
     if treated & {"raise", "call"}:
         return True
@@ -143,7 +143,7 @@ def is_watched(recorder: Recorder) -> bool:
 
 
 def _are_errors(filters: list[Any]) -> bool:
-    """Whether a RuntimeWarning may be turned into an exception."""
+    """Return whether a RuntimeWarning may be turned into an exception."""
     for action, message, category, module, line in filters:
         if issubclass(RuntimeWarning, category):
             if action == "error":
@@ -154,5 +154,5 @@ def _are_errors(filters: list[Any]) -> bool:
 
 
 def raises_underflow() -> bool:
-    """Whether results that are too small are exceptions."""
+    """Return whether results that are too small are exceptions."""
     return np.geterr()["under"] != "ignore"

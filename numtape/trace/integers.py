@@ -49,7 +49,7 @@ _TIERS = (2.0**31, EXACT)
 
 
 def are_whole(*operands: Any) -> bool:
-    """Whether traced bools or integers are among the operands."""
+    """Return whether traced bools or integers are among the operands."""
     for each in operands:
         kind = type(each)
         if kind is TracedScalar or (kind is TracedArray and each._primals.dtype.char == "d"):
@@ -60,7 +60,7 @@ def are_whole(*operands: Any) -> bool:
 
 
 def typed(operand: Any) -> Any:
-    """The value of an operand as NumPy would meet it."""
+    """Return the value of an operand as NumPy would meet it."""
     kind = type(operand)
     if kind is np.ndarray:
         return operand
@@ -70,9 +70,9 @@ def typed(operand: Any) -> Any:
 
 
 def plainly(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
-    """What NumPy itself gives for traced bools and integers, each of them guarded.
+    """Return what NumPy itself gives for traced bools and integers, each of them guarded.
 
-    NotImplemented where a traced float is among them: its derivative would be lost.
+    It is NotImplemented where a traced float is among them: its derivative would be lost.
     """
     for operand in operands:
         if isinstance(operand, Traced) and operand.dtype.kind not in "ib":
@@ -87,7 +87,7 @@ def plainly(function: Callable[..., Any], *operands: Any, **options: Any) -> Any
 
 
 def range_of(operand: Any) -> _Range:
-    """The least and the largest that bools or integers can be."""
+    """Return the least and the largest that bools or integers can be."""
     values = np.asarray(typed(operand))
     if values.dtype.kind == "b":
         return 0.0, 1.0
@@ -97,7 +97,7 @@ def range_of(operand: Any) -> _Range:
 
 
 def whole(result: Any, low: float, high: float, size: Any = None) -> Any:
-    """Floats that are whole as integers, guarded to be exact; None where they are not.
+    """Return whole floats as integers, guarded to be exact; None where they are not.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 
 def _divided(divide: Any) -> Callable[[Any, Any], Any]:
-    """Division of integers, which gives 0 where the divisor is 0."""
+    """Return the division of integers, which gives 0 where the divisor is 0."""
 
     def rule(a: Any, b: Any) -> Any:
         if not has_traced(b) and np.all(b != 0.0):
@@ -208,9 +208,9 @@ _OF_BOOLS: dict[str, Callable[..., Any]] = {
 
 
 def call_of_whole(ufunc: Any, recorder: Recorder, inputs: tuple[Any, ...]) -> tuple[Any, Any]:
-    """A ufunc of operands of which some are traced bools or integers.
+    """Call a ufunc with operands of which some are traced bools or integers.
 
-    Returns its result and the values that NumPy gives. The result is None where it is
+    Return its result and the values that NumPy gives. The result is None where it is
     recorded as that of floats, and NotImplemented where NumPy refuses it.
     """
     operands = [
@@ -256,7 +256,7 @@ def check_type(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def _of_integers(ufunc: Any, operands: list[Any]) -> Any:
-    """A ufunc that gives integers, computed as floats; None where these are not exact."""
+    """Record a ufunc that gives integers, computed as floats; None where these are not exact."""
     for operand in operands:
         if not isinstance(operand, Traced) and _largest(range_of(operand)) >= EXACT:
             return None
@@ -275,7 +275,7 @@ def _of_integers(ufunc: Any, operands: list[Any]) -> Any:
 
 
 def to_integers(operand: Any) -> Any:
-    """A traced value as int64: floats are cut off towards 0."""
+    """Return a traced value as int64: floats are cut off towards 0."""
     if operand.dtype.kind in "ib":
         return wrap(operand.recorder, operand.slots, np.asarray(operand.primals, np.int64))
     result = whole(np.trunc(operand) + 0.0, -np.inf, np.inf)

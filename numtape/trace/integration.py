@@ -18,7 +18,7 @@ __all__: list[str] = []
 
 
 def _last(a: Any, axis: int, rank: int) -> Any:
-    """The samples, or their abscissae, along the last axis."""
+    """Return the samples, or their abscissae, along the last axis."""
     return a if a.ndim < rank or rank == 1 else np.moveaxis(a, axis, -1)
 
 

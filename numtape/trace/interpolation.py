@@ -31,7 +31,7 @@ def _unsupported(what: str, remedy: str) -> UnsupportedError:
 def _evaluated(
     breaks: Any, coefficients: Any, x: Any, order: int, axis: int, extrapolate: Any
 ) -> Any:
-    """A piecewise polynomial, or its derivative of an order, at points of any shape.
+    """Evaluate a piecewise polynomial, or its derivative of an order, at points of any shape.
 
     Coefficients are SciPy's: by power from the highest, then by piece, then by whatever
     else is interpolated.
@@ -99,7 +99,7 @@ def _polynomial(self: Any, x: Any, nu: int = 0, extrapolate: Any = None) -> Any:
 def _spline_at(
     evaluate: Any, knots: Any, degree: int, x: Any, order: int, axis: int, extrapolate: Any
 ) -> Any:
-    """A spline, from its own derivatives at its knots."""
+    """Evaluate a spline, from its own derivatives at its knots."""
     breaks = np.unique(knots[degree : len(knots) - degree])
     coefficients = [
         np.moveaxis(evaluate(breaks[:-1], power), axis, 0) / math.factorial(power)

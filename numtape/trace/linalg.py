@@ -89,7 +89,7 @@ def _unless_refused(
 
 
 def matrix_of(operand: Any, *others: Any) -> Any:
-    """Any operand as a traced array of floats; whether they are finite, LAPACK looks at."""
+    """Return any operand as a traced array of floats; LAPACK looks at whether they are finite."""
     matrix = as_floats(as_traced(innermost(operand, *others), operand))
     if handled(matrix.recorder) and not np.all(np.isfinite(matrix)):
         guarded(np.isfinite(matrix))
@@ -101,12 +101,12 @@ def _values(operand: Any) -> Any:
 
 
 def constant_part(x: Any) -> Any:
-    """The value, with no derivative."""
+    """Return the value, with no derivative."""
     return apply_row(ROWS[OPCODE["stop_gradient"]], (x,))
 
 
 def _with_value_of(value: Any, composition: Any) -> Any:
-    """A value that another operation found, with the derivatives of a composition."""
+    """Return a value that another operation found, with the derivatives of a composition."""
     return constant_part(value) + (composition - constant_part(composition))
 
 
@@ -247,7 +247,7 @@ def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
 
 
 def _best_splits(sizes: list[int]) -> dict[tuple[int, int], int]:
-    """Where to split the product of matrices i to j, so that it takes least multiplications."""
+    """Find where to split the product of matrices i to j, for the least multiplications."""
     cost = {(k, k): 0 for k in range(len(sizes) - 1)}
     splits: dict[tuple[int, int], int] = {}
     for length in range(1, len(sizes) - 1):
@@ -318,7 +318,7 @@ def _svd(
 
 
 def singular_values(a: Any) -> Any:
-    """The singular values of matrices, largest first."""
+    """Return the singular values of matrices, largest first."""
     values = np.linalg.svd(_values(a), compute_uv=False)
     return call_function("svd", (a,), (values,))[0]
 

@@ -57,7 +57,7 @@ def _lower_solve(factor: Any, b: Any) -> Any:
 
 
 def _log_diagonal(factor: Any) -> Any:
-    """The logarithm of the determinant of the matrix with that Cholesky factor."""
+    """Return the logarithm of the determinant of the matrix with that Cholesky factor."""
     return 2.0 * np.sum(np.log(np.diagonal(factor, axis1=-2, axis2=-1)), axis=-1)
 
 
@@ -99,21 +99,21 @@ class _Covariance:
             self.log_det = np.linalg.slogdet(matrix + self.outside)[1]
 
     def squares(self, deviations: Any) -> Any:
-        """The squared length of each row of deviations, in units of the covariance."""
+        """Return the squared length of each row of deviations, in units of the covariance."""
         if self.outside is not None:
             return np.sum((deviations @ self.inverse) * deviations, axis=-1)
         scaled = _lower_solve(self.factor, np.transpose(deviations))
         return np.sum(scaled * scaled, axis=0)
 
     def is_outside(self, deviations: Any) -> Any:
-        """For each row of deviations, whether it is one that has no density; None if none has."""
+        """Return for each row of deviations whether it has no density; None if all have one."""
         if self.outside is None:
             return None
         return np.linalg.norm(deviations @ self.outside, axis=-1) >= self.reach
 
 
 def _location_and_matrix(location: Any, matrix: Any, *others: Any) -> tuple[Any, Any]:
-    """A vector and a square matrix of equal size, of what SciPy takes for them."""
+    """Return a vector and a square matrix of equal size, of what SciPy takes for them."""
     recorder = innermost(*(each for each in (location, matrix, *others) if each is not None))
     matrix = operand_of(1.0 if matrix is None else matrix, recorder)
     if location is not None:
@@ -125,7 +125,7 @@ def _location_and_matrix(location: Any, matrix: Any, *others: Any) -> tuple[Any,
 
 
 def _points(x: Any, size: int, *others: Any) -> tuple[Any, tuple[int, ...]]:
-    """Points as rows, and the shape of one number for each point."""
+    """Return points as rows, and the shape of one number for each point."""
     x = operand_of(x, innermost(x, *others))
     if np.ndim(x) == 0:
         x = np.reshape(x, (1,))
@@ -149,7 +149,7 @@ class _Normal:
         return cls(x, frozen.mean, frozen.cov_object.covariance, frozen.allow_singular)
 
     def logpdf(self, x: Any) -> Any:
-        """The logarithm of the density, at points along the last axis."""
+        """Return the logarithm of the density, at points along the last axis."""
         covariance = self.covariance
         x, shape = _points(x, covariance.size, self.mean, covariance.log_det)
         deviations = np.reshape(x - self.mean, (-1, covariance.size))
@@ -161,11 +161,11 @@ class _Normal:
         return _squeezed(np.reshape(result, shape))
 
     def pdf(self, x: Any) -> Any:
-        """The density."""
+        """Return the density."""
         return np.exp(self.logpdf(x))
 
     def entropy(self) -> Any:
-        """The differential entropy."""
+        """Return the differential entropy."""
         return 0.5 * (self.covariance.rank * (_LOG_TWO_PI + 1.0) + self.covariance.log_det)
 
 
@@ -188,7 +188,7 @@ class _StudentT:
         return cls(x, frozen.loc, frozen.shape, frozen.df, allow_singular)
 
     def logpdf(self, x: Any) -> Any:
-        """The logarithm of the density, at points along the last axis."""
+        """Return the logarithm of the density, at points along the last axis."""
         covariance, df, n = self.covariance, self.df, self.covariance.size
         x, shape = _points(x, n, self.loc, covariance.log_det, df)
         squares = covariance.squares(np.reshape(x - self.loc, (-1, n)))
@@ -201,7 +201,7 @@ class _StudentT:
         return _squeezed(np.reshape(result, shape))
 
     def pdf(self, x: Any) -> Any:
-        """The density."""
+        """Return the density."""
         return np.exp(self.logpdf(x))
 
 
@@ -224,13 +224,13 @@ class _Dirichlet:
         return np.sum(_gammaln(self.alpha)) - _gammaln(self.total)
 
     def logpdf(self, x: Any) -> Any:
-        """The logarithm of the density, at points whose components are along the first axis."""
+        """Return the logarithm of the density, at points with components along the first axis."""
         x = self._completed(x)
         powers = _xlogy(self.alpha - 1.0, np.transpose(x))
         return _squeezed(np.sum(powers, axis=-1) - self.log_beta)
 
     def _completed(self, x: Any) -> Any:
-        """A point with its last component, which may be left out; valid ones pass."""
+        """Return a point with its last component, which may be left out; valid ones pass."""
         x = operand_of(x, innermost(x, self.alpha))
         n = self.alpha.shape[0]
         words = "points must lie in the simplex: components from 0 to 1 that add up to 1"
@@ -248,25 +248,25 @@ class _Dirichlet:
         return x
 
     def pdf(self, x: Any) -> Any:
-        """The density."""
+        """Return the density."""
         return np.exp(self.logpdf(x))
 
     def mean(self) -> Any:
-        """The mean."""
+        """Return the mean."""
         return self.alpha / self.total
 
     def var(self) -> Any:
-        """The variance of each component."""
+        """Return the variance of each component."""
         total = self.total
         return (self.alpha * (total - self.alpha)) / ((total * total) * (total + 1.0))
 
     def cov(self) -> Any:
-        """The covariance matrix."""
+        """Return the covariance matrix."""
         mean = self.mean()
         return (np.diag(mean) - np.outer(mean, mean)) / (self.total + 1.0)
 
     def entropy(self) -> Any:
-        """The differential entropy."""
+        """Return the differential entropy."""
         ends = np.sum((self.alpha - 1.0) * _digamma(self.alpha))
         return self.log_beta + (self.total - self.alpha.shape[0]) * _digamma(self.total) - ends
 
@@ -290,7 +290,7 @@ class _Wishart:
         return cls(x, frozen.df, frozen.scale)
 
     def logpdf(self, x: Any) -> Any:
-        """The logarithm of the density at matrices, stacked along a third axis."""
+        """Return the logarithm of the density at matrices, stacked along a third axis."""
         n = self.size
         x = operand_of(x, innermost(x, self.df, self.factor))
         if np.ndim(x) == 0:
@@ -313,7 +313,7 @@ class _Wishart:
         return 0.5 * ((df - n - 1.0) * _log_diagonal(root) - trace) - constant
 
     def pdf(self, x: Any) -> Any:
-        """The density."""
+        """Return the density."""
         return np.exp(self.logpdf(x))
 
 

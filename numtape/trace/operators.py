@@ -49,7 +49,7 @@ _Check = Callable[[Any, Any], None]
 def _scalar_binary(
     name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced scalars and its reflection: the hot path of recording.
+    """Return a binary operator of traced scalars and its reflection: the hot path of recording.
 
     What `Recorder` does in most cases is written out in it, which pays for looking at
     NumPy's errors.
@@ -120,7 +120,7 @@ def _python_binary(
     before: _Check | None = None,
     after: Callable[[Any, Any, Any], None] | None = None,
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """The same of floats of Python's, where the other is one too; else they are NumPy's.
+    """Return the same of floats of Python's, where the other is one too; else they are NumPy's.
 
     `before` and `after` look at the operands and the result where a handler is around.
     """
@@ -183,14 +183,14 @@ def _python_binary(
 
 
 def _as_of_numpys(ufunc: Any, left: float, right: float) -> float:
-    """What NumPy gives where Python's floats raise, and nobody would catch it."""
+    """Return what NumPy gives where Python's floats raise, and nobody would catch it."""
     with np.errstate(all="ignore"):
         value: float = ufunc(left, right).item()
     return value
 
 
 def _as_numpys(operand: Any) -> Any:
-    """A float of Python's as one of NumPy's, anything else as it is."""
+    """Return a float of Python's as one of NumPy's, anything else as it is."""
     if type(operand) is TracedFloat:
         return TracedScalar(operand.recorder, operand.slot, operand.primal)
     return operand
@@ -218,7 +218,7 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
 
 
 def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
-    """An operator with an operand that is no plain number: let NumPy's protocol sort it out."""
+    """Apply an operator to an operand that is no plain number: let NumPy's protocol sort it out."""
     if type(left) is TracedArray or type(right) is TracedArray:
         other = right if type(left) is TracedArray else left
         if type(other) is TracedScalar or type(other) is TracedFloat:
@@ -241,7 +241,7 @@ def _other_operand(ufunc: Any, left: Any, right: Any) -> Any:
 
 
 def _is_fraction(ufunc: Any, operand: Any) -> bool:
-    """Whether an operand is a fraction that Python makes a float; it compares them exactly."""
+    """Return whether an operand is a fraction that Python makes a float; they compare exactly."""
     return isinstance(operand, numbers.Rational) and ufunc not in _COMPARING
 
 
@@ -250,7 +250,7 @@ _COMPARING |= {np.equal, np.not_equal}
 
 
 def _not_a_number(ufunc: Any, operand: Any, traced: Traced) -> Any:
-    """What an operator gives for an operand that it does not know."""
+    """Return what an operator gives for an operand that it does not know."""
     if isinstance(operand, numbers.Number):
         error = UnsupportedError(
             f"{ufunc.__name__} of a traced value and {operand!r} of type {type(operand).__name__} "
@@ -273,7 +273,7 @@ def _scalar_invert(self: TracedBool) -> Any:
 def _whole_binary(
     by_floats: tuple[Callable[..., Any], Callable[..., Any]], ufunc: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced bools and integers, and its reflection.
+    """Return a binary operator of traced bools and integers, and its reflection.
 
     With a float it is that of floats; otherwise the ufunc keeps the type.
     """
@@ -301,7 +301,7 @@ def _is_bool_scalar(operand: Any) -> bool:
 def _array_binary(
     ufunc: Any, compute: Callable[[Any, Any], Any] | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """A binary operator of traced arrays, its reflection, and in place.
+    """Return a binary operator of traced arrays, its reflection, and the one in place.
 
     Of an array of rank 0 with floats `compute` is applied to its scalar, which is quicker.
     """
@@ -330,7 +330,7 @@ def _array_binary(
 
 
 def _in_place_matmul(self: TracedArray, other: Any) -> TracedArray:
-    """A matrix product in place: of arrays alone, and of the same shape as the array."""
+    """Multiply matrices in place: arrays alone, where the product has the shape of the array."""
     if not self.ndim or np.ndim(other) < 2:
         raise InputError(
             f"x @= y of shapes {self.shape} and {np.shape(other)} at {user_location()}: in place, "
@@ -348,12 +348,12 @@ def _in_place_matmul(self: TracedArray, other: Any) -> TracedArray:
 
 
 def _scalar_of(array: TracedArray) -> TracedScalar:
-    """The one float of an array of rank 0."""
+    """Return the one float of an array of rank 0."""
     return TracedScalar(array.recorder, array.slots.item(), array.primals.item())
 
 
 def _array_power(self: TracedArray, exponent: Any) -> Any:
-    """NumPy's own shortcuts for ``array ** number``."""
+    """Compute ``array ** number`` by NumPy's own shortcuts."""
     shortcut = {2.0: np.square, 1.0: np.positive, 0.5: np.sqrt, -1.0: np.reciprocal}
     if type(exponent) in _NUMBERS and float(exponent) in shortcut:
         return shortcut[float(exponent)](self)

@@ -30,7 +30,7 @@ def _transposed(a: Any) -> Any:
 
 
 def _rank(call: str, a: Any, s: Any, tolerance: Any) -> int:
-    """How many singular values are above a share of the largest; each comparison is guarded."""
+    """Return how many singular values are above a share of the largest; comparisons are guarded."""
     counts = np.sum(s > np.asarray(tolerance)[..., None] * s[..., :1], axis=-1)
     ranks = [int(count) for count in np.ravel(np.atleast_1d(counts))]
     if len(set(ranks)) > 1:
@@ -62,7 +62,7 @@ def _of_rank(a: Any, rank: int) -> Any:
 
 
 def pseudoinverse(a: Any, tolerance: Any) -> tuple[Any, int]:
-    """The pseudoinverse of a traced matrix and its rank, found by a share of the largest value."""
+    """Return a traced matrix's pseudoinverse, and its rank by a share of the largest value."""
     rank = _rank("pinv", a, singular_values(a), tolerance) if a.size else 0
     if rank == 0:
         return np.copy(_transposed(a) * 0.0, order="C"), 0

@@ -41,7 +41,7 @@ __all__: list[str] = []
 
 
 def _number(value: Any) -> Any:
-    """An argument as a float, traced or not."""
+    """Return an argument as a float, traced or not."""
     if isinstance(value, TracedArray):
         if value.ndim:
             float(value.primals)  # what NumPy says of it
@@ -52,7 +52,7 @@ def _number(value: Any) -> Any:
 
 
 def _elementary(name: str, compute: Callable[..., Any]) -> None:
-    """A function of `math` of one or more floats."""
+    """Register a function of `math` of one or more floats."""
     original = getattr(math, name, None)
     if original is None:  # of a later Python
         return
@@ -185,7 +185,7 @@ if _SUMPROD is not None:
 
 
 def _of_data(original: Callable[..., Any], compute: Callable[..., Any]) -> None:
-    """A function of `statistics`, of a sample."""
+    """Register a function of `statistics`, of a sample."""
 
     @stands_for(original)
     def function(data: Iterable[Any], *arguments: Any, **options: Any) -> Any:
@@ -277,7 +277,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options:
 
 
 def _vectorized(vectorize: Any) -> Callable[..., Any]:
-    """What calling an `np.vectorize` does: its function called once for each element."""
+    """Return what calling an `np.vectorize` does: its function called once for each element."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         function = callback(vectorize.pyfunc)
@@ -317,7 +317,7 @@ def _vectorized(vectorize: Any) -> Callable[..., Any]:
 
 
 def _core_ranks(signature: str | None, count: int) -> tuple[list[int], int]:
-    """The ranks of what the function is given, and how many results it has."""
+    """Return the ranks of what the function is given, and how many results it has."""
     if signature is None:
         return [0] * count, 1
     inputs, outputs = signature.split("->")
@@ -327,7 +327,7 @@ def _core_ranks(signature: str | None, count: int) -> tuple[list[int], int]:
 
 
 def _stacked(values: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
-    """The results at all elements as one array."""
+    """Return the results at all elements as one array."""
     array = gathered(list(values)) if has_traced(values) else np.array(values)
     stacked = array.reshape(shape + np.shape(values[0]))
     return stacked if isinstance(stacked, Traced) else made(stacked)
@@ -344,7 +344,7 @@ OF_TYPES[np.vectorize] = _vectorized
 
 
 def _compiled(dispatcher: Any) -> Callable[..., Any]:
-    """What calling one does: machine code takes plain numbers and arrays."""
+    """Return what calling one does: machine code takes plain numbers and arrays."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         if has_traced(*arguments, *options.values()):
@@ -373,7 +373,7 @@ for _each in _SHUFFLES:
     def _shuffle(
         generator: Any, x: Any, *arguments: Any, _original: Any = _each, **options: Any
     ) -> None:
-        """Of a traced array its rows are put into the order of places, shuffled likewise."""
+        """Put the rows of a traced array into the order of places, shuffled likewise."""
         if not isinstance(x, TracedArray):
             _original(generator, x, *arguments, **options)
             return

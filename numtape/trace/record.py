@@ -158,7 +158,7 @@ def record_flat(
 
 
 def _point(inputs: Sequence[Floats], recorder: Recorder) -> Floats:
-    """The values of all inputs of a recording, captured ones last."""
+    """Return the values of all inputs of a recording, captured ones last."""
     captured = np.array(recorder.captured_values)
     return np.concatenate([*(value.ravel() for value in inputs), captured])
 
@@ -170,7 +170,7 @@ def _called(
     recorder: Recorder,
     pythons: Sequence[bool],
 ) -> Sequence[Any]:
-    """The result of a function on traced inputs, with its recorder the active one."""
+    """Return the result of a function on traced inputs, with its recorder the active one."""
     traced: list[Any] = []
     start = 1
     for value, original, is_python in itertools.zip_longest(inputs, given, pythons):
@@ -200,7 +200,7 @@ RECORDING.append(_called.__code__)
 
 
 def _cause(error: BaseException | None, escaped: Exception | None) -> Exception | None:
-    """The error of ours that NumPy or Python made another of, if it did."""
+    """Return the error of ours that NumPy or Python made another of, if it did."""
     while escaped is not None and error is not None:
         if error is escaped:
             return escaped
@@ -209,7 +209,7 @@ def _cause(error: BaseException | None, escaped: Exception | None) -> Exception 
 
 
 def _forked() -> None:
-    """In a child, only what its one thread is recording is being recorded."""
+    """Leave in a child only the recording that its one thread is making."""
     BINDINGS.restart(getattr(RUNNING, "stack", []))
 
 

@@ -252,7 +252,7 @@ class Recorder:
     # instructions
 
     def scalar(self, opcode: int, a: int, b: int) -> int:
-        """Record a scalar instruction; returns its result's slot."""
+        """Record a scalar instruction; return its result's slot."""
         slot = self.next_slot
         self.code += (opcode, a, b)
         self.next_slot = slot + 1
@@ -261,7 +261,7 @@ class Recorder:
         return slot
 
     def elementwise(self, opcode: int, operands: Sequence[Slots]) -> Slots:
-        """Record a row over arrays of slots, broadcast together; returns the result's slots."""
+        """Record a row over arrays of slots, broadcast together; return the result's slots."""
         layouts, bases = evenly(operands)
         if layouts and (known := self._known.get((opcode, layouts))):
             return self._append_vector(*known, bases)
@@ -289,7 +289,7 @@ class Recorder:
         return following(start, shape)
 
     def reduce(self, name: str, operand: Slots, axes: tuple[int, ...]) -> Slots:
-        """Record a reduction by the ufunc `name` over `axes`; returns the kept axes' slots."""
+        """Record a reduction by the ufunc `name` over `axes`; return the kept axes' slots."""
         layouts, bases = evenly((operand,))
         if layouts and (known := self._known.get((name, axes, layouts))):
             return self._append_vector(*known, bases)
@@ -493,7 +493,7 @@ class Recorder:
         return last <= end and low >= 0.0 and high < bound
 
     def _vector(self, instruction: VectorInstruction, key: Any = None) -> Slots:
-        """Record a vector instruction; returns its result's slots.
+        """Record a vector instruction; return its result's slots.
 
         `key` tells the operation and the layouts of its operands, whose first slots are the
         bases of its views; None where that is not so.
@@ -506,11 +506,11 @@ class Recorder:
         return self._append_vector(*known, bases_of(instruction))
 
     def again(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Slots:
-        """Record an instruction that cannot be simplified, by its form; returns its slots."""
+        """Record an instruction that cannot be simplified, by its form; return its slots."""
         return self._append_vector(form, layout, bases)
 
     def _append_vector(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Slots:
-        """Note a vector instruction by its form; returns its result's slots, of that layout."""
+        """Note a vector instruction by its form; return its result's slots, of that layout."""
         start = self.next_slot
         self.code += (VECTOR, len(self.which), layout.size)
         self.which.append(form)
@@ -528,7 +528,7 @@ class Recorder:
         return Vectors(self.forms.all, which, bases)
 
     def copy(self, operand: Slots) -> Slots:
-        """Contiguous copies of slots, always as one vector instruction."""
+        """Record contiguous copies of slots, always as one vector instruction, and return them."""
         view = broadcast_view(operand, operand.shape)
         return self._vector(
             VectorInstruction(MAP, OPCODE["positive"], operand.shape, (view,), operand.shape)

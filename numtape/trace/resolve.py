@@ -75,7 +75,7 @@ def _count(array: Any) -> int:
 
 
 def _is_new(array: Any, callers: int) -> bool:
-    """Whether nobody else has an array, or the memory that it is a view of.
+    """Return whether nobody else has an array, or the memory that it is a view of.
 
     The caller and further ones have it, of whom each holds a reference.
     """
@@ -88,7 +88,7 @@ def _is_new(array: Any, callers: int) -> bool:
 
 
 def _calibrated() -> tuple[int, int]:
-    """What is counted of an array, and of the base of a view, that nobody else has."""
+    """Return what is counted of an array, and of the base of a view, that nobody else has."""
     counts: list[int] = []
 
     def outer(array: Any) -> None:
@@ -113,7 +113,7 @@ _ALONE_IN_A_TUPLE = _calibrated_in_a_tuple()
 
 
 def made(result: Any, callers: int = 0) -> Any:
-    """What a call gave: an array of floats as one that may be written to by traced values.
+    """Return what a call gave: an array of floats as one that takes traced values.
 
     `callers` of the caller's have it too.
     """
@@ -126,13 +126,13 @@ def made(result: Any, callers: int = 0) -> Any:
 
 
 def _made_element(arrays: Any, k: int) -> Any:
-    """The same of an array in a list or tuple."""
+    """Return the same of an array in a list or tuple."""
     is_alone = _count(arrays[k]) <= _ALONE_IN_A_TUPLE and arrays[k].flags.owndata
     return fresh(arrays[k]) if is_alone else viewed(arrays[k])
 
 
 def _making(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of NumPy's, whose arrays may be written to."""
+    """Return a function of NumPy's, whose arrays may be written to."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return made(function(*arguments, **options))
@@ -141,7 +141,7 @@ def _making(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _taking_lists(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, and what is given as lists of traced values is given as arrays."""
+    """Return the same, and have lists of traced values given as arrays."""
 
     def call(*arguments: Any, **options: Any) -> Any:
         return made(function(*with_arrays(arguments), **options))
@@ -169,7 +169,7 @@ class _Copy(NamedTuple):
     function: "weakref.ref[Any]"
 
     def is_of(self, function: types.FunctionType) -> bool:
-        """Whether a function still is what was copied: notebooks exchange its code."""
+        """Return whether a function still is what was copied: notebooks exchange its code."""
         return (
             self.function() is function
             and self.code is function.__code__
@@ -232,7 +232,7 @@ class _Resolver:
         self._known[id(original)] = stand_in
 
     def _find(self, callee: Any) -> Any:
-        """What is called instead of something that has no stand-in of its own."""
+        """Find what is called instead of something that has no stand-in of its own."""
         kind = type(callee)
         if kind is types.BuiltinMethodType:
             return _making(callee) if type(callee.__self__) is np.ndarray else callee
@@ -260,7 +260,7 @@ class _Resolver:
         return callee
 
     def _copy_of(self, function: types.FunctionType) -> Any:
-        """The copy of a Python function; itself where it is to be called as it is."""
+        """Return the copy of a Python function; itself where it is to be called as it is."""
         key, copies, known = id(function), self._copies, self._known
         made_of = copies.get(key)
         if made_of is not None and made_of.is_of(function):
@@ -293,14 +293,14 @@ class _Resolver:
         return self._look_up(key, made_of)
 
     def _look_up(self, key: int, made_of: _Copy) -> Any:
-        """A function's copy, from now until the next recording found by its identity alone."""
+        """Find a function's copy, from now until the next recording by its identity alone."""
         with self._lock:
             self._looked_at.append(key)
             self._known[key] = made_of.copy
         return made_of.copy
 
     def _resolved_cells(self, function: types.FunctionType) -> tuple[types.CellType, ...]:
-        """What a decorator of the standard library closes over, with copies of functions."""
+        """Return what a decorator of the standard library closes over, with copies of functions."""
         contents = [each.cell_contents for each in function.__closure__ or ()]
         return tuple(
             types.CellType(self._copy_of(each) if type(each) is types.FunctionType else each)
@@ -308,7 +308,7 @@ class _Resolver:
         )
 
     def _dispatching(self, function: Any) -> Any:
-        """A function that chooses others by the class of its argument."""
+        """Return a function that chooses others by the class of its argument."""
 
         def call(*arguments: Any, **options: Any) -> Any:
             chosen = function.dispatch(arguments[0].__class__)
@@ -331,7 +331,7 @@ class _Resolver:
         return new
 
     def _class(self, kind: Any) -> Any:
-        """A class, whose `__init__` is reached by no call of the function's."""
+        """Return a class, whose `__init__` is reached by no call of the function's."""
         if self._is_thorough:
             self._prepare(kind)
             return kind
@@ -354,7 +354,7 @@ class _Resolver:
     # of thorough copies
 
     def _value(self, value: Any) -> Any:
-        """A value that was there or was computed: an array may be written to."""
+        """Return a value that was there or was computed: an array may be written to."""
         kind = type(value)
         if kind is np.ndarray:
             return made(value, 1)
@@ -395,7 +395,7 @@ def _while_recording(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _functions_of(name: str, member: Any) -> list[types.FunctionType]:
-    """The functions of a class's member that are called by Python alone."""
+    """Return the functions of a class's member that are called by Python alone."""
     if isinstance(member, property):
         functions = [member.fget, member.fset, member.fdel]
     elif isinstance(member, functools.cached_property):
@@ -414,13 +414,13 @@ _HEAP, _ABSTRACT = 1 << 9, 1 << 20  # bits of a class's flags: it was made by Py
 
 
 def _inner(code: types.CodeType) -> list[types.CodeType]:
-    """The code objects of the functions inside a function, at any depth."""
+    """Return the code objects of the functions inside a function, at any depth."""
     found = [each for each in code.co_consts if isinstance(each, types.CodeType)]
     return found + [inner for each in found for inner in _inner(each)]
 
 
 def _numpys() -> list[Any]:
-    """NumPy's functions that are given arrays, and may return some."""
+    """Return NumPy's functions that are given arrays, and may return some."""
     modules = (np, np.linalg, np.fft)
     return [
         each
@@ -434,7 +434,7 @@ _RESOLVERS = _Resolver(False), _Resolver(True)
 
 
 def resolved(function: Any) -> Any:
-    """What is called in place of a function that is to be recorded."""
+    """Return what is called in place of a function that is to be recorded."""
     recorder = active_recorder()
     resolver = _RESOLVERS[recorder is not None and recorder.is_thorough]
     resolver.update()
@@ -446,7 +446,7 @@ _THOROUGH: WeakSet[Any] = WeakSet()
 
 
 def is_thorough(function: Any) -> bool:
-    """Whether recording a function took thorough copies before."""
+    """Return whether recording a function took thorough copies before."""
     try:
         return getattr(function, "__func__", function) in _THOROUGH
     except TypeError:  # an object of a class without a hash, or without weak references
@@ -467,7 +467,7 @@ def bind_names() -> None:
 
 
 def callback(function: Any) -> Any:
-    """A function that is handed to another one, which calls it, resolved likewise."""
+    """Return a function that is handed to another one, which calls it, resolved likewise."""
     recorder = active_recorder()
     if recorder is None or function is None:
         return function

@@ -83,7 +83,7 @@ def _of_rotation_vector(vector: Any) -> Any:
 
 
 def _canonical(quaternion: Any) -> Any:
-    """Of both quaternions of a rotation the one with the positive scalar part."""
+    """Return the one of a rotation's two quaternions that has the positive scalar part."""
     x, y, z, w = (quaternion[..., k : k + 1] for k in range(4))
     is_negative = (y < 0.0) | ((y == 0.0) & (z < 0.0))
     is_negative = (x < 0.0) | ((x == 0.0) & is_negative)
@@ -103,7 +103,7 @@ def _composed(p: Any, q: Any) -> Any:
 
 
 def _axes(sequence: str, counts: str) -> tuple[list[int], bool]:
-    """The axes of a sequence such as 'zyx', and whether they turn with the body."""
+    """Return the axes of a sequence such as 'zyx', and whether they turn with the body."""
     is_known = re.fullmatch(f"[xyz]{{{counts}}}|[XYZ]{{{counts}}}", sequence)
     if not is_known or any(a == b for a, b in itertools.pairwise(sequence)):
         raise InputError(
@@ -158,7 +158,7 @@ def _angles_of(quaternion: Any, sequence: str) -> Any:
 
 
 def _of_matrix(matrix: Any) -> Any:
-    """The quaternion of an orthogonal matrix, by the largest of its four elements."""
+    """Return the quaternion of an orthogonal matrix, by the largest of its four elements."""
     m = [[matrix[..., row, column] for column in range(3)] for row in range(3)]
     trace = m[0][0] + m[1][1] + m[2][2]
     choice = np.argmax(np.stack([m[0][0], m[1][1], m[2][2], trace], axis=-1), axis=-1)
@@ -178,7 +178,7 @@ def _of_matrix(matrix: Any) -> Any:
 
 
 def _nearest_orthogonal(matrix: Any) -> Any:
-    """What SciPy makes of a matrix: the nearest orthogonal one, by values and derivatives."""
+    """Return SciPy's reading of a matrix: the nearest orthogonal one, by values and derivatives."""
     if not np.all(np.linalg.det(matrix) > 0.0):
         raise InputError(
             "scipy.spatial.transform.Rotation.from_matrix: a determinant is not positive, so the "
@@ -237,12 +237,12 @@ class TracedRotation(HoldsTraced):
         return TracedRotation(self._quaternion[key])
 
     def as_quat(self, canonical: bool = False, *, scalar_first: bool = False) -> Any:
-        """As `scipy.spatial.transform.Rotation.as_quat`, and so the following ones."""
+        """Return quaternions as SciPy's method does; the following ones also do as SciPy's."""
         quaternion = _canonical(self._quaternion) if canonical else self._quaternion
         return np.roll(quaternion, 1, axis=-1) if scalar_first else quaternion.copy()
 
     def as_matrix(self) -> Any:
-        """As matrices of shape (..., 3, 3)."""
+        """Return matrices of shape (..., 3, 3)."""
         x, y, z, w = (self._quaternion[..., k] for k in range(4))
         xx, yy, zz, ww = x * x, y * y, z * z, w * w
         elements = [
@@ -253,7 +253,7 @@ class TracedRotation(HoldsTraced):
         return np.reshape(np.stack(elements, axis=-1), (*self.shape, 3, 3))
 
     def as_rotvec(self, degrees: bool = False) -> Any:
-        """As vectors along the axis, of the angle's length."""
+        """Return vectors along the axis, of the angle's length."""
         quaternion = _canonical(self._quaternion)
         vector, w = quaternion[..., :3], quaternion[..., 3:]
         square = np.sum(vector * vector, axis=-1, keepdims=True)
@@ -267,27 +267,27 @@ class TracedRotation(HoldsTraced):
         return vector * (scale * _DEGREES if degrees else scale)
 
     def as_mrp(self) -> Any:
-        """As modified Rodrigues parameters."""
+        """Return modified Rodrigues parameters."""
         vector, w = self._quaternion[..., :3], self._quaternion[..., 3:]
         sign = np.where(w < 0.0, -1.0, 1.0)
         return sign * vector / (1.0 + sign * w)
 
     def as_euler(self, seq: str, degrees: bool = False, *, suppress_warnings: bool = False) -> Any:
-        """As angles of three turns one after the other."""
+        """Return the angles of three turns one after the other."""
         angles = _angles_of(self._quaternion, seq)
         return angles * _DEGREES if degrees else angles
 
     def magnitude(self) -> Any:
-        """The angle."""
+        """Return the angle."""
         # A root, so that its square is smooth where it is 0.
         return as_computed(np.linalg.norm(self.as_rotvec(), axis=-1))
 
     def inv(self) -> "TracedRotation":
-        """The inverse rotation."""
+        """Return the inverse rotation."""
         return TracedRotation(self._quaternion * np.array([-1.0, -1.0, -1.0, 1.0]))
 
     def apply(self, vectors: Any, inverse: bool = False) -> Any:
-        """Vectors along the last axis, turned."""
+        """Turn vectors along the last axis."""
         vectors = _traced(vectors, self._quaternion)
         _check_last("apply", vectors, 3)
         matrix = self.as_matrix()
@@ -311,7 +311,7 @@ class TracedRotation(HoldsTraced):
 
 
 def _rotation_of(rotation: Any, *others: Any) -> Any:
-    """A rotation of SciPy's as a traced one; others must be traced."""
+    """Return a rotation of SciPy's as a traced one; others must be traced."""
     if isinstance(rotation, TracedRotation):
         return rotation
     if type(rotation).__module__ != _MODULE:

@@ -34,7 +34,7 @@ def _unsupported(name: str, reason: str, remedy: str) -> UnsupportedError:
 
 
 def _samples(name: str, axis: Any, nan_policy: Any, *operands: Any) -> tuple[Any, ...]:
-    """Samples as arrays of floats, and the one axis that they lie along."""
+    """Return samples as arrays of floats, and the one axis that they lie along."""
     if nan_policy != "propagate":
         reason = f"there is no rule for nan_policy={nan_policy!r}"
         raise _unsupported(name, reason, "Leave it out, and select the elements before")
@@ -47,14 +47,14 @@ def _samples(name: str, axis: Any, nan_policy: Any, *operands: Any) -> tuple[Any
 
 
 def _kept(result: Any, axis: Any, keepdims: bool, rank: int) -> Any:
-    """A result with the axes that were summed over, if they are to be kept."""
+    """Return a result with the axes that were summed over, if they are to be kept."""
     if keepdims:
         return np.expand_dims(result, tuple(range(rank)) if axis is None else axis)
     return as_computed(result)
 
 
 def _nan_where(condition: Any, result: Any) -> Any:
-    """A result, nan where a condition holds; whether it does anywhere is guarded."""
+    """Return a result, nan where a condition holds; whether it does anywhere is guarded."""
     return as_computed(np.where(condition, np.nan, result)) if np.any(condition) else result
 
 
@@ -82,7 +82,7 @@ def _zscore(a: Any, axis: Any = 0, ddof: int = 0, nan_policy: str = "propagate")
 
 
 def _standardized_moment(name: str, a: Any, axis: Any, nan_policy: Any, order: int) -> Any:
-    """A central moment in units of the variance; where that is 0; how many there are."""
+    """Return a central moment in units of the variance; where that is 0; how many there are."""
     a, along = _samples(name, axis, nan_policy, a)
     mean = np.mean(a, axis=along, keepdims=True)
     deviations = a - mean
@@ -192,7 +192,7 @@ def _entropy(
 
 
 def _p_value(name: str, alternative: str, below: Callable[[Any], Any], statistic: Any) -> Any:
-    """How probable a statistic so extreme is, of a symmetric distribution around 0."""
+    """Return how probable a statistic so extreme is, of a symmetric distribution around 0."""
     if alternative == "less":
         return below(statistic)
     if alternative == "greater":

@@ -59,7 +59,7 @@ def _checking_finite(function: Callable[..., Any]) -> Callable[..., Any]:
 def unsupported(
     call: str, reason: str, remedy: str, code: str = "unsupported-option"
 ) -> UnsupportedError:
-    """The error for a function of `scipy.linalg` that has no rule."""
+    """Return the error for a function of `scipy.linalg` that has no rule."""
     return UnsupportedError(
         f"scipy.linalg.{call} of a traced value at {user_location()}: {reason}. {remedy}", code=code
     )
@@ -80,7 +80,7 @@ def _transposed(a: Any) -> Any:
 
 
 def _kept(a: Any, mask: Any, other: Any = 0.0) -> Any:
-    """Elements where a fixed mask is true, and others elsewhere."""
+    """Return elements where a fixed mask is true, and others elsewhere."""
     return np.where(mask, a, other)
 
 
@@ -89,7 +89,7 @@ def _triangle(a: Any, lower: bool) -> Any:
 
 
 def symmetric(a: Any, lower: bool) -> Any:
-    """The symmetric matrix of which one triangle is given."""
+    """Return the symmetric matrix of which one triangle is given."""
     mask = np.tri(a.shape[-1], dtype=bool)
     return _kept(a, mask if lower else mask.T, _transposed(a))
 
@@ -115,7 +115,7 @@ _ROLES = {
 
 
 def _as_assumed(a: Any, assume_a: Any, lower: bool) -> Any:
-    """What SciPy reads of a matrix."""
+    """Return what SciPy reads of a matrix."""
     if assume_a not in _ROLES:
         raise InputError(
             f"{assume_a!r} is no structure that scipy.linalg.solve knows: it must be one of "
@@ -180,7 +180,7 @@ def solve_triangular(
     overwrite_b: bool = False,
     check_finite: bool = True,
 ) -> Any:
-    """`scipy.linalg.solve_triangular`."""
+    """Solve a triangular system, as `scipy.linalg.solve_triangular` does."""
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise InputError(
             f"trans is {trans!r}: it must be 0, 1, 2, 'N', 'T' or 'C'. Give one of these"
@@ -223,7 +223,7 @@ def _cho_solve(
 
 
 def _dense(call: str, ab: Any, below: int, above: int) -> Any:
-    """A banded matrix, its diagonals given as rows, as an ordinary one."""
+    """Return a banded matrix, its diagonals given as rows, as an ordinary one."""
     n = ab.shape[-1]
     if n > _LARGEST:
         raise unsupported(

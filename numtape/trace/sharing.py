@@ -80,11 +80,11 @@ class Row:
         self._is_busy = False
 
     def is_alive(self) -> bool:
-        """Whether the part is still in use."""
+        """Return whether the part is still in use."""
         return self._row() is not None
 
     def holds(self, value: Any, source: TracedArray, key: Any) -> bool:
-        """Whether a value is this part itself, so that it needs not be put there."""
+        """Return whether a value is this part itself, so that it needs not be put there."""
         is_row = isinstance(value, TracedArray) and value._slots is self._row()
         return is_row and source is self._source and key is self._key
 
@@ -134,7 +134,7 @@ class Mirror:
         self._given: list[weakref.ref[_Memory]] = []
 
     def view(self, array: TracedArray) -> _Array:
-        """The mirror of an array of this memory."""
+        """Return the mirror of an array of this memory."""
         slots, primals = array.slots, array.primals
         key = _address(slots), slots.shape, slots.strides
         if key not in self._parts:
@@ -150,23 +150,23 @@ class Mirror:
         return view
 
     def place(self, slots: Slots, target: _Array) -> _Memory:
-        """Where in an array of the root's size the elements of a view of the root are."""
+        """Return where in an array of the root's size the elements of a view of the root are."""
         size = target.itemsize
         offset = (_address(slots) - _address(self.root)) // 8 * size
         strides = tuple(stride // 8 * size for stride in slots.strides)
         return _Memory(target, target.dtype.str, slots.shape, strides, offset)
 
     def elements(self, slots: Slots) -> _Array:
-        """The mirror's elements for a view of the root."""
+        """Return the mirror's elements for a view of the root."""
         return np.asarray(self.place(slots, self._elements))
 
     def is_alive(self) -> bool:
-        """Whether anyone has the mirror, or a view of it."""
+        """Return whether anyone has the mirror, or a view of it."""
         self._given = [each for each in self._given if each() is not None]
         return bool(self._given)
 
     def expect(self, slots: Slots) -> None:
-        """Nothing to do: reading the slots has taken over what was written here."""
+        """Do nothing: reading the slots has taken over what was written here."""
 
     def update(self) -> None:
         """Put new elements where slots have changed."""
@@ -202,12 +202,12 @@ class Mirror:
 
 
 def _pointers(elements: _Array) -> npt.NDArray[np.int64]:
-    """The identities of an object array's elements."""
+    """Return the identities of an object array's elements."""
     return np.asarray(_Memory(elements, "<i8", elements.shape, elements.strides))
 
 
 def _mirror(array: TracedArray) -> Mirror | None:
-    """The mirror that there is of an array's memory."""
+    """Return the mirror that there is of an array's memory."""
     root = owner(array.slots)
     for each in array.recorder.mirrors:
         if each.root is root and each.dtype.kind in ("O", array.dtype.kind):
@@ -217,7 +217,7 @@ def _mirror(array: TracedArray) -> Mirror | None:
 
 
 def _mirror_of(array: TracedArray) -> _Array:
-    """What ``np.asarray(array)`` is."""
+    """Return what ``np.asarray(array)`` is."""
     mirror = _mirror(array)
     if mirror is not None:
         return mirror.view(array)
@@ -232,7 +232,7 @@ Traced._mirror_of = staticmethod(_mirror_of)
 
 
 def memories(operand: Any) -> list[_Array]:
-    """All memory that an operand's elements are in."""
+    """Return all memory that an operand's elements are in."""
     if not isinstance(operand, TracedArray):
         return [] if isinstance(operand, Traced) else [np.asarray(operand)]
     mirror = _mirror(operand)
@@ -241,7 +241,7 @@ def memories(operand: Any) -> list[_Array]:
 
 
 def memory_of(array: TracedArray) -> _Array:
-    """An array in the memory where the plain call would have it, as far as it is an argument's."""
+    """Return an array in the plain call's memory, as far as that is an argument's."""
     slots, given = array.recorder.arguments.get(id(owner(array.slots)), (array.slots, None))
     if given is None or 0 in given.strides:
         return array.primals
@@ -254,7 +254,7 @@ def memory_of(array: TracedArray) -> _Array:
 
 
 def overlapping(arrays: Sequence[Any]) -> list[tuple[int, int]]:
-    """The pairs of arrays whose memory overlaps."""
+    """Return the pairs of arrays whose memory overlaps."""
     bounds = []
     for number, array in enumerate(arrays):
         if isinstance(array, np.ndarray) and array.size:
@@ -277,7 +277,7 @@ class _Link:
         self._seen = [array.slots.flat[at] for array, at in zip(arrays, places, strict=True)]
 
     def update(self) -> bool:
-        """Assign to the other what was assigned to one; returns whether anything was."""
+        """Assign to the other what was assigned to one; return whether anything was."""
         has_changed = False
         for this, other in ((0, 1), (1, 0)):
             one, two = self.arrays[this], self.arrays[other]
@@ -299,7 +299,7 @@ class Arguments:
         self._links = links
 
     def is_alive(self) -> bool:
-        """Always: the arguments may be assigned to at any time."""
+        """Return true always: the arguments may be assigned to at any time."""
         return True
 
     def expect(self, slots: Slots) -> None:
@@ -342,7 +342,7 @@ def _links(arrays: Sequence[TracedArray], memory: Sequence[_Array]) -> Iterator[
 
 
 def _addresses(array: _Array) -> npt.NDArray[np.int64]:
-    """Where each element is."""
+    """Return where each element is."""
     address = np.full(array.shape, _address(array))
     for axis, (extent, stride) in enumerate(zip(array.shape, array.strides, strict=True)):
         steps = stride * np.arange(extent)

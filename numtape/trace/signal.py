@@ -27,7 +27,7 @@ def _part(a: Any, starts: Sequence[int], shape: tuple[int, ...]) -> Any:
 
 
 def _convolved(name: str, a: Any, v: Any, mode: str, beyond: dict[str, Any] | None = None) -> Any:
-    """A convolution with arrays of any rank; what is beyond the ends is what `np.pad` gives."""
+    """Convolve arrays of any rank; what is beyond the ends is what `np.pad` gives."""
     a, v = matrix_of(a, v), matrix_of(v, a)
     if mode not in ("full", "same", "valid") or a.ndim != v.ndim or not a.size * v.size:
         raise InputError(

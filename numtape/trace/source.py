@@ -64,7 +64,7 @@ _NESTED = 0x10  # the bit of a code's flags that says whether it is in another f
 
 
 def rewritten(code: CodeType, names: Mapping[str, Any], hooks: Hooks) -> CodeType | None:
-    """A function's code with its calls resolved.
+    """Return a function's code with its calls resolved.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _file(name: str, names: Mapping[str, Any]) -> _File:
 
 
 def _find(code: CodeType, file: _File) -> tuple[_Function, str] | None:
-    """The function's part of the tree of its file, and the class that it is in."""
+    """Find the function's part of the tree of its file, and the class that it is in."""
     functions = file.functions
     if code.co_name != _LAMBDA:
         candidates = [
@@ -201,7 +201,7 @@ _NO_PARAMETERS: dict[str, Any] = (
 def _compiled(
     node: _Function, owner: str, code: CodeType, imported: Sequence[str]
 ) -> CodeType | None:
-    """The code object of a function's tree, compiled where its free variables exist."""
+    """Return the code object of a function's tree, compiled where its free variables exist."""
     statement: ast.stmt
     if isinstance(node, ast.Lambda):
         bare = ast.copy_location(ast.Lambda(_without_defaults(node.args), node.body), node)
@@ -243,7 +243,7 @@ def _compiled(
 
 
 def _all_codes(code: CodeType) -> Iterator[CodeType]:
-    """A code object and those of the functions inside it."""
+    """Yield a code object and those of the functions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -258,7 +258,7 @@ def _inside(code: CodeType, name: str) -> CodeType | None:
 
 
 def _without_defaults(arguments: ast.arguments) -> ast.arguments:
-    """Arguments as they are, with nothing in them that would be code of its own."""
+    """Return arguments as they are, with nothing in them that would be code of its own."""
 
     def bare(argument: ast.arg | None) -> ast.arg | None:
         return argument and ast.copy_location(ast.arg(argument.arg), argument)
@@ -276,7 +276,7 @@ def _without_defaults(arguments: ast.arguments) -> ast.arguments:
 
 
 def _is_same(one: CodeType, other: CodeType) -> bool:
-    """Whether two code objects do the same, wherever they stand."""
+    """Return whether two code objects do the same, wherever they stand."""
     plain = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars")
     if any(getattr(one, name) != getattr(other, name) for name in plain):
         return False
@@ -292,12 +292,12 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
 
 
 def _has_assertions(node: _Function) -> bool:
-    """Whether there is something in it that pytest writes otherwise."""
+    """Return whether there is something in it that pytest writes otherwise."""
     return any(isinstance(each, ast.Assert) for each in ast.walk(node))
 
 
 def _filled(code: CodeType, marks: Mapping[str, Any]) -> CodeType:
-    """The code with the hooks in place of their marks."""
+    """Return the code with the hooks in place of their marks."""
     constants = tuple(
         _filled(each, marks)
         if isinstance(each, CodeType)
@@ -320,7 +320,7 @@ class _Rewriter(ast.NodeTransformer):
         self._outer = outer  # names of outside, but Python's own
 
     def function(self, node: _Function) -> Any:
-        """The function, with the body rewritten."""
+        """Return the function, with the body rewritten."""
         if isinstance(node, ast.Lambda):
             return ast.copy_location(ast.Lambda(node.args, self.visit(node.body)), node)
         return self._copy(node, body=[self.visit(each) for each in node.body])

@@ -63,7 +63,7 @@ def _elements_of(matrix: Any) -> _Elements:
 
 
 def _elements_of_diagonals(matrix: Any) -> _Elements:
-    """Diagonal by diagonal, with the zeros that are stored (`tocoo` leaves them out)."""
+    """Return the elements by diagonals, with zeros that are stored (`tocoo` leaves them out)."""
     columns = np.arange(matrix.data.shape[1])
     rows = columns - np.asarray(matrix.offsets, np.int64)[:, None]
     columns = np.broadcast_to(columns, rows.shape)
@@ -73,7 +73,7 @@ def _elements_of_diagonals(matrix: Any) -> _Elements:
 
 
 def _products(elements: _Elements, x: Any, rows: int, start: Any = None) -> Any:
-    """The product with a traced matrix, of `rows` rows; added to another matrix if one is given."""
+    """Return the product with a traced matrix, of `rows` rows; added to `start` if one is given."""
     recorder, k = x.recorder, x.shape[1]
     terms: Any = np.ravel(elements.data[:, None] * x[elements.columns])
     targets = np.ravel(elements.rows[:, None] * k + np.arange(k))
@@ -92,7 +92,7 @@ def _products(elements: _Elements, x: Any, rows: int, start: Any = None) -> Any:
 
 
 def _times(matrix: Any, other: Any) -> Any:
-    """``matrix @ other`` for a dense traced operand."""
+    """Compute ``matrix @ other`` for a dense traced operand."""
     other = as_traced(innermost(other), other)
     if not other.ndim:
         return _scaled(matrix, other)
@@ -109,7 +109,7 @@ def _times(matrix: Any, other: Any) -> Any:
 
 
 def _times_from_left(matrix: Any, other: Any) -> Any:
-    """``other @ matrix`` for a dense traced operand."""
+    """Compute ``other @ matrix`` for a dense traced operand."""
     other = as_traced(innermost(other), other)
     return _times(matrix.T, other.T).T
 
@@ -153,7 +153,7 @@ class _Level(NamedTuple):
 
 
 def _levels(triangle: Any, order: Any) -> Iterator[_Level]:
-    """The levels of a triangular matrix in CSR form, for substitution in that order of rows."""
+    """Yield the levels of a triangular matrix in CSR form, to substitute in that order of rows."""
     starts, columns, data = triangle.indptr, triangle.indices, triangle.data
     n = triangle.shape[0]
     depth = np.zeros(n, np.int64)
@@ -172,7 +172,7 @@ def _levels(triangle: Any, order: Any) -> Iterator[_Level]:
 
 
 def _substituted(triangle: Any, diagonal: Any, b: Any, backwards: bool) -> Any:
-    """The solution of a triangular system: b has a column for each right-hand side.
+    """Return the solution of a triangular system: b has a column for each right-hand side.
 
     `triangle` is without its diagonal, which is given apart.
     """
@@ -194,7 +194,7 @@ def _substituted(triangle: Any, diagonal: Any, b: Any, backwards: bool) -> Any:
 
 
 def _find_one_by_one(level: _Level, x: Any, k: int, diagonal: Any) -> None:
-    """The same for a few unknowns, by scalar instructions; x is flat."""
+    """Find a few unknowns likewise, by scalar instructions; x is flat."""
     unknowns = level.unknowns.tolist()
     elements = list(zip(level.rows.tolist(), level.columns.tolist(), level.data.tolist()))
     for column in range(k):
@@ -243,7 +243,7 @@ def _spsolve(A: Any, b: Any, permc_spec: Any = None, use_umfpack: bool = True) -
 
 
 def _applied(name: str, transposed: bool) -> Callable[..., Any]:
-    """An operator's method for vectors, or for matrices, without conversions to plain arrays."""
+    """Return an operator's method for vectors, or for matrices, that makes no plain arrays."""
     is_matrix = name.endswith("matmat")
 
     def method(self: Any, x: Any) -> Any:

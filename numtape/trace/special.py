@@ -44,7 +44,7 @@ def _finite_or_zero(x: Any) -> Any:
 
 
 def _without(condition: Any, x: Any) -> Any:
-    """0 where the condition holds, else x."""
+    """Return 0 where the condition holds, else x."""
     return _row("drop", condition, x)
 
 
@@ -157,7 +157,7 @@ def _polygamma(n: Any, x: Any) -> Any:
 
 @stands_in_for("scipy.special", "multigammaln")
 def multigammaln(a: Any, d: Any) -> Any:
-    """The logarithm of the multivariate gamma function."""
+    """Return the logarithm of the multivariate gamma function."""
     if isinstance(d, Traced) or np.ndim(d) > 0 or np.floor(d) != d:
         raise InputError(
             f"multigammaln(a, d) got d = {d!r}: d must be a positive integer. Pass an int"
@@ -178,7 +178,7 @@ _OF_COUNTS = ("nbdtr", "nbdtrc")
 
 
 def _of_function(function: Function) -> None:
-    """A ufunc that is one of `ELEMENTWISE`."""
+    """Register a ufunc that is one of `ELEMENTWISE`."""
     path = f"scipy.special.{function.name}"
 
     def implementation(*given: Any) -> Any:
@@ -195,7 +195,7 @@ def _of_function(function: Function) -> None:
 
 
 def _binomial(name: str, at_end: float, below: float) -> None:
-    """The binomial distribution, whose loop of floats warns each time, by that of beta."""
+    """Register the binomial distribution, whose loop of floats warns each time, by that of beta."""
 
     def implementation(k: Any, n: Any, p: Any) -> Any:
         recorder = innermost(k, n, p)
@@ -214,7 +214,7 @@ def _binomial(name: str, at_end: float, below: float) -> None:
 
 
 def _second_kind(name: str, of_reals: str) -> None:
-    """A Bessel function of integer order, whose loop of floats warns, by that of real order."""
+    """Register a Bessel function of integer order, whose loop of floats warns, by real orders."""
 
     def implementation(n: Any, x: Any) -> Any:
         order = n if isinstance(n, Traced) else np.asarray(n, np.float64)
@@ -226,7 +226,7 @@ def _second_kind(name: str, of_reals: str) -> None:
 
 @stands_in_for("scipy.special", "lambertw")
 def _lambertw(z: Any, k: Any = 0, tol: float = 1e-8) -> Any:
-    """Complex as SciPy's, but with an imaginary part of 0: where it has another, it is refused."""
+    """Return a complex value as SciPy's, of imaginary part 0; refuse where it has another."""
     if isinstance(k, Traced) or np.ndim(k) or k not in (0, -1):
         raise UnsupportedError(
             f"scipy.special.lambertw(z, k={k!r}) of a traced value at {user_location()}: the "
@@ -278,7 +278,7 @@ _binomial("bdtrc", 0.0, 1.0)
 
 
 def _as_numpy(name: str) -> None:
-    """SciPy's own version of a function of NumPy: they differ by one rounding at most."""
+    """Register SciPy's version of a function of NumPy: they differ by one rounding at most."""
     NUMPY_FUNCTIONS[f"scipy.special.{name}"] = getattr(np, name)
 
 

@@ -57,7 +57,7 @@ def _beta_logpdf(x: Any, a: Any, b: Any) -> Any:
 
 
 def _at_edges(is_edge: Any, there: Any, elsewhere: Any) -> Any:
-    """A density that is a power at the edges, where its logarithm's slope is infinite."""
+    """Return a density that is a power at the edges, where its logarithm's slope is infinite."""
     return as_computed(np.where(is_edge, there, elsewhere))
 
 
@@ -154,7 +154,7 @@ _DEFAULTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 
 
 def _formula(distribution: Any, method: str) -> Callable[..., Any]:
-    """SciPy's formula, or one that stands in for it."""
+    """Return SciPy's formula, or one that stands in for it."""
     name = distribution.name
     if (name, method) in _FORMULAS:
         return _FORMULAS[name, method]
@@ -182,13 +182,13 @@ def _found_numerically(name: str, method: str) -> UnsupportedError:
 
 
 def _computed(distribution: Any, method: str, *operands: Any) -> Any:
-    """A formula's value at a point, and shapes."""
+    """Compute a formula's value at a point, and shapes."""
     formula = _formula(distribution, method)
     return _recorded(distribution.name, method[1:], lambda: formula(*operands))
 
 
 def _recorded(name: str, method: str, formula: Callable[[], Any]) -> Any:
-    """A formula's value; what cannot be recorded in it is told with the method's name."""
+    """Record a formula's value; tell what cannot be recorded in it with the method's name."""
     try:
         with np.errstate(all="ignore"):
             return formula()
@@ -214,7 +214,7 @@ def _apply_where(
     kwargs: Any = None,
     xp: Any = None,
 ) -> Any:
-    """What SciPy's formulas choose with: a function here, another one there."""
+    """Choose as SciPy's formulas do: a function here, another one there."""
     args = args if isinstance(args, list | tuple) else (args,)
     options = kwargs or {}
     if not is_traced(cond):
@@ -231,14 +231,14 @@ def _apply_where(
 
 
 def operand_of(value: Any, recorder: Any) -> Any:
-    """A parameter or a point: traced where it or an element of it is, else an array of floats."""
+    """Return a parameter or a point: traced where it or an element is, else an array of floats."""
     if is_traced(value) or isinstance(value, list | tuple):
         return as_floats(as_traced(recorder, value))
     return np.asarray(value, np.float64)[()]
 
 
 def _all(condition: Any) -> bool:
-    """Whether a condition holds throughout: guarded where it is traced."""
+    """Return whether a condition holds throughout: guarded where it is traced."""
     return bool(np.all(condition))
 
 
@@ -247,7 +247,7 @@ def _either(a: Any, b: Any) -> Any:
 
 
 def _read(distribution: Any, x: Any, arguments: Any, options: Any) -> tuple[Any, ...]:
-    """The point, shapes, location and scale; and where parameters are valid, or None throughout."""
+    """Return point, shapes, location and scale; and where parameters are valid, None throughout."""
     shapes, loc, scale = distribution._parse_args(*arguments, **options)
     recorder = innermost(x, *shapes, loc, scale)
     x, loc, scale, *shapes = (operand_of(value, recorder) for value in (x, loc, scale, *shapes))
@@ -260,7 +260,7 @@ def _checked(valid: Any, result: Any) -> Any:
 
 
 def _outside(x: Any, low: Any, high: Any) -> tuple[Any, Any]:
-    """Where x is below and above the support; None where it nowhere is, which is guarded."""
+    """Return where x is below and above the support; None where it nowhere is, which is guarded."""
     below = above = None
     if isinstance(low, Traced) or np.any(np.isfinite(low)):
         condition = x < low
@@ -350,7 +350,7 @@ for _name in ("ppf", "isf"):
 
 
 def _without_point(distribution: Any, arguments: Any, options: Any) -> tuple[Any, ...]:
-    """Shapes, location and scale; and where parameters are valid, or None throughout."""
+    """Return shapes, location and scale; and where parameters are valid, or None throughout."""
     _, *read = _read(distribution, 0.0, arguments, options)
     return tuple(read)
 
@@ -366,7 +366,7 @@ stands_in_for(_GENERIC, "rv_generic.entropy")(_entropy)
 
 
 def _mean_and_variance(distribution: Any, method: str, shapes: Any) -> tuple[Any, Any]:
-    """Of the standard distribution, where SciPy has them in closed form."""
+    """Return the standard distribution's mean and variance, where SciPy has a closed form."""
     formula = _FORMULAS.get((distribution.name, "_stats"))
     if formula is not None:
         mean, variance = formula(*shapes)

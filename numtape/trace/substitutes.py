@@ -83,7 +83,7 @@ def stands_in_for(
 
 
 def registered(module: str, name: str) -> Callable[..., Any]:
-    """The function that was registered to be called for SciPy's of that name."""
+    """Return the function that was registered to be called for SciPy's of that name."""
     return _SUBSTITUTES[module][name]
 
 
@@ -128,7 +128,7 @@ class _Bindings:
         self.by_name: dict[tuple[str, str], tuple[Any, Any]] = {}  # the same by module and name
 
     def load(self) -> int:
-        """Find the names of modules that were imported meanwhile; returns the version."""
+        """Find the names of modules that were imported meanwhile; return the version."""
         with self.lock:
             for number, table in enumerate(self.tables):
                 for module_name, functions in table.items():
@@ -157,7 +157,7 @@ class _Bindings:
         self.add(owner if parents else vars(owner), name, original, substitute)
 
     def add(self, owner: Any, name: str, original: Any, substitute: Any) -> None:
-        """One more name to bind, at once if a function is being recorded."""
+        """Add one more name to bind, at once if a function is being recorded."""
         names = self.names.setdefault(id(owner), _Names(owner))
         if name in names.originals:
             return
@@ -180,7 +180,7 @@ class _Bindings:
                     names.bind()
 
     def end(self, recorder: Recorder) -> None:
-        """Of nested and simultaneous recordings the last one to end restores the originals."""
+        """End one of nested and simultaneous recordings; the last one restores the originals."""
         if recorder not in self.running:
             return
         with self.lock:
@@ -190,7 +190,7 @@ class _Bindings:
                     names.unbind()
 
     def restart(self, running: Iterable[Recorder]) -> None:
-        """As if these alone had begun."""
+        """Start again, as if these alone had begun."""
         with self.lock:
             self.running = WeakSet(running)
             for names in self.names.values():
@@ -260,7 +260,7 @@ def learn(error: Exception, known: int) -> bool:
 
 
 def explained(error: Exception) -> Exception:
-    """What to raise instead of an error that a traced value made where it has no rule.
+    """Return what to raise instead of an error that a traced value made where it has no rule.
 
     SciPy's functions, and compiled ones, refuse what they do not know in words of their
     own. The error itself is returned where it is not about a traced value.
@@ -319,7 +319,7 @@ def explained(error: Exception) -> Exception:
 
 
 def machine_code_refused(called: str, where: Any) -> UnsupportedError:
-    """The error where what Numba has compiled is given a traced value."""
+    """Return the error where what Numba has compiled is given a traced value."""
     return UnsupportedError(
         f"{called} was called with a traced value at {where}: machine code cannot be recorded. "
         "Call the Python function that it was made of, f.py_func(x), while recording",
@@ -364,19 +364,19 @@ def _module(trace: TracebackType) -> str:
 
 
 def _first_of(package: str, trace: TracebackType | None) -> TracebackType | None:
-    """The first frame of a package, from some frame on."""
+    """Return the first frame of a package, from some frame on."""
     while trace is not None and _module(trace).partition(".")[0] != package:
         trace = trace.tb_next
     return trace
 
 
 def _is_given_traced(trace: TracebackType) -> bool:
-    """Whether a function that was running has a traced value among its arguments."""
+    """Return whether a function that was running has a traced value among its arguments."""
     return has_traced(*trace.tb_frame.f_locals.values())
 
 
 def _meets_traced(trace: TracebackType | None, error: Exception) -> bool:
-    """Whether a function of Python's own did not know the type of a traced value."""
+    """Return whether a function of Python's own did not know the type of a traced value."""
     while trace is not None:
         if trace.tb_next is None:
             return isinstance(error, TypeError) and _is_given_traced(trace)
@@ -385,24 +385,24 @@ def _meets_traced(trace: TracebackType | None, error: Exception) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether it is of a kind that is raised for what a function cannot take."""
+    """Return whether it is of a kind that is raised for what a function cannot take."""
     if isinstance(error, TypeError | AttributeError):
         return True
     return isinstance(error, ValueError | RuntimeError | SystemError) and _says_traced(error)
 
 
 def _says_traced(error: Exception) -> bool:
-    """Whether it speaks of a traced value, or of the array of objects that it becomes."""
+    """Return whether it speaks of a traced value, or of the array of objects that it becomes."""
     return bool(re.search(rf"{_TRACED}|{_OBJECTS}", str(error)))
 
 
 def _is_raised(trace: TracebackType) -> bool:
-    """Whether a line ended in a raise statement, and not in a call."""
+    """Return whether a line ended in a raise statement, and not in a call."""
     return bool(trace.tb_frame.f_code.co_code[trace.tb_lasti] == opmap["RAISE_VARARGS"])
 
 
 def _known_by_code(code: Any) -> str | None:
-    """How to call the function with that code, if it has a substitute and no namesakes."""
+    """Say how to call the function with that code, if it has a substitute and no namesakes."""
     names = [
         (module, name)
         for (module, name), (original, _) in BINDINGS.by_name.items()

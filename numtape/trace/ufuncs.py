@@ -188,7 +188,7 @@ def apply_row(row: Row, operands: Sequence[Any], value: Any = None) -> Any:
 
 
 def _rounded(operand: Any) -> Any:
-    """Plain integers as floats, rounded as NumPy does it."""
+    """Return plain integers as floats, rounded as NumPy does it."""
     if type(operand) is float or is_object_array(operand):
         return operand
     plain = np.asarray(operand)
@@ -198,7 +198,7 @@ def _rounded(operand: Any) -> Any:
 def _watched_row(
     row: Row, operands: Sequence[Any], lifted: Sequence[Any], floats: Sequence[Any]
 ) -> Any:
-    """The same where NumPy may raise: what decides whether it does is guarded before."""
+    """Do the same where NumPy may raise: what decides whether it does is guarded before."""
     recorder = innermost(*operands)
 
     def compute() -> Any:
@@ -213,7 +213,7 @@ def _watched_row(
 
 
 def _memory_order(values: _Values) -> tuple[int, ...] | None:
-    """The axes from the slowest to the fastest in memory, or None for row by row."""
+    """Return the axes from the slowest to the fastest in memory, or None for row by row."""
     if values.flags.c_contiguous:
         return None
     return tuple(sorted(range(values.ndim), key=lambda axis: -values.strides[axis]))
@@ -236,7 +236,7 @@ _REMEDIES |= {
 
 
 def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What `__array_ufunc__` does: record a ufunc, or one of its methods."""
+    """Do what `__array_ufunc__` does: record a ufunc, or one of its methods."""
     if method == "__call__" and not options:  # the hot path
         quick = of_scalars(ufunc)
         if quick is not None and len(inputs) == ufunc.nin:
@@ -301,12 +301,12 @@ def _apply_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict
 
 
 def _quiet(where: Any) -> Any:
-    """Without the warnings about elements that `where` leaves out."""
+    """Silence the warnings about elements that `where` leaves out."""
     return nullcontext() if where is True else np.errstate(all="ignore")
 
 
 def _goes_on_with_plain(method: str, inputs: tuple[Any, ...], out: tuple[Any, ...]) -> bool:
-    """Whether bools and integers alone are traced where plain numbers are wanted.
+    """Return whether bools and integers alone are traced where plain numbers are wanted.
 
     The result goes into a plain array, or it is a method of one that computes: y.std(where=mask).
     """
@@ -319,7 +319,7 @@ def _goes_on_with_plain(method: str, inputs: tuple[Any, ...], out: tuple[Any, ..
 
 
 def _of_type(ufunc: Any, inputs: tuple[Any, ...], dtype: Any, options: dict[str, Any]) -> Any:
-    """A ufunc that is to compute in a type: float64, or what NumPy does of bools and integers."""
+    """Compute a ufunc in a type: float64, or what NumPy does of bools and integers."""
     if dtype != np.float64:
         return plainly(ufunc, *inputs, dtype=dtype, **options)
     inputs = tuple(as_floats(each) if isinstance(each, Traced) else each for each in inputs)
@@ -327,13 +327,13 @@ def _of_type(ufunc: Any, inputs: tuple[Any, ...], dtype: Any, options: dict[str,
 
 
 def call_method(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """A ufunc's `reduce`, `accumulate`, `reduceat`, `outer` or `at`."""
+    """Call a ufunc's `reduce`, `accumulate`, `reduceat`, `outer` or `at`."""
     implementation = NUMPY_FUNCTIONS.get(method)
     return NotImplemented if implementation is None else implementation(ufunc, *inputs, **options)
 
 
 def _assigned(ufunc: Any, out: tuple[Any, ...], result: Any) -> Any:
-    """The result, or the arrays given as ``out=`` with it assigned."""
+    """Return the result, or the arrays given as ``out=`` with it assigned."""
     if ufunc.nout == 1 or not isinstance(result, tuple):
         return result if out[0] is None else assign_out(ufunc.__name__, out[0], result)
     return tuple(
@@ -369,7 +369,7 @@ _GENERALIZED = {
 
 
 def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
-    """Ufuncs that are other ufuncs of floats put together."""
+    """Call a ufunc that is other ufuncs of floats put together."""
     if _is_of_objects(ufunc):
         return ufunc(*(_as_objects(operand) for operand in inputs))
     inputs = tuple(as_floats(each) if isinstance(each, Traced) else each for each in inputs)
@@ -400,12 +400,12 @@ def _call_composed(ufunc: Any, inputs: tuple[Any, ...]) -> Any:
 
 
 def _is_of_objects(ufunc: Any) -> bool:
-    """Whether a ufunc was made of a Python function."""
+    """Return whether a ufunc was made of a Python function."""
     return bool(ufunc.types == ["O" * ufunc.nin + "->" + "O" * ufunc.nout])
 
 
 def _as_objects(operand: Any) -> Any:
-    """An array of traced scalars, for NumPy to walk."""
+    """Return an array of traced scalars, for NumPy to walk."""
     if isinstance(operand, TracedScalar):
         elements = np.empty((), object)
         elements[()] = operand

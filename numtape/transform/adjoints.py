@@ -143,7 +143,7 @@ class Adjoints:
         return True
 
     def active_at(self, places: Slots) -> npt.NDArray[np.bool_]:
-        """Which of some places depend on the chosen inputs."""
+        """Return which of some places depend on the chosen inputs."""
         blocks = np.searchsorted(self.listed, places, side="right") - 1
         found = self.active[blocks].astype(bool)
         early = places <= self.builder.inputs
@@ -161,14 +161,14 @@ class Adjoints:
 def _repetition(
     shape: tuple[int, ...], strides: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[Any, ...], bool]:
-    """Axes along which places are repeated, how to take each once, and if they meet otherwise."""
+    """Return axes of repeated places, how to take each once, and whether places meet otherwise."""
     repeated = tuple(axis for axis, stride in enumerate(strides) if stride == 0 and shape[axis] > 1)
     once = tuple(0 if axis in repeated else slice(None) for axis in range(len(shape)))
     return repeated, once, _overlaps(shape, strides)
 
 
 def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether evenly spaced places may meet, apart from axes that do not step at all."""
+    """Return whether evenly spaced places may meet, apart from axes that do not step at all."""
     reach = 0
     for stride, extent in sorted((abs(s), n) for s, n in zip(strides, shape, strict=True)):
         if stride and extent > 1:

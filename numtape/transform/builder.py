@@ -112,11 +112,11 @@ class Builder(Recorder):
     # constants
 
     def constant(self, value: float) -> int:
-        """The slot of a constant; equal bits share one."""
+        """Return the slot of a constant; equal bits share one."""
         return CONSTANTS + self.store.constant(value)
 
     def known(self, slot: int) -> float | None:
-        """The value of a slot, where it is a constant."""
+        """Return the value of a slot, where it is a constant."""
         if slot == 0:
             return 0.0
         return float(self.store.f[slot - CONSTANTS]) if CONSTANTS <= slot < RESULTS else None
@@ -148,7 +148,7 @@ class Builder(Recorder):
         return made
 
     def instructions(self) -> Slots:
-        """The instructions so far, as an array of opcodes and operands."""
+        """Return the instructions so far, as an array of opcodes and operands."""
         code = self.store.code().astype(np.int64)
         is_scalar = code[:, 0] != VECTOR
         slots = code[is_scalar, 1:]
@@ -180,7 +180,7 @@ class Builder(Recorder):
         return result
 
     def _value(self, slots: Any) -> float | None:
-        """The number that an array has throughout, where it is a constant."""
+        """Return the number that an array has throughout, where it is a constant."""
         if type(slots) is RegularSlots:
             slot = slots.base if slots.layout.is_one else None
         else:
@@ -190,7 +190,7 @@ class Builder(Recorder):
     def _simpler_array(
         self, opcode: int, operands: Sequence[Slots], constants: Sequence[float | None]
     ) -> Slots | None:
-        """Operands that are one constant throughout can do to an array what they do to a scalar."""
+        """Fold or simplify by operands that are one constant throughout, as for scalars."""
         if None not in constants:
             if not self.rules.fold:
                 return None
@@ -227,7 +227,7 @@ class Builder(Recorder):
         return None
 
     def again(self, form: int, layout: Layout, bases: tuple[int, ...]) -> Any:
-        """Record an instruction that cannot be simplified, by its form; returns its slots."""
+        """Record an instruction that cannot be simplified, by its form; return its slots."""
         result: Any = super().again(form, layout, bases)
         own = self.forms.all[form]
         if own.instruction.opcode == _NEGATIVE and own.instruction.kind == MAP:
@@ -250,7 +250,7 @@ class Builder(Recorder):
 
 
 def _as_new(slots: Slots) -> Slots | None:
-    """An operand in place of its copy, if it lies in memory as the copy would.
+    """Return an operand in place of its copy, if it lies in memory as the copy would.
 
     Otherwise a matrix product of it could round differently.
     """
@@ -258,7 +258,7 @@ def _as_new(slots: Slots) -> Slots | None:
 
 
 def _is_whole(slots: Slots) -> bool:
-    """Whether slots follow one another in the array's own order."""
+    """Return whether slots follow one another in the array's own order."""
     if isinstance(slots, RegularSlots):
         return slots.layout.is_contiguous
     view = view_of(slots)
@@ -266,7 +266,7 @@ def _is_whole(slots: Slots) -> bool:
 
 
 def uniform(slots: Slots) -> int | None:
-    """The slot that an array repeats, or None."""
+    """Return the slot that an array repeats, or None."""
     if slots.size == 0:
         return None
     first = slots.item(0)
@@ -396,7 +396,7 @@ def regular(slots: Slots) -> Any:
 
 
 def _replayed_constants(tape: FlatTape, recorder: Recorder) -> Any:
-    """The slots of a tape's constants."""
+    """Record a tape's constants; return their slots."""
     if tape.is_scalar and isinstance(recorder, Builder):
         return recorder.store.constants_of(tape.constants)
     if tape.is_scalar:
@@ -430,7 +430,7 @@ class _Moves:
         self.forms: dict[int, tuple[int, Layout] | None] = {}
 
     def moved(self, vector: int) -> Any:
-        """The result of an instruction recorded at other slots; None where it may not be."""
+        """Return the result of an instruction recorded at other slots; None where it may not be."""
         recorder, slots = self.recorder, self.slots
         number = self.which[vector]
         form = self.vectors.forms[number]
@@ -457,7 +457,7 @@ class _Moves:
         return recorder.again(*known, tuple(bases))
 
     def _form_here(self, instruction: VectorInstruction) -> tuple[int, Layout] | None:
-        """The form in the recorder, and the layout of the result.
+        """Return the form in the recorder, and the layout of the result.
 
         None where it may be recorded otherwise: over few elements as scalar instructions, and
         tables have slots.

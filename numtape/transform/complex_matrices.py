@@ -38,7 +38,7 @@ class _Complex:
         return _Complex(self.real + other.real, self.imag + other.imag)
 
     def __mul__(self, other: "_Complex") -> "_Complex":
-        """By elements; an exact 0 stays 0 where the other is infinite."""
+        """Multiply by elements; an exact 0 stays 0 where the other is infinite."""
         apply = self.real.apply
         return _Complex(
             apply("scale", self.real, other.real) - apply("scale", self.imag, other.imag),
@@ -57,7 +57,7 @@ class _Complex:
         return _Complex(self.real[key], self.imag[key])
 
     def masked(self, mask: Any) -> "_Complex":
-        """0 by structure where the mask is false."""
+        """Return 0 by structure where the mask is false."""
         parts = (self.real, self.imag)
         return _Complex(*(Expression(x.builder, np.where(mask, x.slots, 0)) for x in parts))
 
@@ -68,7 +68,7 @@ class _Complex:
         )
 
     def inverse(self) -> "_Complex":
-        """By the real matrix of twice the size that multiplies real and imaginary parts."""
+        """Invert by the real matrix of twice the size that multiplies real and imaginary parts."""
         real, imag = self.real.slots, self.imag.slots
         rows = [np.concatenate([real, (-self.imag).slots], -1), np.concatenate([imag, real], -1)]
         whole = Expression(self.real.builder, np.concatenate(rows, -2))
@@ -77,7 +77,7 @@ class _Complex:
         return _Complex(found[..., :n, :n], found[..., n:, :n])
 
     def pairs(self) -> Expression:
-        """Real and imaginary part side by side."""
+        """Return real and imaginary part side by side."""
         slots = np.stack(np.broadcast_arrays(self.real.slots, self.imag.slots), axis=-1)
         return Expression(self.real.builder, slots)
 
@@ -91,7 +91,7 @@ def _off_diagonal(n: int) -> Any:
 
 
 def _inverse_differences(w: _Complex) -> _Complex:
-    """F; where eigenvalues are equal it is not finite."""
+    """Return F; where eigenvalues are equal it is not finite."""
     real = w.real[..., None, :] - w.real[..., :, None]
     imag = w.imag[..., None, :] - w.imag[..., :, None]
     size = real * real + imag * imag
@@ -102,7 +102,7 @@ def _inverse_differences(w: _Complex) -> _Complex:
 
 
 def _times_differences(w: _Complex, a: _Complex) -> _Complex:
-    """F ∘ a off the diagonal, 0 on it."""
+    """Return F ∘ a off the diagonal, 0 on it."""
     found = _inverse_differences(w) * a
     return found.masked(_off_diagonal(found.real.slots.shape[-1]))
 
@@ -148,7 +148,7 @@ def _eig_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
 
 
 def _weighted(w: _Complex, vh: _Complex, weights: Any, conjugated: bool) -> _Complex:
-    """The adjoint of P: on the diagonal that of the values, elsewhere that of the vectors."""
+    """Return the adjoint of P: the values' on the diagonal, the vectors' elsewhere."""
     diagonal = total = None
     if weights[0] is not None:
         values = _of(weights[0]) if conjugated else _Complex(weights[0], 0.0 * weights[0])
@@ -170,7 +170,7 @@ def _weighted(w: _Complex, vh: _Complex, weights: Any, conjugated: bool) -> _Com
 
 
 def _hermitian(lower: _Complex) -> _Complex:
-    """The Hermitian matrix of which the lower triangle is read."""
+    """Return the Hermitian matrix of which the lower triangle is read."""
     mask = np.tri(lower.real.slots.shape[-1], dtype=bool)
     strictly = np.tri(lower.real.slots.shape[-1], k=-1, dtype=bool)
     real = np.where(mask, lower.real.slots, lower.real.slots.swapaxes(-1, -2))

@@ -21,7 +21,7 @@ __all__ = ["jacobian_costs"]
 
 
 def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
-    """Element operations of the Jacobian forward, by columns, and backward, by rows.
+    """Return element operations of the Jacobian forward, by columns, and backward, by rows.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
 
 
 def _is_flat(tape: FlatTape, number: int) -> bool:
-    """Whether an instruction has no derivative."""
+    """Return whether an instruction has no derivative."""
     opcode, vector = tape.code[number, :2].tolist()
     kind = MAP
     if opcode == VECTOR:

@@ -116,12 +116,12 @@ class Derivation:
         self.bases = survey.base.tolist()
 
     def _instruction(self, number: int) -> VectorInstruction:
-        """A vector instruction, but for the bases of its views; a norm as one."""
+        """Return a vector instruction, but for the bases of its views; a norm as one."""
         instruction = self.vectors.form(int(self.code[number, 1])).instruction
         return replace(instruction, opcode=_NORM) if number in self.norms else instruction
 
     def _operands_of(self, vector: int) -> tuple[_Operand, ...]:
-        """The slots of each operand of a vector instruction, their places and their blocks."""
+        """Return the slots of each operand of a vector instruction, their places and blocks."""
         found = self._operands.get(vector)
         if found is None:
             first, form = self.first_views[vector], self.vectors.form(vector)
@@ -148,7 +148,7 @@ class Derivation:
         return slots, places, list(range(first, last + 1))
 
     def _places(self, slots: Any) -> Any:
-        """The places of slots; None for an array of constants alone."""
+        """Return the places of slots; None for an array of constants alone."""
         shift = self.builder.inputs + 1 - RESULTS
         if isinstance(slots, RegularSlots):
             if slots.base >= RESULTS:
@@ -158,13 +158,13 @@ class Derivation:
         return np.where(slots >= RESULTS, slots + shift, early)
 
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
-        """The new tape, with the old outputs and then the derivatives' slots."""
+        """Return the new tape, with the old outputs and then the derivatives' slots."""
         point = np.concatenate([self.tape.point, extra_point])
         outputs = np.concatenate([self.outputs, derivatives])
         return remove_dead(self.builder.finish(outputs, point))
 
     def _columns(self, count: int) -> list[Blocks]:
-        """A tangent or adjoint for every place, all zero, as often as is asked for."""
+        """Return a tangent or adjoint for every place, all zero, as often as is asked for."""
         self.flats = np.zeros((count, self.starts[-1]), np.int64)
         return [Blocks(self.starts, self.listed, self.apart, flat) for flat in self.flats]
 
@@ -192,7 +192,7 @@ class Derivation:
     # forward
 
     def forward(self, inputs: Slots, seeds: Slots) -> Slots:
-        """The tangents of the outputs, a column for each column of `seeds`."""
+        """Record the tangents of the outputs, a column for each column of `seeds`."""
         self.by = self.active = np.zeros(0, np.uint8)  # who moves is told by the tangents
         self.risky = np.zeros(len(self.starts), np.uint8)
         columns = self._columns(seeds.shape[1])
@@ -260,7 +260,7 @@ class Derivation:
             column.set_block(2 + number, total)
 
     def _forward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
-        """The tangents of an even function of a root, by its terms; False if it has none."""
+        """Record the tangents of an even function of a root, by its terms; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
@@ -283,12 +283,12 @@ class Derivation:
         return True
 
     def _summed(self, parts: Slots) -> Slots:
-        """The sum of those that are not zero by structure."""
+        """Record the sum of those that are not zero by structure; return its slot."""
         live = parts[parts != 0]
         return self.builder.reduce("add", live, (0,)).reshape(1) if live.size else np.zeros(1, int)
 
     def _sum(self, a: Any, b: Any) -> Any:
-        """Sums of derivatives, where only one is not zero by structure that one."""
+        """Record sums of derivatives; where only one is not zero by structure, return that one."""
         if _is_everywhere(a) and _is_everywhere(b):
             return self.builder.elementwise(_ADD, (a, b))
         a, b = np.asarray(a), np.asarray(b)
@@ -299,14 +299,14 @@ class Derivation:
         return total
 
     def _result(self, instruction: VectorInstruction, number: int) -> Any:
-        """The slots of a vector instruction's results, in their shape."""
+        """Return the slots of a vector instruction's results, in their shape."""
         start = self.starts[2 + number] - (1 + self.builder.inputs) + RESULTS
         return RegularSlots.contiguous(start, instruction.result)
 
     # backward
 
     def backward(self, inputs: Slots, seeds: Slots) -> Slots:
-        """The adjoints of the chosen inputs, a column for each column of `seeds`."""
+        """Record the adjoints of the chosen inputs, a column for each column of `seeds`."""
         self.risky = np.zeros(len(self.starts), np.uint8)
         self._find_active(inputs)
         columns = self._columns(seeds.shape[1])
@@ -336,7 +336,7 @@ class Derivation:
         return self._collected(columns, 1 + inputs)
 
     def _backward_terms(self, number: int, columns: Sequence[Blocks]) -> bool:
-        """The adjoints by the terms of an even function of a root; False if it has none."""
+        """Record the adjoints by the terms of an even function of a root; False if it has none."""
         terms = self.roots.terms(number)
         if terms is None:
             return False
@@ -382,7 +382,7 @@ class Derivation:
                 self.active[2 + number] = any(self._is_active(vector, view) for view in views)
 
     def _is_active(self, vector: int, view: int) -> bool:
-        """Whether an operand depends on the chosen inputs."""
+        """Return whether an operand depends on the chosen inputs."""
         first, last = self.blocks[view]
         if first == last != 1:
             return bool(self.active[first])
@@ -442,7 +442,7 @@ class Derivation:
         result: Slots,
         is_risky: bool,
     ) -> Given:
-        """What the rules of an instruction's kind are given."""
+        """Return what the rules of an instruction's kind are given."""
         slots = tuple(slots for slots, _, _ in operands)
         safe = is_risky or self.is_seeded
         return Given(self.builder, instruction, slots, result, safe, linear_algebra)
@@ -458,7 +458,7 @@ class Derivation:
         seeds: Slots,
         risky: bool,
     ) -> tuple[Slots | None, bool]:
-        """The k-th partial of an elementwise instruction times seeds; None where that is 0.
+        """Record the k-th partial of an elementwise instruction times seeds; None where that is 0.
 
         The builder shares the partial with other seeds. `risky` says whether the seeds may
         be infinite or a mask's; the second result, whether the partial may.
@@ -490,14 +490,14 @@ class Derivation:
         return self._products(times, partial, seeds), known.singular
 
     def _collected(self, columns: Sequence[Blocks], places: Slots) -> Slots:
-        """The slots at some places, a row for each place and a column for each column."""
+        """Return the slots at some places, a row for each place and a column for each column."""
         slots = np.empty((len(places), len(columns)), np.int64)
         for k, column in enumerate(columns):
             slots[:, k] = column.at(places)
         return slots
 
     def _products(self, times: int, factor: Slots, seeds: Slots) -> Slots:
-        """Products by one of the two opcodes, where seeds are not zero by structure."""
+        """Record products by one of the two opcodes, where seeds are not zero by structure."""
         if _is_everywhere(seeds):
             return self.builder.elementwise(times, (factor, seeds))
         live = seeds != 0
@@ -510,12 +510,12 @@ class Derivation:
 
 
 def _is_everywhere(slots: Any) -> bool:
-    """Whether no derivative is zero by structure."""
+    """Return whether no derivative is zero by structure."""
     return isinstance(slots, RegularSlots) or bool(slots.all())
 
 
 def _once(slots: Any) -> Any:
-    """The slots of a broadcast operand without its repetitions."""
+    """Return the slots of a broadcast operand without its repetitions."""
     if isinstance(slots, RegularSlots):
         return slots.once()
     if slots.size == 0:

@@ -15,7 +15,7 @@ __all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 
 def tangent(tape: FlatTape) -> FlatTape:
-    """A tape from ``(x, dx)`` to ``(y, dy)``: the value and its derivative along dx.
+    """Return a tape from ``(x, dx)`` to ``(y, dy)``: the value and its derivative along dx.
 
     Its cost is about two to three times that of `tape`.
     """
@@ -26,7 +26,7 @@ def tangent(tape: FlatTape) -> FlatTape:
 
 
 def adjoint(tape: FlatTape) -> FlatTape:
-    """A tape from ``(x, w)`` to ``(y, w J)``: the value and the outputs' weighted gradient.
+    """Return a tape from ``(x, w)`` to ``(y, w J)``: the value and the outputs' weighted gradient.
 
     Its cost is about two to four times that of `tape`.
     """
@@ -37,7 +37,7 @@ def adjoint(tape: FlatTape) -> FlatTape:
 
 
 def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
-    """A tape from x to ``(y, J)``, forward: J by the chosen inputs, row by row.
+    """Return a tape from x to ``(y, J)``, forward: J by the chosen inputs, row by row.
 
     Costs about one tape for each input, less what is zero by structure.
     """
@@ -48,7 +48,7 @@ def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
 
 
 def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
-    """A tape from x to ``(y, J)``, backward: J by the chosen inputs, row by row.
+    """Return a tape from x to ``(y, J)``, backward: J by the chosen inputs, row by row.
 
     Costs about one to three tapes for each output. With one output, this is
     the tape of value and gradient.

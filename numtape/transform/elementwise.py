@@ -22,7 +22,7 @@ _RESULTS = "fghk"
 
 
 def _function_of(name: str) -> Callable[..., Expression]:
-    """An elementwise function of one result, as partials call it."""
+    """Return an elementwise function of one result, as partials call it."""
 
     def function(*operands: Any) -> Expression:
         builder = next(each.builder for each in operands if isinstance(each, Expression))
@@ -41,7 +41,7 @@ _NAMES = NAMES | {
 
 @cache
 def _partial(name: str, operands: int, result: int, operand: int) -> Callable[..., Any] | None:
-    """A function of the operands and the results, or None for 0."""
+    """Return a function of the operands and the results, or None for 0."""
     function = next(each for each in ELEMENTWISE if each.name == name)
     text = function.partials[result][operand]
     if text == "0":

@@ -53,7 +53,7 @@ class Expression:
         return None if slot is None else self.builder.known(slot)
 
     def apply(self, name: str, *operands: Any) -> "Expression":
-        """A row of expressions and numbers, recorded."""
+        """Record a row of expressions and numbers."""
         builder = self.builder
         expressions = [as_expression(builder, operand) for operand in operands]
         exponent = expressions[-1].constant
@@ -106,14 +106,14 @@ class Expression:
         return Expression(self.builder, self.slots[key])
 
     def sum(self, axes: tuple[int, ...]) -> "Expression":
-        """Sums over some axes, counted from the end: -1, -2."""
+        """Sum over some axes, counted from the end: -1, -2."""
         rank = self.slots.ndim
         places = tuple(sorted(axis % rank for axis in axes))
         return Expression(self.builder, self.builder.reduce("add", self.slots, places))
 
 
 def function_call(name: str, *operands: Expression, **chosen: int) -> tuple[Expression, ...]:
-    """The results of one of `FUNCTIONS`."""
+    """Record one of `FUNCTIONS`; return its results."""
     builder = operands[0].builder
     results = builder.function(name, [operand.slots for operand in operands], **chosen)
     return tuple(Expression(builder, slots) for slots in results)
@@ -123,7 +123,7 @@ _POWERS = ("power", "power_constant", "pow", "pow_constant")
 
 
 def as_expression(builder: Builder, operand: Any) -> Expression:
-    """An expression as it is, a number as a constant."""
+    """Return an expression as it is, a number as a constant."""
     if isinstance(operand, Expression):
         return operand
     return Expression(builder, np.array(builder.constant(float(operand))))
@@ -156,7 +156,7 @@ NAMES = {row.name: _row_function(row) for row in ROWS} | {"where": _where, "__bu
 
 @cache
 def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
-    """A row's partial by an operand: a function of x, y and f, a number, or None for 0."""
+    """Return a row's partial by an operand: a function of x, y and f, a number, or None for 0."""
     row = ROWS[opcode]
     text = row.partials[operand]
     if text == "0":
@@ -177,7 +177,7 @@ def partial_of(opcode: int, operand: int) -> Callable[..., Any] | float | None:
 
 @cache
 def even_slope(opcode: int) -> Callable[[Expression], Any] | None:
-    """The derivative of a row's function by the square of its operand, where the row has one."""
+    """Return the slope of a row's function by its operand's square, where the row has one."""
     text = ROWS[opcode].even
     if text is None:
         return None
@@ -209,7 +209,7 @@ class Template:
 
 @lru_cache(maxsize=4096)
 def template(opcode: int, operand: int, exponent: float | None) -> Template | None:
-    """A row's partial as a template, None where it is 0.
+    """Return a row's partial as a template, None where it is 0.
 
     Parameters
     ----------

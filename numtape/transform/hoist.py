@@ -43,7 +43,7 @@ class Hoisted:
 
 
 def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
-    """The tape in two parts, or None where nothing can be moved.
+    """Return the tape in two parts, or None where nothing can be moved.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def _chosen(guards: tuple[Guard, ...], which: npt.NDArray[np.bool_]) -> tuple[Gu
 
 
 def _read_by(tape: FlatTape, which: npt.NDArray[np.bool_]) -> Iterator[Any]:
-    """The slots that some instructions read."""
+    """Yield the slots that some instructions read."""
     code = tape.code[which]
     is_vector = code[:, 0] == VECTOR
     yield code[~is_vector, 1:]
@@ -96,7 +96,7 @@ def _read_by(tape: FlatTape, which: npt.NDArray[np.bool_]) -> Iterator[Any]:
 def _uniform(
     tape: FlatTape, shared: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """For each slot whether it is the same at all points; for each instruction whether it moves."""
+    """Return which slots are the same at all points, and which instructions move."""
     reads = reads_of(tape)
     single = 1 + tape.inputs
     uniform = np.ones(single + tape.instructions, np.uint8)  # by node

@@ -79,7 +79,7 @@ class Roots:
                     self._look(number)
 
     def _concerned(self, owners: npt.NDArray[np.int32]) -> Slots:
-        """The instructions that may make roots, or read some; any vector instruction may."""
+        """Return the instructions that may make roots, or read some; any vector instruction may."""
         is_vector = self.code[:, 0] == VECTOR
         may_be, look = np.zeros((2, 2 + len(self.code)), np.uint8)
         may_be[2:] = look[2:] = is_vector
@@ -92,13 +92,13 @@ class Roots:
         return np.flatnonzero(look[2:])
 
     def _may_concern(self, instruction: VectorInstruction) -> bool:
-        """Whether an instruction makes a root, or may read one."""
+        """Return whether an instruction makes a root, or may read one."""
         return instruction.opcode in _SOURCES or any(
             view.table is not None or self._is_root(view.base) for view in instruction.operands
         )
 
     def _is_root(self, slot: int) -> bool:
-        """Whether the instruction that made a slot is a root."""
+        """Return whether the instruction that made a slot is a root."""
         return slot >= RESULTS and bisect_right(self.starts, slot) - 1 in self.roots
 
     def _look(self, number: int) -> None:
@@ -129,7 +129,7 @@ class Roots:
     # the instructions behind slots
 
     def _number(self, slots: _Operand) -> int | None:
-        """The instruction that made all of some slots, None where there is no such one."""
+        """Return the instruction that made all of some slots, None where there is no such one."""
         if isinstance(slots, int):
             return bisect_right(self.starts, slots) - 1 if slots >= RESULTS else None
         if slots.size == 0:
@@ -142,7 +142,7 @@ class Roots:
         return number if is_one else None
 
     def _row(self, number: int) -> tuple[str, list[_Operand]]:
-        """The row that an instruction applies and its operands, "" for one of another kind."""
+        """Return the row that an instruction applies, "" for one of another kind, and operands."""
         opcode, a, b = self.code[number].tolist()
         if opcode != VECTOR:
             row, w = ROWS[opcode], self.builder.store.w
@@ -153,7 +153,7 @@ class Roots:
         return name, list(instruction.operands_read())
 
     def _made_by(self, slots: _Operand) -> tuple[str, list[_Operand]]:
-        """The row that made some slots, and its operands in the slots' shape."""
+        """Return the row that made some slots, and its operands in the slots' shape."""
         number = self._number(slots)
         if number is None:
             return "", []
@@ -170,19 +170,19 @@ class Roots:
         return self._number(slots) in self.roots
 
     def _depth(self, slots: _Operand) -> int:
-        """How deep a root made of these would be: 0 if they are none."""
+        """Return how deep a root made of these would be: 0 if they are none."""
         number = self._number(slots)
         return 0 if number is None or number not in self.roots else self.roots[number] + 1
 
     def _negates(self, a: _Operand, b: _Operand) -> bool:
-        """Whether one of two operands is the negative of the other."""
+        """Return whether one of two operands is the negative of the other."""
         return any(
             name == "negative" and _are_same(operands[0], other)
             for (name, operands), other in ((self._made_by(a), b), (self._made_by(b), a))
         )
 
     def _is_flat_at_zero(self, slots: _Operand) -> bool:
-        """Whether slots are sums of squares: not negative, and without a slope where they are 0."""
+        """Return whether slots are sums of squares: not negative, and with no slope at 0."""
         found: list[int] = []
         todo = [slots]
         while todo:
@@ -202,7 +202,7 @@ class Roots:
         return True
 
     def _flat_parts(self, number: int) -> list[_Operand] | None:
-        """What must be sums of squares for an instruction to be one; None if it cannot be."""
+        """Return what must be sums of squares for an instruction to be one; None if it is none."""
         name, operands = self._row(number)
         if not name:
             instruction = self.vectors[self.code[number, 1]]
@@ -237,7 +237,7 @@ class Roots:
     # terms
 
     def terms(self, number: int) -> Terms | None:
-        """The terms of an instruction; None where its operands' partials will do."""
+        """Return the terms of an instruction; None where its operands' partials will do."""
         name, operands = self._row(number)
         if not name:
             return self._dot(operands) if _is_dot(self.vectors[self.code[number, 1]]) else None
@@ -255,7 +255,7 @@ class Roots:
         return None if slope is None else _scaled(self._square(operands[0]), slope(x))
 
     def _dot(self, operands: Sequence[Slots]) -> Terms | None:
-        """The terms of a product of two vectors that have the same roots."""
+        """Return the terms of a product of two vectors that have the same roots."""
         a, b = (self._uncopied(operand.ravel()) for operand in operands)
         if a.size > SMALL or self._number(a) is not None:
             return self._product(a, b)
@@ -275,7 +275,7 @@ class Roots:
         return _scaled(self._square(base), 0.5 * exponent * power)
 
     def _square(self, root: _Operand) -> Terms:
-        """The terms of a root's square."""
+        """Return the terms of a root's square."""
         name, operands = self._made_by(root)
         if name in ("norm_root", "sqrt"):
             one = Expression(self.builder, np.array(self.builder.constant(1.0)))
@@ -299,7 +299,7 @@ class Roots:
         return [(_array(slots), 2.0 * self._expression(slots))]
 
     def _product(self, a: _Operand, b: _Operand) -> Terms | None:
-        """The terms of a product of two that have the same root; None where they have not."""
+        """Return the terms of a product of two that have the same root; None where they do not."""
         for first, other in ((a, b), (b, a)):
             name, operands = self._made_by(first)
             is_root = [self._root_at(operand) for operand in operands]
@@ -314,7 +314,7 @@ class Roots:
     def _times(
         self, name: str, terms: Terms | None, root: _Operand, factor: _Operand, other: _Operand
     ) -> Terms | None:
-        """The terms of a product by a root, where that root is multiplied or divided before."""
+        """Return the terms of a product by a root that is multiplied or divided before."""
         if terms is None:
             return None
         r, c, b = (self._expression(slots) for slots in (root, factor, other))
@@ -324,12 +324,12 @@ class Roots:
 
 
 def _scaled(terms: Terms, times: Any) -> Terms:
-    """Terms times a number or an expression."""
+    """Multiply terms by a number or an expression."""
     return [(slots, times * factor) for slots, factor in terms]
 
 
 def _chosen(slots: Any, places: Any) -> Any:
-    """The slots at some places of an array, in the places' shape."""
+    """Return the slots at some places of an array, in the places' shape."""
     if isinstance(places, RegularSlots):
         is_whole = places.size == slots.size and places.item(0) == 0
         if is_whole and places.slot_strides() == contiguous_strides(places.shape):
@@ -338,7 +338,7 @@ def _chosen(slots: Any, places: Any) -> Any:
 
 
 def _array(slots: _Operand) -> Any:
-    """A slot as an array of one, an array as it is."""
+    """Return a slot as an array of one, an array as it is."""
     return np.array(slots) if isinstance(slots, int) else slots
 
 
@@ -354,6 +354,6 @@ def _is_even(exponent: float | None) -> bool:
 
 
 def _is_dot(instruction: VectorInstruction) -> bool:
-    """Whether an instruction is the product of two vectors."""
+    """Return whether an instruction is the product of two vectors."""
     shape = instruction.shape
     return instruction.kind == PRODUCT and (len(shape), shape[0], shape[-1]) == (3, 1, 1)

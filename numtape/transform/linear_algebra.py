@@ -93,7 +93,7 @@ def function_adjoint(
 
 
 def _parts(slots: Slots, shapes: Sequence[tuple[int, ...]]) -> list[Slots]:
-    """The results of a function, each in its shape."""
+    """Return the results of a function, each in its shape."""
     ends = list(accumulate(map(math.prod, shapes), initial=0))
     flat = slots.ravel()
     return [
@@ -103,7 +103,7 @@ def _parts(slots: Slots, shapes: Sequence[tuple[int, ...]]) -> list[Slots]:
 
 
 def _is_live(weights: _Tangents, batch: int) -> Expression:
-    """For each element of the batch, whether any adjoint there is not exactly 0."""
+    """Return for each element of the batch whether any adjoint there is not exactly 0."""
     live: Expression | None = None
     for weight in weights:
         if weight is None:
@@ -137,7 +137,7 @@ def _diagonal(a: Expression) -> Expression:
 
 
 def _masked(a: Expression, mask: Any) -> Expression:
-    """0 by structure where the mask is false."""
+    """Return 0 by structure where the mask is false."""
     return Expression(a.builder, np.where(mask, a.slots, 0))
 
 
@@ -154,24 +154,24 @@ def _with_diagonal(a: Expression, diagonal: Expression) -> Expression:
 
 
 def _half_lower(a: Expression) -> Expression:
-    """The lower triangle, with half of the diagonal: Φ."""
+    """Return the lower triangle, with half of the diagonal: Φ."""
     return _with_diagonal(_strictly_lower(a), 0.5 * _diagonal(a))
 
 
 def _mirrored(a: Expression) -> Expression:
-    """The symmetric matrix whose lower triangle this is."""
+    """Return the symmetric matrix whose lower triangle this is."""
     n = a.slots.shape[-1]
     lower = np.tri(n, dtype=bool)
     return Expression(a.builder, np.where(lower, a.slots, a.slots.swapaxes(-1, -2)))
 
 
 def _folded(a: Expression) -> Expression:
-    """The adjoint of `_mirrored`: what falls on both triangles is due to the lower one."""
+    """Return the adjoint of `_mirrored`: what falls on both triangles is due to the lower one."""
     return _with_diagonal(_strictly_lower(a + a.T), _diagonal(a))
 
 
 def _inverse_differences(w: Expression) -> Expression:
-    """F: 1 / (w_j − w_i), infinite for equal ones; 1 on the diagonal."""
+    """Return F: 1 / (w_j − w_i), infinite for equal ones; 1 on the diagonal."""
     difference = w[..., None, :] - w[..., :, None]
     n = w.slots.shape[-1]
     one = difference.builder.constant(1.0)
@@ -180,7 +180,7 @@ def _inverse_differences(w: Expression) -> Expression:
 
 
 def _off_diagonal_times(factor: Expression, a: Expression) -> Expression:
-    """F ∘ a off the diagonal, 0 on it; an exact 0 stays 0 where F is infinite."""
+    """Return F ∘ a off the diagonal, 0 on it; an exact 0 stays 0 where F is infinite."""
     n = a.slots.shape[-1]
     return _masked(a.apply("scale", factor, a), ~np.eye(n, dtype=bool))
 
@@ -267,7 +267,7 @@ def _eigvalsh_tangent(x: Any, dx: Any, f: Any) -> Any:
 
 
 def _diagonal_of_congruence(v: Expression, a: Expression) -> Expression:
-    """diag(vᵀ a v)."""
+    """Return diag(vᵀ a v)."""
     return (v * (a @ v)).sum((-2,))
 
 
@@ -299,7 +299,7 @@ def _eig_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
 
 
 def _as_real(a: Expression) -> Expression:
-    """As complex numbers without imaginary part."""
+    """Return complex numbers without imaginary part."""
     return Expression(a.builder, np.stack([a.slots, np.zeros_like(a.slots)], axis=-1))
 
 
@@ -386,7 +386,7 @@ def _full_svd_tangent(x: Any, dx: Any, f: Any) -> Any:
 
 
 def _widened(a: Expression, unknown: int, shape: tuple[int, int]) -> Expression:
-    """Rows or columns of unknown derivatives after those that are known."""
+    """Add rows or columns of unknown derivatives after those that are known."""
     slots = np.full((*a.slots.shape[:-2], *shape), unknown, np.int64)
     rows, columns = a.slots.shape[-2:]
     slots[..., :rows, :columns] = a.slots
@@ -413,7 +413,7 @@ def _full_svd_adjoint(x: Any, f: Any, weights: Any, wanted: Any) -> Any:
 
 
 def _upper(a: Expression) -> Expression:
-    """R, of what LAPACK keeps."""
+    """Return R, of what LAPACK keeps."""
     n = a.slots.shape[-1]
     return _masked(a[..., :n, :], ~np.tri(n, k=-1, dtype=bool))
 
@@ -480,7 +480,7 @@ def _transform_adjoint(transposed: Callable[[Any, Any, Any], Expression]) -> _Ad
 
 
 def _transposed_real(x: Any, f: Any, w: Expression) -> Expression:
-    """Of the transform of real numbers: back, of the coefficients that there are."""
+    """Transpose the transform of real numbers: go back from the coefficients there are."""
     n, h = x[0].slots.shape[-1], w.slots.shape[-2]
     padded = np.zeros((*w.slots.shape[:-2], n, 2), np.int64)
     padded[..., :h, :] = w.slots
@@ -488,7 +488,7 @@ def _transposed_real(x: Any, f: Any, w: Expression) -> Expression:
 
 
 def _transposed_to_real(x: Any, f: Any, w: Expression) -> Expression:
-    """Of the transform back to real numbers."""
+    """Transpose the transform back to real numbers."""
     n, h = f[0].slots.shape[-1], x[0].slots.shape[-2]
     (back,) = function_call(f"rfft_n_{'odd' if n % 2 else 'even'}", w, x[1], h=h)
     # All but the first and, of an even number, the last stand for two coefficients.
@@ -509,7 +509,7 @@ _FOURIER: dict[str, Callable[[Any, Any, Any], Expression]] = {
 
 
 def _of_upper(rules: tuple[_TangentRule, _AdjointRule], transposed: bool) -> Any:
-    """The rules of a function that reads the upper triangle; `transposed` if it gives one too."""
+    """Return the rules of a function of the upper triangle; `transposed` if it gives one too."""
 
     def tangent(x: Any, dx: Any, f: Any) -> Any:
         if transposed:

@@ -23,22 +23,22 @@ __all__ = ["fold_constants", "optimize", "remove_dead", "share", "simplify"]
 
 
 def fold_constants(tape: FlatTape) -> FlatTape:
-    """Operations on constants alone become constants."""
+    """Turn operations on constants alone into constants."""
     return _rebuilt(tape, Rules(fold=True, simplify=False, share=False))
 
 
 def simplify(tape: FlatTape) -> FlatTape:
-    """Identities that are exact in floating point: ``x * 1``, ``x + (-y)``, ``-(-x)`` ..."""
+    """Apply identities that are exact in floating point: ``x * 1``, ``x + (-y)``, ``-(-x)`` ..."""
     return _rebuilt(tape, Rules(fold=False, simplify=True, share=False))
 
 
 def share(tape: FlatTape) -> FlatTape:
-    """Equal instructions, scalar or vector, become one."""
+    """Merge equal instructions, scalar or vector."""
     return _rebuilt(tape, Rules(fold=False, simplify=False, share=True))
 
 
 def optimize(tape: FlatTape) -> FlatTape:
-    """All passes: about 2 µs a scalar instruction."""
+    """Run all passes: about 2 µs a scalar instruction."""
     return remove_dead(_rebuilt(tape, ALL_RULES))
 
 
@@ -49,7 +49,7 @@ def _rebuilt(tape: FlatTape, rules: Rules) -> FlatTape:
 
 
 def remove_dead(tape: FlatTape) -> FlatTape:
-    """Instructions that no output and no guard needs are left out."""
+    """Leave out instructions that no output and no guard needs."""
     needed = tape.needed(np.concatenate([tape.outputs, tape.guard_slots]))
     if needed.all():
         return tape
@@ -57,7 +57,7 @@ def remove_dead(tape: FlatTape) -> FlatTape:
 
 
 def _without_dead(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
-    """A tape with vector instructions, without those that are not needed."""
+    """Return a tape with vector instructions, without those that are not needed."""
     new_slots = _Renumbering(tape, needed)
     is_vector = tape.code[:, 0] == VECTOR
     which = needed[is_vector]
@@ -94,16 +94,16 @@ class _Renumbering:
         np.cumsum(np.where(needed, 0, np.diff(self.starts)[3:]), out=self.removed[4:])
 
     def before(self, slots: Slots) -> Slots:
-        """How many slots before each of some are gone."""
+        """Return how many slots before each of some are gone."""
         found: Slots = self.removed[np.searchsorted(self.starts, slots, side="right") - 1]
         return found
 
     def at(self, slots: Slots) -> Slots:
-        """The new slots of some that are left."""
+        """Return the new slots of some that are left."""
         return slots - self.before(slots)
 
     def vectors(self, kept: Vectors) -> Vectors | None:
-        """Instructions that read the new slots; None where some that may not gather have to."""
+        """Return instructions that read the new slots; None where one may not gather but has to."""
         survey = kept.survey
         low, high = (np.where(survey.has_table, 0, each) for each in (survey.low, survey.high))
         before = self.before(low)
@@ -119,7 +119,7 @@ class _Renumbering:
         return kept.based(survey.base - before).with_others(others)
 
     def _view(self, view: View, shape: tuple[int, ...]) -> View:
-        """The view that reads the new slots of what a view reads."""
+        """Return the view that reads the new slots of what a view reads."""
         if view.table is not None:
             return View(view.base, view.strides, self.at(view.table))
         low, high = self.before(np.array(view.reach(shape))).tolist()
@@ -129,14 +129,14 @@ class _Renumbering:
 
 
 def _rewritten(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
-    """The needed instructions, recorded again: where arrays do not step evenly any more."""
+    """Record the needed instructions again: where arrays do not step evenly any more."""
     recorder = Builder(tape.inputs, NO_RULES)
     slots = replay(tape, recorder, range(1, tape.inputs + 1), needed)
     return recorder.finish(slots.at(tape.outputs), tape.point)
 
 
 def _without_dead_scalars(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> FlatTape:
-    """A tape of scalar instructions, without those and without constants that are not needed."""
+    """Return a tape of scalar instructions, without those and the constants that are not needed."""
     kept = tape.code[needed]
     is_kept = np.ones(tape.slots, bool)
     is_kept[tape.first_result :] = needed
@@ -155,7 +155,7 @@ def _without_dead_scalars(tape: FlatTape, needed: npt.NDArray[np.bool_]) -> Flat
 
 
 def _guards_and_lines(tape: FlatTape, needed: npt.NDArray[np.bool_], slots: Slots) -> Any:
-    """The guards at new slots, and the lines of the needed instructions."""
+    """Return the guards at new slots, and the lines of the needed instructions."""
     guards = zip(tape.guards, slots.tolist(), strict=True)
     lines = tape.lines
     if lines is not None:

@@ -99,7 +99,7 @@ _NEAR = 16
 
 @register_jitable
 def encoded(w, slot):
-    """The store's number of a slot."""
+    """Return the store's number of a slot."""
     if slot >= _RESULTS:
         return slot - _RESULTS + np.int64(w[INPUTS]) + 1
     return slot - _CONSTANTS + CONSTANT if slot >= _CONSTANTS else slot
@@ -107,7 +107,7 @@ def encoded(w, slot):
 
 @register_jitable
 def decoded(w, slot):
-    """The slot that the store has by a number."""
+    """Return the slot that the store has by a number."""
     if slot >= CONSTANT:
         return np.int64(slot) - CONSTANT + _CONSTANTS
     first = np.int64(w[INPUTS]) + 1
@@ -116,7 +116,7 @@ def decoded(w, slot):
 
 @register_jitable
 def constant(w, f, bits, value):
-    """The slot of a constant; equal bits share one. `bits` is the memory of `f`."""
+    """Return the slot of a constant; equal bits share one. `bits` is the memory of `f`."""
     number = np.int64(w[CONSTANTS])
     f[number] = value
     found = pooled(w, bits, number)
@@ -127,7 +127,7 @@ def constant(w, f, bits, value):
 
 @register_jitable
 def pooled(w, bits, number):
-    """The number of a constant with the same bits, from now on the constant itself."""
+    """Return the number of a constant with the same bits, from now on the constant itself."""
     pattern = bits[number]
     pool, mask = np.int64(w[POOL]), np.int64(w[POOL_MASK])
     place = (((pattern ^ (pattern >> 32)) * 0x1E3779B97F4A7C15) >> 24) & mask
@@ -142,7 +142,7 @@ def pooled(w, bits, number):
 
 @register_jitable
 def remembered(w, kind, a, b):
-    """What Python has found under three keys; -1 for nothing."""
+    """Return what Python has found under three keys; -1 for nothing."""
     memo, mask = np.int64(w[MEMO]), np.int64(w[MEMO_MASK])
     place = (kind * 40503 + a * 9973 + b * 31) & mask
     while w[memo + 4 * place] != 0:
@@ -155,7 +155,7 @@ def remembered(w, kind, a, b):
 
 @register_jitable
 def negated(w, slot):
-    """What a slot is the negative of; 0 for nothing."""
+    """Return what a slot is the negative of; 0 for nothing."""
     table, mask = np.int64(w[NEGATED]), np.int64(w[NEGATED_MASK])
     place = (slot * 0x9E3779B1) & mask
     while w[table + 2 * place] != 0:
@@ -179,7 +179,7 @@ def note_negative(w, slot, of):
 
 @register_jitable
 def place_of(w, opcode, a, b, step):
-    """Where to look for an instruction, at first beside those on operands nearby.
+    """Return where to look for an instruction, at first beside those on operands nearby.
 
     Instructions that follow each other so share lines of the cache. What finds no room
     there goes anywhere.
@@ -195,7 +195,7 @@ def place_of(w, opcode, a, b, step):
 
 @register_jitable
 def append(w, opcode, a, b):
-    """The slot of an equal instruction, else of a new one."""
+    """Return the slot of an equal instruction, else of a new one."""
     code, starts, shared = np.int64(w[CODE]), np.int64(w[STARTS]), np.int64(w[SHARED])
     number, slot = np.int64(w[COUNT]), np.int64(w[NEXT])
     if w[SHARES]:
@@ -224,7 +224,7 @@ def append(w, opcode, a, b):
 
 @register_jitable
 def folded(w, f, bits, opcode, a, b):
-    """The slot of the value of an operation on constants; -1 where Python is asked for it."""
+    """Return the slot of the value of an operation on constants; -1 where Python is asked."""
     x = f[a - CONSTANT] if a else 0.0
     y = f[b - CONSTANT] if b else 0.0
     rule = w[w[TRAITS] + opcode] & IDENTITIES
@@ -246,7 +246,7 @@ def folded(w, f, bits, opcode, a, b):
 
 @register_jitable
 def emit(w, f, bits, opcode, a, b):
-    """The slot of an operation: folded, simplified, shared, else recorded.
+    """Return the slot of an operation: folded, simplified, shared, else recorded.
 
     It is -1 where a value is asked for. Identities give the same number, but for the sign of
     a zero or the bits of a nan. Signs move outwards, where sums take them up.
@@ -335,13 +335,13 @@ def emit(w, f, bits, opcode, a, b):
 
 @register_jitable
 def is_plus_zero(x):
-    """Whether a number is 0.0 and not -0.0."""
+    """Return whether a number is 0.0 and not -0.0."""
     return x == 0.0 and not np.signbit(x)
 
 
 @register_jitable
 def partial(w, f, bits, table, head, x, y, result):
-    """The slot of a partial, recorded; 0 where it is zero, -1 where a value is asked for."""
+    """Return the slot of a recorded partial; 0 where it is zero, -1 where a value is asked for."""
     heads, rows, floats = table
     made, start = np.int64(w[MADE]), np.int64(heads[head, 0])
     slot = np.int64(0)
@@ -374,7 +374,7 @@ def partial(w, f, bits, table, head, x, y, result):
 
 @register_jitable
 def head_of(w, table, opcode, operand, b):
-    """The number of a partial by an operand, -1 where Python is asked for it."""
+    """Return the number of a partial by an operand, -1 where Python is asked for it."""
     heads = table[0]
     key = 2 * opcode + operand
     head = key
@@ -391,7 +391,7 @@ def head_of(w, table, opcode, operand, b):
 
 @register_jitable
 def has_room(w, columns):
-    """Whether there is room for all that one more instruction makes."""
+    """Return whether there is room for all that one more instruction makes."""
     margin = MARGIN + MARGIN_EACH * columns
     return (
         w[COUNT] + margin <= w[ROOM]

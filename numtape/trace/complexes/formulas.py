@@ -28,7 +28,7 @@ _LARGEST_POWER = 100  # above, NumPy computes powers by logarithms
 
 
 def _is(a: Any, number: float) -> bool:
-    """Whether a part is that plain number, sign of zero included."""
+    """Return whether a part is that plain number, sign of zero included."""
     return type(a) is float and a == number and math.copysign(1.0, a) == math.copysign(1.0, number)
 
 
@@ -45,7 +45,7 @@ def _times(a: Any, b: Any) -> Any:
 
 
 def _as_part(number: Any) -> Any:
-    """What NumPy computed of plain numbers, as a float where it is one."""
+    """Return what NumPy computed of plain numbers, as a float where it is one."""
     return number if np.ndim(number) else float(number)
 
 
@@ -66,7 +66,7 @@ def _multiply(a: _Pair, b: _Pair) -> _Pair:
 
 
 def _divide(a: _Pair, b: _Pair) -> _Pair:
-    """Smith's algorithm, as NumPy's, with a division of r and s by the larger for its branches.
+    """Divide by Smith's algorithm, as NumPy does; dividing r and s by the larger replaces branches.
 
     That number is held constant, for the quotient does not depend on it.
     """
@@ -84,7 +84,7 @@ def _divide(a: _Pair, b: _Pair) -> _Pair:
 
 
 def _reduced(r: Any, s: Any) -> tuple[Any, Any, Any]:
-    """r and s divided by the larger of them, and what is to be multiplied with then."""
+    """Divide r and s by the larger of them; return them and what is to be multiplied with then."""
     larger = as_computed(np.where(np.abs(r) >= np.abs(s), r, s))
     is_zero = 1.0 * (larger == 0.0)  # then both parts are divided by 0.0
     larger = larger - is_zero  # (a difference, which keeps -0.0)
@@ -130,7 +130,7 @@ def _expm1(a: _Pair) -> _Pair:
 
 
 def _log_size(a: _Pair) -> Any:
-    """The logarithm of |z|, without cancellation where z is near 1."""
+    """Return the logarithm of |z|, without cancellation where z is near 1."""
     above = (a[0] - 1.0) * (a[0] + 1.0) + a[1] * a[1]  # |z|**2 - 1
     near = 0.5 * np.log1p(np.maximum(above, -0.5))
     return as_computed(np.where(np.abs(above) < 0.5, near, np.log(_size(a))))
@@ -144,7 +144,7 @@ def _log(a: _Pair) -> _Pair:
 
 
 def _joined(real: Any, imag: Any) -> Any:
-    """Plain parts as complex numbers."""
+    """Return plain parts as complex numbers."""
     numbers = np.empty(np.broadcast_shapes(np.shape(real), np.shape(imag)), np.complex128)
     numbers.real, numbers.imag = real, imag
     return numbers
@@ -199,7 +199,7 @@ def _real_power(a: _Pair, exponent: Any) -> _Pair:
 
 
 def _whole_power(a: _Pair, exponent: Any) -> _Pair:
-    """By squares and products."""
+    """Compute a whole power by squares and products."""
     if np.ndim(exponent) == 0 and exponent == 0.0:
         return np.ones(np.shape(a[0])), np.zeros(np.shape(a[0]))
     left = np.abs(np.asarray(exponent)).astype(np.int64)
@@ -223,12 +223,12 @@ def _whole_power(a: _Pair, exponent: Any) -> _Pair:
 
 
 def _chosen(mask: Any, a: _Pair, b: _Pair) -> _Pair:
-    """One pair where a plain mask is true, another elsewhere."""
+    """Return one pair where a plain mask is true, another elsewhere."""
     return np.where(mask, a[0], b[0]), np.where(mask, a[1], b[1])
 
 
 def _general_power(a: _Pair, b: _Pair) -> _Pair:
-    """The exponential of b log a; powers of 0 are 0, of which NumPy makes nan if b is not real."""
+    """Return the exponential of b log a; powers of 0 are 0, nan in NumPy if b is not real."""
     real, imag = _exp(_multiply(_log(a), b))
     is_zero = _both(a[0] == 0.0, a[1] == 0.0)
     above = _both(b[0] > 0.0, b[1] == 0.0)
@@ -247,7 +247,7 @@ def _square(a: _Pair) -> _Pair:
 
 
 def _hyperbolic(q: Any, by_cosh: Any, by_sinh: Any) -> _Pair:
-    """Products with cosh(q) and sinh(q), in factors as those of `_exp`."""
+    """Return products with cosh(q) and sinh(q), in factors as those of `_exp`."""
     c, s = np.cosh(0.5 * q), np.sinh(0.5 * q)
     return c * (c * by_cosh) + s * (s * by_cosh), 2.0 * s * (c * by_sinh)
 
@@ -288,7 +288,7 @@ def _tan(a: _Pair) -> _Pair:
 
 
 def _roots(a: _Pair) -> tuple[_Pair, _Pair]:
-    """The square roots of 1 - z and of 1 + z."""
+    """Return the square roots of 1 - z and of 1 + z."""
     return _sqrt((1.0 - a[0], -a[1])), _sqrt((1.0 + a[0], a[1]))
 
 
@@ -320,7 +320,7 @@ def _arctanh(a: _Pair) -> _Pair:
 
 
 def _turned(formula: Callable[[_Pair], _Pair]) -> Callable[[_Pair], _Pair]:
-    """-i f(i z), which makes of circular functions hyperbolic ones, and the other way."""
+    """Return -i f(i z), which makes of circular functions hyperbolic ones, and the other way."""
 
     def turned(a: _Pair) -> _Pair:
         imag, real = formula((-a[1], a[0]))

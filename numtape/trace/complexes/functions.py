@@ -48,7 +48,7 @@ def complex_rule(*names: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 
 def _without_dtype(options: dict[str, Any]) -> dict[str, Any]:
-    """Options without a dtype that is that of complex results."""
+    """Return options without a dtype that is that of complex results."""
     dtype = options.get("dtype")
     if dtype is None or np.dtype(dtype) != np.complex128:
         return options
@@ -61,7 +61,7 @@ def _without_dtype(options: dict[str, Any]) -> dict[str, Any]:
 def _by_parts(
     implementation: Callable[..., Any], linear: tuple[str, ...], arguments: Any, options: Any
 ) -> Any:
-    """The function of the real parts, and of the imaginary ones."""
+    """Apply the function to the real parts, and to the imaginary ones."""
     bound = inspect.signature(implementation).bind(*arguments, **_without_dtype(options))
     if has_complex(*(each for name, each in bound.arguments.items() if name not in linear)):
         raise UnsupportedError(
@@ -82,7 +82,7 @@ def _by_parts(
 
 
 def _joined(real: Any, imag: Any, *operands: Any) -> Any:
-    """A complex value of two parts, or a list of them; an operand itself if they are its parts."""
+    """Return a complex value of two parts, or a list; an operand itself if they are its parts."""
     if isinstance(real, list | tuple):
         return type(real)(_joined(*each, *operands) for each in zip(real, imag, strict=True))
     for operand in operands:
@@ -163,7 +163,7 @@ def _insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Any:
 def _expanded(
     function: Any, operands: list[Any], conjugated: tuple[int, ...], **options: Any
 ) -> TracedComplex:
-    """A product of all real and imaginary parts, with the signs of powers of i."""
+    """Compute a product of all real and imaginary parts, with the signs of powers of i."""
     split = []
     for k, operand in enumerate(operands):
         real, imag = parts(operand)
@@ -304,7 +304,7 @@ def _average(
 
 @complex_rule("var")
 def _var(a: Any, axis: Any = None, dtype: Any = None, **options: Any) -> Any:
-    """The mean of |z - mean|**2, which is the sum of both parts' variances."""
+    """Return the mean of |z - mean|**2, which is the sum of both parts' variances."""
     return np.var(part_of(a, 0), axis, dtype, **options) + np.var(
         part_of(a, 1), axis, dtype, **options
     )
@@ -465,7 +465,7 @@ def _full_like(
 
 
 def _made_like(like: Any, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
-    """What ``np.zeros(n, dtype=complex, like=x)`` and its siblings give."""
+    """Return what ``np.zeros(n, dtype=complex, like=x)`` and its siblings give."""
     dtype = options.get("dtype")
     if dtype is None and len(arguments) > 1 and function not in (np.full, np.arange):
         dtype = arguments[1]
@@ -500,7 +500,7 @@ for _function in list(LIKE_FUNCTIONS):
 
 
 def _assigns(name: str, position: int) -> None:
-    """A function that assigns its argument at that position into its first."""
+    """Register a function that assigns its argument at that position into its first."""
     function = numpy_function(name)
 
     @complex_rule(name)

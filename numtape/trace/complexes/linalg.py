@@ -27,13 +27,13 @@ __all__: list[str] = []
 
 
 def _embedded(z: TracedComplex) -> Any:
-    """The real matrix of twice the size."""
+    """Return the real matrix of twice the size."""
     above = np.concatenate([z.real, -z.imag], axis=-1)
     return np.concatenate([above, np.concatenate([z.imag, z.real], axis=-1)], axis=-2)
 
 
 def _columns(parts: Any, count: int) -> TracedComplex:
-    """The complex matrix that has its real part above its imaginary one."""
+    """Return the complex matrix that has its real part above its imaginary one."""
     n = parts.shape[-2] // 2
     return TracedComplex(
         parts.recorder, np.copy(parts[..., :n, :count]), np.copy(parts[..., n:, :count])
@@ -142,7 +142,7 @@ def _are_real(pairs: Any) -> bool:
 
 
 def _complex_eig(a: Any) -> tuple[Any, Any]:
-    """Eigenvalues, and vectors for what does not depend on their length and phase."""
+    """Return eigenvalues, and vectors for what does not depend on their length and phase."""
     values = np.linalg.eig(np.asarray(a.primals))
     found = call_function("eig_pairs", (a,), [_as_pairs(value) for value in values])
     return _of_pairs(found[0]), _of_pairs(found[1])
@@ -178,7 +178,7 @@ def _eigh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 (NumPy's name)
 
 
 def _hermitian_eig(z: Any) -> tuple[Any, Any]:
-    """Eigenvalues, and vectors for what does not depend on their length and phase."""
+    """Return eigenvalues, and vectors for what does not depend on their length and phase."""
     values, vectors = np.linalg.eigh(z.values())
     found = call_function("eigh_pairs", (_paired(z),), (values, _as_pairs(vectors)))
     return found[0], _of_pairs(found[1])

@@ -121,15 +121,15 @@ class TracedComplex(TracedPair):
         self.flat[:] = value
 
     def is_array(self) -> bool:
-        """Whether it is an array, perhaps of rank 0, and no scalar."""
+        """Return whether it is an array, perhaps of rank 0, and no scalar."""
         return isinstance(self._real, TracedArray)
 
     def _mapped(self, function: Callable[[Any], Any]) -> "TracedComplex":
-        """What a function that only moves elements makes of both parts."""
+        """Return what a function that only moves elements makes of both parts."""
         return TracedComplex(self.recorder, function(self._real), function(self._imag))
 
     def values(self) -> Any:
-        """The plain numbers at the recording point."""
+        """Return the plain numbers at the recording point."""
         values = np.empty(self.shape, np.complex128)
         for name, part in (("real", self._real), ("imag", self._imag)):
             setattr(values, name, part.primals)  # (a sum of both would lose signs of zeros)
@@ -203,27 +203,27 @@ class TracedComplex(TracedPair):
     # methods of arrays that only move elements
 
     def copy(self, order: Any = "C") -> "TracedComplex":
-        """A copy: assigning into it does not change this one."""
+        """Return a copy: assigning into it does not change this one."""
         return self._mapped(lambda part: part.copy(order)) if self.is_array() else self
 
     def reshape(self, *shape: Any, order: Any = "C") -> "TracedComplex":
-        """As `ndarray.reshape`."""
+        """Return what `ndarray.reshape` does."""
         return self._mapped(lambda part: part.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedComplex":
-        """As `ndarray.ravel`."""
+        """Return what `ndarray.ravel` does."""
         return self._mapped(lambda part: part.ravel(order))
 
     def flatten(self, order: Any = "C") -> "TracedComplex":
-        """As `ndarray.flatten`."""
+        """Return what `ndarray.flatten` does."""
         return self._mapped(lambda part: part.flatten(order))
 
     def transpose(self, *axes: Any) -> "TracedComplex":
-        """As `ndarray.transpose`."""
+        """Return what `ndarray.transpose` does."""
         return self._mapped(lambda part: part.transpose(*axes))
 
     def view(self, dtype: Any = None) -> "TracedComplex":
-        """Another array of the same memory, of the same dtype."""
+        """Return another array of the same memory, of the same dtype."""
         if dtype is not None and np.dtype(dtype) != self.dtype:
             raise UnsupportedError(
                 f"view({dtype!r}) of complex traced values at {user_location()}: their parts do "
@@ -233,11 +233,11 @@ class TracedComplex(TracedPair):
         return self._mapped(lambda part: part.view())
 
     def item(self, *index: Any) -> "TracedComplex":
-        """The one element, still traced."""
+        """Return the one element, still traced."""
         return self._mapped(lambda part: part.item(*index))
 
     def tolist(self) -> Any:
-        """Nested lists of complex scalars."""
+        """Return nested lists of complex scalars."""
         return [row.tolist() for row in self] if self.ndim else self.item()
 
     def fill(self, value: Any) -> None:
@@ -245,12 +245,12 @@ class TracedComplex(TracedPair):
         self[...] = value
 
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
-        """As of an ndarray: whether it may be written to."""
+        """Set whether it may be written to, as of an ndarray."""
         for each in (self._real, self._imag):
             each.setflags(write, align, uic)
 
     def conjugate(self) -> Any:
-        """The complex conjugate."""
+        """Return the complex conjugate."""
         return np.conjugate(self)
 
     conj = conjugate
@@ -263,7 +263,7 @@ class TracedComplex(TracedPair):
         subok: bool = True,
         copy: bool = True,
     ) -> "TracedComplex":
-        """A copy, as complex128."""
+        """Return a copy, as complex128."""
         if np.dtype(dtype) != self.dtype:
             error = UnsupportedError(
                 f"astype({dtype!r}) of complex traced values at {user_location()}: NumPy would "
@@ -290,7 +290,7 @@ class _Flat:
         self._array.real.flat[key], self._array.imag.flat[key] = parts(value)
 
     def copy(self) -> TracedComplex:
-        """As of a flatiter: a vector."""
+        """Return a vector, as a flatiter's `copy` does."""
         return self._array.flatten()
 
     def __iter__(self) -> Iterator[Any]:
@@ -301,7 +301,7 @@ class _Flat:
 
 
 def parts(operand: Any) -> tuple[Any, Any]:
-    """The real and the imaginary part of any operand, as floats: traced, or plain.
+    """Return the real and the imaginary part of any operand, as floats: traced, or plain.
 
     A plain 0.0 is the imaginary part of what is real.
     """
@@ -329,7 +329,7 @@ def parts(operand: Any) -> tuple[Any, Any]:
 
 
 def part_of(operand: Any, number: int) -> Any:
-    """One part of an operand, or of each in a list; what is no number is left as it is."""
+    """Return one part of an operand, or of each in a list; what is no number is left as it is."""
     if operand is None or operand is np._NoValue or isinstance(operand, str):
         return operand
     if isinstance(operand, list | tuple):
@@ -339,7 +339,7 @@ def part_of(operand: Any, number: int) -> Any:
 
 
 def pair(real: Any, imag: Any, *operands: Any) -> TracedComplex:
-    """A complex value of its parts, which are broadcast to one shape.
+    """Return a complex value of its parts, which are broadcast to one shape.
 
     They become its own: a part that is one of the operands' own is copied.
     """
@@ -365,7 +365,7 @@ def _own(part: Any, shape: tuple[int, ...], taken: list[Any]) -> Any:
 
 
 def as_complex(operand: Any) -> Any:
-    """Any operand as a complex traced value; lists of scalars and arrays are stacked."""
+    """Return any operand as a complex traced value; lists of scalars and arrays are stacked."""
     if isinstance(operand, TracedComplex):
         return operand
     if isinstance(operand, np.ndarray) and operand.dtype == object:

@@ -37,7 +37,7 @@ _RUNNING: dict[Any, Any] = {np.add: np.cumsum, np.multiply: np.cumprod}
 
 
 def _apply(ufunc: Any, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What `__array_ufunc__` does where an operand is complex."""
+    """Do what `__array_ufunc__` does where an operand is complex."""
     out = options.pop("out", (None,))[0]
     where = options.pop("where", True) if method == "__call__" else True
     if options.get("dtype") is not None and np.dtype(options["dtype"]) == np.complex128:
@@ -106,7 +106,7 @@ Traced._apply_complex_ufunc = staticmethod(_apply)
 
 
 def _operate(ufunc: Any, left: Any, right: Any) -> Any:
-    """An operator of which an operand is a complex number, or one of these a traced value."""
+    """Apply an operator of which an operand is a complex number, or one of these a traced value."""
     if isinstance(left, np.ndarray) or isinstance(right, np.ndarray) or ufunc not in FORMULAS:
         return ufunc(left, right)
     try:
@@ -137,14 +137,14 @@ def _check_no_element(ufunc: Any, *operands: Any) -> None:
 
 
 def _is_pythons(operand: Any) -> bool:
-    """Whether an operand is a number of Python's, and not one of NumPy's."""
+    """Return whether an operand is a number of Python's, and not one of NumPy's."""
     if isinstance(operand, TracedComplex):
         return type(operand.real) is type(operand.imag) is TracedFloat
     return type(operand) in (TracedFloat, float, int, complex)
 
 
 def _operate_as_python(ufunc: Any, *operands: Any) -> Any:
-    """The same of Python's numbers: it raises where they do, if that could be noticed.
+    """Do the same of Python's numbers: raise where they do, if that could be noticed.
 
     They raise where a result is not finite and the operands are; that is guarded there.
     """
@@ -162,7 +162,7 @@ def _operate_as_python(ufunc: Any, *operands: Any) -> Any:
 
 
 def _plain(operand: Any) -> Any:
-    """The number that Python has at the recording point."""
+    """Return the number that Python has at the recording point."""
     if isinstance(operand, TracedComplex):
         return complex(operand.values())
     return getattr(operand, "primal", operand)

@@ -13,7 +13,7 @@ __all__: list[str] = []
 
 
 def _steps(array: Any, axis: int) -> Any:
-    """Each element less the one before it."""
+    """Return each element less the one before it."""
     before = (slice(None),) * (axis % array.ndim)
     return array[(*before, slice(1, None))] - array[(*before, slice(None, -1))]
 

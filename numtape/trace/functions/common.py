@@ -46,7 +46,7 @@ __all__ = [
 
 
 def numpy_function(name: str) -> Any:
-    """NumPy's function of that name, ``"sum"`` or ``"linalg.norm"``, or None."""
+    """Return NumPy's function of that name, ``"sum"`` or ``"linalg.norm"``, or None."""
     function: Any = np
     for part in name.split("."):
         function = getattr(function, part, None)
@@ -113,13 +113,13 @@ def move(function: Callable[..., Any], *operands: Any) -> Any:
 
 
 def _as_numpys(recorder: Recorder, operand: Any) -> tuple[Any, Any]:
-    """An operand's slots and values: arrays for an array, NumPy's scalars for a scalar."""
+    """Return an operand's slots and values: arrays for an array, NumPy's scalars for a scalar."""
     slots, values = (np.asarray(each) for each in lift(recorder, operand))
     return (slots[()], values[()]) if isinstance(operand, TracedScalar) else (slots, values)
 
 
 def constants_of(recorder: Recorder, values: Any) -> Any:
-    """A traced array of constants that may be assigned to, laid out as `values` are."""
+    """Return a traced array of constants that may be assigned to, laid out as `values` are."""
     values = np.array(values)
     slots = np.empty_like(values, np.int64)
     slots[...] = recorder.constant_array(values.astype(np.float64))
@@ -127,20 +127,20 @@ def constants_of(recorder: Recorder, values: Any) -> Any:
 
 
 def integers_of(recorder: Recorder, values: Any) -> Any:
-    """A traced array of integers that are constants."""
+    """Return a traced array of integers that are constants."""
     return wrap(recorder, recorder.constant_array(np.array(values, np.float64)).copy(), values)
 
 
 def traced(operand: Any, *others: Any) -> Any:
-    """An operand, a list of traced scalars for example, as a traced value.
+    """Return an operand, a list of traced scalars for example, as a traced value.
 
-    Of several recordings it is that of the innermost of the operand and the others.
+    Among several recordings it is that of the innermost of the operand and the others.
     """
     return as_traced(innermost(operand, *others), operand)
 
 
 def in_type(operand: Any, dtype: Any) -> Any:
-    """A traced value as ``dtype=`` asks for; bools and integers guarded, and plain, for others."""
+    """Return a traced value as ``dtype=`` asks; for other types it is guarded, and plain."""
     if dtype is None:
         return operand
     if np.dtype(dtype) == np.float64:
@@ -153,12 +153,12 @@ def in_type(operand: Any, dtype: Any) -> Any:
 
 
 def traced_or_array(operand: Any) -> Any:
-    """A traced value as it is, anything else as an array."""
+    """Return a traced value as it is, anything else as an array."""
     return operand if isinstance(operand, Traced) else np.asarray(operand)
 
 
 def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
-    """The axes that `axis` names, in order, counted from the first."""
+    """Return the axes that `axis` names, in order, counted from the first."""
     if axis is None or (rank == 0 and axis in (0, -1)):
         return tuple(range(rank))
     axes = axis if isinstance(axis, tuple) else (axis,)
@@ -166,7 +166,7 @@ def axes_of(axis: Any, rank: int) -> tuple[int, ...]:
 
 
 def is_kept(keepdims: Any) -> bool:
-    """Whether `keepdims` was given, and true."""
+    """Return whether `keepdims` was given, and true."""
     return keepdims is not np._NoValue and bool(keepdims)
 
 

@@ -35,7 +35,7 @@ def _constants(like: Traced, values: npt.NDArray[Any]) -> Any:
 
 
 def _is_other(dtype: Any) -> bool:
-    """Whether an array of that type is asked for that cannot hold traced values."""
+    """Return whether an array of that type is asked for that cannot hold traced values."""
     return dtype is not None and np.dtype(dtype) != np.float64
 
 
@@ -79,7 +79,7 @@ def _full_like(
 
 
 def make_like(like: Traced, function: Any, arguments: tuple[Any, ...], options: Any) -> Any:
-    """What ``np.zeros(..., like=x)`` and its siblings return for a traced x."""
+    """Return what ``np.zeros(..., like=x)`` and its siblings return for a traced x."""
     if _is_other(options.get("dtype")):
         return function(*arguments, **options)
     options = {name: value for name, value in options.items() if name != "dtype"}

@@ -45,7 +45,7 @@ def _einsum(*operands: Any, optimize: Any = False, dtype: Any = None, **options:
 
 
 def _plain(operands: Any, arrays: Any) -> Any:
-    """NumPy's own result for other arrays in place of the operands'."""
+    """Return NumPy's own result for other arrays in place of the operands'."""
     if isinstance(operands[0], str):
         return np.einsum(operands[0], *arrays)
     given = list(operands)
@@ -54,12 +54,12 @@ def _plain(operands: Any, arrays: Any) -> Any:
 
 
 def _summed(array: Any, axes: tuple[int, ...]) -> Any:
-    """Sums along axes; of bools whether any is true, as NumPy adds them."""
+    """Return sums along axes; of bools whether any is true, as NumPy adds them."""
     return (np.any if array.dtype == bool else np.sum)(array, axis=axes)
 
 
 def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
-    """The letters of each operand and of the output, ellipses written out, and the arrays."""
+    """Return each operand's and the output's letters, ellipses written out, and the arrays."""
     if isinstance(operands[0], str):
         subscripts, *arrays = operands
         subscripts = subscripts.replace(" ", "")
@@ -105,7 +105,7 @@ def _parsed(operands: Any) -> tuple[list[str], str, list[Any]]:
 
 
 def _check_extents(subscripts: str, inputs: list[str], arrays: list[Any]) -> None:
-    """That axes of the same letter are equally long, or of extent 1."""
+    """Check that axes of the same letter are equally long, or of extent 1."""
     extents: dict[str, int] = {}
     for letters, array in zip(inputs, arrays, strict=True):
         for letter, extent in zip(letters, array.shape, strict=True):
@@ -128,7 +128,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
 def _distinct(letters: str, array: Any) -> tuple[str, Any]:
-    """An operand in which no letter is repeated: repeated ones are its diagonal, a view."""
+    """Return an operand in which no letter is repeated: repeated ones are its diagonal, a view."""
     once = "".join(dict.fromkeys(letters))
     if once != letters:
         pattern = f"{letters}->{once}"
@@ -142,7 +142,7 @@ def _distinct(letters: str, array: Any) -> tuple[str, Any]:
 def _order(
     inputs: list[str], output: str, arrays: list[Any], optimize: Any
 ) -> list[tuple[int, ...]]:
-    """Which operands to contract one after the other; results go to the end."""
+    """Return which operands to contract one after the other; results go to the end."""
     if len(arrays) < 3:
         return [tuple(range(len(arrays)))] if len(arrays) == 2 else []
     if optimize in (False, True):
@@ -160,7 +160,7 @@ def _order(
 
 
 def _contracted(terms: list[tuple[str, Any]], wanted: set[str]) -> tuple[str, Any]:
-    """The product of two operands, summed over the letters that are not wanted any more."""
+    """Return the product of two operands, summed over the letters that are not wanted any more."""
     left, right = (
         _without(letters, array, wanted.union(other))
         for (letters, array), (other, _) in zip(terms, reversed(terms), strict=True)
@@ -192,7 +192,7 @@ def _contracted(terms: list[tuple[str, Any]], wanted: set[str]) -> tuple[str, An
 
 
 def _without(letters: str, array: Any, wanted: set[str]) -> tuple[str, Any]:
-    """An operand summed over letters that stand in it alone."""
+    """Return an operand summed over letters that stand in it alone."""
     summed = tuple(k for k, letter in enumerate(letters) if letter not in wanted)
     if not summed:
         return letters, array
@@ -200,7 +200,7 @@ def _without(letters: str, array: Any, wanted: set[str]) -> tuple[str, Any]:
 
 
 def _stretched(term: tuple[str, Any], other: tuple[str, Any]) -> tuple[str, Any]:
-    """An operand whose axes of extent 1 are as long as those of the other."""
+    """Return an operand whose axes of extent 1 are as long as those of the other."""
     letters, array = term
     extents = dict(zip(other[0], other[1].shape, strict=True))
     shape = tuple(
@@ -210,7 +210,7 @@ def _stretched(term: tuple[str, Any], other: tuple[str, Any]) -> tuple[str, Any]
 
 
 def _aligned(letters: str, array: Any, order: list[str]) -> Any:
-    """An operand with its axes in the given order, and of extent 1 for letters it lacks."""
+    """Return an operand with its axes in the given order, and of extent 1 for letters it lacks."""
     own = [letter for letter in order if letter in letters]
     array = np.transpose(array, [letters.index(letter) for letter in own])
     missing = tuple(k for k, letter in enumerate(order) if letter not in letters)

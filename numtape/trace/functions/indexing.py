@@ -51,7 +51,7 @@ def _check(places: Any, extent: int, axis: int) -> None:
 
 
 def rows_at(array: Any, places: Any) -> Any:
-    """From each row of a matrix the elements at `places`, which are known to be inside."""
+    """Return the elements of each row of a matrix at `places`, which are known to be inside."""
     recorder = innermost(array, places)
     (slots, values), (at, numbers) = lift(recorder, array), lift(recorder, places)
     taken = np.take_along_axis(np.asarray(values), np.asarray(numbers).astype(np.int64), 1)
@@ -59,7 +59,7 @@ def rows_at(array: Any, places: Any) -> Any:
 
 
 def take_along(array: Any, places: Any, axis: int, checked: bool = False) -> Any:
-    """`np.take_along_axis` for traced places."""
+    """Take elements as `np.take_along_axis` does, at traced places."""
     array = as_traced(innermost(array, places), array)
     places = as_traced(array.recorder, places)
     axis = np.lib.array_utils.normalize_axis_index(axis, array.ndim)
@@ -79,7 +79,7 @@ def take_along(array: Any, places: Any, axis: int, checked: bool = False) -> Any
 
 
 def add_at(terms: Any, places: Any, size: int) -> Any:
-    """`size` sums: of a vector's elements at equal places, which are known to be inside."""
+    """Return `size` sums: of a vector's elements at equal places, which are known to be inside."""
     recorder = innermost(terms, places)
     (slots, values), (at, numbers) = lift(recorder, terms), lift(recorder, places)
     sums = np.zeros(size)
@@ -90,7 +90,7 @@ def add_at(terms: Any, places: Any, size: int) -> Any:
 
 
 def places_of(array: TracedArray, key: Any) -> Any:
-    """For an index with traced integers, the place of each chosen element in the flat array."""
+    """Return, for an index with traced integers, each chosen element's place in the flat array."""
     key = list(key) if isinstance(key, tuple) else [key]
     key = [
         plain_key(part) if isinstance(part, Traced) and not _is_place(part) else part
@@ -120,7 +120,7 @@ def places_of(array: TracedArray, key: Any) -> Any:
 
 
 def _consumes(part: Any) -> int:
-    """How many axes a part of a key stands for."""
+    """Return how many axes a part of a key stands for."""
     if part is None or part is Ellipsis:
         return 0
     mask = np.asarray(getattr(part, "primals", part)).dtype.kind == "b"
@@ -128,7 +128,7 @@ def _consumes(part: Any) -> int:
 
 
 def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
-    """The shape that index arrays broadcast to, and the axis of the result where it begins."""
+    """Return the shape that index arrays broadcast to, and the result's axis where it begins."""
     is_slice = [part is None or part is Ellipsis or isinstance(part, slice) for part in parts]
     chosen = [k for k, each in enumerate(is_slice) if not each]
     arrays = [np.asarray(parts[k]) for k in chosen]
@@ -143,7 +143,7 @@ def _block(parts: list[Any], ellipsis: int) -> tuple[tuple[int, ...], int]:
 
 
 def _get(array: TracedArray, key: Any) -> Any:
-    """``array[key]`` for a key with traced integers."""
+    """Return ``array[key]`` for a key with traced integers."""
     result = _taken(array, key)
     if isinstance(result, TracedArray) and _is_basic(key):
         result = result.copy(order="K")
@@ -152,7 +152,7 @@ def _get(array: TracedArray, key: Any) -> Any:
 
 
 def _is_basic(key: Any) -> bool:
-    """Whether NumPy gives a view: a key of single integers, slices, None and the ellipsis."""
+    """Return whether NumPy gives a view: a key of single integers, slices, None and ellipsis."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(
         part is None
@@ -176,7 +176,7 @@ def _taken(array: TracedArray, key: Any) -> Any:
 
 
 def _set(array: TracedArray, key: Any, value: Any) -> bool:
-    """``array[key] = value`` for a key with traced integers; False if a place is met twice."""
+    """Do ``array[key] = value`` for a key with traced integers; False if a place is met twice."""
     if any(
         isinstance(each, Row) and each.holds(value, array, key) for each in array.recorder.sharers
     ):
@@ -203,9 +203,9 @@ def _set(array: TracedArray, key: Any, value: Any) -> bool:
 
 
 def _put(array: TracedArray, key: Any, value: Any) -> None:
-    """The same where the key chooses one place along each of some axes.
+    """Do the same where the key chooses one place along each of some axes.
 
-    Chosen is among all elements that the rest of the key chooses, by comparing places.
+    They are chosen among all elements that the rest of the key chooses, by comparing places.
     """
     parts = list(key) if isinstance(key, tuple) else [key]
     ellipsis = array.ndim - sum(_consumes(part) for part in parts)
@@ -256,7 +256,7 @@ def _take(
 
 
 def clipped(places: Any, extent: int) -> Any:
-    """Places with those outside moved to the first or the last."""
+    """Return places with those outside moved to the first or the last."""
     return as_integers(np.maximum(np.minimum(places, extent - 1), 0))
 
 

@@ -45,7 +45,7 @@ def _partition(self: Any, kth: Any, axis: int = -1, kind: Any = None, order: Any
 
 
 def _compress(self: Any, condition: Any, axis: int | None = None, out: Any = None) -> Any:
-    """As `numpy.compress`, which takes the condition first."""
+    """Compress as `numpy.compress`, which takes the condition first."""
     return np.compress(condition, self, axis, out)
 
 
@@ -62,7 +62,7 @@ def _astype(
     subok: bool = True,
     copy: bool = True,
 ) -> Any:
-    """As float64, bools or integers; integers of other types are guarded, and plain."""
+    """Return float64, bools or integers; integers of other types are guarded, and plain."""
     wanted, is_array = np.dtype(dtype), isinstance(self, TracedArray)
     if not np.can_cast(self.dtype, wanted, casting):
         return typed(self).astype(wanted, casting=casting)  # NumPy's error
@@ -104,7 +104,7 @@ setattr(Traced, "astype", _astype)  # noqa: B010
 
 
 def _itself(self: Any) -> Any:
-    """The value itself, which is real."""
+    """Return the value itself, which is real."""
     return self
 
 
@@ -113,24 +113,24 @@ def _assigned(self: Any, value: Any) -> None:
 
 
 def _zeros(self: Any) -> Any:
-    """Zeros that may not be assigned to, as NumPy's: the value is real."""
+    """Return zeros that may not be assigned to, as NumPy's: the value is real."""
     zeros = np.zeros_like(self)
     zeros.setflags(write=False)
     return zeros if self.ndim or isinstance(self, TracedArray) else zeros[()]
 
 
 def _matrix_transposed(self: Any) -> Any:
-    """With the last two axes exchanged."""
+    """Exchange the last two axes."""
     return np.matrix_transpose(self)
 
 
 def _bytes(self: Any) -> int:
-    """As of an ndarray."""
+    """Return how many bytes all elements take, as of an ndarray."""
     return int(self.size * self.dtype.itemsize)
 
 
 def _itemsize(self: Any) -> int:
-    """As of an ndarray."""
+    """Return how many bytes an element takes, as of an ndarray."""
     return int(self.dtype.itemsize)
 
 

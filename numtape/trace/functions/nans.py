@@ -14,7 +14,7 @@ __all__: list[str] = []
 
 
 def _filled(a: Any, value: float) -> tuple[Any, Any]:
-    """An array with its nan replaced, and where they were."""
+    """Return an array with its nan replaced, and where they were."""
     array = as_floats(traced(a))
     missing = np.isnan(array)
     return np.where(missing, value, array), missing
@@ -62,7 +62,7 @@ _nan_extreme("nanmin", np.min, np.inf)
 
 
 def _valid(missing: Any, where: Any) -> Any:
-    """Where elements are that count."""
+    """Return where elements are that count."""
     valid = np.logical_not(missing)
     return np.logical_and(valid, where) if masks(where) else valid
 

@@ -53,7 +53,7 @@ def _round(a: Any, decimals: int = 0, out: Any = None) -> Any:
 
 
 def rounded_as_python(x: Any, digits: int) -> Any:
-    """A float rounded as Python's `round` does it: its exact value, and ties to even.
+    """Round a float as Python's `round` does: its exact value, and ties to even.
 
     NumPy rounds the product with a power of ten, which has been rounded before.
     """
@@ -92,13 +92,13 @@ setattr(TracedFloat, "__round__", _python_round)  # noqa: B010
 
 
 def _rest_of_product(x: Any, y: Any, product: Any) -> Any:
-    """What a product lost when it was rounded (Dekker's)."""
+    """Return what a product lost when it was rounded (Dekker's)."""
     (a, b), (c, d) = _halves(x), _halves(y)
     return ((a * c - product) + a * d + b * c) + b * d
 
 
 def _halves(x: Any) -> tuple[Any, Any]:
-    """A float as a sum of two with half as many digits each."""
+    """Return a float as a sum of two with half as many digits each."""
     high = 134217729.0 * x
     high = high - (high - x)
     return high, x - high
@@ -257,7 +257,7 @@ def _size(a: Any, axis: int | None = None) -> int:
 
 
 def _of_types(name: str) -> None:
-    """Functions that look at the types of their arguments alone."""
+    """Register a function that looks at the types of its arguments alone."""
     function = getattr(np, name)
 
     @implements(name)
@@ -270,7 +270,7 @@ for _name in ("result_type", "common_type"):
 
 
 def _of_shape(name: str) -> None:
-    """Functions that look at the shape of their first argument alone."""
+    """Register a function that looks at the shape of its first argument alone."""
     function = getattr(np, name)
 
     @implements(name)

@@ -22,7 +22,7 @@ __all__ = ["argsort"]
 def argsort(
     a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> Any:
-    """As `numpy.argsort`."""
+    """Sort indices as `numpy.argsort` does."""
     array = as_floats(traced(a))
     if axis is None or array.ndim == 0:
         array, axis = np.ravel(array), 0

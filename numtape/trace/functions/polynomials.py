@@ -57,7 +57,7 @@ def _polymul(a1: Any, a2: Any) -> Any:
 
 
 def _without_zeros(coefficients: Any) -> Any:
-    """Coefficients from the first on that is not 0, which is guarded; the last one stays."""
+    """Return coefficients from the first that is not 0 on, which is guarded; the last one stays."""
     coefficients = np.atleast_1d(traced_or_array(coefficients))
     while len(coefficients) > 1 and coefficients[0] == 0:
         coefficients = coefficients[1:]

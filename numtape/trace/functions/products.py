@@ -83,7 +83,7 @@ def _floats(operand: Any) -> npt.NDArray[Any]:
 
 
 def _on_axes(product: Any, x1: Any, x2: Any, axes: Any) -> Any:
-    """A product whose last axes are these of the operands, and of the result."""
+    """Compute a product whose last axes are these of the operands, and of the result."""
     if axes is None:
         return product(x1, x2)
     named = [axis if isinstance(axis, tuple) else (axis,) for axis in axes]
@@ -302,7 +302,7 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
 
 
 def _windows(recorder: Any, array: Any, length: int) -> Any:
-    """Each run of so many elements as a row: a view that steps evenly, of one copy."""
+    """Return each run of so many elements as a row: a view that steps evenly, of one copy."""
     array = as_traced(recorder, array)
     once = wrap(recorder, recorder.copy(array.slots), array.primals)
     return np.lib.stride_tricks.sliding_window_view(once, length)

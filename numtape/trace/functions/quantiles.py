@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 
 def _last(a: Any, axis: Any) -> tuple[Any, Any]:
-    """An array with the given axes last and as one, and these axes."""
+    """Return an array with the given axes last and as one, and these axes."""
     array = as_floats(traced(a))
     axes = axes_of(axis, array.ndim)
     kept = [k for k in range(array.ndim) if k not in axes]
@@ -38,7 +38,7 @@ def _with_axes(result: Any, axes: tuple[int, ...], keepdims: Any, leading: int =
 
 
 def _picked(array: Any, order: Any, places: Any) -> Any:
-    """Elements along the last axis by their rank; ranks are plain, or traced integers."""
+    """Return elements along the last axis by their rank; ranks are plain, or traced integers."""
     if isinstance(places, Traced):
         return take_along(array, take_along(order, places, -1, checked=True), -1, checked=True)
     return take_along(array, order[..., places], -1, checked=True)
@@ -78,7 +78,7 @@ def _mean_of_two(low: Any, high: Any, weight: Any) -> Any:
 
 
 def _between(low: Any, high: Any, weight: Any) -> Any:
-    """NumPy's interpolation, which rounds alike from both ends."""
+    """Interpolate as NumPy does: it rounds alike from both ends."""
     rise = high - low
     return np.where(weight >= 0.5, high - rise * (1.0 - weight), low + rise * weight)
 
@@ -132,7 +132,7 @@ def _quantile(
 
 
 def _plain_rank(q: Any, n: int, method: str) -> tuple[Any, Any]:
-    """The rank below each quantile, and how far it is from there to the next."""
+    """Return the rank below each quantile, and how far it is from there to the next."""
     numbers = np.arange(n, dtype=np.float64)
     low = np.floor(np.quantile(numbers, q, method=method)).astype(np.int64)
     low = np.clip(low, 0, n - 1)

@@ -36,12 +36,12 @@ _IDENTITY = {"add": 0.0, "multiply": 1.0}
 
 
 def is_given(option: Any) -> bool:
-    """Whether an option was given a value."""
+    """Return whether an option was given a value."""
     return option is not None and option is not np._NoValue
 
 
 def masks(where: Any) -> bool:
-    """Whether `where` leaves anything out."""
+    """Return whether `where` leaves anything out."""
     return is_given(where) and where is not True
 
 
@@ -109,7 +109,7 @@ def reduced(
 
 
 def _initial(array: Any, initial: Any) -> Any:
-    """``initial=`` in the type of the array, as NumPy has it."""
+    """Return ``initial=`` in the type of the array, as NumPy has it."""
     if not is_given(initial) or not are_whole(array):
         return initial
     return traced(initial, array).astype(array.dtype)
@@ -118,7 +118,7 @@ def _initial(array: Any, initial: Any) -> Any:
 def _of_integers(
     name: str, array: Any, result: Any, count: int, axes: tuple[int, ...], kept: bool
 ) -> Any:
-    """What a reduction of integers gave as floats, as integers; None where it is not exact."""
+    """Return as integers what a reduction of integers gave as floats; None if it is not exact."""
     low, high = range_of(array)
     if name == "multiply":
         return whole(result + 0.0, -np.inf, np.inf)  # no -0.0
@@ -134,7 +134,7 @@ def _of_integers(
 def _as_walked(
     slots: Slots, values: npt.NDArray[Any], axes: tuple[int, ...]
 ) -> tuple[Slots, tuple[int, ...], tuple[int, ...]]:
-    """Slots in the order in which NumPy walks an array without gaps, neighbours joined.
+    """Return slots in the order in which NumPy walks an array without gaps, neighbours joined.
 
     Returns
     -------
@@ -259,7 +259,7 @@ def _trace(
 
 
 def _along(a: Any, axis: int | None) -> tuple[Any, int]:
-    """An array and the axis to run along; flattened for no axis."""
+    """Return an array and the axis to run along; flattened for no axis."""
     array = traced(a)
     if axis is None or array.ndim == 0:
         array, axis = np.ravel(array), axis or 0
@@ -323,7 +323,7 @@ def reduce_by(
     initial: Any = np._NoValue,
     where: Any = True,
 ) -> Any:
-    """``ufunc.reduce``: an instruction for sums and their like, one after the other for others."""
+    """Record ``ufunc.reduce``: one instruction for sums and the like, else one after the other."""
     array = in_type(traced(array, initial, where), dtype)
     if not isinstance(array, Traced):
         options = {"keepdims": keepdims, "initial": initial, "where": plain_key(where)}
@@ -348,7 +348,7 @@ def reduce_by(
 
 
 def accumulate_by(ufunc: Any, array: Any, axis: int = 0, dtype: Any = None) -> Any:
-    """``ufunc.accumulate``: an instruction for running sums, one after the other for others."""
+    """Record ``ufunc.accumulate``: one instruction for running sums, else one after the other."""
     array = in_type(traced(array), dtype)
     if not isinstance(array, Traced):
         return ufunc.accumulate(array, axis, dtype)

@@ -69,7 +69,7 @@ _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
 
 def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
-    """The choice between two floats, quickly; None where it is not one of the usual kinds."""
+    """Return the choice between two floats, quickly; None where it is none of the usual kinds."""
     if type(condition) is not TracedBool or condition.recorder.mirrors:
         return None
     recorder = condition.recorder
@@ -154,7 +154,7 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *arguments: Any, **options:
 
 
 def _is_elementwise(function: Callable[..., Any], x: Any, arguments: Any, options: Any) -> bool:
-    """Whether each element of what a function gives depends on the same element alone.
+    """Return whether each element of what a function gives depends on the same element alone.
 
     It is recorded on a tape of its own, for eight numbers and for four of them: what it
     reads there does not depend on the numbers, so the answer holds at every point.
@@ -174,7 +174,7 @@ def _is_elementwise(function: Callable[..., Any], x: Any, arguments: Any, option
 def _of_elements_alone(
     function: Callable[..., Any], outer: Recorder, numbers: Any, arguments: Any, options: Any
 ) -> Any:
-    """What a function gives for numbers; None where it looks at more than each by itself."""
+    """Return what a function gives for numbers; None where it looks at more than each by itself."""
     recorder = Recorder(len(numbers), parent=outer)
     inputs = 1 + np.arange(len(numbers))
     with np.errstate(all="ignore"):
@@ -293,7 +293,7 @@ def _at_most(x: float, high: float) -> float:
 
 
 def _mask(condition: Any) -> Any:
-    """A mask as plain bools, guarded if it is traced."""
+    """Return a mask as plain bools, guarded if it is traced."""
     if not has_traced(condition):
         return np.asarray(condition, bool)
     condition = traced(condition)

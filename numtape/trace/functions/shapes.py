@@ -26,7 +26,7 @@ __all__: list[str] = []
 
 
 def _moves(name: str) -> None:
-    """A function that moves its first argument's elements; the other arguments are plain."""
+    """Register a function that moves its first argument's elements; other arguments are plain."""
     function = numpy_function(name)
     if function is None:
         return
@@ -51,7 +51,7 @@ for _name in (
 
 
 def _joins(name: str) -> None:
-    """A function that joins a sequence of arrays."""
+    """Register a function that joins a sequence of arrays."""
     function = getattr(np, name)
 
     @implements(name, linear="arrays")
@@ -69,7 +69,7 @@ for _name in ("concatenate", "stack", "hstack", "vstack", "dstack", "column_stac
 
 
 def _each(name: str) -> None:
-    """A function of several arrays, each of which is moved."""
+    """Register a function of several arrays, each of which is moved."""
     function = getattr(np, name)
 
     @implements(name, linear="arrays")
@@ -135,7 +135,7 @@ def _block(arrays: Any) -> Any:
 
 
 def _with_zeros(name: str) -> None:
-    """Functions that put zeros beside the elements they move."""
+    """Register a function that puts zeros beside the elements it moves."""
     function = getattr(np, name)
 
     @implements(name, linear="array")
@@ -217,7 +217,7 @@ def _padded(array: Any, widths: Any, padding: Callable[[Any, int, int, int], Any
 
 
 def _pair(values: Any, rank: int) -> Any:
-    """Values given for all axes and ends, for each end or for each axis and end."""
+    """Return values given for all axes and ends, for each end or for each axis and end."""
     return np.broadcast_to(traced_or_array(values), (rank, 2))
 
 

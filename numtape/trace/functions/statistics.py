@@ -23,12 +23,12 @@ __all__: list[str] = []
 
 
 def _count(array: Any, axis: Any) -> int:
-    """How many elements each mean is of."""
+    """Return how many elements each mean is of."""
     return int(np.prod([array.shape[k] for k in axes_of(axis, array.ndim)], dtype=np.int64))
 
 
 def _total(array: Any, axis: Any, where: Any) -> Any:
-    """How many elements each mean is of, an array if `where` tells them."""
+    """Return how many elements each mean is of, an array if `where` tells them."""
     if not masks(where):
         return _count(array, axis)
     chosen = np.broadcast_to(traced_or_array(where), array.shape)

@@ -294,20 +294,20 @@ class TracedArray(Traced):
         return TracedArray(self.recorder, slots, primals)
 
     def reshape(self, *shape: Any, order: Any = "C") -> Any:
-        """As `ndarray.reshape`."""
+        """Return what `ndarray.reshape` does."""
         return self._arranged(lambda elements: elements.reshape(*shape, order=order))
 
     def ravel(self, order: Any = "C") -> "TracedArray":
-        """As `ndarray.ravel`."""
+        """Return what `ndarray.ravel` does."""
         vector: TracedArray = self._arranged(lambda elements: elements.ravel(order))
         return vector
 
     def flatten(self, order: Any = "C") -> "TracedArray":
-        """As `ndarray.flatten`."""
+        """Return what `ndarray.flatten` does."""
         return TracedArray(self.recorder, self.slots.flatten(order), self.primals.flatten(order))
 
     def transpose(self, *axes: Any) -> "TracedArray":
-        """As `ndarray.transpose`."""
+        """Return what `ndarray.transpose` does."""
         transposed: TracedArray = self._arranged(lambda elements: elements.transpose(*axes))
         return transposed
 
@@ -346,7 +346,7 @@ class TracedArray(Traced):
         return TracedArray(self.recorder, self.slots.view(), self.primals.view())
 
     def setflags(self, write: Any = None, align: Any = None, uic: Any = None) -> None:
-        """As of an ndarray: whether it may be written to."""
+        """Set whether it may be written to, as of an ndarray."""
         if self._slots.base is None:
             self._slots = self._slots.view()  # others keep writing to the memory that it is of
         for elements in (self._primals, self._slots):
@@ -377,7 +377,7 @@ class _Flat:
         write(array, lambda elements, each: elements.flat.__setitem__(key, each), lifted)
 
     def copy(self) -> "TracedArray":
-        """As of a flatiter: a vector."""
+        """Return a vector, as a flatiter's `copy` does."""
         return self._array.flatten()
 
     def __iter__(self) -> Iterator[Any]:

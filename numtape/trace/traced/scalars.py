@@ -177,23 +177,23 @@ class TracedScalar(Traced):
         return np.array(self.slot), self.primal
 
     def item(self) -> "TracedScalar":
-        """As Python's number."""
+        """Return it as Python's number."""
         return as_python(self)
 
     tolist = item
 
     def copy(self) -> "TracedScalar":
-        """Itself."""
+        """Return itself."""
         return self
 
     def ravel(self, order: Any = "C") -> Any:
-        """As an array of one element."""
+        """Return an array of one element."""
         return self.reshape(1)
 
     flatten = ravel
 
     def transpose(self, *axes: Any) -> "TracedScalar":
-        """Itself."""
+        """Return itself."""
         return self
 
 

@@ -121,10 +121,19 @@ BOXES = (
     Box(
         20,
         654,
-        920,
+        590,
         "One row for each operation",
         ("opcode, kernels, recording, derivatives, printing, tests: all read the table",),
         "numtape/ops",
+        54,
+    ),
+    Box(
+        640,
+        654,
+        300,
+        "One module for each kind",
+        ("shapes, checks, rules, words of arrays",),
+        "numtape/kinds",
         54,
     ),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 TARGET = Path(__file__).parent / "_static" / "machine.svg"
 
-WIDTH, HEIGHT = 960, 728
+WIDTH, HEIGHT = 960, 794
 INK, LINE, PAPER, FILL, ACCENT = "#1f2933", "#52606d", "#ffffff", "#f0f4f8", "#0b69a3"
 
 
@@ -121,18 +121,18 @@ BOXES = (
     Box(
         20,
         654,
-        590,
+        920,
         "One row for each operation",
         ("opcode, kernels, recording, derivatives, printing, tests: all read the table",),
         "numtape/ops",
         54,
     ),
     Box(
-        640,
-        654,
-        300,
-        "One module for each kind",
-        ("shapes, checks, rules, words of arrays",),
+        20,
+        720,
+        920,
+        "One module for each kind of array operation",
+        ("shapes, checks, text, derivatives, words for the kernels: all ask the kind",),
         "numtape/kinds",
         54,
     ),

@@ -5,11 +5,12 @@ it, is evaluated at all points, and its outputs are written straight into the ar
 of the result.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,13 @@ from numtape.functions.runner import Runner
 from numtape.functions.streams import in_blocks
 from numtape.run.batch import Failures, Progress, thread_count, untold
 
-__all__ = ["How", "Options", "evaluate_many", "options_of", "run_blocks", "run_many"]
+__all__ = [
+    *("How", "Options"),
+    *("evaluate_many", "names_options", "options_of", "run_blocks", "run_many"),
+]
 
 Floats = npt.NDArray[np.float64]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class How(TypedDict, total=False):
@@ -75,6 +80,21 @@ class Options(NamedTuple):
                 "progress(done, total), or False",
                 code="wrong-option",
             )
+
+
+def names_options(method: F) -> F:
+    """Name the keywords of `How` in a method's signature, for those who look at it."""
+    own = inspect.signature(method)
+    first = [each for each in own.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+        for (name, default), kind in zip(
+            Options()._asdict().items(), How.__annotations__.values(), strict=True
+        )
+    ]
+    named: Any = method
+    named.__signature__ = own.replace(parameters=[*first, *options])
+    return method
 
 
 def options_of(method: str, how: How) -> Options:

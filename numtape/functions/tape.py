@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-from numtape.functions.batch import How
+from numtape.functions.batch import How, names_options
 from numtape.functions.programmed import Programmed
 from numtape.functions.saved import write
 from numtape.functions.trees import one_for_each_argument
@@ -75,6 +75,7 @@ class Tape(Programmed):
         """
         write(path, self.flat, self.signature, self.result)
 
+    @names_options
     def __call__(
         self,
         *arguments: Any,
@@ -121,6 +122,7 @@ class Tape(Programmed):
         """
         return self._value(arguments, how)
 
+    @names_options
     def gradient(
         self,
         *arguments: Any,
@@ -159,6 +161,7 @@ class Tape(Programmed):
         """
         return self._derivative("gradient", arguments, argnums, None, how)
 
+    @names_options
     def value_and_gradient(
         self,
         *arguments: Any,
@@ -191,6 +194,7 @@ class Tape(Programmed):
         """
         return self._derivative("value_and_gradient", arguments, argnums, None, how)
 
+    @names_options
     def jacobian(
         self,
         *arguments: Any,
@@ -233,6 +237,7 @@ class Tape(Programmed):
         """
         return self._derivative("jacobian", arguments, argnums, mode, how)
 
+    @names_options
     def value_and_jacobian(
         self,
         *arguments: Any,
@@ -270,6 +275,7 @@ class Tape(Programmed):
         """
         return self._derivative("value_and_jacobian", arguments, argnums, mode, how)
 
+    @names_options
     def hessian(
         self,
         *arguments: Any,
@@ -307,6 +313,7 @@ class Tape(Programmed):
         """
         return self._derivative("hessian", arguments, argnums, None, how)
 
+    @names_options
     def jvp(
         self,
         arguments: Sequence[Any],
@@ -345,6 +352,7 @@ class Tape(Programmed):
         """
         return self._product("jvp", arguments, tangents, "tangents", how)
 
+    @names_options
     def vjp(
         self,
         arguments: Sequence[Any],
@@ -385,6 +393,7 @@ class Tape(Programmed):
         """
         return self._weighted(arguments, cotangents, how)
 
+    @names_options
     def hvp(
         self,
         arguments: Sequence[Any],

@@ -78,7 +78,7 @@ class FlatTape:
     code : int32 array (instructions, 3)
         The instructions: opcode, a, b.
     vectors : Vectors
-        The vector instructions, given as a sequence of `VectorInstruction`, kept as integers.
+        The vector instructions, given as a sequence of ``VectorInstruction``, kept as integers.
     constants : float64 array
         What slots 1, 2, ... hold.
     inputs : int

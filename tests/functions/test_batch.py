@@ -591,6 +591,7 @@ def _until_struck(delay, work):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interruption_while_kernels_run():
     """The timer strikes while all threads are in machine code, or between chunks."""
     tape = nt.record(scalar_function, *arguments())

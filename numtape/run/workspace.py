@@ -197,7 +197,7 @@ class Workspace:
         self.plan = plan
         self.values = np.zeros(plan.size)
         self.values[1 : tape.first_input] = tape.constants
-        self.gradient_output = np.zeros(len(tape.outputs))
+        self.gradient_output = np.zeros(len(tape.outputs) if plan.sweeps else 0)
         frame = np.zeros(_kernels.FRAME_SIZE, np.int64)
         frame[_kernels.FRAME_ONE_COUNT] = 1  # and steps of 0, as NumPy has them for one element
         self._handle = np.zeros(_kernels.HANDLE_SIZE, np.int64)

@@ -34,6 +34,7 @@ Shape = tuple[int, ...]
 _ITEM = 8
 _NEAR = 1 << 16
 _MOST = 1 << 14  # what is kept of layouts and what was done with them
+_FEW = 64  # elements that are also kept written out
 
 _counting: Slots = np.arange(1 << 12)
 
@@ -107,9 +108,15 @@ class Layout:
         return found and found[1]
 
     @cached_property
+    def few(self) -> Slots:
+        """The slots less the first: for those of few elements."""
+        found: Slots = np.asarray(self.counted() + self.low)
+        return found
+
+    @cached_property
     def listed(self) -> list[int]:
         """The slots less the first, one after the other: for those of few elements."""
-        found: list[int] = (self.counted().ravel() + self.low).tolist()
+        found: list[int] = self.few.ravel().tolist()
         return found
 
     def counted(self) -> Slots:
@@ -286,7 +293,11 @@ class RegularSlots:
         return np.asarray(self).flat
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = np.asarray(self.layout.counted() + (self.base + self.layout.low))
+        layout = self.layout
+        if layout.size <= _FEW:
+            array = np.asarray(layout.few + self.base)
+        else:
+            array = np.asarray(layout.counted() + (self.base + layout.low))
         return array if dtype is None else array.astype(dtype, copy=False)
 
     def __len__(self) -> int:

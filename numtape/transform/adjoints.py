@@ -59,9 +59,12 @@ class Adjoints:
         if part is None or targets is None:
             return
         part = broadcast_slots(part, targets.shape)
-        view = view_of(targets)
-        has_table = view.table is not None
-        repeated, once, overlaps = _repetition(targets.shape, view.strides)
+        if isinstance(targets, RegularSlots):
+            strides, has_table = targets.layout.strides, False
+        else:
+            view = view_of(targets)
+            strides, has_table = view.strides, view.table is not None
+        repeated, once, overlaps = _repetition(targets.shape, strides)
         if repeated:  # a broadcast operand: its element gets the sum
             part = self.builder.reduce("add", part, repeated)
             targets = targets[once]

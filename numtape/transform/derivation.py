@@ -159,7 +159,9 @@ class Derivation:
 
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """Return the new tape, with the old outputs and then the derivatives' slots."""
-        point = np.concatenate([self.tape.point, extra_point])
+        point = self.tape.point
+        if len(extra_point):
+            point = np.concatenate([point, extra_point])
         outputs = np.concatenate([self.outputs, derivatives])
         return remove_dead(self.builder.finish(outputs, point))
 

@@ -40,14 +40,17 @@ class Form:
         What each view walks.
     has_table : tuple of bool
         Whether each view reads by a table, and so has no base of its own.
+    is_regular : bool
+        Whether there is no table at all.
     """
 
-    __slots__ = ("__dict__", "has_table", "instruction", "shapes")
+    __slots__ = ("__dict__", "has_table", "instruction", "is_regular", "shapes")
 
     def __init__(self, instruction: VectorInstruction) -> None:
         self.instruction = instruction
         self.shapes = instruction.operand_shapes()
         self.has_table = tuple(view.table is not None for view in instruction.operands)
+        self.is_regular = instruction.targets is None and True not in self.has_table
 
     def at(self, bases: Iterable[int]) -> VectorInstruction:
         """Return the instruction with these bases."""

@@ -84,7 +84,7 @@ def loop_table(opcodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         path = ROWS[opcode].ufunc
         if path is not None and not path.startswith("numpy."):
             table[opcode, :2] = double_loop(load_ufunc(path))
-    reached = opcodes[opcodes >= FIRST_FUNCTION] - FIRST_FUNCTION
+    reached = set((opcodes[opcodes >= FIRST_FUNCTION] - FIRST_FUNCTION).tolist())
     for place, (k, (path, types, arguments)) in enumerate(CALLS):
         if k in reached:
             loop = loop_of_types(load_ufunc(path), types)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.tape.instruction import VectorInstruction, View
+from numtape.tape.reads import is_dense
 from numtape.tape.regular import Layout, RegularSlots
 
 __all__ = ["Form", "Forms", "Survey", "Vectors", "bases_of"]
@@ -79,14 +80,11 @@ class Form:
 def _reads(view: View, shape: tuple[int, ...]) -> tuple[int, int, bool, bool, bool]:
     low, high = view.reach(shape)
     walked = [(n, stride) for n, stride in zip(shape, view.strides, strict=True) if n > 1]
-    is_dense, in_order, reached, size = True, True, 1, 1
-    for stride, extent in sorted((abs(stride), extent) for extent, stride in walked):
-        is_dense = is_dense and stride <= reached
-        reached += (extent - 1) * stride
+    in_order, size = True, 1
     for extent, stride in reversed(walked):
         in_order = in_order and stride == size
         size *= extent
-    return low, high, is_dense, any(stride for _, stride in walked), in_order
+    return low, high, is_dense(shape, view.strides), any(stride for _, stride in walked), in_order
 
 
 class Forms:

@@ -187,9 +187,9 @@ def _hash(tokens, starts, slots, low, reach, results, constants, first, hashed):
             if end < constants:
                 h = _mixed(h, 0)
             elif near <= _NEAR:
-                h = _mixed(h, 2 + near)
+                h = _mixed(h, 3 + near)
             else:
-                h = _mixed(h, 1)
+                h = _mixed(h, 1 if slot < results[0] else 2)
         hashed[i] = h
 
 
@@ -197,12 +197,12 @@ def _hash(tokens, starts, slots, low, reach, results, constants, first, hashed):
 def _refine(starts, slots, results, constants, first, hashed, context, last):
     """Hash how far operands move that are read from far away.
 
-    `context` has hashes of some instructions from each on.
+    `context` has hashes of 16 instructions from each on; those around it say where it is.
     """
     mask = np.uint64(last.size - 1)
     for i in range(hashed.size):
         item = first + i
-        h, place = hashed[i], context[i]
+        h, place = hashed[i], context[max(i - 8, 0)]
         for q in range(starts[item], starts[item + 1]):
             slot = slots[q]
             if slot >= constants and results[item] - slot > _NEAR:

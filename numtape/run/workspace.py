@@ -25,6 +25,7 @@ from numtape.run.loops import loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
 from numtape.run.native import Code, point_code
+from numtape.run.native_loops import runs_natively
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape
 
@@ -90,6 +91,7 @@ class Plan:
         self.free = vector_maths
         encoded = Encoded(tape.vectors, self.places, self._vector_maths(vector_maths))
         self.words, self.gathers = encoded.words, encoded.gathers
+        self.loop_bodies = encoded.bodies
         self.bodies = [Plan(body.tape, is_body=True) for body in encoded.bodies]
         self.segments = segments_of(tape, self.places, encoded)
         self.outputs = self.places[tape.outputs]
@@ -126,8 +128,9 @@ class Plan:
                     for segment, address in self.machine_code.functions.items():
                         self.native[1 + segment] = address
                     self.native[-1] = True  # for runs that begin from now on
-        for body in self.bodies:
-            body.compile(effort, may_go_on)
+        for body, plan in zip(self.loop_bodies, self.bodies, strict=True):
+            if not runs_natively(body):
+                plan.compile(effort, may_go_on)
 
     def _native_code(self) -> Code:
         return point_code(self.tape, self.places, self.segments, self.free)
@@ -145,6 +148,7 @@ class Plan:
             self.segments,
             self.words,
             self.gathers,
+            *(body.digest for body in self.loop_bodies),
             free,
         ]
 
@@ -253,9 +257,18 @@ class Workspace:
             self._handle[address_field] = array.ctypes.data
 
 
+def _opcodes_on(tape: FlatTape) -> set[int]:
+    """Return the opcodes on a tape and in the bodies of its loops."""
+    codes = set(tape.opcodes)
+    for form in tape.vectors.forms:
+        body = form.instruction.body
+        codes |= {form.instruction.opcode} if body is None else _opcodes_on(body.tape)
+    return codes
+
+
 def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
     """Return the opcodes on a tape and those that they call; in sweeps, their partials do too."""
-    codes = {*tape.opcodes, *(form.instruction.opcode for form in tape.vectors.forms)}
+    codes = _opcodes_on(tape)
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

@@ -383,6 +383,8 @@ def work(seed: int, first: int, cases: int, progress: str) -> None:
     os.environ[MEMORY_LIMIT] = _LIMIT
     _raise_fences()
     files = corpus()
+    ignored: list[BaseException | None] = []  # raised where nobody catches
+    sys.unraisablehook = lambda raised: ignored.append(raised.exc_value)
     counts: Counter[str] = Counter()
     with (
         tempfile.TemporaryDirectory(dir=_MEMORY) as name,
@@ -391,8 +393,10 @@ def work(seed: int, first: int, cases: int, progress: str) -> None:
         for case in range(first, first + cases):
             log.seek(0)
             log.write(case.to_bytes(8, "little"))
+            ignored.clear()
             try:
                 counts[run_case(seed, case, files, Path(name))] += 1
+                assert not ignored, ignored
             except Exception:
                 counts["bug"] += 1
                 print(json.dumps({"case": case, "bug": traceback.format_exc()}), flush=True)

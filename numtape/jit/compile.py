@@ -5,6 +5,7 @@ Kernels compile when first called, and are cached on disk beside their file. Wit
 thousand times slower, which is how the tests see what lines of them are run.
 """
 
+import ctypes
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,7 @@ from numtape.jit.compiling import uninterrupted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["Lazy", "is_cached", "kernel", "piece", "ufuncs"]
+__all__ = ["Lazy", "address_of", "is_cached", "kernel", "piece", "ufuncs"]
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -34,6 +35,27 @@ def kernel(function: Callable[..., Any]) -> Any:
         lambda _: compile_for(*arguments, **named)
     )
     return dispatcher
+
+
+@cache
+def address_of(function: Any) -> int:
+    """Return the address of a kernel of four integers to an integer, compiled if need be.
+
+    Kernels that call each other in a circle do so by address: Numba loses track of them on disk.
+    """
+    if isinstance(function, CPUDispatcher):
+        integer = numba.types.int64
+        signature = integer(*[integer] * 4)
+        uninterrupted(lambda _: function.compile(signature))
+        compiled: Any = function.overloads[signature.args]
+        name = compiled.fndesc.llvm_cfunc_wrapper_name
+        return int(compiled.library.get_pointer_to_function(name))
+    callback = ctypes.CFUNCTYPE(*[ctypes.c_int64] * 5)(function)
+    _CALLBACKS.append(callback)
+    return ctypes.cast(callback, ctypes.c_void_p).value or 0
+
+
+_CALLBACKS: list[Any] = []  # which live as long as their addresses are known
 
 
 class Lazy:

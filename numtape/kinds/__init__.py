@@ -3,6 +3,7 @@
 from numtape.kinds.accumulate import Accumulate
 from numtape.kinds.function import ApplyFunction
 from numtape.kinds.kind import Given, Kind, Problem, axes_by_result
+from numtape.kinds.loop import Loop
 from numtape.kinds.map import Map, call_text
 from numtape.kinds.places import Order, Search, Spread, Take
 from numtape.kinds.product import Product
@@ -15,6 +16,6 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         *(Map(), Reduce(), Accumulate(), Product(), Scatter()),
-        *(Order(), Search(), Take(), Spread(), ApplyFunction()),
+        *(Order(), Search(), Take(), Spread(), ApplyFunction(), Loop()),
     )
 }

@@ -36,9 +36,9 @@ class ApplyFunction(Kind):
     by_blas = True
     opcodes = FUNCTION_OPCODE
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        return _shapes(opcode, shape)
+        return _shapes(instruction.opcode, instruction.shape)
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield what is wrong with an instruction's opcode, shapes and operands."""

@@ -54,6 +54,8 @@ class Instruction(Protocol):
     @property
     def targets(self) -> Slots | None: ...
     @property
+    def body(self) -> Any: ...
+    @property
     def size(self) -> int: ...
 
 
@@ -74,8 +76,8 @@ class Given:
     safe : bool
         Whether products are to be zero-safe: what is multiplied may be infinite, or exactly 0
         where operands are infinite or nan.
-    functions : module
-        The rules of functions, `numtape.transform.linear_algebra`.
+    functions, loops : module
+        The rules of functions and of loops, in `numtape.transform`.
     """
 
     builder: Any
@@ -84,6 +86,7 @@ class Given:
     result: Any
     safe: bool
     functions: Any
+    loops: Any
 
 
 class Kind:
@@ -100,6 +103,8 @@ class Kind:
         Whether its operands may be read by tables.
     has_targets, has_result_strides : bool
         Whether its instructions have targets, and strides of their results.
+    has_body : bool
+        Whether its instructions have bodies.
     by_blas : bool
         Whether it may be computed by BLAS or LAPACK.
     places : int
@@ -112,12 +117,13 @@ class Kind:
     may_gather: ClassVar[bool] = False
     has_targets: ClassVar[bool] = False
     has_result_strides: ClassVar[bool] = False
+    has_body: ClassVar[bool] = False
     by_blas: ClassVar[bool] = False
     places: ClassVar[int] = 0
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        return (shape,) * operands
+        return (instruction.shape,) * len(instruction.operands)
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield what is wrong with an instruction's opcode, shapes and operands."""

@@ -54,9 +54,9 @@ class Search(Kind):
     opcodes = {"left": 0, "right": 1}  # noqa: RUF012
     is_flat = True
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        n, m = shape
+        n, m = instruction.shape
         return ((n,), (m,))
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
@@ -101,9 +101,9 @@ class Take(_AtPlaces):
     name = TAKE
     opcodes = {"take": 0}  # noqa: RUF012
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        rows, n, m = shape
+        rows, n, m = instruction.shape
         return ((rows, n), (rows, m))
 
     def word(self, instruction: Instruction) -> str:
@@ -136,9 +136,9 @@ class Spread(_AtPlaces):
     name = SPREAD
     opcodes = {"add": 0}  # noqa: RUF012
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        rows, m, _ = shape
+        rows, m, _ = instruction.shape
         return ((rows, m), (rows, m))
 
     def word(self, instruction: Instruction) -> str:

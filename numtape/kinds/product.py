@@ -22,9 +22,9 @@ class Product(Kind):
     by_blas = True
     opcodes = {"matmul": PRODUCT_OPCODE, "safe_matmul": SAFE_PRODUCT_OPCODE}  # noqa: RUF012
 
-    def shapes(self, opcode: int, shape: Shape, operands: int) -> tuple[Shape, ...]:
+    def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
-        *batch, m, n, p = shape
+        *batch, m, n, p = instruction.shape
         return ((*batch, m, n), (*batch, n, p))
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:

@@ -1,13 +1,14 @@
 """Operations with shapes: what a vector instruction may be besides elementwise.
 
-A vector instruction is one of ten kinds. *map* applies a row of the table to
+A vector instruction is one of eleven kinds. *map* applies a row of the table to
 whole arrays. Four combine elements: *reduce* and *accumulate* use a row's ufunc
 along axes, *product* is a (batched) matrix product by BLAS, *scatter* adds
 elements into places given by a table. Four find places during the run:
 *order* is where the elements of a row would be if sorted and *search* where
 points belong among sorted numbers, both as floats without derivatives; *take*
-reads elements at such places, and *spread* adds elements into them. The last,
-*function*, applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases.
+reads elements at such places, and *spread* adds elements into them. *function*
+applies one of `FUNCTIONS` to the last axes, by LAPACK in most cases, and *loop* runs a tape of its
+own for so many steps.
 All that is to be known of each is in `numtape.kinds`.
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "FUNCTIONS",
     "FUNCTION_OPCODE",
     "INITIAL",
+    "LOOP",
     "MAP",
     "ORDER",
     "ORDER_OPCODES",
@@ -39,6 +41,7 @@ __all__ = [
 
 MAP, REDUCE, ACCUMULATE, PRODUCT, SCATTER = "map", "reduce", "accumulate", "product", "scatter"
 ORDER, SEARCH, TAKE, SPREAD, FUNCTION = "order", "search", "take", "spread", "function"
+LOOP = "loop"
 
 # A matrix product has no row; its place in the table of loops is after the rows. Then come
 # NumPy's ways to sort, the quick one and the one that keeps ties in order; the product of

@@ -73,7 +73,10 @@ OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
 NATIVE = 31  # int64[3 + segments]: runs until NOTICE, codes of segments or 0, 0, if complete
 RUNS = 32  # how many there were
 TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
-HANDLE_SIZE = 34
+BODIES = 34  # how many bodies of loops
+BODY_HANDLES = 35  # int64[bodies]: the address of each one's handle
+RUN = 36  # address of `run_tape`, which is compiled once for all that call it
+HANDLE_SIZE = 37
 
 # Statuses besides the number of a guard that does not hold.
 FINE = -1
@@ -94,6 +97,7 @@ SPREAD = 8
 MAP_ROWS = 9
 FUNCTION = 10
 REPAIR = 11
+LOOP = 12
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 38
@@ -1531,6 +1535,71 @@ def run_repair(h, words, at, r):
 
 
 @kernel
+def read_step(h, words, view, step, size, target):
+    """Copy what is read at a step, of an array over all steps, to the address `target`."""
+    if size == 1 and words[view] == 1 and words[view + 2] < 0:
+        v = float64_array(h[VALUES], (h[SLOTS],))
+        float64_array(target, (1,))[0] = v[words[view + 1] + step * words[view + 4]]
+    else:
+        fill(h, words, view, step * size, target, size)
+
+
+@kernel
+def run_loop_steps(h, words, at, r):
+    """Run a loop: the tape of its body, for so many steps.
+
+    Its words are the body, sizes, counts of operands and writes, the sizes of writes, and for
+    each operand how many numbers a step reads of it, and its view. The results, from place `r`
+    on, begin with what is carried, which lies there while it is on its way to the next step.
+    """
+    body = int64_array(h[BODY_HANDLES], (h[BODIES],))[words[at + 1]]
+    b = int64_array(body, (HANDLE_SIZE,))
+    values = b[VALUES]
+    v = float64_array(h[VALUES], (h[SLOTS],))
+    w = float64_array(values, (b[SLOTS],))
+    outputs = int64_array(b[OUTPUT_SLOTS], (b[OUTPUTS],))
+    steps = words[at + 3]
+    carried = words[at + 4]
+    reads = words[at + 6]
+    writes = words[at + 8]
+    reach(h, h[VALUES] + 8 * r, 8, words[at + 2])
+    view = at + 9 + writes
+    place = b[FIRST_INPUT]
+    first_read = view
+    first_place = place
+    for operand in range(words[at + 5] + reads + words[at + 7]):
+        if operand == words[at + 5]:
+            first_read = view
+            first_place = place
+        size = words[view]
+        if operand < words[at + 5] or operand >= words[at + 5] + reads:
+            fill(h, words, view + 1, steps - steps, values + 8 * place, size)
+        place += size
+        view += 4 + 2 * words[view + 1]
+    for step in range(steps):
+        view = first_read
+        place = first_place
+        for _ in range(reads):
+            size = words[view]
+            read_step(h, words, view + 1, step, size, values + 8 * place)
+            place += size
+            view += 4 + 2 * words[view + 1]
+        run_code(b[RUN], body, b[ZERO], b[ZERO], b[ZERO])
+        done = carried
+        start = r + carried
+        for group in range(writes):
+            size = words[at + 9 + group]
+            for i in range(size):
+                v[start + step * size + i] = w[outputs[done + i]]
+            done += size
+            start += steps * size
+        for i in range(carried):
+            v[r + i] = w[outputs[i]]
+        for i in range(carried):
+            w[b[FIRST_INPUT] + i] = v[r + i]
+
+
+@kernel
 def run_vector(h, at, r):
     """Run the vector instruction whose words start at `at`."""
     words = int64_array(h[WORD_TABLE], (h[WORDS],))
@@ -1555,8 +1624,36 @@ def run_vector(h, at, r):
         run_search(h, words, at, r)
     elif kind == TAKE:
         run_take(h, words, at, r)
+    elif kind == LOOP:
+        run_loop_steps(h, words, at, r)
     else:
         run_spread(h, words, at, r)
+
+
+@kernel
+def run_tape(handle, _first, _second, _third):
+    """Run all segments of a tape, those that have machine code by that.
+
+    The code of one segment may do others' work, so it is used from the start or not at all:
+    another thread may be putting it in place. It is called by its address, since Numba cannot
+    keep functions on disk that call each other in a circle, and as machine code is called.
+    """
+    h = int64_array(handle, (HANDLE_SIZE,))
+    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
+    native = int64_array(h[NATIVE], (3 + h[SEGMENTS],))
+    is_complete = native[2 + h[SEGMENTS]] != 0
+    for s in range(h[SEGMENTS]):
+        code = native[1 + s]
+        status = np.int64(UNFINISHED)
+        if is_complete and code != 0:
+            status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
+        if status != UNFINISHED:
+            continue
+        if segments[s, 3] < 0:
+            run_scalars(handle, segments[s, 0], segments[s, 1])
+        else:
+            run_vector(h, segments[s, 3], segments[s, 2])
+    return FINE
 
 
 # Lanes: many points at once. The memory is laid out place by place, the lanes of a
@@ -1732,35 +1829,11 @@ def evaluate(handle, x, y):
 
 
 @kernel
-def run_segments(handle):
-    """Run all segments, those that have machine code by that.
-
-    The code of one segment may do others' work, so it is used from the start or not at all:
-    another thread may be putting it in place.
-    """
-    h = int64_array(handle, (HANDLE_SIZE,))
-    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
-    native = int64_array(h[NATIVE], (3 + h[SEGMENTS],))
-    is_complete = native[2 + h[SEGMENTS]] != 0
-    for s in range(h[SEGMENTS]):
-        code = native[1 + s]
-        status = np.int64(UNFINISHED)
-        if is_complete and code != 0:
-            status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
-        if status != UNFINISHED:
-            continue
-        if segments[s, 3] < 0:
-            run_scalars(handle, segments[s, 0], segments[s, 1])
-        else:
-            run_vector(h, segments[s, 3], segments[s, 2])
-
-
-@kernel
 def evaluate_mixed(handle, x, y):
     """Evaluate a tape that has vector instructions."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
-    run_segments(handle)
+    run_code(h[RUN], handle, h[ZERO], h[ZERO], h[ZERO])
     store_outputs(h, y)
     return noticed(h, np.int64(check_guards(h)))
 
@@ -1803,7 +1876,7 @@ def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, fail
         source = k if sources.size == 0 else sources[k]
         for i in range(inputs.shape[0]):
             v[inputs[i, 0]] = float64_array(inputs[i, 1] + source * inputs[i, 2], (1,))[0]
-        run_segments(handle)
+        run_code(h[RUN], handle, h[ZERO], h[ZERO], h[ZERO])
         target = k if targets.size == 0 else targets[k]
         for i in range(outputs.shape[0]):
             float64_array(outputs[i, 1] + target * outputs[i, 2], (1,))[0] = v[outputs[i, 0]]

@@ -20,6 +20,7 @@ from numtape.ops.table import load_ufunc
 from numtape.run import _kernels
 from numtape.run.loops import CALLS
 from numtape.run.memory import Places
+from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.forms import Form, Vectors
 from numtape.tape.instruction import View, contiguous_strides
@@ -47,6 +48,8 @@ class Encoded:
         How many encoded instructions each makes: a function may need several.
     offsets, starts : int64 array
         Of each of these where in the result it writes, and where its words are.
+    bodies : list of Body
+        Those of loops, as words number them.
     """
 
     def __init__(self, vectors: Vectors, places: Places, opcodes: Ints) -> None:
@@ -57,6 +60,7 @@ class Encoded:
             for number, opcode in (divmod(key, _OPCODES) for key in keys.tolist())
         ]
         self.gathers = np.concatenate([_NOTHING, *encoder.gathers])
+        self.bodies = list(encoder.bodies)
         self.words, sizes = _strung([form.words for form in forms], which)
         self.offsets, self.parts = _strung([form.offsets for form in forms], which)
         self.starts, _ = _strung([form.starts for form in forms], which)
@@ -158,11 +162,12 @@ class _Encoder:
         self.places = places
         self.words: list[int] = []
         self.gathers: list[Ints] = []
+        self.bodies: dict[Body, int] = {}
         self._gather_entries = 0
 
     def form(self, form: Form, opcode: int) -> _Form:
         """Encode a form, with an opcode of vector maths or its own."""
-        return _regular(form, opcode) if form.is_regular else self.encode(form, opcode)
+        return _regular(form, opcode) if form.is_plain else self.encode(form, opcode)
 
     def encode(self, form: Form, opcode: int) -> _Form:
         """Encode a form, which may have tables."""
@@ -194,6 +199,10 @@ class _Encoder:
             self.words += (len(axes), view.base, self.gather(self.places[view.table]))
         self.words += [extent for extent, _ in axes]
         self.words += [stride for _, (stride,) in axes]
+
+    def body(self, body: Body) -> int:
+        """Return the number of a loop's body."""
+        return self.bodies.setdefault(body, len(self.bodies))
 
     def gather(self, table: Ints) -> int:
         """Note a table; return where it begins among all."""

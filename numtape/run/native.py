@@ -32,7 +32,8 @@ from numtape.run.emitter import (
     has_vector_forms,
 )
 from numtape.run.fusion import fuse
-from numtape.run.memory import Places
+from numtape.run.memory import Places, unshared
+from numtape.run.native_loops import Steps, native_loops
 from numtape.tape.flat import VECTOR, FlatTape
 
 __all__ = ["Code", "lane_code", "point_code"]
@@ -182,6 +183,13 @@ def _exact_square(opcode: int) -> _Lines:
     return _Lines(call, "%v{n}", (*loop.declarations, square, _FMA, _FABS))
 
 
+def _point_lines(opcode: int, constant: float | None) -> _Lines:
+    """Write a row at one point, whose second operand may be a known number."""
+    if _is_libm_power(opcode) and constant == 2.0:
+        return _exact_square(opcode)
+    return _lines(opcode, SINGLE, exact=True)
+
+
 def _literal(value: float) -> str:
     return f"0x{struct.unpack('<Q', struct.pack('<d', value))[0]:016X}"
 
@@ -308,7 +316,8 @@ def point_code(
                 for k, (first, last) in enumerate(_chunks(start, stop))
             ]
             modules += [*parts, _calls(name, len(parts))]
-    return Code(tuple(modules), functions)
+    loops, named = native_loops(tape, places, segments, _loop_module)
+    return Code((*modules, *loops), functions | named)
 
 
 def _calls(name: str, count: int) -> str:
@@ -363,10 +372,9 @@ class _PointWriter(_Writer):
         x, y = self.operand(a), self.operand(b)
         if opcode == _SCALE and self.fused:
             self.scale(slot, x, y)
-        elif _is_libm_power(opcode) and b < len(self.constants) and self.constants[b] == 2.0:
-            self.add(_exact_square(opcode), slot, x, y)
         else:
-            self.add(_lines(opcode, SINGLE, exact=True), slot, x, y)
+            known = self.constants[b] if b < len(self.constants) else None
+            self.add(_point_lines(opcode, known), slot, x, y)
 
     def scale(self, slot: int, x: str, y: str) -> None:
         self.declarations[_FMA] = None
@@ -421,6 +429,90 @@ def _point_module(source: _Source, start: int, stop: int, name: str) -> str:
             "}",
         ]
     )
+
+
+# Loops.
+
+
+class _LoopWriter(_Writer):
+    """Writes one step of a loop."""
+
+    def __init__(self, source: _Source) -> None:
+        super().__init__(source, SINGLE)
+
+    def load(self, slot: int) -> str:
+        raise AssertionError(f"slot {slot} of a body is read before it is made")
+
+    def instruction(self, number: int) -> None:
+        opcode, a, b = self.source.code[number].tolist()
+        x, y = self.operand(a), self.operand(b)
+        lines = _point_lines(opcode, self.constants[b] if b < len(self.constants) else None)
+        self.add(lines, self.source.results[number], x, y)
+
+
+def _loop_module(name: str, loop: Steps) -> str:
+    """Write a function that runs a loop."""
+    body = loop.body
+    tape = body.tape
+    writer = _LoopWriter(_Source(tape, unshared(tape)[0]))
+    inputs = range(tape.first_input, tape.first_result)
+    writer.names |= {slot: f"%v{slot}" for slot in inputs}
+    carried, read = body.carried, len(loop.reads)
+
+    def load(name: str, index: str) -> str:
+        return f"%a.{name} = {_at(index)}\n%{name} = load double, ptr %a.{name}"
+
+    before, reads = [], []
+    for slot, place in zip(inputs[:carried], loop.first.tolist(), strict=True):
+        before.append(load(f"i{slot}", str(place)))
+    for slot, place in zip(inputs[carried + read :], loop.same.tolist(), strict=True):
+        before.append(load(f"v{slot}", str(place)))
+    for slot, (place, step) in zip(inputs[carried : carried + read], loop.reads, strict=True):
+        reads += [_moving(f"r{slot}", place, step), load(f"v{slot}", f"%r{slot}")]
+    for number in range(tape.instructions):
+        writer.instruction(number)
+    outputs = [writer.operand(slot) for slot in tape.outputs.tolist()]
+    writes = []
+    for k, (place, step) in enumerate(loop.writes()):
+        writes += [
+            _moving(f"w{k}", place, step),
+            f"%o{k} = {_at(f'%w{k}')}\nstore double {outputs[carried + k]}, ptr %o{k}",
+        ]
+    phis = [
+        f"%v{slot} = phi double [%i{slot}, %entry], [{output}, %body]"
+        for slot, output in zip(inputs[:carried], outputs, strict=False)
+    ]
+    last = [
+        f"%l{k} = {_at(str(loop.result + k))}\nstore double {outputs[k]}, ptr %l{k}"
+        for k in range(carried)
+    ]
+    return "\n".join(
+        [
+            *writer.declarations,
+            f"define i64 @{name}({_PARAMETERS}) {{\nentry:",
+            *before,
+            "br label %body\nbody:",
+            "%step = phi i64 [0, %entry], [%next, %body]",
+            *phis,
+            *reads,
+            *writer.lines,
+            *writes,
+            "%next = add i64 %step, 1",
+            f"%more = icmp slt i64 %next, {loop.steps}",
+            "br i1 %more, label %body, label %done\ndone:",
+            *last,
+            "ret i64 -1\n}",
+        ]
+    )
+
+
+def _at(index: str) -> str:
+    return f"getelementptr double, ptr %v, i64 {index}"
+
+
+def _moving(name: str, place: int, step: int) -> str:
+    """Write the index of a place that moves from step to step."""
+    return f"%m.{name} = mul i64 %step, {step}\n%{name} = add i64 %m.{name}, {place}"
 
 
 # Lanes.

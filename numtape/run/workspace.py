@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import TapeError
+from numtape.jit.compile import address_of
 from numtape.jit.compiling import NEVER
 from numtape.locks import fresh_lock
 from numtape.ops.structured import MAP
@@ -24,6 +25,7 @@ from numtape.run.loops import loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
 from numtape.run.native import Code, point_code
+from numtape.run.native_loops import runs_natively
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape
 
@@ -64,6 +66,8 @@ class Plan:
     vector_maths : bool array, optional
         For each instruction, whether it may round unlike NumPy if it is one over
         arrays: by vector maths, or in products of matrices. None for none.
+    is_body : bool
+        Whether it is run by a loop.
     """
 
     def __init__(
@@ -73,8 +77,10 @@ class Plan:
         share: bool = True,
         apart: bool = False,
         vector_maths: npt.NDArray[np.bool_] | None = None,
+        is_body: bool = False,
     ) -> None:
         self.tape = tape
+        self.is_body = is_body
         self.sweeps = sweeps
         shared = share and not sweeps
         self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
@@ -85,6 +91,8 @@ class Plan:
         self.free = vector_maths
         encoded = Encoded(tape.vectors, self.places, self._vector_maths(vector_maths))
         self.words, self.gathers = encoded.words, encoded.gathers
+        self.loop_bodies = encoded.bodies
+        self.bodies = [Plan(body.tape, is_body=True) for body in encoded.bodies]
         self.segments = segments_of(tape, self.places, encoded)
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
@@ -120,6 +128,9 @@ class Plan:
                     for segment, address in self.machine_code.functions.items():
                         self.native[1 + segment] = address
                     self.native[-1] = True  # for runs that begin from now on
+        for body, plan in zip(self.loop_bodies, self.bodies, strict=True):
+            if not runs_natively(body):
+                plan.compile(effort, may_go_on)
 
     def _native_code(self) -> Code:
         return point_code(self.tape, self.places, self.segments, self.free)
@@ -137,6 +148,7 @@ class Plan:
             self.segments,
             self.words,
             self.gathers,
+            *(body.digest for body in self.loop_bodies),
             free,
         ]
 
@@ -196,6 +208,7 @@ class Workspace:
         frame[_kernels.FRAME_ONE_COUNT] = 1  # and steps of 0, as NumPy has them for one element
         self._handle = np.zeros(_kernels.HANDLE_SIZE, np.int64)
         self._owned: list[npt.NDArray[Any]] = []
+        self.handle: int = self._handle.ctypes.data
         self._set(_kernels.SLOTS, plan.size, _kernels.VALUES, self.values)
         self._set(_kernels.INSTRUCTIONS, len(plan.code), _kernels.CODE, plan.code)
         self._set(_kernels.PLACED_CODE, None, _kernels.PLACED_CODE, plan.placed_code)
@@ -213,13 +226,17 @@ class Workspace:
         self._set(None, None, _kernels.NATIVE, plan.native)
         self._set(_kernels.SCRATCH, None, _kernels.SCRATCH, np.zeros(4))
         self._set(_kernels.GRADIENT_OUTPUT, None, _kernels.GRADIENT_OUTPUT, self.gradient_output)
+        self._bodies = [Workspace(body) for body in plan.bodies]
+        handles = np.array([body.handle for body in self._bodies], np.int64)
+        self._set(_kernels.BODIES, len(handles), _kernels.BODY_HANDLES, handles)
+        if tape.vectors or plan.is_body:
+            self._set(_kernels.RUN, address_of(_kernels.run_tape))
         if tape.vectors:
             self._set(_kernels.BUFFER, None, _kernels.BUFFER, np.zeros(2 * _kernels.CHUNK))
         if plan.sweeps:
             partials = np.zeros((len(plan.code), 2))
             self._set(_kernels.PARTIALS, None, _kernels.PARTIALS, partials)
             self._set(_kernels.SWEPT, None, _kernels.SWEPT, np.zeros(tape.slots))
-        self.handle = self._handle.ctypes.data
 
     def guarded_value(self, guard: int) -> float:
         """Return what a guarded slot was in the last run."""
@@ -240,9 +257,18 @@ class Workspace:
             self._handle[address_field] = array.ctypes.data
 
 
+def _opcodes_on(tape: FlatTape) -> set[int]:
+    """Return the opcodes on a tape and in the bodies of its loops."""
+    codes = set(tape.opcodes)
+    for form in tape.vectors.forms:
+        body = form.instruction.body
+        codes |= {form.instruction.opcode} if body is None else _opcodes_on(body.tape)
+    return codes
+
+
 def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
     """Return the opcodes on a tape and those that they call; in sweeps, their partials do too."""
-    codes = {*tape.opcodes, *(form.instruction.opcode for form in tape.vectors.forms)}
+    codes = _opcodes_on(tape)
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
         row = ROWS[todo.pop()]

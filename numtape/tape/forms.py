@@ -10,7 +10,7 @@ done with all instructions is arithmetic on these arrays.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ import numpy.typing as npt
 from numtape.tape.instruction import VectorInstruction, View
 from numtape.tape.reads import is_dense
 from numtape.tape.regular import Layout, RegularSlots
+
+if TYPE_CHECKING:
+    from numtape.tape.body import Body
 
 __all__ = ["Form", "Forms", "Survey", "Vectors", "bases_of"]
 
@@ -41,17 +44,19 @@ class Form:
         What each view walks.
     has_table : tuple of bool
         Whether each view reads by a table, and so has no base of its own.
-    is_regular : bool
-        Whether there is no table at all.
+    is_plain : bool
+        Whether it has neither tables nor a body.
     """
 
-    __slots__ = ("__dict__", "has_table", "instruction", "is_regular", "shapes")
+    __slots__ = ("__dict__", "has_table", "instruction", "is_plain", "shapes")
 
     def __init__(self, instruction: VectorInstruction) -> None:
         self.instruction = instruction
         self.shapes = instruction.operand_shapes()
         self.has_table = tuple(view.table is not None for view in instruction.operands)
-        self.is_regular = instruction.targets is None and True not in self.has_table
+        self.is_plain = (
+            instruction.targets is None and instruction.body is None and True not in self.has_table
+        )
 
     def at(self, bases: Iterable[int]) -> VectorInstruction:
         """Return the instruction with these bases."""
@@ -129,11 +134,14 @@ def _regular(
     result: tuple[int, ...],
     result_strides: tuple[int, ...],
     targets: None,
+    body: "Body | None",
     *strides: tuple[int, ...],
 ) -> Form:
     """Return the form of an instruction without tables: one for all tapes."""
     views = tuple(View(0, each) for each in strides)
-    return Form(VectorInstruction(kind, opcode, shape, views, result, result_strides, targets))
+    return Form(
+        VectorInstruction(kind, opcode, shape, views, result, result_strides, targets, body)
+    )
 
 
 def bases_of(instruction: VectorInstruction) -> tuple[int, ...]:
@@ -144,7 +152,7 @@ def bases_of(instruction: VectorInstruction) -> tuple[int, ...]:
 def _key(instruction: VectorInstruction) -> tuple[Any, ...]:
     """Return all that tells a form from others."""
     key: list[Any] = [instruction.kind, instruction.opcode, instruction.shape, instruction.result]
-    key += instruction.result_strides, _digest(instruction.targets)
+    key += instruction.result_strides, _digest(instruction.targets), instruction.body
     for view in instruction.operands:
         key.append(view.strides)
         if view.table is not None:

@@ -7,12 +7,16 @@ instruction at a time, asks these objects: rules, checks, text, drawings.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.kinds import KINDS
 from numtape.tape.regular import RegularSlots, reach, slots_of_view, written_out
+
+if TYPE_CHECKING:
+    from numtape.tape.body import Body
 
 __all__ = ["VectorInstruction", "View", "contiguous_strides"]
 
@@ -66,7 +70,7 @@ class VectorInstruction:
     Attributes
     ----------
     kind : str
-        One of the ten kinds of `numtape.kinds`.
+        One of the kinds of `numtape.kinds`.
     opcode : int
         The row it applies, `PRODUCT_OPCODE`, one of `ORDER_OPCODES` or a function's; for a
         search 0 to be left of equal numbers, 1 to be right of them.
@@ -77,7 +81,7 @@ class VectorInstruction:
         ``(rows, n)``, for a search of m points among n numbers ``(n, m)``, for
         a take of m out of n elements in each row ``(rows, n, m)``, for a spread
         of m elements over n ``(rows, m, n)``, for a function ``(*batch, *extents)``:
-        its results lie one after the other.
+        its results lie one after the other, for a loop ``(steps,)``.
     operands : tuple of View
         One view an operand, all over `shape`; those of a product over
         ``(*batch, m, n)`` and ``(*batch, n, p)``, and of the last four kinds
@@ -90,6 +94,8 @@ class VectorInstruction:
         `shape` goes, relative to the first result; 0 on reduced axes.
     targets : ndarray or None
         For a scatter: the place in the result of each element.
+    body : Body or None
+        For a loop: what it does in one step.
     """
 
     kind: str
@@ -99,6 +105,7 @@ class VectorInstruction:
     result: tuple[int, ...]
     result_strides: tuple[int, ...] = ()
     targets: Slots | None = None
+    body: "Body | None" = None
 
     @property
     def size(self) -> int:
@@ -115,6 +122,7 @@ class VectorInstruction:
             self.result,
             self.result_strides,
             self.targets,
+            self.body,
         )
 
     def operand_slots(self) -> tuple[Slots, ...]:
@@ -133,4 +141,4 @@ class VectorInstruction:
 
     def operand_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Return the shape that each operand's view walks."""
-        return KINDS[self.kind].shapes(self.opcode, self.shape, len(self.operands))
+        return KINDS[self.kind].shapes(self)

@@ -8,6 +8,7 @@ who reads whom, and takes no time by the element of an array.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,10 @@ from numtape.jit.compile import Lazy
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
 
-__all__ = ["Reads", "is_dense", "needed", "nodes", "ranges_of", "reads_of", "without"]
+__all__ = [
+    *("Reads", "inputs_needed", "is_dense", "needed", "nodes"),
+    *("ranges_of", "reads_of", "slots_read", "without"),
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -63,6 +67,16 @@ def reads_of(tape: FlatTape) -> Reads:
 
 def needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
     """Return for each instruction whether one of some slots depends on it."""
+    return _nodes_needed(tape, slots)[tape.inputs + 1 :]
+
+
+def inputs_needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
+    """Return for each input whether one of some slots depends on it."""
+    return _nodes_needed(tape, slots)[1 : tape.inputs + 1]
+
+
+def _nodes_needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
+    """Return for each node whether one of some slots depends on it."""
     first_node = tape.inputs + 1
     live = np.zeros(first_node + tape.instructions, np.uint8)
     live[nodes(tape, slots, tape.results)] = 1
@@ -72,7 +86,7 @@ def needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
         _spread(tape.instructions // 8, live, *arrays, first_node)
     else:
         _spread_scalars(tape.instructions // 8, live, tape.code, tape.first_input - 1, first_node)
-    return live[first_node:].astype(bool)
+    return live.astype(bool)
 
 
 @Lazy
@@ -114,6 +128,21 @@ def ranges_of(tape: FlatTape) -> Reads:
     starts = np.zeros(len(tape.vectors) + 1, np.int64)
     np.cumsum(np.bincount(survey.owner[every], minlength=len(tape.vectors)), out=starts[1:])
     return Reads(starts, first, last)
+
+
+def slots_read(tape: FlatTape, which: npt.NDArray[np.bool_]) -> Iterator[Any]:
+    """Yield the slots that some instructions read."""
+    code = tape.code[which]
+    is_vector = code[:, 0] == _VECTOR
+    yield code[~is_vector, 1:]
+    for number in code[is_vector, 1].tolist():
+        instruction = tape.vectors[number]
+        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
+            low, high = view.reach(shape)
+            if view.table is None and is_dense(shape, view.strides):
+                yield slice(low, high + 1)
+            else:
+                yield view.slots(shape)
 
 
 def without(reads: Reads, inputs: int, kept: npt.NDArray[np.bool_], which: Any) -> Reads:

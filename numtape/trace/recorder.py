@@ -33,6 +33,7 @@ from numtape.ops.structured import (
     FUNCTION,
     FUNCTION_OPCODE,
     INITIAL,
+    LOOP,
     MAP,
     ORDER,
     ORDER_OPCODES,
@@ -46,6 +47,7 @@ from numtape.ops.structured import (
     TAKE,
 )
 from numtape.ops.table import OPCODE
+from numtape.tape.body import Body
 from numtape.tape.flat import (
     VECTOR,
     FlatTape,
@@ -455,6 +457,12 @@ class Recorder:
         views = (self._affine_view(elements), self._affine_view(places))
         result = (shape[0], size)
         return self._vector(VectorInstruction(SPREAD, 0, shape, views, result))
+
+    def loop(self, body: Body, steps: int, operands: Sequence[Slots]) -> Slots:
+        """Record a loop of a body; return the slots of its results, see `Body`."""
+        views = tuple([view_of(operand) for operand in operands])
+        size = (body.results(steps),)
+        return self._vector(VectorInstruction(LOOP, 0, (steps,), views, size, body=body))
 
     def note_range(self, slots: Slots, low: float, high: float) -> None:
         """Note that slots hold whole numbers from `low` to `high`.

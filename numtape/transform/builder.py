@@ -8,9 +8,10 @@ derivative transforms write to it directly, so a derivative tape is simplified
 while it is made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,7 @@ def replay(
     inputs: Sequence[int] | Slots,
     needed: Any = None,
     made: tuple[Slots, Slots] | None = None,
+    others: Mapping[int, Callable[..., Any]] = MappingProxyType({}),
 ) -> Blocks:
     """Record a tape's instructions again, on other inputs.
 
@@ -304,6 +306,8 @@ def replay(
         Which instructions to record; all by default.
     made : pair of int64 arrays, optional
         Slots of `tape` that the recorder has already, and its slots for them.
+    others : mapping, optional
+        What records some of the vector instructions, by their numbers, in place of their kinds.
 
     Returns
     -------
@@ -327,11 +331,12 @@ def replay(
         if number == tape.instructions or (needed is not None and not needed[number]):
             continue
         vector = int(tape.code[number, 1])
-        new = moves.moved(vector)
+        new = None if vector in others else moves.moved(vector)
         if new is None:
             instruction = tape.vectors[vector]
             operands = tuple(map(slots.read, instruction.operands_read()))
-            new = KINDS[instruction.kind].again(recorder, instruction, operands)
+            record: Any = others.get(vector, KINDS[instruction.kind].again)
+            new = record(recorder, instruction, operands)
         singles.set_block(3 + number, new)
     for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)

@@ -27,6 +27,7 @@ from numtape.transform.blocks import Blocks, blocks_under
 from numtape.transform.builder import Builder, regular, replay
 from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
+from numtape.transform.loops import Rules, keeping
 from numtape.transform.partials import PARTIALS
 from numtape.transform.passes import remove_dead
 from numtape.transform.walk import CONSTANT
@@ -35,6 +36,8 @@ __all__ = ["Derivation"]
 
 _ADD, _MULTIPLY, _SCALE = OPCODE["add"], OPCODE["multiply"], OPCODE["scale"]
 _NORM = OPCODE["norm_root"]
+
+_NONE = np.zeros(0, np.int64)
 
 # Slots, their places (None for constants), and the blocks of these.
 _Operand = tuple[Any, Any, list[int]]
@@ -57,15 +60,26 @@ class Derivation:
     tape : FlatTape
     extra_inputs : int
         How many further inputs the new tape has, for seeds.
+    kept : int64 array
+        Slots of the tape that are asked for besides its outputs.
+
+    Attributes
+    ----------
+    kept : int64 array
+        These in the new tape, as its builder numbers them.
+    count : int
+        How many instructions of the new tape are the old one's.
+    risky : uint8 array
+        By block, whether derivatives of it may be infinite or a mask's.
     """
 
-    def __init__(self, tape: FlatTape, extra_inputs: int) -> None:
+    def __init__(self, tape: FlatTape, extra_inputs: int, kept: Slots = _NONE) -> None:
         self.tape = tape
         # Seeds that are inputs may be 0 where a partial is infinite.
         self.is_seeded = extra_inputs > 0
         self.builder = builder = Builder(tape.inputs + extra_inputs)
-        slots = replay(tape, builder, range(1, tape.inputs + 1))
-        self.outputs = slots.at(tape.outputs)
+        slots = replay(tape, builder, range(1, tape.inputs + 1), others=keeping(tape))
+        self.outputs, self.kept = slots.at(tape.outputs), slots.at(kept)
         self.is_scalar = not builder.which
         self.code = code = builder.store.code().copy()
         self.count = len(code)
@@ -193,10 +207,13 @@ class Derivation:
 
     # forward
 
-    def forward(self, inputs: Slots, seeds: Slots) -> Slots:
-        """Record the tangents of the outputs, a column for each column of `seeds`."""
+    def forward(self, inputs: Slots, seeds: Slots, risky: bool = False) -> Slots:
+        """Record the tangents of the outputs, a column for each column of `seeds`.
+
+        Where `risky` is true, seeds may be infinite or a mask's.
+        """
         self.by = self.active = np.zeros(0, np.uint8)  # who moves is told by the tangents
-        self.risky = np.zeros(len(self.starts), np.uint8)
+        self.risky = np.full(len(self.starts), risky, np.uint8)
         columns = self._columns(seeds.shape[1])
         for column, seed in zip(columns, seeds.T, strict=True):
             self._seed(column, inputs, seed)
@@ -236,7 +253,7 @@ class Derivation:
         if all(seed is None for seed in seeds) or kind.is_flat:
             return
         result = self._result(instruction, number)
-        is_risky = any(
+        is_risky = kind.has_body or any(
             seed is not None and any(risky[block] for block in blocks)
             for seed, (_, _, blocks) in zip(seeds, operands, strict=False)
         )
@@ -307,21 +324,39 @@ class Derivation:
 
     # backward
 
-    def backward(self, inputs: Slots, seeds: Slots) -> Slots:
-        """Record the adjoints of the chosen inputs, a column for each column of `seeds`."""
+    def active_outputs(self, inputs: Slots) -> npt.NDArray[np.bool_]:
+        """Return which outputs depend, through derivatives that are not zero, on some inputs."""
         self.risky = np.zeros(len(self.starts), np.uint8)
         self._find_active(inputs)
+        return self.adjoints.active_at(self._places(self.outputs))
+
+    def backward(
+        self,
+        inputs: Slots,
+        seeds: Slots,
+        parts: Sequence[slice] = (slice(None),),
+        risky: bool = False,
+    ) -> Slots:
+        """Record the adjoints of the chosen inputs, a column for each column of `seeds`.
+
+        Seeds of each of some parts of the outputs may be an array in one piece. Where `risky`
+        is true, they may be infinite or a mask's.
+        """
+        self.risky = np.full(len(self.starts), risky, np.uint8)
+        self._find_active(inputs)
         columns = self._columns(seeds.shape[1])
-        outputs = self._places(self.outputs)
-        wanted = self.adjoints.active_at(outputs)
-        is_once = len(np.unique(outputs)) == len(outputs)
-        for column, seed in zip(columns, seeds.T, strict=True):
-            if is_once:
-                self.adjoints.add(column, regular(outputs), regular(seed))
+        every = self._places(self.outputs)
+        for part in parts:
+            outputs = every[part]
+            if len(np.unique(outputs)) == len(outputs):
+                for column, seed in zip(columns, seeds.T, strict=True):
+                    self.adjoints.add(column, regular(outputs), regular(seed[part]))
                 continue
-            for output in np.flatnonzero((seed != 0) & wanted).tolist():
-                column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
-                self.adjoints.add_one(column, int(outputs[output]), int(seed[output]))
+            wanted = self.adjoints.active_at(outputs)
+            for column, seed in zip(columns, seeds[part].T, strict=True):
+                for output in np.flatnonzero((seed != 0) & wanted).tolist():
+                    column.write_out(blocks_under(self.starts, self.listed, outputs[output]))
+                    self.adjoints.add_one(column, int(outputs[output]), int(seed[output]))
         done = self.count
         for number in (*reversed(self.special), -1):
             self._walk(walking.BACKWARD, number + 1, done)
@@ -447,7 +482,9 @@ class Derivation:
         """Return what the rules of an instruction's kind are given."""
         slots = tuple(slots for slots, _, _ in operands)
         safe = is_risky or self.is_seeded
-        return Given(self.builder, instruction, slots, result, safe, linear_algebra)
+        return Given(
+            self.builder, instruction, slots, result, safe, linear_algebra, Rules(Derivation)
+        )
 
     # partials times seeds
 

@@ -5,16 +5,14 @@ constants) is the same at all points. `hoist` moves it to a tape of its own, who
 outputs become further shared inputs of the rest.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.jit.compile import Lazy
-from numtape.tape.flat import VECTOR, FlatTape, Guard
-from numtape.tape.reads import is_dense, reads_of
+from numtape.tape.flat import FlatTape, Guard
+from numtape.tape.reads import reads_of, slots_read
 from numtape.trace.recorder import Slots
 from numtape.transform.builder import NO_RULES, Builder, replay
 from numtape.transform.passes import remove_dead
@@ -56,7 +54,7 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
         return None
     # What stays reads, and what is put out or guarded, of the results that move.
     wanted = np.zeros(tape.slots, bool)
-    for slots in _read_by(tape, ~moved):
+    for slots in slots_read(tape, ~moved):
         wanted[slots] = True
     guarded = is_uniform[tape.guard_slots]
     wanted[tape.outputs] = True
@@ -76,21 +74,6 @@ def hoist(tape: FlatTape, shared: npt.NDArray[np.bool_]) -> Hoisted | None:
 
 def _chosen(guards: tuple[Guard, ...], which: npt.NDArray[np.bool_]) -> tuple[Guard, ...]:
     return tuple(guard for guard, take in zip(guards, which, strict=True) if take)
-
-
-def _read_by(tape: FlatTape, which: npt.NDArray[np.bool_]) -> Iterator[Any]:
-    """Yield the slots that some instructions read."""
-    code = tape.code[which]
-    is_vector = code[:, 0] == VECTOR
-    yield code[~is_vector, 1:]
-    for number in code[is_vector, 1].tolist():
-        instruction = tape.vectors[number]
-        for view, shape in zip(instruction.operands, instruction.operand_shapes(), strict=True):
-            low, high = view.reach(shape)
-            if view.table is None and is_dense(shape, view.strides):
-                yield slice(low, high + 1)
-            else:
-                yield view.slots(shape)
 
 
 def _uniform(

@@ -18,6 +18,7 @@ from numtape.tape.reads import without
 from numtape.trace.recorder import Slots, view_of
 from numtape.transform.blocks import blocks_of
 from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, replay
+from numtape.transform.pruning import prune
 
 __all__ = ["fold_constants", "optimize", "remove_dead", "share", "simplify"]
 
@@ -49,7 +50,13 @@ def _rebuilt(tape: FlatTape, rules: Rules) -> FlatTape:
 
 
 def remove_dead(tape: FlatTape) -> FlatTape:
-    """Leave out instructions that no output and no guard needs."""
+    """Leave out instructions, also in loops, that no output and no guard needs."""
+    left = _without_dead_instructions(tape)
+    pruned = prune(left, remove_dead)
+    return left if pruned is left else remove_dead(pruned)
+
+
+def _without_dead_instructions(tape: FlatTape) -> FlatTape:
     needed = tape.needed(np.concatenate([tape.outputs, tape.guard_slots]))
     if needed.all():
         return tape

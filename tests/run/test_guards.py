@@ -34,7 +34,7 @@ POINTS = [(2.0, 3.0), (0.1, 0.2), (3.0, 2.0), (-3.0, -2.0), (np.nan, 1.0), (2.0,
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("kernel", ["evaluate", "evaluate_mixed", "linearize", "gradient"])
+@pytest.mark.parametrize("kernel", ["evaluate", "linearize", "gradient"])
 def test_scalar_kernels(kernel, point):
     tape = nt.record(branching, np.array([2.0, 3.0])).flat
     x = np.array(point)
@@ -66,7 +66,7 @@ def whole_or_not(x):
         return -x[0]
 
 
-@pytest.mark.parametrize("kernel", ["evaluate", "evaluate_mixed", "linearize", "gradient"])
+@pytest.mark.parametrize("kernel", ["evaluate", "linearize", "gradient"])
 def test_a_guard_of_what_is_nan(kernel):
     at_nan = nt.record(whole_or_not, np.array([2.0, np.nan])).flat
     at_a_number = nt.record(whole_or_not, np.array([2.0, 1.5])).flat

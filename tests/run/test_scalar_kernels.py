@@ -80,9 +80,9 @@ def test_evaluate(case):
         assert_same_bits(memory.values, naive.evaluate(tape, x))
 
 
-def test_evaluate_mixed_runs_scalar_tapes_too(case):
+def test_evaluate_mixed_runs_scalar_tapes_too_as_loops_do(case):
     tape, points = case
-    memory = workspace(tape)
+    memory = Workspace(Plan(tape, is_body=True))
     for x in points:
         y = np.empty(len(tape.outputs))
         assert _kernels.evaluate_mixed(memory.handle, x, y) == -1

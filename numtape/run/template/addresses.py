@@ -53,7 +53,10 @@ OUTPUTS_RUN = 30  # whether the outputs' slots follow one another
 NATIVE = 31  # int64[3 + segments]: runs until NOTICE, codes of segments or 0, 0, if complete
 RUNS = 32  # how many there were
 TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
-HANDLE_SIZE = 34
+BODIES = 34  # how many bodies of loops
+BODY_HANDLES = 35  # int64[bodies]: the address of each one's handle
+RUN = 36  # address of `run_tape`, which is compiled once for all that call it
+HANDLE_SIZE = 37
 
 # Statuses besides the number of a guard that does not hold.
 FINE = -1
@@ -74,6 +77,7 @@ SPREAD = 8
 MAP_ROWS = 9
 FUNCTION = 10
 REPAIR = 11
+LOOP = 12
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 0  # <first loop>

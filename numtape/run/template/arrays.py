@@ -1,10 +1,9 @@
-"""Kernels of vector instructions, a function for each kind; `run_vector` chooses."""
+"""Kernels of vector instructions, a function for each kind but loops; see `segments.py`."""
 
 import numpy as np
 
 from numtape.jit.compile import kernel
 from numtape.run.template.addresses import (
-    ACCUMULATE,
     BUFFER,
     CHUNK,
     FRAME,
@@ -12,23 +11,13 @@ from numtape.run.template.addresses import (
     FRAME_MANY_COUNTS,
     FRAME_MANY_STEPS,
     FRAME_SIZE,
-    FUNCTION,
     GATHER_TABLE,
     GATHERS,
     LOOPS,
-    MAP,
-    MAP_ROWS,
     OPERATIONS,
-    ORDER,
-    REDUCE,
-    REPAIR,
-    SCATTER,
-    SEARCH,
     SLOTS,
-    TAKE,
     VALUES,
     WORD_TABLE,
-    WORDS,
     ZERO,
     float64_array,
     int64_array,
@@ -522,32 +511,3 @@ def run_repair(h, words, at, r):
             x += words[steps + 1]
             y += words[steps + 2]
         v[r + element] = total
-
-
-@kernel
-def run_vector(h, at, r):
-    """Run the vector instruction whose words start at `at`."""
-    words = int64_array(h[WORD_TABLE], (h[WORDS],))
-    kind = words[at]
-    if kind == MAP:
-        run_map(h, words, at, r)
-    elif kind == MAP_ROWS:
-        run_map_rows(h, words, at, r)
-    elif kind == REDUCE:
-        run_reduce(h, words, at, r)
-    elif kind == ACCUMULATE:
-        run_accumulate(h, words, at, r)
-    elif kind == FUNCTION:
-        run_function(h, words, at, r)
-    elif kind == REPAIR:
-        run_repair(h, words, at, r)
-    elif kind == SCATTER:
-        run_scatter(h, words, at, r)
-    elif kind == ORDER:
-        run_order(h, words, at, r)
-    elif kind == SEARCH:
-        run_search(h, words, at, r)
-    elif kind == TAKE:
-        run_take(h, words, at, r)
-    else:
-        run_spread(h, words, at, r)

@@ -14,9 +14,8 @@ from numtape.run.template.addresses import (
     LOOPS,
     NATIVE,
     OUTPUTS,
+    RUN,
     SCRATCH,
-    SEGMENT_TABLE,
-    SEGMENTS,
     SLOTS,
     UNFINISHED,
     VALUES,
@@ -25,7 +24,6 @@ from numtape.run.template.addresses import (
     int64_array,
     run_code,
 )
-from numtape.run.template.arrays import run_vector
 from numtape.run.template.points import check_lanes, load_lanes, run_lanes, store_lanes
 from numtape.run.template.scalars import (
     check_guards,
@@ -60,35 +58,11 @@ def evaluate(handle, x, y):
 
 
 @kernel
-def run_segments(handle):
-    """Run all segments, those that have machine code by that.
-
-    The code of one segment may do others' work, so it is used from the start or not at all:
-    another thread may be putting it in place.
-    """
-    h = int64_array(handle, (HANDLE_SIZE,))
-    segments = int64_array(h[SEGMENT_TABLE], (h[SEGMENTS], 4))
-    native = int64_array(h[NATIVE], (3 + h[SEGMENTS],))
-    is_complete = native[2 + h[SEGMENTS]] != 0
-    for s in range(h[SEGMENTS]):
-        code = native[1 + s]
-        status = np.int64(UNFINISHED)
-        if is_complete and code != 0:
-            status = run_code(code, h[VALUES], h[ZERO], h[LOOPS], h[ZERO])
-        if status != UNFINISHED:
-            continue
-        if segments[s, 3] < 0:
-            run_scalars(handle, segments[s, 0], segments[s, 1])
-        else:
-            run_vector(h, segments[s, 3], segments[s, 2])
-
-
-@kernel
 def evaluate_mixed(handle, x, y):
     """Evaluate a tape that has vector instructions."""
     h = int64_array(handle, (HANDLE_SIZE,))
     load_inputs(h, x)
-    run_segments(handle)
+    run_code(h[RUN], handle, h[ZERO], h[ZERO], h[ZERO])
     store_outputs(h, y)
     return noticed(h, np.int64(check_guards(h)))
 
@@ -131,7 +105,7 @@ def evaluate_points(handle, inputs, outputs, sources, targets, first, stop, fail
         source = k if sources.size == 0 else sources[k]
         for i in range(inputs.shape[0]):
             v[inputs[i, 0]] = float64_array(inputs[i, 1] + source * inputs[i, 2], (1,))[0]
-        run_segments(handle)
+        run_code(h[RUN], handle, h[ZERO], h[ZERO], h[ZERO])
         target = k if targets.size == 0 else targets[k]
         for i in range(outputs.shape[0]):
             float64_array(outputs[i, 1] + target * outputs[i, 2], (1,))[0] = v[outputs[i, 0]]

@@ -25,7 +25,7 @@ from numtape.transform.builder import NO_RULES, Builder, replay
 from numtape.transform.periods import Items, stretches
 from numtape.transform.steps import Stretch
 
-__all__ = ["roll", "unrolled"]
+__all__ = ["roll"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -82,14 +82,16 @@ class _Rolling:
         others = self._gathering()
         if others is None:  # some loops are in the way
             left = [each for each in self.stretches if not each.is_in_the_way]
-            return _Rolling(self.items, left).tape() if left else self.old
-        loops = [each.instruction(self.new, self.data, _rolled_body) for each in self.stretches]
+            lessens = 0 < len(left) < len(self.stretches)
+            return _Rolling(self.items, left).tape() if lessens else self.old
+        known = self.new, self.first_result, self.data
+        loops = [each.instruction(*known, _rolled_body) for each in self.stretches]
         old = self.old
         guards = zip(old.guards, self.new[old.guard_slots].tolist(), strict=True)
         return FlatTape.unchecked(
             code=self._code(),
             vectors=self._vectors(others, loops),
-            constants=np.concatenate([old.constants[self.used], *self.columns]),
+            constants=np.concatenate([*self.columns, old.constants[self.used]]),
             inputs=old.inputs,
             outputs=self.new[old.outputs],
             guards=tuple(replace(guard, slot=slot) for guard, slot in guards),
@@ -126,8 +128,7 @@ class _Rolling:
     def _number(self, read: Bools) -> None:
         """Give all that is left its new slot."""
         old = self.old
-        self.used = np.flatnonzero(read[1 : old.first_input])
-        first = 1 + len(self.used)
+        first = 1
         self.data: dict[bytes, int] = {}  # where columns of constants begin, by their bits
         self.columns: list[npt.NDArray[np.float64]] = []
         for each in self.stretches:
@@ -139,9 +140,13 @@ class _Rolling:
                     first += len(column)
         self.new: Slots = np.full(old.slots, -1)
         self.new[0] = 0
-        self.new[1 + self.used] = 1 + np.arange(len(self.used))
+        # Those that stay come after these: an array may have constants and inputs.
+        self.used = np.flatnonzero(read[1 : old.first_input])
+        self.new[1 + self.used] = first + np.arange(len(self.used))
+        first += len(self.used)
         self.new[old.first_input : old.first_result] = first + np.arange(old.inputs)
         before, slot = old.first_result, first + old.inputs
+        self.first_result = slot
         for each in self.stretches:
             slot = self._plain(before, each.begin, slot)
             slot = each.number(self.new, slot)
@@ -234,47 +239,3 @@ class _Rolling:
         for each in self.stretches:
             rows[each.first] = True
         return tuple(itertools.compress(self.old.lines, rows.tolist()))
-
-
-def unrolled(tape: FlatTape) -> FlatTape:
-    """Return a tape with plain instructions in place of loops; the same where it has none."""
-    others = _loops(tape)
-    if not others:
-        return tape
-    builder = Builder(tape.inputs, NO_RULES)
-    slots = replay(tape, builder, range(1, tape.inputs + 1), others=others)
-    return builder.finish(slots.at(tape.outputs), tape.point)
-
-
-def _loops(tape: FlatTape) -> dict[int, Any]:
-    """Return what records the loops of a tape step by step, by their numbers."""
-    return dict.fromkeys(np.flatnonzero(tape.vectors.are(LOOP)).tolist(), _record_steps)
-
-
-def _record_steps(recorder: Recorder, loop: VectorInstruction, operands: Sequence[Any]) -> Slots:
-    """Record the steps of a loop one after the other; return the slots of its results."""
-    body = loop.body
-    assert body is not None
-    steps, split = loop.shape[0], len(body.carries)
-    operands = [np.asarray(each) for each in operands]
-    carried = np.concatenate([np.zeros(0, np.int64), *map(np.ravel, operands[:split])])
-    later = operands[split : split + len(body.reads)]
-    reads = np.concatenate([np.zeros((steps, 0), np.int64), *_rows(later, steps)], axis=1)
-    same = [np.ravel(each) for each in operands[split + len(body.reads) :]]
-    written = np.zeros((steps, body.written), np.int64)
-    others = _loops(body.tape)
-    for step in range(steps):
-        inputs = np.concatenate([carried, reads[step], *same])
-        slots = replay(body.tape, recorder, inputs, others=others)
-        outputs = slots.at(body.tape.outputs)
-        carried, written[step] = outputs[: body.carried], outputs[body.carried :]
-    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in body.writes)])
-    parts = (written[:, start:stop].ravel() for start, stop in itertools.pairwise(ends.tolist()))
-    return np.concatenate([carried, *parts])
-
-
-def _rows(operands: Sequence[Slots], steps: int) -> Iterator[Slots]:
-    for each in operands:
-        yield each.reshape(steps, -1)
-
-

@@ -18,8 +18,9 @@ from numtape.ops.structured import LOOP
 from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 from numtape.tape.forms import Form
-from numtape.trace.recorder import Slots, view_of
+from numtape.trace.recorder import Slots
 from numtape.transform.periods import LAGS, Items
+from numtape.transform.unrolling import apart
 
 __all__ = ["Stretch"]
 
@@ -63,8 +64,9 @@ class Stretch:
         is_scalar = self.tape.is_scalar
         self.low = np.zeros(count, np.int64) if is_scalar else items.low[operands]
         self.reach = np.zeros(count, np.int64) if is_scalar else items.reach[operands]
-        self.views = {} if is_scalar else dict(self._views())
         self._tell_apart()
+        known = {} if is_scalar else dict(self._views())
+        self.views = {number: known[number] for number in self.outside if number in known}
         self._written: Slots = np.zeros(0, np.int64)
         self.carries: list[_Carried] = []
         self.slot = 0
@@ -199,7 +201,11 @@ class Stretch:
     # The loop.
 
     def instruction(
-        self, new: Slots, data: dict[bytes, int], rolled: Callable[[FlatTape], FlatTape]
+        self,
+        new: Slots,
+        results: int,
+        data: dict[bytes, int],
+        rolled: Callable[[FlatTape], FlatTape],
     ) -> VectorInstruction:
         """Return the loop.
 
@@ -207,6 +213,8 @@ class Stretch:
         ----------
         new : int64 array
             The new slot of each slot of the tape.
+        results : int
+            The new slot of the first result.
         data : dict
             Where columns of constants begin, by their bits.
         rolled : callable
@@ -214,7 +222,7 @@ class Stretch:
         """
         inputs = _Inputs(self, new, data)
         body = self._body(inputs, rolled)
-        views = tuple(view_of(slots) for group in inputs.groups for _, slots in group)
+        views = tuple(apart(slots, results) for group in inputs.groups for _, slots in group)
         return VectorInstruction(LOOP, 0, (self.steps,), views, (self.size,), body=body)
 
     def _body(self, inputs: "_Inputs", rolled: Callable[[FlatTape], FlatTape]) -> Body:
@@ -261,7 +269,7 @@ class Stretch:
         for view, shape in zip(form.instruction.operands, form.shapes, strict=True):
             if 0 in shape:
                 yield view
-            elif number in self.views and self.back[number] < 0:
+            elif number in self.views:
                 yield View(slots.item(number), self.views[number].strides)
             else:
                 yield View(slots.item(number) - self.low.item(number), view.strides)

@@ -39,6 +39,7 @@ _SAVED = 32  # a loop of fewer instructions less is not worth what it costs to b
 _NEAR = 64  # slots; what is read from farther away is hashed otherwise
 _BLOCK, _LARGEST_BLOCK = 1 << 12, 1 << 18
 _WORK = 100  # tests look at so many instructions for each that there is, and then give up
+_TRIES = 8  # to begin in the midst of what looks like a step
 _CONTEXTS = 1 << 12  # what is remembered of what was read last
 _FORM = 1 << 12  # added to the numbers of forms, which are opcodes otherwise
 _LOOP = 32  # what a loop counts, in instructions
@@ -346,7 +347,7 @@ def _end(tokens, starts, slots, low, reach, results, constants, first, period, s
 def _cut(starts, slots, low, results, first, period, reached, live):
     """Return after how many instructions the fewest results are read that were made before.
 
-    There steps may well begin.
+    There steps may well begin. Then how many these are; `live` gets how many after each.
     """
     views = low.size > 1
     begin = results[first]
@@ -381,9 +382,10 @@ def _cut(starts, slots, low, results, first, period, reached, live):
     best, least, now = 0, 0, around
     for place in range(period):
         now += live[place]
+        live[place] = now
         if place == 0 or now < least:
             best, least = place, now
-    return best
+    return best, least
 
 
 @register_jitable
@@ -484,31 +486,35 @@ def search(
             item += 1
             continue
         period, end, top = best, best_end, best_top
-        # Where least is carried, then as many steps sooner as may be.
-        begin = item
-        shift = _cut(starts, slots, low, results, item, period, reached, live)
-        for back in range(2):
-            other = item + shift - (period if back == 0 else 0)
-            if shift and begin == item and _may_begin(
+        # Where least is carried, then as many steps sooner as may be, then part of a step.
+        shift, least = _cut(starts, slots, low, results, item, period, reached, live)
+        begin, stage, back, tries = item, 0, period - 1, 0
+        while stage < 4:
+            if stage == 0:
+                other = item + shift - period
+            elif stage == 1:
+                other = item + shift
+            elif stage == 2:
+                other = begin - period
+            else:
+                while back > 0 and live[(begin - item - back) % period] != least:
+                    back -= 1
+                other = begin - back
+                if back == 0 or tries == _TRIES:
+                    break
+                tries += 1
+            good = stage > 1 or shift > 0
+            good = good and _may_begin(
                 tokens, starts, slots, low, reach, results, constants, other, period, item, end, top
-            ):
-                begin = other
-        while _may_begin(
-            tokens,
-            starts,
-            slots,
-            low,
-            reach,
-            results,
-            constants,
-            begin - period,
-            period,
-            item,
-            end,
-            top,
-        ):
-            begin -= period
+            )
             work += (STEPS + LAGS) * period
+            if good:
+                begin = other
+                stage = max(stage, 2) if stage < 3 else 4
+            elif stage == 3:
+                back -= 1
+            else:
+                stage += 1
         # What was found before and lies inside is part of it.
         while loops and found[loops - 1, 0] >= begin:
             loops -= 1

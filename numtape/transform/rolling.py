@@ -10,7 +10,6 @@ What is in many steps is looked at by NumPy; Python looks at what is left, and a
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from numtape.kinds import KINDS
 from numtape.ops.structured import LOOP
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.tape.flat import VECTOR, FlatTape, Guard, VectorInstruction, View
 from numtape.tape.forms import Forms, Vectors, bases_of
 from numtape.trace.recorder import Recorder, Slots, view_of
 from numtape.transform.builder import NO_RULES, Builder, replay
@@ -94,7 +93,7 @@ class _Rolling:
             constants=np.concatenate([*self.columns, old.constants[self.used]]),
             inputs=old.inputs,
             outputs=self.new[old.outputs],
-            guards=tuple(replace(guard, slot=slot) for guard, slot in guards),
+            guards=tuple([Guard(slot, each.outcome, each.location) for each, slot in guards]),
             point=old.point,
             lines=self._lines(),
         )

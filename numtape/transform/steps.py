@@ -119,7 +119,10 @@ class Stretch:
             slots = self.read[:, number] if self.move[number] else self.read[:1, number]
             reach = self.reach.item(number)
             if number in self.views:
-                read[np.add.outer(slots, self.views[number].offsets.ravel())] = True
+                every = np.add.outer(slots, self.views[number].offsets.ravel())
+                read[every] = True
+                if self.views[number].is_even:  # and stays so
+                    read[every.min() : min(every.max() + 1, self.tape.first_input)] = True
             elif reach:
                 read[np.add.outer(slots + self.low.item(number), np.arange(reach + 1))] = True
             else:
@@ -336,9 +339,12 @@ class _Operand:
         The slots that it reads, less its base.
     strides : tuple of int
         How it reads them when they lie in C order.
+    is_even : bool
+        Whether it reads them without a table.
     """
 
     def __init__(self, view: View, shape: Shape) -> None:
+        self.is_even = view.table is None
         walks = [bool(stride) and n > 1 for stride, n in zip(view.strides, shape, strict=True)]
         read = View(0 if view.table is None else view.base, view.strides, view.table)
         offsets = read.slots(shape)[tuple(slice(None) if each else 0 for each in walks)]

@@ -19,7 +19,8 @@ from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View, contiguous_strides
 from numtape.tape.forms import Form
 from numtape.trace.recorder import Slots
-from numtape.transform.periods import LAGS, Items
+from numtape.transform.matching import LAGS
+from numtape.transform.periods import Items
 from numtape.transform.unrolling import apart
 
 __all__ = ["Stretch"]
@@ -261,9 +262,7 @@ class Stretch:
             point=np.zeros(inputs.size),
             lines=None if tape.lines is None else tape.lines[rows],
         )
-        carries, reads, same = (
-            tuple(shape for shape, _ in group) for group in inputs.groups
-        )
+        carries, reads, same = (tuple(shape for shape, _ in group) for group in inputs.groups)
         writes = ((len(self._written),),) if len(self._written) else ()
         return Body(rolled(body), carries, reads, same, writes)
 
@@ -426,9 +425,7 @@ class _Inputs:
             slot = stretch.read.item(0, number) + stretch.low.item(number)
             stop = slot + stretch.reach.item(number) + 1
             ranges.setdefault(stretch.move.item(number), []).append((slot, stop))
-        return [
-            _Block(move, *part) for move in sorted(ranges) for part in _united(ranges[move])
-        ]
+        return [_Block(move, *part) for move in sorted(ranges) for part in _united(ranges[move])]
 
     def _moving(self, blocks: list[_Block], group: list[tuple[Shape, Slots]]) -> None:
         """Take in blocks."""

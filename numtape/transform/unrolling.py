@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from numtape.kinds import KINDS
 from numtape.ops.structured import LOOP
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, View
+from numtape.tape.flat import VECTOR, FlatTape, Location, VectorInstruction, View
 from numtape.tape.instruction import contiguous_strides
 from numtape.trace.recorder import Recorder, Slots, view_of
 from numtape.transform.builder import NO_RULES, Builder, replay
@@ -136,7 +136,9 @@ class _Unrolling:
     def _instructions(self, parts: list[_Steps]) -> Any:
         """Return code, vector instructions and lines."""
         old, lines = self.old, self.old.lines
-        code, vectors, left_lines = [], [], []
+        code: list[Ints] = []
+        vectors: list[VectorInstruction] = []
+        left_lines: list[Location] = []
         done = 0
         for each in (*parts, None):
             stop = old.instructions if each is None else each.row

@@ -12,7 +12,7 @@ from numtape.jit.compile import Lazy
 STEPS = 8  # fewer are no loop
 LAGS = 4  # how many steps before a result may be read
 _SAVED = 32  # a loop of fewer instructions less is not worth what it costs to begin it
-_NEAR = 64  # slots; what is read from farther away is hashed otherwise
+_NEAR = 32  # slots; results that are farther away are hashed otherwise
 _TRIES = 8  # to begin in the midst of what looks like a step
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -40,10 +40,10 @@ def _hash(tokens, starts, slots, low, reach, results, constants, first, hashed):
             near = results[item] - slot
             if end < constants:
                 h = _mixed(h, 0)
-            elif near <= _NEAR:
-                h = _mixed(h, 3 + near)
+            elif slot < results[0]:
+                h = _mixed(h, 1)
             else:
-                h = _mixed(h, 1 if slot < results[0] else 2)
+                h = _mixed(h, 3 + near if near <= _NEAR else 2)
         hashed[i] = h
 
 
@@ -59,7 +59,7 @@ def _refine(starts, slots, results, constants, first, hashed, context, last):
         h, place = hashed[i], context[max(i - 8, 0)]
         for q in range(starts[item], starts[item + 1]):
             slot = slots[q]
-            if slot >= constants and results[item] - slot > _NEAR:
+            if slot >= constants and (slot < results[0] or results[item] - slot > _NEAR):
                 place = _mixed(place, q - starts[item])
                 at = place & mask
                 h = _mixed(h, slot - last[at])

@@ -77,9 +77,7 @@ class _Rolling:
         self._number(read)
         others = self._gathering()
         if others is None:  # some loops are in the way
-            left = [each for each in self.stretches if not each.is_in_the_way]
-            lessens = 0 < len(left) < len(self.stretches)
-            return _Rolling(self.items, left).tape() if lessens else self.old
+            return self._without_some()
         known = self.new, self.first_result, self.data
         loops = [each.instruction(*known, _rolled_body) for each in self.stretches]
         old = self.old
@@ -94,6 +92,15 @@ class _Rolling:
             point=old.point,
             lines=self._lines(),
         )
+
+    def _without_some(self) -> FlatTape:
+        """Return the tape where those in the way write all, or stay as they are if they do."""
+        left = [each for each in self.stretches if each.makes_way()]
+        if not left or not any(each.is_in_the_way for each in self.stretches):
+            return self.old
+        for each in left:
+            each.is_in_the_way = False
+        return _Rolling(self.items, left).tape()
 
     def _read(self) -> Bools:
         """Return which slots are read other than by the stretch that makes them."""

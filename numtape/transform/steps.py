@@ -47,7 +47,9 @@ class Stretch:
     begin, stop : int
         The slot of its first result, and the slot after its last.
     is_in_the_way : bool
-        Whether it may not become a loop, because of who reads its results.
+        Whether results are read in a way in which those of the loop may not be.
+    writes_all : bool
+        Whether last values, too, are read from what is written: then rows have the same order.
     """
 
     def __init__(self, items: Items, first: int, period: int, steps: int) -> None:
@@ -57,7 +59,7 @@ class Stretch:
         results = self.tape.results
         self.begin, self.stop = results.item(first), results.item(self.end)
         self.width = (self.stop - self.begin) // steps
-        self.is_in_the_way = False
+        self.is_in_the_way = self.writes_all = False
         self._start = items.starts.item(first)
         count = items.starts.item(first + period) - self._start
         operands = slice(self._start, self._start + count)
@@ -106,6 +108,12 @@ class Stretch:
         self.move[is_constant] = 0
         self.outside = np.flatnonzero(~is_own & ~is_number & ~varies).tolist()
 
+    def makes_way(self) -> bool:
+        """Return whether it may become a loop, of one that writes all where it is in the way."""
+        may = not (self.is_in_the_way and self.writes_all)
+        self.writes_all |= self.is_in_the_way
+        return may
+
     def makes(self, slots: Slots) -> bool:
         """Return whether some of these slots are its results."""
         return bool(((slots >= self.begin) & (slots < self.stop)).any())
@@ -153,6 +161,8 @@ class Stretch:
         written = box[: self.steps - LAGS].any(axis=0)
         for back in range(2, LAGS + 1):
             written |= box[self.steps - back] & ~held[back]
+        if self.writes_all:
+            written = box.any(axis=0)
         self._written = np.flatnonzero(written)
         last = np.flatnonzero(box[self.steps - 1] & ~held[1] & ~written)
         for part in np.split(last, np.flatnonzero(np.diff(last) != 1) + 1):
@@ -193,7 +203,7 @@ class Stretch:
         """Give its results their new slots, from one on; return the slot after them."""
         new[self.begin : self.stop] = -1
         box = new[self.begin : self.stop].reshape(self.steps, self.width)
-        for each in reversed(self.carries):
+        for each in () if self.writes_all else reversed(self.carries):
             box[self.steps - each.back, each.place : each.stop] = (
                 slot + each.at + np.arange(each.size)
             )

@@ -13,6 +13,7 @@ STEPS = 8  # fewer are no loop
 LAGS = 4  # how many steps before a result may be read
 _SAVED = 32  # a loop of fewer instructions less is not worth what it costs to begin it
 _NEAR = 32  # slots; results that are farther away are hashed otherwise
+_PARTS = 6  # a period may be so many shorter ones, or less
 _TRIES = 8  # to begin in the midst of what looks like a step
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -56,7 +57,8 @@ def _refine(starts, slots, results, constants, first, hashed, context, last):
     mask = np.uint64(last.size - 1)
     for i in range(hashed.size):
         item = first + i
-        h, place = hashed[i], context[max(i - 8, 0)]
+        around = i - 8 if i > 8 else 0
+        h, place = hashed[i], _mixed(context[around], i - around)
         for q in range(starts[item], starts[item + 1]):
             slot = slots[q]
             if slot >= constants and (slot < results[0] or results[item] - slot > _NEAR):
@@ -286,7 +288,7 @@ def search(
     state : int64 array
         Where to begin, how many stretches there are, and how much was looked at.
     constants, first, size, levels, most : int
-        The slot of the first input, the block, how many widths of windows, and how much may be
+        The slot of the first input, the block, how many sorts of windows, and how much may be
         looked at.
     """
     count = tokens.size
@@ -296,8 +298,9 @@ def search(
     _widen(context, 1)
     _widen(context, 4)
     _refine(starts, slots, results, constants, first, hashed, context, last)
+    _come_again(context, 16, following[0], table)
     width = 1
-    for level in range(levels):
+    for level in range(1, levels):
         _widen(hashed, width)
         width *= 4
         _come_again(hashed, width, following[level], table)
@@ -326,6 +329,18 @@ def search(
             item += 1
             continue
         period, end, top = best, best_end, best_top
+        part = 2
+        while part < _PARTS:
+            shorter = period // part
+            if shorter * part == period:
+                done, _, other_top = _end(
+                    tokens, starts, slots, low, reach, results, constants, item, shorter, count
+                )
+                work += done - item
+                if done >= end - shorter:
+                    period, end, top = shorter, done, other_top
+                    continue
+            part += 1
         # Where least is carried, then as many steps sooner as may be, then part of a step.
         shift, least = _cut(starts, slots, low, results, item, period, reached, live)
         begin, stage, back, tries = item, 0, period - 1, 0

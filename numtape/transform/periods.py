@@ -135,8 +135,8 @@ def stretches(items: Items) -> list[tuple[int, int, int]]:
     while state[0] < count - STEPS and state[2] < _WORK * count + 1000:
         first, before = int(state[0]), int(state[1])
         size = min(block, count - first)
-        levels = 1
-        while 4 ** (levels + 1) * 2 < size:
+        levels = 2  # without how far operands move, and by 4; then by 16, 64, ...
+        while 4**levels * 2 < size:
             levels += 1
         if len(room) < size:
             room = np.zeros(size, np.uint64)

@@ -169,17 +169,17 @@ def test_chains_of_carries(lag):
 
 def test_states_from_far_away_are_no_carries():
     def function(p, x):
-        states = list(x[:20])
-        for k in range(60):
+        states = list(x[:30])
+        for k in range(120):
             states.append(states[k] * p[0] + p[1])
         return states[-1]
 
     _, rolled = _rolled(function, P, DATA)
-    assert [loop.shape for loop in _loops(rolled)] == [(20,)] * 3
-    first, second, third = _loops(rolled)
-    assert (first.body.carries, second.body.carries) == ((), ())
-    assert first.body.writes == second.body.writes == ((1,),)
-    assert third.operands[0].base == 0  # the last value is handed out as if it were carried
+    first, *_, last = _loops(rolled)
+    assert first.body.carries == ()
+    assert first.body.writes == ((1,),)
+    assert first.shape[0] <= 30
+    assert last.operands[0].base == 0  # the last value is handed out as if it were carried
 
 
 def test_loops_in_loops():

@@ -18,6 +18,7 @@ from numtape.kinds import KINDS
 from numtape.tape.flat import VECTOR, FlatTape, Guard, VectorInstruction, View
 from numtape.tape.forms import Forms, Vectors, bases_of
 from numtape.trace.recorder import Slots, view_of
+from numtape.transform.matching import STEPS
 from numtape.transform.periods import Items, stretches
 from numtape.transform.steps import Stretch
 
@@ -38,13 +39,15 @@ def roll(tape: FlatTape) -> FlatTape:
 
 
 def _rolled(tape: FlatTape) -> FlatTape:
-    while True:
+    """Return a tape of any length with loops, and loops of loops."""
+    while tape.instructions > STEPS:
         items = Items.of(tape)
         found = [Stretch(items, *each) for each in stretches(items)]
         left = _Rolling(items, found).tape() if found else tape
         if left is tape:
-            return tape
+            break
         tape = left
+    return tape
 
 
 def _rolled_body(tape: FlatTape) -> FlatTape:

@@ -8,7 +8,7 @@ alike are one array there, so what reads them as an array may do so as before.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -307,7 +307,7 @@ class _Carried:
     ----------
     start : tuple of int
         What is read in the first steps, less the place in the step: a slot for each step that
-        lies between. None where only the last values are read.
+        lies between. Nothing where only the last values are read.
     place, stop : int
         The places in the step.
     at : int
@@ -370,7 +370,7 @@ class _Block:
     move: int
     slot: int
     stop: int
-    at: int = field(default=0)
+    at: int = 0
 
 
 class _Inputs:

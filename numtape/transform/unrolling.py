@@ -170,7 +170,7 @@ class _Unrolling:
         for number in rows[rows[:, 0] == VECTOR, 1].tolist():
             each = tape.vectors[number]
             views = tuple(
-                self._view(view, slots[view.slots(shape)]) if 0 not in shape else view
+                apart(slots[view.slots(shape)], self.first_result) if 0 not in shape else view
                 for view, shape in zip(each.operands, each.operand_shapes(), strict=True)
             )
             gathers = any(view.table is not None for view in views)
@@ -178,9 +178,6 @@ class _Unrolling:
                 raise _NotRegularError
             found.append(each.reading(views))
         return found
-
-    def _view(self, view: View, slots: Slots) -> View:
-        return apart(slots, self.first_result)
 
 
 def apart(slots: Slots, results: int) -> View:

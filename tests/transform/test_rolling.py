@@ -10,10 +10,12 @@ from checks import evaluate
 from repeating import assert_in_order, assert_same, repeating
 
 import numtape as nt
-from numtape.ops.structured import FUNCTION, LOOP, PRODUCT, PRODUCT_OPCODE
+from numtape.ops.structured import FUNCTION, LOOP, PRODUCT, PRODUCT_OPCODE, REDUCE
 from numtape.ops.table import OPCODE
+from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
 from numtape.transform import matching, periods, rolling
+from numtape.transform.builder import NO_RULES, Builder
 from numtape.transform.rolling import roll
 from numtape.transform.unrolling import unrolled
 
@@ -312,6 +314,22 @@ def test_arrays_of_what_each_step_made_step_evenly():
         assert all(view.table is None for view in each.operands)
 
 
+def test_tables_are_read_inside_and_after_a_loop():
+    order = np.random.default_rng(2).permutation(60)
+
+    def function(p, x):
+        h, found = p[0], []
+        for each in x:
+            h = h * p[1] + np.exp(x[order[:20]] * h * p[3]).mean() + each
+            found.append(h)
+        return np.sin(np.array(found)[order]).sum() + x[:0].sum()
+
+    _, rolled = _rolled(function, P, DATA)
+    (loop,) = _loops(rolled)
+    assert (20,) in loop.body.same
+    assert any(view.table is not None for each in rolled.vectors for view in each.operands)
+
+
 def test_what_steps_around_a_loop_stays():
     def function(p, x):
         h = np.exp(p[0]) + p[1]
@@ -457,6 +475,25 @@ def test_loops_that_hand_on_what_they_carry_are_unrolled():
 
     _, rolled = _rolled(function, P, DATA)
     assert len(_loops(rolled)) == 1
+
+
+def test_loops_that_may_not_be_unrolled_as_they_are_are_recorded():
+    # A sum of what is carried, whose values lie in different places after the first step.
+    total = VectorInstruction(REDUCE, OPCODE["add"], (9,), (View(1, (1,)),), (), (0,))
+    body = FlatTape(
+        code=np.array([(VECTOR, 0, 1), (OPCODE["sin"], 10, 0)], np.int32),
+        vectors=[total],
+        constants=np.zeros(0),
+        inputs=9,
+        outputs=np.array([2, 3, 4, 5, 6, 7, 8, 9, 11, 10]),
+    )
+    recorder = Builder(9, NO_RULES)
+    loop = Body(body, ((9,),), (), (), ((),))
+    slots = recorder.loop(loop, 12, [np.arange(1, 10)])
+    tape = recorder.finish(np.asarray(slots), np.linspace(-1.0, 1.0, 9))
+    plain = unrolled(tape)
+    assert _loops(plain) == []
+    assert evaluate(plain, tape.point).tobytes() == evaluate(tape, tape.point).tobytes()
 
 
 def test_equal_bodies_are_one():

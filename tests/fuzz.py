@@ -36,6 +36,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # as pytest's conftest does
 sys.path.insert(0, str(Path(__file__).resolve().parent / "helpers"))
 
+from random_loops import random_loops
 from random_tapes import INPUTS, random_tape
 
 import numtape as nt
@@ -53,6 +54,7 @@ from numtape.tape import container
 from numtape.tape.text import operation_name
 from numtape.tape.validate import MEMORY_LIMIT
 from numtape.trace.recorder import Recorder
+from numtape.transform.derivative import jacobian_by_rows
 
 __all__ = ["Report", "fuzz"]
 
@@ -64,6 +66,9 @@ _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 # A case that takes longer than so many seconds hangs; among the first ones kernels compile.
 _HANG, _WARM, _COMPILING = 60.0, 100, 300.0
+
+
+_MOST_INSTRUCTIONS = 10**6
 
 
 # Good files.
@@ -96,6 +101,10 @@ def corpus() -> list[tuple[str, bytes]]:
     )
     tapes["adjoint"] = nt.record(lambda x: np.sum(np.tanh(x) * x[::-1]), x).adjoint()
     tapes["tangent"] = nt.record(lambda x: np.sort(x), x).tangent(seeded=True)
+    for seed in range(6):
+        flat = random_loops(seed)
+        tapes[f"loops {seed}"] = _tape(flat)
+        tapes[f"loops backward {seed}"] = _tape(jacobian_by_rows(flat, np.arange(flat.inputs)))
     return [(name, _packed(tape)) for name, tape in tapes.items()]
 
 
@@ -371,6 +380,8 @@ def run_case(seed: int, case: int, files: list[tuple[str, bytes]], folder: Path)
         tape = nt.Tape(*read(folder / "case"))
     except NumtapeError:
         return "refused"
+    if tape.flat.written_out > _MOST_INSTRUCTIONS:  # a loop may go on for as long as it says
+        return "long"
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -110,12 +110,12 @@ def summary(tape: FlatTape) -> str:
         f"{12 * tape.instructions} bytes of instructions, at most {8 * tape.slots} bytes to "
         "evaluate" + (f", {32 * tape.instructions} to sweep" if tape.is_scalar else ""),
     ]
-    steps = [(each.shape[0], each.body) for each in tape.vectors if each.body is not None]
+    steps = [each.shape[0] for each in tape.vectors if each.body is not None]
     if steps:
-        every = sum(count for count, _ in steps)
-        instructions = sum(count * body.tape.instructions for count, body in steps)
+        count, every = len(steps), sum(steps)
         rows.append(
-            f"{len(steps)} loops of {every} steps in all, {instructions} instructions if written out"
+            f"{count} {'loop' if count == 1 else 'loops'} of {every} steps in all, "
+            f"{tape.in_all} instructions with their bodies, {tape.written_out} written out"
         )
     width = max((len(name) for name in counts), default=0)
     rows += [f"{name:<{width}}  {count}" for name, count in counts.most_common()]

@@ -159,6 +159,11 @@ class FlatTape:
         return len(self.code)
 
     @cached_property
+    def has_loops(self) -> bool:
+        """Whether some of the instructions are loops."""
+        return any(form.instruction.body is not None for form in self.vectors.forms)
+
+    @cached_property
     def written_out(self) -> int:
         """How many instructions there are if each step of its loops is counted."""
         loops = self.vectors.each(

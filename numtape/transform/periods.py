@@ -113,9 +113,7 @@ class Items:
 def _ranges(form: Form) -> list[tuple[int, int, int]]:
     """Return of each view what is added to its base, then what `Items` says of it."""
     found = []
-    for view, shape, reads in zip(
-        form.instruction.operands, form.shapes, form.reads, strict=True
-    ):
+    for view, shape, reads in zip(form.instruction.operands, form.shapes, form.reads, strict=True):
         if 0 in shape:
             found.append((0, 0, 0))
         elif view.table is None:

@@ -9,18 +9,15 @@ What is in many steps is looked at by NumPy; Python looks at what is left, and a
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from numtape.kinds import KINDS
-from numtape.ops.structured import LOOP
 from numtape.tape.flat import VECTOR, FlatTape, Guard, VectorInstruction, View
 from numtape.tape.forms import Forms, Vectors, bases_of
-from numtape.trace.recorder import Recorder, Slots, view_of
-from numtape.transform.builder import NO_RULES, Builder, replay
+from numtape.trace.recorder import Slots, view_of
 from numtape.transform.periods import Items, stretches
 from numtape.transform.steps import Stretch
 

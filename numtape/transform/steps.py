@@ -261,9 +261,7 @@ class Stretch:
             point=np.zeros(inputs.size),
             lines=None if tape.lines is None else tape.lines[rows],
         )
-        carries, reads, same = (
-            tuple(shape for shape, _ in group) for group in inputs.groups
-        )
+        carries, reads, same = (tuple(shape for shape, _ in group) for group in inputs.groups)
         writes = ((len(self._written),),) if len(self._written) else ()
         return Body(rolled(body), carries, reads, same, writes)
 
@@ -426,9 +424,7 @@ class _Inputs:
             slot = stretch.read.item(0, number) + stretch.low.item(number)
             stop = slot + stretch.reach.item(number) + 1
             ranges.setdefault(stretch.move.item(number), []).append((slot, stop))
-        return [
-            _Block(move, *part) for move in sorted(ranges) for part in _united(ranges[move])
-        ]
+        return [_Block(move, *part) for move in sorted(ranges) for part in _united(ranges[move])]
 
     def _moving(self, blocks: list[_Block], group: list[tuple[Shape, Slots]]) -> None:
         """Take in blocks."""

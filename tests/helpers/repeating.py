@@ -52,9 +52,7 @@ class _Program:
             top = high - 1 - stride * (_LENGTH - 1)
             views.append(View(min(max(base, low), max(top, low)), (stride if top >= low else 0,)))
         if reduces:
-            made = VectorInstruction(
-                REDUCE, OPCODE["add"], (_LENGTH,), tuple(views[:1]), (), (0,)
-            )
+            made = VectorInstruction(REDUCE, OPCODE["add"], (_LENGTH,), tuple(views[:1]), (), (0,))
         else:
             made = VectorInstruction(MAP, OPCODE["add"], (_LENGTH,), tuple(views), (_LENGTH,))
         self.code.append((VECTOR, len(self.vectors), made.size))

@@ -19,6 +19,7 @@ from numtape.functions.signature import Signature
 from numtape.functions.streams import are_streams
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard
+from numtape.transform.unrolling import unrolled
 
 __all__ = ["Recorded"]
 
@@ -105,9 +106,15 @@ class Recorded:
         failed = self.failed_guard(x)
         assert failed is not None
         guard, outcome = failed
+        flat, value_of = self.flat, self.runner.value_of
+        if self.flat.has_loops:  # in which what was compared is not kept
+            flat = unrolled(self.flat)
+            runner = Runner(flat)
+            runner.evaluate(x, np.empty(len(flat.outputs)))
+            value_of = runner.value_of
         where = "" if number is None else f"point {number} of the batch: "
         raise BranchError(
-            f"{where}{explain_guard(self.flat, guard, self.runner.value_of)} when this tape was "
+            f"{where}{explain_guard(flat, guard, value_of)} when this tape was "
             "recorded: the function would take another path at this point. Record a tape here, or "
             "use numtape.grad and its like, or numtape.vmap, which keep a tape for each path",
             guard,

@@ -1,5 +1,6 @@
 """Recording a Python function as a `Tape`: its arguments and its result are trees."""
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,12 +19,17 @@ from numtape.trace.record import record_flat
 from numtape.trace.recorder import user_location
 from numtape.trace.resolve import is_thorough, note_thorough, resolved
 from numtape.trace.traced import Traced, is_traced
+from numtape.transform.rolling import roll as roll_up
 
 __all__ = ["check_callable", "check_no_named", "record", "record_call", "record_call_inside"]
 
 
 def record(
-    function: Callable[..., Any], *arguments: Any, lines: bool = False, **named: Any
+    function: Callable[..., Any],
+    *arguments: Any,
+    lines: bool = False,
+    roll: bool = True,
+    **named: Any,
 ) -> Tape:
     """Record a function at a point.
 
@@ -38,7 +44,12 @@ def record(
         or arrays of them become inputs.
     lines : bool
         Whether to keep the source line of every instruction, for
-        ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation.
+        ``tape.text(lines=True)``. Recording is slower by about 1 µs an operation, and
+        nothing is rolled up.
+    roll : bool
+        Whether repetition in a long recording becomes loops: what a Python loop does in each
+        step is then on the tape once. With ``NUMTAPE_ROLL=off`` in the environment nothing does,
+        here and in `grad` and its like.
     **named
         Refused: a tape takes its arguments by position.
 
@@ -79,7 +90,7 @@ def record(
     check_callable(function, "record", "record(f, x)")
     check_no_named("record", named)
     call = read_call(arguments)
-    tape = record_call(function, call, lines=lines)
+    tape = record_call(function, call, lines=lines, rolled=roll)
     if call.labelled:
         check_agreement(tape, function, call)
     return tape
@@ -108,10 +119,14 @@ def check_no_named(name: str, named: Mapping[str, Any]) -> None:
 
 
 def record_call(
-    function: Callable[..., Any], call: Call, has_aux: bool = False, lines: bool = False
+    function: Callable[..., Any],
+    call: Call,
+    has_aux: bool = False,
+    lines: bool = False,
+    rolled: bool = True,
 ) -> Tape:
     """Record a function at a call that has been read."""
-    tape, captured = record_call_inside(function, call, has_aux, lines)
+    tape, captured = record_call_inside(function, call, has_aux, lines, rolled=rolled)
     if captured:
         raise TraceError(
             "numtape.record was called inside a function that is being recorded, on a function "
@@ -128,6 +143,7 @@ def record_call_inside(
     has_aux: bool = False,
     lines: bool = False,
     failed: Callable[[FlatTape, list[int]], None] | None = None,
+    rolled: bool = True,
 ) -> tuple[Tape, list[int]]:
     """Do what `record_call` does, and return the slots captured of the recording around.
 
@@ -178,7 +194,13 @@ def record_call_inside(
         shapes[len(leaves) :],
         len(leaves) == 1 and _counts(leaves[0], is_constant),
     )
-    return Tape(recording.tape, signature, result), recording.captured
+    # Whoever wants to see the line of each instruction wants to see each.
+    flat = recording.tape if lines or not _is_rolled(rolled) else roll_up(recording.tape)
+    return Tape(flat, signature, result), recording.captured
+
+
+def _is_rolled(wanted: bool) -> bool:
+    return wanted and os.environ.get("NUMTAPE_ROLL", "").lower() != "off"
 
 
 def _opened(leaf: Any) -> Any:

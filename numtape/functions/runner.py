@@ -64,6 +64,9 @@ _LONG = 100_000
 _OFTEN = 250
 _LONGEST = 50_000
 
+# So many runs at least are waited for before machine code is made.
+_FEW = 10
+
 
 class Way(NamedTuple):
     """What one thread runs for a derivative.
@@ -173,7 +176,7 @@ class Runner:
         with self.lock:
             if sweeps not in self.plans:
                 plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
-                plan.notice_after(OFTEN if is_automatic(self.tape.instructions) else NEVER)
+                plan.notice_after(_pays_after(self.tape))
                 if not sweeps:
                     self._compile_now(plan)
                 self.plans[sweeps] = plan
@@ -508,6 +511,13 @@ class Runner:
 def _failed(workspace: Workspace, status: int) -> Failed | None:
     """Return what a status of a run that nobody counts says."""
     return (status, workspace.guarded_value(status)) if status >= 0 else None
+
+
+def _pays_after(tape: FlatTape) -> int:
+    """Return after how many runs compiling pays: soon where loops make runs long."""
+    if not is_automatic(tape.in_all):
+        return NEVER
+    return max(_FEW, OFTEN * tape.in_all // max(tape.written_out, 1))
 
 
 def _compile_later(plan: Plan) -> None:

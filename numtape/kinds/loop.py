@@ -15,6 +15,8 @@ from numtape.ops.structured import LOOP
 
 __all__ = ["Loop"]
 
+_DEEPEST = 32  # loops in loops: kernels call themselves for each
+
 
 class Loop(Kind):
     """A tape of its own, run for so many steps."""
@@ -53,6 +55,8 @@ class Loop(Kind):
                 f"has a body of {len(body.tape.outputs)} outputs",
                 f"what it carries and writes has {outputs}",
             )
+        if body.depth > _DEEPEST:
+            yield f"nests {body.depth} loops", f"at most {_DEEPEST} are nested"
         if body.tape.guards:
             yield "has guards in its body", "a guard is on a slot outside, for each step"
         results = (body.results(instruction.shape[0]),)
@@ -64,7 +68,7 @@ class Loop(Kind):
         return f"repeat {instruction.shape[0]}"
 
     def text(self, instruction: Instruction, operands: Sequence[str]) -> str:
-        """Return the loop's first line; the lines of its body follow it."""
+        """Return the loop as Python would write a call."""
         body = instruction.body
         split = len(body.carries), len(body.carries) + len(body.reads)
         parts = (
@@ -72,8 +76,8 @@ class Loop(Kind):
             ("read", operands[split[0] : split[1]]),
             ("same", operands[split[1] :]),
         )
-        said = "; ".join(f"{name} {', '.join(which)}" for name, which in parts if which)
-        return f"{self.word(instruction)}: {said}"
+        said = ", ".join(f"{name}=({', '.join(which)})" for name, which in parts if which)
+        return f"repeat({instruction.shape[0]}, {said})"
 
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""

@@ -57,6 +57,21 @@ class Body:
         """How many numbers are written at each step."""
         return sum(map(math.prod, self.writes))
 
+    @cached_property
+    def depth(self) -> int:
+        """How deep loops are nested, this one included."""
+        forms = self.tape.vectors.forms
+        return 1 + max(
+            (form.instruction.body.depth for form in forms if form.instruction.body), default=0
+        )
+
+    @cached_property
+    def needed(self) -> int:
+        """How many slots a run of it needs, with those of loops in it."""
+        forms = self.tape.vectors.forms
+        within = sum(form.instruction.body.needed for form in forms if form.instruction.body)
+        return self.tape.slots + self.tape.instructions + within
+
     def results(self, steps: int) -> int:
         """Return how many results a loop of so many steps has."""
         return self.carried + steps * self.written

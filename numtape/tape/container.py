@@ -34,6 +34,7 @@ VERSION = 1
 
 _HEADER = "header"
 _TYPES = MEMBERS | {_HEADER: ("|u1", 0)}
+_BODY = re.compile(r"body\d{1,9}\.")  # what the names of arrays of a loop's body begin with
 
 # The one form of header of an array that numpy.save writes for what is saved here.
 _ARRAY_HEADER = re.compile(
@@ -121,7 +122,7 @@ def unpack(data: bytes, name: str) -> tuple[dict[str, Any], dict[str, npt.NDArra
             raise
         raise _damaged(name, f"is no whole archive ({error})") from None
     header = _read_header(members.get(_HEADER), name)
-    unknown = sorted(members.keys() - _TYPES.keys())
+    unknown = sorted(each for each in members if _BODY.sub("", each, count=1) not in _TYPES)
     if unknown:
         raise _damaged(name, f"has the unknown member {unknown[0]!r}")
     del members[_HEADER]
@@ -187,7 +188,7 @@ def _read_header(body: memoryview | None, name: str) -> dict[str, Any]:
 
 def _array(member: str, body: memoryview, name: str) -> npt.NDArray[Any]:
     """Return the array in the bytes of a ``.npy`` file, which it shares."""
-    kind, width = _TYPES[member]
+    kind, width = _TYPES[_BODY.sub("", member, count=1)]
     length = int.from_bytes(body[8:10], "little")
     start = 10 + length
     found = _ARRAY_HEADER.fullmatch(body[10:start]) if length <= 1000 else None

@@ -44,6 +44,9 @@ _READ_BY_RUNS = ("code", "constants", "outputs")
 Slots = npt.NDArray[np.int64]
 
 
+_DEFAULTS = {"guards": (), "point": np.zeros(0), "lines": None}
+
+
 @dataclass(frozen=True)
 class Location:
     """A line of the user's source."""
@@ -116,7 +119,8 @@ class FlatTape:
         """
         from numtape.tape.validate import checked_fields
 
-        tape = cls.unchecked(**fields)
+        tape = object.__new__(cls)
+        tape.__dict__.update(_DEFAULTS | fields)  # as they are: forms are made of what is sound
         tape.__dict__.update(checked_fields(tape, limit, copy=False))
         return tape
 
@@ -124,8 +128,7 @@ class FlatTape:
     def unchecked(cls, **fields: Any) -> "FlatTape":
         """Make a tape of fields that are known to be right: for what numtape itself has made."""
         tape = object.__new__(cls)
-        defaults = {"guards": (), "point": np.zeros(0), "lines": None}
-        tape.__dict__.update(defaults | fields)
+        tape.__dict__.update(_DEFAULTS | fields)
         tape.__dict__["vectors"] = Vectors.of(fields["vectors"])
         for name in _READ_BY_RUNS:
             array = fields[name].view()
@@ -154,6 +157,25 @@ class FlatTape:
     def instructions(self) -> int:
         """How many instructions there are; a vector instruction counts as one."""
         return len(self.code)
+
+    @cached_property
+    def has_loops(self) -> bool:
+        """Whether some of the instructions are loops."""
+        return any(form.instruction.body is not None for form in self.vectors.forms)
+
+    @cached_property
+    def written_out(self) -> int:
+        """How many instructions there are if each step of its loops is counted."""
+        loops = self.vectors.each(
+            lambda each: each.shape[0] * each.body.tape.written_out - 1 if each.body else 0
+        )
+        return self.instructions + int(loops.sum())
+
+    @cached_property
+    def in_all(self) -> int:
+        """How many instructions there are with those in bodies of its loops."""
+        bodies = {form.instruction.body for form in self.vectors.forms} - {None}
+        return self.instructions + sum(body.tape.in_all for body in bodies if body)
 
     @property
     def first_input(self) -> int:

@@ -1,5 +1,6 @@
 """Tapes as text: a program a person can read, counts, and explanations of guards."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from numtape.errors import TapeError
 from numtape.kinds import KINDS, call_text
 from numtape.ops.table import ROWS
+from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
 __all__ = ["call_text", "explain_guard", "operation_name", "program", "shape_text", "summary"]
@@ -55,7 +57,7 @@ def program(
             instruction = tape.vectors[a]
             slots = np.arange(result, result + b)
             row = f"{_range(tape, slots)} = {_vector(tape, instruction)}"
-            if instruction.result:
+            if instruction.result and instruction.body is None:
                 row += f"  # shape {shape_text(instruction.result)}"
         else:
             slots = np.array([result])
@@ -67,12 +69,31 @@ def program(
         if lines and tape.lines is not None:
             notes.append(str(tape.lines[number]))
         rows.append(row if not notes else f"{row:<36}  ; {'  '.join(notes)}")
+        if opcode == VECTOR and instruction.body is not None:
+            rows += ["    " + line for line in _body(instruction.body, whole)]
         if result in guards:
             guard = guards[result]
             outcome = f"{guard.outcome:.17g}"
             rows.append(f"assert {_name(tape, result)} == {outcome}  # {guard.location}")
     rows.append(f"outputs: {_names(tape, tape.outputs)}")
     return "\n".join(rows)
+
+
+def _body(body: Body, whole: bool) -> list[str]:
+    """Write the tape of a loop's body, one line each; inputs and outputs by what they are."""
+    tape = body.tape
+    inputs = np.arange(tape.first_input, tape.first_result)
+    counts = [sum(map(math.prod, each)) for each in (body.carries, body.reads, body.same)]
+    ends = np.cumsum([0, *counts])
+    named = zip(("carry", "read", "same"), ends[:-1], ends[1:], strict=True)
+    given = [f"{name} {_names(tape, inputs[i:j])}" for name, i, j in named if i < j]
+    carried, written = tape.outputs[: body.carried], tape.outputs[body.carried :]
+    made = [("next", carried), ("write", written)]
+    return [
+        "; ".join(given),
+        *program(tape, whole=whole).split("\n")[1:-1],
+        "; ".join(f"{name} {_names(tape, slots)}" for name, slots in made if len(slots)),
+    ]
 
 
 def summary(tape: FlatTape) -> str:
@@ -89,6 +110,13 @@ def summary(tape: FlatTape) -> str:
         f"{12 * tape.instructions} bytes of instructions, at most {8 * tape.slots} bytes to "
         "evaluate" + (f", {32 * tape.instructions} to sweep" if tape.is_scalar else ""),
     ]
+    steps = [each.shape[0] for each in tape.vectors if each.body is not None]
+    if steps:
+        count, every = len(steps), sum(steps)
+        rows.append(
+            f"{count} {'loop' if count == 1 else 'loops'} of {every} steps in all, "
+            f"{tape.in_all} instructions with their bodies, {tape.written_out} written out"
+        )
     width = max((len(name) for name in counts), default=0)
     rows += [f"{name:<{width}}  {count}" for name, count in counts.most_common()]
     return "\n".join(rows)

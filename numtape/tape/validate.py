@@ -18,7 +18,7 @@ import math
 import os
 from collections.abc import Iterator
 from operator import index
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,12 +26,10 @@ import numpy.typing as npt
 from numtape.errors import InputError, TapeError
 from numtape.kinds import KINDS, Problem
 from numtape.ops.table import ROWS
-from numtape.tape.flat import VECTOR, Guard, Location
+from numtape.tape.body import Body
+from numtape.tape.flat import VECTOR, FlatTape, Guard, Location
 from numtape.tape.forms import Vectors
 from numtape.tape.instruction import VectorInstruction, View
-
-if TYPE_CHECKING:
-    from numtape.tape.flat import FlatTape
 
 __all__ = ["MEMORY_LIMIT", "checked_fields", "memory_limit", "memory_needed"]
 
@@ -83,7 +81,7 @@ def memory_needed(slots: int, instructions: int, walked: int) -> int:
     return 32 * (slots + instructions) + 16 * walked
 
 
-def checked_fields(tape: "FlatTape", limit: float | None, copy: bool = True) -> dict[str, Any]:
+def checked_fields(tape: FlatTape, limit: float | None, copy: bool = True) -> dict[str, Any]:
     """Return the fields of a tape made by hand or read, as they must be to be run.
 
     Parameters
@@ -122,13 +120,14 @@ def checked_fields(tape: "FlatTape", limit: float | None, copy: bool = True) -> 
     first_input = 1 + len(constants)
     first_result = first_input + inputs
     rows, slots = _check_rows(code, len(vectors), first_result)
-    walked = 0
+    walked = within = 0
     for instruction, (row, start) in zip(vectors, rows, strict=True):
         for what, rule in _problems(instruction, int(code[row, 2]), start, first_result):
             raise _malformed(f"instruction {row}, of kind {instruction.kind!r}, that {what}", rule)
         walked = max(walked, *map(math.prod, instruction.operand_shapes()))
+        within += 0 if instruction.body is None else instruction.body.needed
     limit = memory_limit(limit)
-    needed = memory_needed(slots, len(code), walked)
+    needed = memory_needed(slots + within, len(code), walked)
     if needed > limit:
         raise TapeError(
             f"the tape needs about {needed} bytes to be run, for {slots} slots and operands of up "
@@ -247,7 +246,21 @@ def _plain_vector(given: Any, number: int) -> VectorInstruction:
         result,
         _integers(given.result_strides, "result_strides"),
         _table(given.targets, "targets"),
+        _plain_body(given.body),
     )
+
+
+def _plain_body(given: Any) -> Body | None:
+    """Return a loop's body, whose tape has been checked when it was made."""
+    if given is None:
+        return None
+    if not isinstance(given, Body) or not isinstance(given.tape, FlatTape):
+        raise _malformed(f"{given!r} as a loop's body", "it is a Body with a FlatTape")
+    groups: dict[str, Any] = {
+        name: tuple(_integers(shape, f"a shape of {name}") for shape in getattr(given, name))
+        for name in ("carries", "reads", "same", "writes")
+    }
+    return Body(given.tape, **groups)
 
 
 def _plain_guard(given: Any, slots: int) -> Guard:
@@ -369,6 +382,9 @@ def _problems(
             f"has a result of shape {instruction.result} and {size} results",
             "there are as many as its shape says",
         )
+    if (instruction.body is not None) != kind.has_body:
+        yield "has a body" if instruction.body else "has no body", "loops have one, and no other"
+        return
     if instruction.targets is not None and not kind.has_targets:
         yield "has targets", "only a scatter has"
     if instruction.result_strides and not kind.has_result_strides:

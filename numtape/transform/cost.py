@@ -36,7 +36,12 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
     chosen = np.sort(1 + inputs).tolist()
     moved = [0] * tape.instructions  # for each instruction, a bit for each input that moves it
     read: list[list[int]] = []
-    sizes = np.diff(tape.results).tolist()
+    sizes = np.diff(tape.results)
+    steps = tape.vectors.each(lambda each: each.shape[0] if each.body else 0)
+    each_step = tape.vectors.each(lambda each: each.body.tape.written_out if each.body else 0)
+    rows = np.flatnonzero(tape.code[:, 0] == VECTOR)
+    sizes[rows] = np.maximum(sizes[rows], steps * each_step)
+    sizes = sizes.tolist()
     for number in range(tape.instructions):
         before: list[int] = []
         if not _is_flat(tape, number):

@@ -131,6 +131,8 @@ class Rules:
         body, steps = given.instruction.body, given.instruction.shape[0]
         moving = tuple(map(_has_any, tangents))
         made = _tangent(self.derivation, body, moving, given.safe)
+        if made is None:
+            return np.zeros(given.instruction.size, np.int64)
         operands = [
             *(_seed(tangents[k], body.carries[k]) for k in made.carries),
             *_kept(given, made, forward=True),
@@ -222,8 +224,10 @@ def _kept(given: Given, made: _Derivative, forward: bool) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=1 << 8)
-def _tangent(derivation: Any, body: Body, moving: tuple[bool, ...], safe: bool) -> _Derivative:
-    """Return how the tangents of a loop are made.
+def _tangent(
+    derivation: Any, body: Body, moving: tuple[bool, ...], safe: bool
+) -> _Derivative | None:
+    """Return how the tangents of a loop are made; None where all are zero.
 
     `moving` says of which operands there are tangents.
     """
@@ -247,6 +251,8 @@ def _tangent(derivation: Any, body: Body, moving: tuple[bool, ...], safe: bool) 
     carries = tuple(k for k in chosen if k < carried)
     writes = tuple(k for k in range(len(body.writes) - body.keeps_all) if parts[carried + k].any())
     outputs = [*(parts[k] for k in carries), *(parts[carried + k] for k in writes)]
+    if not outputs:
+        return None
     split = carried + len(body.reads)
     reads = tuple(k for k in chosen if carried <= k < split)
     same = tuple(k for k in chosen if k >= split)

@@ -33,7 +33,7 @@ def prune(tape: FlatTape, remove_dead: RemoveDead) -> FlatTape:
 
     `remove_dead` removes instructions that no output needs.
     """
-    if not any(form.instruction.body for form in tape.vectors.forms):
+    if not tape.has_loops:
         return tape
     instructions = list(tape.vectors)
     rows = np.flatnonzero(tape.code[:, 0] == VECTOR)

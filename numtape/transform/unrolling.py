@@ -23,7 +23,7 @@ Ints = npt.NDArray[np.int64]
 
 def unrolled(tape: FlatTape) -> FlatTape:
     """Return a tape with plain instructions in place of loops; the same where it has none."""
-    if not tape.vectors.are(LOOP).any():
+    if not tape.has_loops:
         return tape
     try:
         return _Unrolling(tape).tape()

@@ -139,6 +139,8 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
         return np.matmul(left, right).ravel()
     if instruction.kind == "function":
         return _function_value(instruction, operands)
+    if instruction.kind == "loop":
+        return _loop(instruction, operands)
     if instruction.kind in ("take", "spread"):
         elements, places = operands
         result = np.zeros(instruction.result)
@@ -178,6 +180,25 @@ def _vector(instruction: VectorInstruction, values: np.ndarray) -> np.ndarray:
             for place, value in zip(target.tolist(), operand[row].tolist()):
                 result[place] = ufunc(result[place], value)
     return result
+
+
+def _loop(instruction: VectorInstruction, operands) -> np.ndarray:
+    """A loop's results: its body run step by step."""
+    body, steps = instruction.body, instruction.shape[0]
+    carries, reads = len(body.carries), len(body.reads)
+    none = np.zeros(0)
+    carried = np.concatenate([none, *(each.ravel() for each in operands[:carries])])
+    same = np.concatenate([none, *(each.ravel() for each in operands[carries + reads :])])
+    written = [np.zeros((steps, *shape)) for shape in body.writes]
+    for step in range(steps):
+        read = [each[step].ravel() for each in operands[carries : carries + reads]]
+        made = run(body.tape, np.concatenate([carried, *read, same]))
+        carried, start = made[: len(carried)], len(carried)
+        for array in written:
+            stop = start + array[step].size
+            array[step] = made[start:stop].reshape(array[step].shape)
+            start = stop
+    return np.concatenate([carried, *(array.ravel() for array in written)])
 
 
 def _place(x: float, n: int) -> int:

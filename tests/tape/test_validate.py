@@ -13,6 +13,7 @@ from random_tapes import STEPS, random_tape
 import numtape as nt
 from numtape.ops.structured import FIRST_FUNCTION, FUNCTION_OPCODE, FUNCTIONS, PRODUCT_OPCODE
 from numtape.ops.table import OPCODE, ROWS
+from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, Guard, Location, VectorInstruction, View
 from numtape.tape.validate import memory_limit, memory_needed
 from numtape.trace.recorder import Recorder
@@ -55,6 +56,34 @@ def reduction(*, kind="reduce", opcode=OPCODE["add"], shape=(3, 4), strides=(4, 
 def scatter(*, strides=(1,), targets=(0, 1, 0), size=2, opcode=0, operands=1):
     views = [view(*strides)] * operands
     return vector("scatter", opcode, (3,), views, (size,), targets=np.array(targets))
+
+
+def loop(*, shape=(4,), operands=None, result=(5,), opcode=0, body=None, **others):
+    """Four steps that carry a number, read one, have one the same, and write one."""
+    views = [view(), view(3), view(base=12)] if operands is None else operands
+    given = step(**others) if body is None else body
+    return vector("loop", opcode, shape, views, result, body=given)
+
+
+def step(
+    *, carries=((),), reads=((),), same=((),), writes=((),), outputs=(4, 5), guards=(), nested=0
+):
+    code = [(OPCODE["add"], 1, 2), (OPCODE["multiply"], 4, 3)]
+    vectors = []
+    if nested:
+        inner = step(nested=nested - 1)
+        views = (View(1, ()), View(1, (0,)), View(1, ()))
+        vectors = [VectorInstruction("loop", 0, (2,), views, (3,), body=inner)]
+        code.append((VECTOR, 0, 3))
+    tape = FlatTape.unchecked(
+        code=np.array(code, np.int32),
+        vectors=vectors,
+        constants=np.zeros(0),
+        inputs=3,
+        outputs=np.array(outputs),
+        guards=guards,
+    )
+    return Body(tape, carries, reads, same, writes)
 
 
 def take(*, kind="take", shape=(3, 4, 2), result=(3, 2), opcode=0):
@@ -110,6 +139,25 @@ MALFORMED = {
     ),
     "no results": (lambda: replace(row(), code=[[VECTOR, 0, 0]]), "of 0 results"),
     "negative results": (lambda: replace(row(), code=[[VECTOR, 0, -12]]), "of -12 results"),
+    "a loop without a body": (
+        lambda: vector("loop", 0, (4,), [view(), view(3), view()], (5,)),
+        "has no body",
+    ),
+    "a body of something else": (lambda: row(body=step()), "has a body"),
+    "a body that is none": (lambda: loop(body="twice"), "as a loop's body"),
+    "a loop of another opcode": (lambda: loop(opcode=1), "opcode 1"),
+    "a loop of two axes": (lambda: loop(shape=(2, 2)), "number of steps alone"),
+    "a loop of no steps": (lambda: loop(shape=(0,), result=(1,)), "extent"),
+    "an operand of a loop too few": (lambda: loop(operands=[view(), view(3)]), "2 operands"),
+    "a body of other inputs": (lambda: loop(same=((2,),)), "3 inputs"),
+    "a body of other outputs": (lambda: loop(outputs=(4, 5, 5)), "3 outputs"),
+    "a body with guards": (lambda: loop(guards=(Guard(4, 1.0, HERE),)), "guards in its body"),
+    "another result than a loop has": (lambda: loop(result=(6,)), r"shape \(6,\)"),
+    "a loop that reads beyond the inputs": (
+        lambda: loop(operands=[view(), view(4), view()]),
+        "slots 1 to 13",
+    ),
+    "loops nested too deep": (lambda: loop(nested=32), "nests 33 loops"),
     "an unknown kind": (lambda: vector("sum", 0, (12,), [view(1)], (12,)), "is unknown"),
     "an empty array": (lambda: row(shape=(0,), result=(0,)), "of 0 results"),
     "a negative extent": (lambda: row(shape=(-3, -4), operands=[view(4, 1)], result=(-3, -4)), "1"),
@@ -268,7 +316,7 @@ def test_malformed(what):
 
 def test_what_the_table_of_malformed_tapes_begins_from_is_sound():
     """So that each of them is refused for the one thing that is wrong with it."""
-    makers = [scalar, row, reduction, scatter, take]
+    makers = [scalar, row, reduction, scatter, take, loop]
     for make in makers:
         make()
     reduction(kind="accumulate", into=(4, 1))

@@ -32,7 +32,7 @@ def _short_tapes(monkeypatch):
 
 def _rolled(function, *arguments):
     """The tape of a function, and the same rolled up, which was checked."""
-    tape = nt.record(function, *arguments).flat
+    tape = nt.record(function, *arguments, roll=False).flat
     return tape, _checked(tape)
 
 
@@ -414,13 +414,13 @@ def test_a_tape_that_does_not_repeat_itself_is_returned():
             h = h * p[1] + x[k] * x[(k * k) % 60]
         return h
 
-    tape = nt.record(function, P, DATA).flat
+    tape = nt.record(function, P, DATA, roll=False).flat
     assert roll(tape) is tape
 
 
 def test_short_tapes_are_left_alone(monkeypatch):
     monkeypatch.setattr(rolling, "_LEAST", 1000)
-    tape = nt.record(moving_inputs, P, DATA).flat
+    tape = nt.record(moving_inputs, P, DATA, roll=False).flat
     assert roll(tape) is tape
 
 
@@ -432,13 +432,13 @@ def test_few_steps_are_no_loop(steps, is_rolled):
             h = np.tanh(np.sin(h * each) + np.cos(h) * p[1])
         return h
 
-    tape = nt.record(function, P, DATA).flat
+    tape = nt.record(function, P, DATA, roll=False).flat
     assert (roll(tape) is not tape) == is_rolled
 
 
 @pytest.mark.parametrize(("steps", "is_rolled"), [(16, False), (17, True)])
 def test_a_loop_that_saves_little_is_none(steps, is_rolled):
-    tape = nt.record(lambda p, x: same_slots_of(p, steps), P, DATA).flat
+    tape = nt.record(lambda p, x: same_slots_of(p, steps), P, DATA, roll=False).flat
     assert (roll(tape) is not tape) == is_rolled
 
 

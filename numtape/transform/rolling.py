@@ -28,6 +28,7 @@ Bools = npt.NDArray[np.bool_]
 
 _LEAST = 1000  # instructions of a tape that is looked at
 _LEAST_BODY = 64  # and of a body
+_LEAST_PART = 0.125  # of a tape that has to be saved: what little is repeated is no gain
 
 
 def roll(tape: FlatTape) -> FlatTape:
@@ -42,8 +43,11 @@ def _rolled(tape: FlatTape) -> FlatTape:
     """Return a tape of any length with loops, and loops of loops."""
     while tape.instructions > STEPS:
         items = Items.of(tape)
-        found = [Stretch(items, *each) for each in stretches(items)]
-        left = _Rolling(items, found).tape() if found else tape
+        found = stretches(items)
+        saved = sum(period * (steps - 1) for _, period, steps in found)
+        if not found or saved < _LEAST_PART * tape.instructions:
+            break
+        left = _Rolling(items, [Stretch(items, *each) for each in found]).tape()
         if left is tape:
             break
         tape = left

@@ -100,7 +100,8 @@ class Stretch:
         is_constant = ~is_own & (slot + self.reach < self.tape.first_input)
         varies = np.zeros(len(slot), bool)
         which = np.flatnonzero(is_constant)
-        varies[which] = (read[:, which] != read[0, which]).any(axis=0)
+        columns = read.T[which]
+        varies[which] = (columns != columns[:, :1]).any(axis=1)
         self.varying = np.flatnonzero(varies).tolist()
         is_number = is_constant & ~varies & (self.reach == 0)
         self.numbers = np.flatnonzero(is_number)  # constants that stay constants
@@ -158,11 +159,13 @@ class Stretch:
         held = np.zeros((LAGS + 1, self.width), bool)
         for each in self.carries:
             held[each.back, each.place : each.stop] = True
-        written = box[: self.steps - LAGS].any(axis=0)
+        written = np.zeros(self.width, bool)
+        early = self.stop - LAGS * self.width
+        written[np.flatnonzero(read[self.begin : early]) % self.width] = True
         for back in range(2, LAGS + 1):
             written |= box[self.steps - back] & ~held[back]
         if self.writes_all:
-            written = box.any(axis=0)
+            written |= box[-LAGS:].any(axis=0)
         self._written = np.flatnonzero(written)
         last = np.flatnonzero(box[self.steps - 1] & ~held[1] & ~written)
         for part in np.split(last, np.flatnonzero(np.diff(last) != 1) + 1):

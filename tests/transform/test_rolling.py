@@ -28,6 +28,7 @@ DATA = RNG.standard_normal(60)
 def _short_tapes(monkeypatch):
     monkeypatch.setattr(rolling, "_LEAST", 1)
     monkeypatch.setattr(rolling, "_LEAST_BODY", 1)
+    monkeypatch.setattr(rolling, "_LEAST_PART", 0.0)
 
 
 def _rolled(function, *arguments):
@@ -422,6 +423,22 @@ def test_short_tapes_are_left_alone(monkeypatch):
     monkeypatch.setattr(rolling, "_LEAST", 1000)
     tape = nt.record(moving_inputs, P, DATA, roll=False).flat
     assert roll(tape) is tape
+
+
+@pytest.mark.parametrize(("part", "is_rolled"), [(0.3, True), (0.4, False)])
+def test_tapes_that_repeat_little_are_left_alone(monkeypatch, part, is_rolled):
+    order = np.random.default_rng(1).permutation(60)
+
+    def function(p, x):
+        h = moving_inputs(p, x)  # 118 of 340 instructions are saved
+        for k in order:
+            h = h * p[1] + x[k] * x[(k * k) % 60]
+            h = np.sin(h) if k % 3 else h
+        return h
+
+    monkeypatch.setattr(rolling, "_LEAST_PART", part)
+    tape = nt.record(function, P, DATA, roll=False).flat
+    assert (roll(tape) is not tape) == is_rolled
 
 
 @pytest.mark.parametrize(("steps", "is_rolled"), [(7, False), (9, True)])

@@ -145,7 +145,8 @@ def stretches(items: Items) -> list[tuple[int, int, int]]:
         last: Ints = np.zeros(_CONTEXTS, np.int64)
         parts = room[:size], refined[:size], following[:levels], table, last
         numbers = tape.first_input, first, size, levels, _WORK * count + 1000
-        search(size, *known, worth, *parts, failed, *scratch, found, state, *numbers)
+        steps = 2 * size + (count - first) // 5  # to hash a block, and to follow a stretch
+        search(steps, *known, worth, *parts, failed, *scratch, found, state, *numbers)
         if state[1] == before and first + size < count and block < _LARGEST_BLOCK:
             state[0] = first
             block *= 4

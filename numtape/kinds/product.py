@@ -53,10 +53,11 @@ class Product(Kind):
     ) -> Sequence[Any] | None:
         """Return the results on objects, end to end."""
         left, right = operands
+        times = OPCODE["scale" if instruction.opcode == SAFE_PRODUCT_OPCODE else "multiply"]
         elements = []
         for *batch, row, column in np.ndindex(*left.shape[:-1], right.shape[-1]):
             pairs = zip(left[(*batch, row)], right[(*batch, slice(None), column)], strict=True)
-            terms = [apply(OPCODE["multiply"], x, y) for x, y in pairs]
+            terms = [apply(times, x, y) for x, y in pairs]
             elements.append(combined(apply, OPCODE["add"], terms))
         return elements
 

@@ -293,21 +293,28 @@ class _Writer(ABC):
 
 # A function takes LLVM several milliseconds, and saves 2 ns an instruction. Where many runs of
 # scalar instructions lie between vector instructions, shorter ones are left to the kernel.
-_MANY, _SHORTEST = 64, 128
+_MANY, _SHORTEST, _SHORTEST_OF_BODY = 64, 128, 32
 
 
 def point_code(
-    tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None = None
+    tape: FlatTape,
+    places: Places,
+    segments: Ints,
+    free: npt.NDArray[np.bool_] | None = None,
+    is_body: bool = False,
 ) -> Code:
     """Return code that does what segments of a plan do at one point.
 
     Its functions return -1, or the number of the first guard that does not hold, or
     `UNFINISHED`: the kernel then has to run the segment itself. `free` says of each
-    instruction over arrays whether it may round unlike NumPy.
+    instruction over arrays whether it may round unlike NumPy. `is_body` says whether the tape is
+    run by a loop.
     """
     source, fused = _Source(tape, places), fuse(tape, places, segments, free)
     modules, functions = list(fused.modules), dict(fused.functions)
     shortest = _SHORTEST if np.count_nonzero(segments[:, 3] < 0) > _MANY else 0
+    if is_body and not tape.is_scalar:
+        shortest = max(shortest, _SHORTEST_OF_BODY)
     for number, (start, stop, _, words) in enumerate(segments.tolist()):
         if words < 0 and stop - start >= shortest:
             name = functions[number] = f"segment{number}"
@@ -316,7 +323,7 @@ def point_code(
                 for k, (first, last) in enumerate(_chunks(start, stop))
             ]
             modules += [*parts, _calls(name, len(parts))]
-    loops, named = native_loops(tape, places, segments, _loop_module)
+    loops, named = native_loops(tape, places, segments, free, _loop_module)
     return Code((*modules, *loops), functions | named)
 
 
@@ -452,8 +459,7 @@ class _LoopWriter(_Writer):
 
 def _loop_module(name: str, loop: Steps) -> str:
     """Write a function that runs a loop."""
-    body = loop.body
-    tape = body.tape
+    body, tape = loop.body, loop.tape
     writer = _LoopWriter(_Source(tape, unshared(tape)[0]))
     inputs = range(tape.first_input, tape.first_result)
     writer.names |= {slot: f"%v{slot}" for slot in inputs}

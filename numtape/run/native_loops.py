@@ -2,36 +2,90 @@
 
 A loop whose body has scalar instructions alone becomes one function: it reads and writes the
 memory of the tape that the loop is on, where the kernels run the body in a memory of its own.
-Everything rounds as at a single point. Other loops are left to the kernels, which run what
-there is of their bodies' machine code.
+Everything rounds as at a single point. Where nothing but derivatives follows from a loop, so
+that it may round unlike NumPy, small arrays in its body are taken apart into such instructions
+first. Other loops are left to the kernels, which run what there is of their bodies' machine code.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
+from numtape.kinds import KINDS
+from numtape.ops.table import ROWS
 from numtape.run.memory import Places
 from numtape.tape.body import Body
-from numtape.tape.flat import FlatTape, VectorInstruction
+from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
-__all__ = ["Steps", "native_loops", "runs_natively"]
+__all__ = ["Steps", "native_loops", "scalars_of"]
 
 Ints = npt.NDArray[np.int64]
 
 # LLVM's time for one function grows faster than its length from about here on.
-_LONGEST = 1000
+_LONGEST = 4000
 
 # So many loops of a tape become functions: each takes LLVM some milliseconds.
 _MOST = 64
 
 
-def runs_natively(body: Body) -> bool:
-    """Return whether loops of a body can be such functions."""
-    return body.tape.is_scalar and body.tape.instructions <= _LONGEST
+@lru_cache(maxsize=1 << 8)
+def scalars_of(body: Body, is_free: bool) -> FlatTape | None:
+    """Return the tape of a body as scalar instructions; None where it cannot or should not be.
+
+    `is_free` says whether it may round unlike NumPy.
+    """
+    tape = body.tape
+    if not tape.is_scalar:
+        sizes = tape.vectors.each(lambda each: math.prod(each.shape))
+        few = tape.instructions + int(sizes.sum()) <= _LONGEST
+        taken = _Apart(tape).tape() if is_free and few else None
+        if taken is None:
+            return None
+        tape = taken
+    return tape if tape.instructions <= _LONGEST else None
+
+
+class _Apart:
+    """A tape whose vector instructions are taken apart into scalar ones.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    """
+
+    def __init__(self, tape: FlatTape) -> None:
+        self.source = tape
+        self.code: list[tuple[int, int, int]] = []
+
+    def tape(self) -> FlatTape | None:
+        """Return the tape; None where an instruction is of a kind that has no elements."""
+        source = self.source
+        slots = np.zeros(source.slots, object)
+        slots[: source.first_result] = range(source.first_result)
+        results = source.results.tolist()
+        for number, (opcode, a, b) in enumerate(source.code.tolist()):
+            if opcode != VECTOR:
+                slots[results[number]] = self.apply(opcode, slots[a], slots[b])
+                continue
+            instruction = source.vectors[a]
+            operands = [slots[read] for read in instruction.operand_slots()]
+            made = KINDS[instruction.kind].elements(instruction, operands, self.apply)
+            if made is None:
+                return None
+            slots[results[number] : results[number + 1]] = made
+        code = np.array(self.code, np.int32).reshape(-1, 3)
+        outputs = slots[source.outputs].astype(np.int64)
+        return source.changed(code=code, vectors=(), outputs=outputs, lines=None)
+
+    def apply(self, opcode: int, x: int, y: int = 0) -> int:
+        """Write an instruction; return its slot."""
+        self.code.append((opcode, x, y if ROWS[opcode].arity == 2 else 0))
+        return self.source.first_result + len(self.code) - 1
 
 
 @dataclass(frozen=True)
@@ -43,6 +97,8 @@ class Steps:
     number : int
         Of its segment.
     body : Body
+    tape : FlatTape
+        That of the body, as scalar instructions.
     steps : int
     result : int
         The place of its first result.
@@ -56,6 +112,7 @@ class Steps:
 
     number: int
     body: Body
+    tape: FlatTape
     steps: int
     result: int
     first: Ints
@@ -75,11 +132,16 @@ class Steps:
 
 
 def native_loops(
-    tape: FlatTape, places: Places, segments: Ints, write: Callable[[str, Steps], str]
+    tape: FlatTape,
+    places: Places,
+    segments: Ints,
+    free: npt.NDArray[np.bool_] | None,
+    write: Callable[[str, Steps], str],
 ) -> tuple[list[str], dict[int, str]]:
     """Return modules, and the names of functions by segment, of the loops that can be such.
 
-    `write` makes the text of a function of that name.
+    `free` says of each instruction whether it may round unlike NumPy; `write` makes the text of
+    a function of a name.
     """
     modules: list[str] = []
     functions: dict[int, str] = {}
@@ -87,9 +149,12 @@ def native_loops(
         row = int(segments[number, 0])
         instruction = tape.vectors[int(tape.code[row, 1])]
         body = instruction.body
-        if body is None or not runs_natively(body) or len(functions) == _MOST:
+        if body is None or len(functions) == _MOST:
             continue
-        found = _steps(number, instruction, body, int(segments[number, 2]), places)
+        scalars = scalars_of(body, free is not None and bool(free[row]))
+        if scalars is None:
+            continue
+        found = _steps(number, instruction, scalars, int(segments[number, 2]), places)
         if found is not None:
             functions[number] = f"loop{number}"
             modules.append(write(functions[number], found))
@@ -97,9 +162,11 @@ def native_loops(
 
 
 def _steps(
-    number: int, instruction: VectorInstruction, body: Body, result: int, places: Places
+    number: int, instruction: VectorInstruction, scalars: FlatTape, result: int, places: Places
 ) -> Steps | None:
     """Return where a loop reads; None where that follows a table from step to step."""
+    body = instruction.body
+    assert body is not None
     views = list(zip(instruction.operands, instruction.operand_shapes(), strict=True))
     carries, reads = len(body.carries), len(body.reads)
     none = np.zeros(0, np.int64)
@@ -115,6 +182,7 @@ def _steps(
     return Steps(
         number,
         body,
+        scalars,
         instruction.shape[0],
         result,
         np.concatenate([none, *first]),

@@ -25,7 +25,6 @@ from numtape.run.loops import loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
 from numtape.run.native import Code, point_code
-from numtape.run.native_loops import runs_natively
 from numtape.run.vector_maths import array_loops
 from numtape.tape.flat import VECTOR, FlatTape
 
@@ -128,18 +127,37 @@ class Plan:
                     for segment, address in self.machine_code.functions.items():
                         self.native[1 + segment] = address
                     self.native[-1] = True  # for runs that begin from now on
-        for body, plan in zip(self.loop_bodies, self.bodies, strict=True):
-            if not runs_natively(body):
-                plan.compile(effort, may_go_on)
+        for plan in self._left_to_kernels():
+            plan.compile(effort, may_go_on)
+
+    def _left_to_kernels(self) -> "list[Plan]":
+        """Return the plans of the bodies of loops that are no functions of their own."""
+        if not self.bodies:
+            return []
+        made = self.machine_code.functions if self.machine_code is not None else {}
+        left = set()
+        for number in np.flatnonzero(self.segments[:, 3] >= 0).tolist():
+            vector = int(self.code[self.segments[number, 0], 1])
+            body = self.tape.vectors.form(vector).instruction.body
+            if body is not None and number not in made:
+                left.add(self.loop_bodies.index(body))
+        return [self.bodies[number] for number in sorted(left)]
 
     def _native_code(self) -> Code:
-        return point_code(self.tape, self.places, self.segments, self.free)
+        return point_code(self.tape, self.places, self.segments, self.free, self.is_body)
 
     def _decisive(self) -> list[Any]:
         """Return all that decides the machine code."""
         tape = self.tape
         outcomes = np.array([guard.outcome for guard in tape.guards])
-        parts = [b"point", tape.code, tape.constants, tape.outputs, tape.guard_slots, outcomes]
+        parts = [
+            b"body" if self.is_body else b"point",
+            tape.code,
+            tape.constants,
+            tape.outputs,
+            tape.guard_slots,
+            outcomes,
+        ]
         free = b"" if self.free is None else self.free
         return [
             *parts,

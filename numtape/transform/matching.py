@@ -82,19 +82,19 @@ def _widen(hashed, width):
 
 
 @register_jitable
-def _come_again(hashed, width, following, table):
+def _come_again(hashed, width, following, level, table):
     """Find for each instruction where its window comes again; -1 where it does not."""
     mask = np.uint64(table.size - 1)
     for i in range(table.size):
         table[i] = -1
     for i in range(hashed.size):
-        following[i] = -1
+        following[level, i] = -1
     for i in range(hashed.size - width, -1, -1):
         at = ((hashed[i] * _OTHER) >> _HIGH) & mask
         j = table[at]
         # One place for a hash: what a collision hides is found from a later instruction on.
         if j >= 0 and hashed[j] == hashed[i]:
-            following[i] = j
+            following[level, i] = j
         table[at] = i
 
 
@@ -139,9 +139,10 @@ def _begins(starts, slots, low, reach, results, constants, first, period):
                     slot = slots[q + k * step] + offset
                     good = good and slot == last - (LAGS - k) * move
                 slot = slots[q] + offset
-                good = good and min(slot, last) >= constants
-                top = max(top, max(slot, last) + more)
-                good = good and top < begin
+                good = good and slot >= constants and last >= constants
+                highest = (slot if slot > last else last) + more
+                top = highest if highest > top else top
+                good = good and highest < begin
             if not good:
                 return item, top
     return -1, top
@@ -195,8 +196,8 @@ def _end(tokens, starts, slots, low, reach, results, constants, first, period, s
         slot = slots[q] + low[q] if views else slots[q]
         if slot < begin:
             more = reach[q] if views else 0
-            if slot + more >= constants:
-                top = max(top, slot + more)
+            if slot + more >= constants and slot + more > top:
+                top = slot + more
     return item, item - period, top
 
 
@@ -223,7 +224,8 @@ def _cut(starts, slots, low, results, first, period, reached, live):
                     else:
                         b = middle
                 place = (a - first) % period
-                reached[place] = max(reached[place], item - a)
+                if item - a > reached[place]:
+                    reached[place] = item - a
     around = 0  # what is read by all later steps
     for place in range(period):
         size = results[first + place + 1] - results[first + place]
@@ -298,12 +300,12 @@ def search(
     _widen(context, 1)
     _widen(context, 4)
     _refine(starts, slots, results, constants, first, hashed, context, last)
-    _come_again(context, 16, following[0], table)
+    _come_again(context, 16, following, 0, table)
     width = 1
     for level in range(1, levels):
         _widen(hashed, width)
         width *= 4
-        _come_again(hashed, width, following[level], table)
+        _come_again(hashed, width, following, level, table)
     work = state[2] + size * levels
     item, loops = state[0], state[1]
     # In the second half windows end too soon; it is looked at with the next block.
@@ -320,9 +322,9 @@ def search(
             end, again, top = _end(
                 tokens, starts, slots, low, reach, results, constants, item, period, count
             )
-            work += max(end - item, period)
+            work += end - item + period
             if end - item < STEPS * period:
-                failed[period] = max(again, item + 1)
+                failed[period] = again if again > item else item + 1
             elif end > best_end or (period < best and end - item >= best_end - item - best):
                 best, best_end, best_top = period, end, top
         if best == 0:
@@ -389,11 +391,12 @@ def search(
         steps = (end - begin) // period
         saved = (worth[begin + period] - worth[begin]) * (steps - 1) if steps > 0 else 0
         if steps < STEPS or saved < _SAVED:
-            failed[period] = max(end - period, item + 1)
+            failed[period] = end - period if end - period > item else item + 1
             continue
         found[loops, 0] = begin
         found[loops, 1] = period
         found[loops, 2] = steps
         loops += 1
         item = begin + period * steps
-    state[0], state[1], state[2] = max(item, first + 1), loops, work
+    state[0] = item if item > first else first + 1
+    state[1], state[2] = loops, work

@@ -39,6 +39,7 @@ from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.hoist import Hoisted, hoist
+from numtape.transform.unrolling import unrolled
 
 __all__ = ["Failed", "Runner", "Way"]
 
@@ -63,6 +64,10 @@ _LONG = 100_000
 # Gradients stay with sweeps: one sweep is as quick as the derivative tape.
 _OFTEN = 250
 _LONGEST = 50_000
+
+# Loops of so many instructions in all are written out for batches: in lanes they take 64 times
+# as much memory as at a point.
+_LONGEST_WRITTEN_OUT = 500_000
 
 # So many runs at least are waited for before machine code is made.
 _FEW = 10
@@ -263,7 +268,7 @@ class Runner:
         with self.lock:
             found = self.batches.get(key)
             if found is None:
-                made = Batch(self.tape, shared, self._exact)
+                made = Batch(self._of_batches, shared, self._exact)
                 self._compile_now(made)
                 found = self.batches.keep(key, made)
             return found
@@ -273,7 +278,7 @@ class Runner:
         key = shared.tobytes()
         found = self._hoisted.get(key)
         if found is None:
-            parts = hoist(self.tape, shared)
+            parts = hoist(self._of_batches, shared)
             made: tuple[Hoisted, Runner, Runner] | tuple[()] = ()
             if parts is not None:
                 exact = exact_opcodes(self.tape)
@@ -285,6 +290,18 @@ class Runner:
                 self._pass_on(runner)
             found = self._hoisted.keep(key, made)
         return found or None
+
+    @functools.cached_property
+    def _of_batches(self) -> FlatTape:
+        """The tape as batches run it.
+
+        Loops of scalar instructions are written out: so points go through them in lanes, which
+        takes a tenth of the time of one after the other.
+        """
+        tape = self.tape
+        if not tape.has_loops or not tape.is_of_scalars or tape.written_out > _LONGEST_WRITTEN_OUT:
+            return tape
+        return unrolled(tape)
 
     def value_of(self, slot: int) -> float:
         """Return what an output, guard or operand of a guard was in this thread's last run."""

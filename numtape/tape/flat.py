@@ -159,6 +159,12 @@ class FlatTape:
         return len(self.code)
 
     @cached_property
+    def is_of_scalars(self) -> bool:
+        """Whether every instruction is a scalar one, or a loop of such."""
+        bodies = [form.instruction.body for form in self.vectors.forms]
+        return all(body is not None and body.tape.is_of_scalars for body in bodies)
+
+    @cached_property
     def has_loops(self) -> bool:
         """Whether some of the instructions are loops."""
         return any(form.instruction.body is not None for form in self.vectors.forms)

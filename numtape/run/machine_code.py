@@ -102,7 +102,17 @@ def _surroundings() -> bytes:
     told = binding.get_host_cpu_name(), features, versions, library
     sources = [
         Path(__file__).with_name(f"{name}.py")
-        for name in ("native", "native_loops", "emitter", "fusion", "nests", "products", "sums")
+        for name in (
+            "native",
+            "native_loops",
+            "loop_code",
+            "writers",
+            "emitter",
+            "fusion",
+            "nests",
+            "products",
+            "sums",
+        )
     ]
     parts = [repr((ROWS, FUNCTIONS, told)).encode()]
     parts += [source.read_bytes() for source in sources]

@@ -307,7 +307,8 @@ def replay(
     made : pair of int64 arrays, optional
         Slots of `tape` that the recorder has already, and its slots for them.
     others : mapping, optional
-        What records some of the vector instructions, by their numbers, in place of their kinds.
+        What records some of the vector instructions, by their numbers, in place of their kinds:
+        given the recorder, the instruction, the slots of its operands, and what reads such slots.
 
     Returns
     -------
@@ -324,6 +325,10 @@ def replay(
     if made is not None:
         slots.put(*made)
     vectors = np.flatnonzero(tape.code[:, 0] == VECTOR).tolist()
+
+    def read(instruction: VectorInstruction) -> tuple[Any, ...]:
+        return tuple(map(slots.read, instruction.operands_read()))
+
     done = 0
     for number in (*vectors, tape.instructions):
         _replay_scalars(tape, recorder, slots, done, number, needed)
@@ -334,9 +339,11 @@ def replay(
         new = None if vector in others else moves.moved(vector)
         if new is None:
             instruction = tape.vectors[vector]
-            operands = tuple(map(slots.read, instruction.operands_read()))
-            record: Any = others.get(vector, KINDS[instruction.kind].again)
-            new = record(recorder, instruction, operands)
+            operands = read(instruction)
+            if vector in others:
+                new = others[vector](recorder, instruction, operands, read)
+            else:
+                new = KINDS[instruction.kind].again(recorder, instruction, operands)
         singles.set_block(3 + number, new)
     for guard, slot in zip(tape.guards, slots.at(tape.guard_slots).tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)

@@ -50,7 +50,7 @@ def keeping(tape: FlatTape) -> dict[int, Any]:
     return dict.fromkeys(loops, _record_keeping)
 
 
-def _record_keeping(recorder: Recorder, instruction: Any, operands: Sequence[Any]) -> Any:
+def _record_keeping(recorder: Recorder, instruction: Any, operands: Sequence[Any], _: Any) -> Any:
     """Record a loop that keeps everything; return the slots of what it wrote before."""
     body = _keeps_all(instruction.body)
     return recorder.loop(body, instruction.shape[0], operands)[: instruction.size]

@@ -226,7 +226,9 @@ def _loops(tape: FlatTape) -> dict[int, Any]:
     return dict.fromkeys(np.flatnonzero(tape.vectors.are(LOOP)).tolist(), _record_steps)
 
 
-def _record_steps(recorder: Recorder, loop: VectorInstruction, operands: Sequence[Any]) -> Slots:
+def _record_steps(
+    recorder: Recorder, loop: VectorInstruction, operands: Sequence[Any], _: Any
+) -> Slots:
     """Record the steps of a loop one after the other; return the slots of its results."""
     body = loop.body
     assert body is not None

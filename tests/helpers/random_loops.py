@@ -137,7 +137,7 @@ def _loops(tape: FlatTape):
     return {number: _steps for number, each in enumerate(tape.vectors) if each.body is not None}
 
 
-def _steps(recorder, instruction, operands):
+def _steps(recorder, instruction, operands, _):
     body = instruction.body
     carries, reads = len(body.carries), len(body.reads)
     none = np.zeros(0, np.int64)

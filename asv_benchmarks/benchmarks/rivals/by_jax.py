@@ -29,7 +29,7 @@ from ..problems import (
 )
 from .common import Call, Floats, composed, module, wanted
 
-__all__ = ["batch", "single"]
+__all__ = ["batch", "one_threaded", "single"]
 
 # Beyond so many instructions, or variables read one by one, compiling the unrolled loop
 # takes minutes.
@@ -37,7 +37,7 @@ _INSTRUCTIONS, _VARIABLES = sized(3000, 1000), 200
 
 
 @functools.cache
-def _one_threaded() -> Any:
+def one_threaded() -> Any:
     """JAX on one thread: it takes as many as it finds cores when it first computes."""
     jax = module("jax")
     jax.config.update("jax_enable_x64", True)
@@ -95,14 +95,14 @@ def _chain(jax: Any, x: Any) -> Any:
 
 
 def single(problem: Problem, point: Floats) -> Call:
-    jax = _one_threaded()
+    jax = one_threaded()
     by = jax.jacrev if wanted(problem) == "jacobian" else jax.grad
     derivative = jax.jit(by(_function(jax, problem)))
     return lambda: derivative(point).block_until_ready()
 
 
 def batch(batch: Batch, points: Floats) -> Call:
-    jax = _one_threaded()
+    jax = one_threaded()
     library = SimpleNamespace(
         value_and_grad=jax.value_and_grad,
         grad=jax.grad,

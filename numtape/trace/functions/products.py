@@ -11,7 +11,7 @@ from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.handlers import watches
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
-from numtape.trace.recorder import EXACT, Recorder
+from numtape.trace.recorder import EXACT, Recorder, contiguous_strides, view_of
 from numtape.trace.traced import (
     as_computed,
     as_floats,
@@ -70,12 +70,31 @@ def _operand(recorder: Recorder, operand: Any) -> Any:
 
 
 def _of_floats(recorder: Recorder, left: Any, right: Any, values: Any) -> Any:
-    (a, _), (b, _) = read(recorder, left), read(recorder, right)
+    a, b = (_as_in_memory(recorder, *read(recorder, each)) for each in (left, right))
     values = np.asarray(values, np.float64)
     a = a.reshape(1, -1) if len(a.shape) == 1 else a
     b = b.reshape(-1, 1) if len(b.shape) == 1 else b
     slots = recorder.product(a, b)
     return wrap(recorder, slots.reshape(values.shape), values)
+
+
+def _as_in_memory(recorder: Recorder, slots: Any, values: Any) -> Any:
+    """Return slots that lie as the array does, if that has no gaps: BLAS rounds by how it does.
+
+    Scalars that were put into an array have slots wherever they were computed.
+    """
+    view, size = view_of(slots), values.itemsize
+    memory = tuple(
+        step // size if extent > 1 else 0
+        for step, extent in zip(values.strides, values.shape, strict=True)
+    )
+    if view.table is not None or view.strides == memory:
+        return slots
+    order = sorted(range(values.ndim), key=lambda axis: -memory[axis])
+    shape = tuple(values.shape[axis] for axis in order)
+    if contiguous_strides(shape) != tuple(memory[axis] for axis in order):
+        return slots
+    return recorder.copy(slots.transpose(order)).transpose(np.argsort(order).tolist())
 
 
 def _floats(operand: Any) -> npt.NDArray[Any]:

@@ -31,6 +31,7 @@ from numtape.functions.api import (
     vjp,
 )
 from numtape.functions.loading import load
+from numtape.functions.loops import cond, fori_loop, map, scan, while_loop  # noqa: A004
 from numtape.functions.recording import record
 from numtape.functions.tape import Tape
 from numtape.functions.vmap import vmap
@@ -53,6 +54,8 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "check_derivatives",
+    "cond",
+    "fori_loop",
     "grad",
     "hessian",
     "hvp",
@@ -62,9 +65,12 @@ __all__ = [
     "jvp",
     "linearize",
     "load",
+    "map",
     "record",
+    "scan",
     "stop_gradient",
     "value_and_grad",
     "vjp",
     "vmap",
+    "while_loop",
 ]

@@ -94,6 +94,12 @@ class InnerTape:
         slots = np.concatenate([*inputs, self._captured])
         self._point = TracedArray(outer, slots, self.tape.flat.point)
 
+    @property
+    def captured(self) -> tuple[Slots, Floats]:
+        """The slots of values of the outer recording that the function used, and the values."""
+        count = len(self._captured)
+        return self._captured, self.tape.flat.point[len(self.tape.flat.point) - count :]
+
     def _run(self, flat: FlatTape, seeds: Any = ()) -> Any:
         """Write a tape into the outer recording; its outputs as one traced array.
 

@@ -172,6 +172,13 @@ class Derivation:
         early = np.where(slots < CONSTANTS, slots, 0)
         return np.where(slots >= RESULTS, slots + shift, early)
 
+    def passes_roots(self) -> bool:
+        """Return whether roots (see `kinks.py`) go into a loop, or are among the outputs."""
+        loops = (each for each in self.vectors if each.body is not None)
+        return self.roots.among(self.outputs) or any(
+            self.roots.among(slots) for each in loops for slots in each.operand_slots()
+        )
+
     def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
         """Return the new tape, with the old outputs and then the derivatives' slots."""
         point = self.tape.point

@@ -31,7 +31,7 @@ from numtape.transform import walk as walking
 from numtape.transform.builder import Builder
 from numtape.transform.expressions import Expression, even_slope
 
-__all__ = ["Roots", "Terms"]
+__all__ = ["MAKES_ROOTS", "Roots", "Terms"]
 
 Terms = list[tuple[Slots, Expression]]
 
@@ -39,7 +39,7 @@ Terms = list[tuple[Slots, Expression]]
 _Operand = Any
 
 _POWERS = ("pow_constant", "power_constant")
-_SOURCES = frozenset(opcode for opcode, row in enumerate(ROWS) if row.roots == "makes")
+MAKES_ROOTS = frozenset(opcode for opcode, row in enumerate(ROWS) if row.roots == "makes")
 
 # How many roots may be made of each other, one after the other: a square at the end of such a
 # chain has a term for each, so that squares all along it would have terms without number.
@@ -61,7 +61,6 @@ class Roots:
         self.builder = builder
         self.vectors = builder.vectors
         self.code = builder.store.code()
-        first = RESULTS - 1 - builder.inputs
         self.starts: list[int] = []
         self.end = builder.next_slot
         self.roots: dict[int, int] = {}  # instructions that are roots: made of how many others
@@ -70,9 +69,9 @@ class Roots:
         self._flat: dict[int, bool] = {}  # whether instructions are sums of squares
         by_vectors = [form.instruction.opcode for form in self.vectors.forms]
         opcodes = np.concatenate([self.code[:, 0], by_vectors])
-        if np.isin(opcodes, list(_SOURCES)).any():
+        if np.isin(opcodes, list(MAKES_ROOTS)).any():
             self.code = self.code.copy()
-            self.starts = (builder.store.starts().astype(np.int64) + first).tolist()
+            self.starts = self._listed_starts()
             for number in self._concerned(owners).tolist():
                 opcode, vector, _ = self.code[number].tolist()
                 if opcode != VECTOR or self._may_concern(self.vectors[vector]):
@@ -93,7 +92,7 @@ class Roots:
 
     def _may_concern(self, instruction: VectorInstruction) -> bool:
         """Return whether an instruction makes a root, or may read one."""
-        return instruction.opcode in _SOURCES or any(
+        return instruction.opcode in MAKES_ROOTS or any(
             view.table is not None or self._is_root(view.base) for view in instruction.operands
         )
 
@@ -125,6 +124,26 @@ class Roots:
             self.roots[number] = depth % _LONGEST
         if any(read) and (not is_root or (name == "hypot" and self.roots[number])):
             self.readers.add(number)
+
+    def is_sum_of_squares(self, slot: int) -> bool:
+        """Return whether a slot has a sum of squares, and is not 0 whatever the inputs are."""
+        if not self.starts:
+            self.starts = self._listed_starts()
+        return slot >= RESULTS and self._is_flat_at_zero(slot)
+
+    def _listed_starts(self) -> list[int]:
+        first = RESULTS - 1 - self.builder.inputs
+        starts: list[int] = (self.builder.store.starts().astype(np.int64) + first).tolist()
+        return starts
+
+    def among(self, slots: npt.ArrayLike) -> bool:
+        """Return whether roots are among what some slots have."""
+        if not self.roots:
+            return False
+        late = np.unique(np.asarray(slots, np.int64))
+        late = late[late >= RESULTS]
+        numbers = np.unique(np.searchsorted(self.starts, late, side="right") - 1)
+        return not self.roots.keys().isdisjoint(numbers.tolist())
 
     # the instructions behind slots
 

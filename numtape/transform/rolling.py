@@ -19,6 +19,7 @@ from numtape.tape.flat import VECTOR, FlatTape, Guard, VectorInstruction, View
 from numtape.tape.forms import Forms, Vectors, bases_of
 from numtape.trace.recorder import Slots, view_of
 from numtape.transform.matching import STEPS
+from numtape.transform.passed_roots import passes_roots
 from numtape.transform.periods import Items, stretches
 from numtape.transform.steps import Stretch
 
@@ -34,9 +35,13 @@ _LEAST_PART = 0.125  # of a tape that has to be saved: what little is repeated i
 def roll(tape: FlatTape) -> FlatTape:
     """Return a tape with loops in place of what it repeats; the same where it repeats nothing.
 
-    Short tapes are left alone.
+    Short tapes are left alone, and those where a root would go into a loop or out of one:
+    derivatives of its squares have to see what is under it, see `passed_roots.py`.
     """
-    return _rolled(tape) if tape.instructions >= _LEAST else tape
+    if tape.instructions < _LEAST:
+        return tape
+    rolled = _rolled(tape)
+    return tape if rolled is not tape and passes_roots(rolled) else rolled
 
 
 def _rolled(tape: FlatTape) -> FlatTape:

@@ -1,0 +1,342 @@
+"""Loops and choices as functions, and Python loops that are rolled up, beside plain Python."""
+
+import numpy as np
+import pytest
+from checks import assert_same_bits
+
+import numtape as nt
+
+RNG = np.random.default_rng(5)
+X = RNG.normal(size=12)
+P = np.array([[0.5, 0.1], [-0.2, 0.3]])
+PAIRS = RNG.normal(size=(7, 2))
+
+
+def plain_scan(f, init, xs=None, length=None, reverse=False):
+    """What `scan` is, of one array and one result."""
+    steps = range(len(xs) if xs is not None else length)
+    rows = {}
+    for step in reversed(steps) if reverse else steps:
+        init, rows[step] = f(init, None if xs is None else xs[step])
+    return init, np.stack([rows[step] for step in steps])
+
+
+def weighted(scan):
+    def f(x, a):
+        last, rows = scan(lambda level, each: (np.tanh(a * level + each), level * each), 0.3, x)
+        return last + np.sum(rows * np.arange(len(x)))
+
+    return f
+
+
+def backward(scan):
+    def f(x, a):
+        last, rows = scan(lambda s, each: (a * np.sin(s) + each, s), 0.1, x, reverse=True)
+        return last * rows[0] + np.sum(rows**2)
+
+    return f
+
+
+def powers(scan):
+    def f(x, a):
+        last, rows = scan(lambda s, _: (s * a, np.array([s, s * s])), x[0], length=9)
+        return last + np.sum(rows[3:] * x[:2])
+
+    return f
+
+
+def nested(scan):
+    def f(x, a):
+        def outer(total, each):
+            inner, rows = scan(lambda s, y: (np.cos(s + y * a), s * each), each, x[:4])
+            return total + inner, np.sum(rows)
+
+        total, rows = scan(outer, 0.0, x[4:])
+        return total + rows[-1]
+
+    return f
+
+
+FUNCTIONS = [weighted, backward, powers, nested]
+
+
+@pytest.mark.parametrize("make", FUNCTIONS)
+def test_as_a_plain_loop(make):
+    mine, plain = make(nt.scan), make(plain_scan)
+    assert_same_bits(mine(X, 0.7), plain(X, 0.7))  # outside of a recording
+    tape = nt.record(mine, X, 0.7)
+    assert tape.flat.has_loops
+    for point in (X, X + 0.1, -X):
+        assert_same_bits(tape(point, 0.4), plain(point, 0.4))
+        for one, other in zip(
+            nt.grad(mine, (0, 1))(point, 0.4), nt.grad(plain, (0, 1))(point, 0.4), strict=True
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(
+        nt.hessian(mine)(X, 0.4), nt.hessian(plain)(X, 0.4), rtol=1e-9, atol=1e-11
+    )
+    nt.check_derivatives(mine, X, 0.7)
+    many = np.array([X, X + 0.1, -X])
+    np.testing.assert_allclose(
+        nt.vmap(nt.grad(mine), (0, None))(many, 0.7),
+        [nt.grad(plain)(point, 0.7) for point in many],
+        rtol=1e-9,
+        atol=1e-11,
+    )
+
+
+def on_trees(p, x):
+    def step(carry, each):
+        m = carry["m"] @ p + each["a"]
+        inner = nt.scan(lambda q, w: (q * 0.5 + w * p[0, 0], None), carry["s"], m)[0]
+        return {"m": np.tanh(m), "s": inner + each["b"]}, (m, [inner])
+
+    carry, (rows, (inners,)) = nt.scan(
+        step, {"m": np.zeros(2), "s": 0.0}, {"a": x, "b": x[:, 0]}, reverse=True
+    )
+    return carry["s"] + np.sum(rows) + np.sum(inners**2) + np.sum(carry["m"])
+
+
+def test_trees():
+    tape = nt.record(on_trees, P, PAIRS)
+    assert tape.flat.has_loops
+    for factor in (1.0, -0.5):
+        assert_same_bits(tape(P * factor, PAIRS), on_trees(P * factor, PAIRS))
+    nt.check_derivatives(on_trees, P, PAIRS)
+
+
+def test_derivatives_inside_of_steps():
+    def f(x):
+        def step(s, each):
+            return s + nt.grad(lambda y: np.sin(y) * each * s)(each), s
+
+        return np.sum(nt.scan(step, 1.0, x)[1])
+
+    nt.check_derivatives(f, X[:5])
+    assert_same_bits(nt.record(f, X[:5])(X[5:10]), f(X[5:10]))
+
+
+def signs(x):
+    return nt.scan(lambda s, each: (s + each * each if each > 0.0 else s - each, None), 0.0, x)[0]
+
+
+def test_a_guard_stands_for_each_step():
+    tape = nt.record(signs, np.array([1.0, 2.0, 3.0]))
+    assert tape.flat.has_loops
+    assert len(tape.flat.guards) == 3
+    assert tape(np.array([3.0, 2.0, 1.0])) == 14.0
+    with pytest.raises(nt.BranchError, match=r"test_loops.py:\d+: -3.0 > 0.0 is False") as caught:
+        tape(np.array([1.0, 2.0, -3.0]))
+    assert caught.value.guard == 2
+
+
+def test_steps_that_differ_are_recorded_each():
+    assert not nt.record(signs, np.array([1.0, -2.0, 3.0])).flat.has_loops
+    gradient = nt.grad(signs)
+    for point in ([1.0, 2.0, 3.0], [1.0, -2.0, 3.0], [-1.0, -1.0, 2.0]):
+        x = np.array(point)
+        np.testing.assert_array_equal(gradient(x), np.where(x > 0.0, 2.0 * x, -1.0))
+
+
+def test_integers_and_assignments_are_recorded_step_by_step():
+    def counted(x):
+        return nt.scan(lambda c, each: ((c[0] + 1, c[1] + c[0] * each), c[1]), (0, 0.0), x)[0][1]
+
+    def assigned(x):
+        def step(c, each):
+            c[0] = c[0] * each
+            return c, c[1] * each
+
+        return np.sum(nt.scan(step, np.ones(2), x)[1])
+
+    for f in (counted, assigned):
+        nt.check_derivatives(f, X[:4])
+        assert nt.record(f, X[:4])(X[4:8]) == f(X[4:8])
+
+
+def test_other_loops():
+    def f(x):
+        return nt.fori_loop(2, 5, lambda k, y: y + k * y * x, x)
+
+    def g(x):
+        return nt.while_loop(lambda y: y < 10.0, lambda y: y * y, x, max_steps=10)
+
+    def h(x):
+        rows = nt.map(lambda y: np.array([y, np.sin(y)]), x)
+        return np.sum(rows[:, 0] * rows[:, 1])
+
+    nt.check_derivatives(f, 0.7)
+    nt.check_derivatives(g, 1.5)
+    nt.check_derivatives(h, X)
+    assert nt.fori_loop(3, 3, None, 2.0) == 2.0
+    assert nt.record(h, X).flat.has_loops
+
+
+def test_cond_selects():
+    def f(x):
+        return nt.scan(
+            lambda s, each: (
+                s + nt.cond(each > 0.0, np.sqrt, lambda v: 0.1 * v * s, each),
+                None,
+            ),
+            1.0,
+            x,
+        )[0]
+
+    tape = nt.record(f, X)
+    assert not tape.flat.guards
+    with np.errstate(invalid="ignore"):
+        for point in (X, -X, np.abs(X)):
+            assert_same_bits(tape(point), f(point))
+            central = [(f(point + step) - f(point - step)) / 2e-6 for step in 1e-6 * np.eye(len(X))]
+            np.testing.assert_allclose(tape.gradient(point), central, rtol=1e-6, atol=1e-8)
+    assert nt.cond(1, lambda a, b: {"k": a}, None, 3.0, 4.0) == {"k": 3.0}
+
+
+def test_no_steps():
+    def f(c, x):
+        return c * 2.0, np.outer(x, x)
+
+    carry, rows = nt.scan(f, 1.5, np.zeros((0, 3)))
+    assert carry == 1.5
+    assert rows.shape == (0, 3, 3)
+    assert nt.grad(lambda x: nt.scan(f, x, np.zeros((0, 3)))[0])(2.0) == 1.0
+    assert nt.scan(f, 1.0, np.ones((1, 3)))[1].shape == (1, 3, 3)
+
+
+BAD = {
+    "no number of steps": (lambda: nt.scan(signs, 0.0), nt.InputError, "length=None"),
+    "two numbers of steps": (
+        lambda: nt.scan(signs, 0.0, [np.ones(3), np.ones(4)]),
+        nt.InputError,
+        r"\[3, 4\]",
+    ),
+    "another length": (
+        lambda: nt.scan(signs, 0.0, np.ones(3), length=4),
+        nt.InputError,
+        "length=4",
+    ),
+    "a negative length": (lambda: nt.scan(signs, 0.0, length=-1), nt.InputError, "length=-1"),
+    "a length that is none": (lambda: nt.scan(signs, 0.0, length=2.5), nt.InputError, "2.5"),
+    "a number to go along": (lambda: nt.scan(signs, 0.0, 3.0), nt.InputError, "no axes"),
+    "no pair": (lambda: nt.scan(lambda c, x: c, 0.0, X), nt.OutputError, "a pair"),
+    "another tree": (
+        lambda: nt.scan(lambda c, x: ((c, c), x), 0.0, X),
+        nt.OutputError,
+        "keeps its structure",
+    ),
+    "another shape": (
+        lambda: nt.scan(lambda c, x: (c + np.ones(2), x), 0.0, X),
+        nt.OutputError,
+        r"shape \(2,\)",
+    ),
+    "a bound that is none": (
+        lambda: nt.fori_loop(0, 2.5, lambda k, c: c, 0.0),
+        nt.InputError,
+        "upper=2.5",
+    ),
+    "a traced bound": (
+        lambda: nt.grad(lambda x: nt.fori_loop(0, x, lambda k, c: c, x))(2.0),
+        nt.InputError,
+        "upper=2.0",
+    ),
+    "no end": (
+        lambda: nt.while_loop(lambda c: True, lambda c: c + 1.0, 0.0, max_steps=5),
+        nt.InputError,
+        "max_steps=5 steps and its condition still holds, of 5.0",
+    ),
+    "several choices": (
+        lambda: nt.cond(X > 0.0, np.sin, np.cos, 1.0),
+        nt.InputError,
+        "np.where",
+    ),
+    "results that are not alike": (
+        lambda: nt.grad(lambda x: nt.cond(x > 0.0, lambda y: (y, y), lambda y: y, x))(1.0),
+        nt.OutputError,
+        "must be alike",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("recorded", [False, True])
+def test_bad_input(what, recorded):
+    call, error, message = BAD[what]
+    with pytest.raises(error, match=message):
+        nt.record(lambda x: call() and x, 1.0) if recorded else call()
+
+
+# What a Python loop repeats.
+
+
+def garch(p):
+    variance, total = 1e-4, 0.0
+    for r in np.random.default_rng(0).normal(size=300) * 0.01:
+        total = total + np.log(variance) + r * r / variance
+        variance = p[0] + p[1] * r * r + p[2] * variance
+    return total
+
+
+GARCH = np.array([1e-6, 0.1, 0.8])
+
+
+def test_a_python_loop_is_rolled_up():
+    rolled, plain = nt.record(garch, GARCH), nt.record(garch, GARCH, roll=False)
+    assert rolled.flat.in_all < 30 < plain.flat.instructions
+    assert not plain.flat.has_loops
+    assert not nt.record(garch, GARCH, lines=True).flat.has_loops
+    for point in (GARCH, GARCH * 1.1):
+        assert rolled(point) == plain(point) == garch(point)
+        np.testing.assert_allclose(rolled.gradient(point), plain.gradient(point), rtol=1e-12)
+        np.testing.assert_allclose(rolled.hessian(point), plain.hessian(point), rtol=1e-10)
+    rolled.compile()
+    assert rolled(GARCH) == garch(GARCH)
+    np.testing.assert_allclose(rolled.gradient(GARCH), plain.gradient(GARCH), rtol=1e-12)
+
+
+def test_the_environment_turns_it_off(monkeypatch):
+    monkeypatch.setenv("NUMTAPE_ROLL", "off")
+    assert not nt.record(garch, GARCH).flat.has_loops
+
+
+def test_rolled_tapes_are_saved(tmp_path):
+    tape = nt.record(garch, GARCH)
+    for name, each in (("value", tape), ("adjoint", tape.adjoint())):
+        each.save(tmp_path / name)
+        assert str(nt.load(tmp_path / name)) == str(each)
+    again = nt.load(tmp_path / "value")
+    assert again(GARCH) == tape(GARCH)
+    assert_same_bits(again.gradient(GARCH), tape.gradient(GARCH))
+
+
+def test_a_guard_that_fails_in_a_rolled_loop_is_explained():
+    def f(x):
+        total = 0.0
+        for k in range(300):
+            total = total + x * k if x * k < 250.0 else total - 1.0
+        return np.sin(total)
+
+    rolled, plain = nt.record(f, 0.5), nt.record(f, 0.5, roll=False)
+    assert rolled.flat.has_loops
+    messages = []
+    for tape in (rolled, plain):
+        with pytest.raises(nt.BranchError) as caught:
+            tape(0.9)
+        messages.append((str(caught.value), caught.value.guard))
+    assert messages[0] == messages[1]
+    assert "250.20000000000002 < 250.0 is False" in messages[0][0]
+
+
+def test_a_product_of_scalars_put_into_an_array_rounds_as_numpys():
+    weights = RNG.normal(size=40)
+
+    def f(p):
+        out = np.zeros(40)
+        for k in range(40):
+            out[k] = np.sin(p[0] * k) * p[1] + p[2]
+        return np.dot(out, weights) + out.reshape(8, 5).T[1] @ weights[:8]
+
+    tape = nt.record(f, np.ones(3))
+    for _ in range(50):
+        p = RNG.normal(size=3)
+        assert tape(p) == f(p)

@@ -4,8 +4,9 @@
 asked for, and leaves how they look to `numtape.show`.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +21,26 @@ from numtape.show.symbolic import expressions, latex, shared_expressions, writte
 from numtape.show.tables import MODES, TraceTable, trace_table
 from numtape.show.wengert import WengertList
 from numtape.tape.text import program, summary
+from numtape.transform.unrolling import unrolled
 
 __all__ = ["Readable"]
 
 Floats = npt.NDArray[np.float64]
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _of_each_step(method: Method) -> Method:
+    """Make a method show a tape with the steps of its loops written out, one by one."""
+
+    @functools.wraps(method)
+    def shown(tape: Any, *arguments: Any, **named: Any) -> Any:
+        if tape.flat.has_loops:
+            tape = type(tape)(unrolled(tape.flat), tape.signature, tape.result)
+        return method(tape, *arguments, **named)
+
+    return shown  # type: ignore[return-value]
 
 
 class Readable(Recorded):
@@ -91,6 +108,7 @@ class Readable(Recorded):
         """
         return summary(self.flat)
 
+    @_of_each_step
     def trace_table(
         self, *arguments: Any, mode: str = "primal", seed: Any = None, digits: int = 10
     ) -> TraceTable:
@@ -198,6 +216,7 @@ class Readable(Recorded):
             )
         return graph(self._wengert(), numbers, digits)
 
+    @_of_each_step
     def to_sympy(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> Any:
@@ -246,6 +265,7 @@ class Readable(Recorded):
         assignments, outputs = shared_expressions(self._wengert(), symbols, limit)
         return assignments, self.result.build(outputs)
 
+    @_of_each_step
     def to_latex(
         self, symbols: Sequence[Any] | None = None, shared: bool = False, limit: int = 10_000
     ) -> str:
@@ -280,6 +300,7 @@ class Readable(Recorded):
             outputs = expressions(self._wengert(), symbols, limit)
         return latex(cut(outputs, self.result.shapes), assignments)
 
+    @_of_each_step
     def expression_size(self) -> int:
         """Count the operations `to_sympy` would write, in which nothing is shared.
 

@@ -340,3 +340,26 @@ def test_a_product_of_scalars_put_into_an_array_rounds_as_numpys():
     for _ in range(50):
         p = RNG.normal(size=3)
         assert tape(p) == f(p)
+
+
+def test_rolled_tapes_show_themselves():
+    def f(x):
+        return nt.scan(lambda c, each: (np.tanh(c * x[0] + each), c), 0.3, x)[0]
+
+    def plain(x):
+        c = 0.3
+        for k in range(3):
+            c = np.tanh(c * x[0] + x[k])
+        return c
+
+    x = np.array([0.1, 0.2, 0.3])
+    tape, written = nt.record(f, x), nt.record(plain, x)
+    assert "repeat(3, carry=(0.3), read=(x), same=(x[0]))" in str(tape.graph())
+    assert tape.expression_size() == written.expression_size()
+    for mode in ("primal", "adjoint"):
+        assert str(tape.trace_table(x, mode=mode)) == str(written.trace_table(x, mode=mode))
+    graph = tape.graph(x, mode="adjoint")
+    assert "repeat" in str(graph)
+    pytest.importorskip("sympy")
+    assert str(tape.to_sympy()) == str(written.to_sympy())
+    assert tape.to_latex() == written.to_latex()

@@ -31,7 +31,14 @@ from numtape.functions.api import (
     vjp,
 )
 from numtape.functions.loading import load
-from numtape.functions.loops import cond, fori_loop, map, scan, while_loop  # noqa: A004
+from numtape.functions.loops import (
+    checkpoint,
+    cond,
+    fori_loop,
+    map,  # noqa: A004
+    scan,
+    while_loop,
+)
 from numtape.functions.recording import record
 from numtape.functions.tape import Tape
 from numtape.functions.vmap import vmap
@@ -54,6 +61,7 @@ __all__ = [
     "UnsupportedError",
     "__version__",
     "check_derivatives",
+    "checkpoint",
     "cond",
     "fori_loop",
     "grad",

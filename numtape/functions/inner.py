@@ -95,6 +95,11 @@ class InnerTape:
         self._point = TracedArray(outer, slots, self.tape.flat.point)
 
     @property
+    def point(self) -> Any:
+        """What the tape's inputs are in the outer recording, as one traced array."""
+        return self._point
+
+    @property
     def captured(self) -> tuple[Slots, Floats]:
         """The slots of values of the outer recording that the function used, and the values."""
         count = len(self._captured)

@@ -7,6 +7,8 @@ loop that Python runs, and what they repeat is found later (`numtape.transform.r
 """
 
 import contextlib
+import functools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +28,7 @@ from numtape.trace.resolve import resolved
 from numtape.trace.traced import Traced, is_traced, lift, wrap
 from numtape.transform.pruning import parts_of
 
-__all__ = ["cond", "fori_loop", "map", "scan", "while_loop"]
+__all__ = ["checkpoint", "cond", "fori_loop", "map", "scan", "while_loop"]
 
 map_ = map  # Python's: the name is taken by JAX's
 
@@ -39,6 +41,7 @@ def scan(
     xs: Any = None,
     length: int | None = None,
     reverse: bool = False,
+    checkpoint: bool | int | None = None,
 ) -> tuple[Any, Any]:
     """Carry something along the first axis of arrays, and stack what each step gives.
 
@@ -55,6 +58,11 @@ def scan(
         The number of steps, where there is no `xs`.
     reverse : bool
         Whether to begin with the last elements. Results stand where the elements do.
+    checkpoint : bool or int, optional
+        Whether derivatives keep what is carried every so many steps alone, about the square
+        root of their number, and compute the steps in between again: that takes one more run of
+        the loop, and the memory of two such square roots in place of all steps. A number of
+        bytes asks for it only if keeping all steps would need more.
 
     Returns
     -------
@@ -86,11 +94,12 @@ def scan(
     array([0.81, 0.9 , 1.  ])
     """
     steps = _steps(xs, length)
+    _bytes(checkpoint)
     if steps == 0:
         return init, _nothing(f, init, xs)
     recorder = active_recorder()
     if recorder is not None:
-        found = _recorded_once(recorder, f, init, xs, steps, reverse)
+        found = _recorded_once(recorder, f, init, xs, steps, reverse, _bytes(checkpoint))
         if found is not None:
             return found
     call = resolved(f)
@@ -292,6 +301,52 @@ def cond(
     return structure.build(np.where(pred, x, y)[()] for x, y in pairs)
 
 
+def checkpoint(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of which derivatives keep nothing but its arguments.
+
+    What they need of its values they compute again: once more the time of `f`, and the memory
+    of its results alone.
+
+    Parameters
+    ----------
+    f : callable
+
+    Returns
+    -------
+    callable
+        Gives what `f` gives.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> smooth = nt.checkpoint(lambda x: np.sum(np.exp(np.sin(x)) ** 2))
+    >>> nt.grad(smooth)(np.zeros(3))
+    array([2., 2., 2.])
+    """
+
+    @functools.wraps(f)
+    def run(*arguments: Any) -> Any:
+        recorder = active_recorder()
+        if recorder is None:
+            return f(*arguments)
+        inner = InnerTape(recorder, f, list(arguments))
+        slots, values = lift(recorder, inner.point)
+        flat, result = inner.tape.flat, inner.tape.result
+        if np.size(values) == 0 or len(flat.outputs) == 0:
+            return resolved(f)(*arguments)
+        outputs = np.concatenate([flat.outputs, flat.guard_slots])
+        tape = flat.changed(outputs=outputs, guards=(), point=np.zeros(0))
+        body = Body(tape, (), (), (np.shape(values),), (outputs.shape,), recomputes=True)
+        found = _run(body, 1, [values])
+        made = recorder.loop(body, 1, [slots])
+        for guard, slot in zip(flat.guards, made[len(flat.outputs) :].tolist(), strict=True):
+            recorder.guard(slot, guard.outcome, guard.location)
+        count = len(flat.outputs)
+        return result.build(wrap(recorder, made[:count], found[:count]))
+
+    return run
+
+
 # Arguments and results.
 
 
@@ -330,6 +385,21 @@ def _steps(xs: Any, length: int | None) -> int:
             "there must be one. Pass xs of one length, or length=n without xs"
         )
     return int(told.pop())
+
+
+def _bytes(checkpoint: bool | int | None) -> float:
+    """Return how many bytes may be kept for derivatives."""
+    if checkpoint is None or checkpoint is False:
+        return math.inf
+    if checkpoint is True:
+        return 0.0
+    room = _integer(checkpoint, "checkpoint")
+    if room < 0:
+        raise InputError(
+            f"checkpoint={room} was given: it is a number of bytes, or a bool. Pass True to keep "
+            "as little as possible"
+        )
+    return float(room)
 
 
 def _at(xs: Any, step: int) -> Any:
@@ -378,7 +448,13 @@ def _nothing(f: Callable[..., Any], init: Any, xs: Any) -> Any:
 
 
 def _recorded_once(
-    recorder: Recorder, f: Callable[..., Any], init: Any, xs: Any, steps: int, reverse: bool
+    recorder: Recorder,
+    f: Callable[..., Any],
+    init: Any,
+    xs: Any,
+    steps: int,
+    reverse: bool,
+    room: float,
 ) -> tuple[Any, Any] | None:
     """Record a loop; return what scan gives, or None where each step is to be recorded."""
     if not all(map_(_is_float, flatten((init, xs))[0])):
@@ -391,7 +467,7 @@ def _recorded_once(
     )
     if len(recorder.guards) != guards or recorder.writes != writes:
         return None  # it assigned to what it was given, or met an error
-    return _looped(recorder, inner, init, xs, steps, reverse)
+    return _looped(recorder, inner, init, xs, steps, reverse, room)
 
 
 def _is_float(leaf: Any) -> bool:
@@ -401,11 +477,18 @@ def _is_float(leaf: Any) -> bool:
 
 
 def _looped(
-    recorder: Recorder, inner: InnerTape, init: Any, xs: Any, steps: int, reverse: bool
+    recorder: Recorder,
+    inner: InnerTape,
+    init: Any,
+    xs: Any,
+    steps: int,
+    reverse: bool,
+    room: float,
 ) -> tuple[Any, Any] | None:
     """Record a loop of a step that was recorded at the first one's values.
 
-    None where the step does not stand for all: where a comparison comes out otherwise.
+    None where the step does not stand for all: where a comparison comes out otherwise. `room` is
+    how many bytes may be kept for derivatives.
     """
     flat, result = inner.tape.flat, inner.tape.result
     carried, structure = flatten(init)
@@ -429,23 +512,85 @@ def _looped(
     )
     found = _run(body, steps, [numbers for _, numbers in operands])
     parts = parts_of(body, steps)[1:]
-    last = len(parts) - len(flat.guards)
-    written, compared = parts[:last], parts[last:]
+    split = len(parts) - len(flat.guards)
+    written, compared = parts[:split], parts[split:]
     for guard, (begin, rows, _) in zip(flat.guards, compared, strict=True):
         outcomes = found[begin : begin + rows]
         if not np.array_equal(outcomes, np.full(rows, guard.outcome), equal_nan=True):
             return None
-    made = recorder.loop(body, steps, [each for each, _ in operands])
+    rows_of = _recorded_rows(recorder, body, steps, [each for each, _ in operands], room)
+    last = 1 + len(written)
     for step in range(steps):
-        for guard, (begin, _, _) in zip(flat.guards, compared, strict=True):
-            recorder.guard(made.item(begin + step), guard.outcome, guard.location)
-    whole = wrap(recorder, made, found)
+        for guard, slots in zip(flat.guards, rows_of[last:], strict=True):
+            recorder.guard(slots.item(step), guard.outcome, guard.location)
+    carry = wrap(recorder, rows_of[0], found[: body.carried])
     ys = [  # which lie in memory as if they had been stacked
-        whole[begin : begin + rows * width].reshape(rows, *shape)[turn].copy()
-        for shape, (begin, rows, width) in zip(body.writes, written, strict=False)
+        wrap(recorder, slots, found[begin : begin + rows * width].reshape(slots.shape))[turn].copy()
+        for slots, (begin, rows, width) in zip(rows_of[1:last], written, strict=True)
     ]
-    carry = structure.build(cut(whole[: body.carried], body.carries))
-    return carry, result.structure.children[1].build(ys)
+    return structure.build(cut(carry, body.carries)), result.structure.children[1].build(ys)
+
+
+def _recorded_rows(
+    recorder: Recorder, body: Body, steps: int, operands: list[Any], room: float
+) -> list[Any]:
+    """Record a loop; return the slots of what is carried out, and the rows of what is written."""
+    length = math.isqrt(steps)
+    if 8 * steps * (body.carried + body.tape.slots - body.tape.first_result) <= room or length < 2:
+        return _results(body, steps, recorder.loop(body, steps, operands))
+    # A loop of stretches, of which what is carried in is kept; and what steps are left.
+    carries, split = len(body.carries), len(body.carries) + len(body.reads)
+    count = steps // length
+    whole = count * length
+    reads = [
+        each[:whole].reshape(count, length, *each.shape[1:]) for each in operands[carries:split]
+    ]
+    stretch = _stretch(body, length)
+    made = recorder.loop(stretch, count, [*operands[:carries], *reads, *operands[split:]])
+    carried, *written = _results(stretch, count, made)
+    rows = [each.reshape(whole, *each.shape[2:]) for each in written]
+    if whole < steps:
+        ends = np.cumsum([0, *(math.prod(shape) for shape in body.carries)]).tolist()
+        first = [
+            carried[start:stop].reshape(shape)
+            for start, stop, shape in zip(ends, ends[1:], body.carries, strict=False)
+        ]
+        rest = [each[whole:] for each in operands[carries:split]]
+        left = [*first, *rest, *operands[split:]]
+        carried, *more = _recorded_rows(recorder, body, steps - whole, left, math.inf)
+        rows = [
+            np.concatenate([np.asarray(each), np.asarray(other)])
+            for each, other in zip(rows, more, strict=True)
+        ]
+    return [carried, *rows]
+
+
+def _results(body: Body, steps: int, made: Any) -> list[Any]:
+    """Return the slots of what is carried out of a loop, and the rows of what is written."""
+    parts = parts_of(body, steps)[1:]
+    return [
+        made[: body.carried],
+        *(
+            made[begin : begin + rows * width].reshape(rows, *shape)
+            for shape, (begin, rows, width) in zip(body.writes, parts, strict=True)
+        ),
+    ]
+
+
+def _stretch(body: Body, length: int) -> Body:
+    """Return the body that makes so many steps, and is computed again for derivatives."""
+    groups = body.carries, tuple((length, *shape) for shape in body.reads), body.same
+    shapes = [shape for group in groups for shape in group]
+    ends = np.cumsum([0, *map_(math.prod, shapes)]).tolist()
+    recorder = Recorder(ends[-1])
+    operands = [
+        np.arange(1 + start, 1 + stop).reshape(shape)
+        for shape, start, stop in zip(shapes, ends, ends[1:], strict=False)
+    ]
+    made = recorder.loop(body, length, operands)
+    tape = recorder.finish(np.asarray(made), np.zeros(ends[-1]))
+    writes = tuple((length, *shape) for shape in body.writes)
+    return Body(tape, *groups, writes, recomputes=True)
 
 
 def _run(body: Body, steps: int, numbers: list[Any]) -> Floats:

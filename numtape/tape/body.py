@@ -38,6 +38,9 @@ class Body:
     keeps_all : bool
         Whether the last of `writes` has what is carried into the step and then all results of
         `tape` but for itself: what derivatives may ask for.
+    recomputes : bool
+        Whether derivatives compute a step again from what is carried into it, so that nothing
+        else is kept; the last of `writes` has no more then either.
     """
 
     tape: FlatTape
@@ -46,6 +49,7 @@ class Body:
     same: tuple[Shape, ...]
     writes: tuple[Shape, ...]
     keeps_all: bool = False
+    recomputes: bool = False
 
     @cached_property
     def carried(self) -> int:
@@ -90,7 +94,8 @@ class Body:
 
     @property
     def _shapes(self) -> tuple[object, ...]:
-        return self.carries, self.reads, self.same, self.writes, self.keeps_all
+        groups = self.carries, self.reads, self.same, self.writes
+        return (*groups, self.keeps_all, self.recomputes)
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Body) and self.digest == other.digest)

@@ -123,7 +123,7 @@ class _Bodies:
             header, arrays = _tape_columns(body.tape, self)
             number = self._numbers[body] = len(self.headers)
             shapes = {name: [*map(list, getattr(body, name))] for name in _GROUPS}
-            self.headers.append({"tape": header, **shapes})
+            self.headers.append({"tape": header, **shapes, "recomputes": body.recomputes})
             self.arrays |= {f"body{number}.{name}": array for name, array in arrays.items()}
         return self._numbers[body]
 
@@ -207,7 +207,8 @@ def from_columns(
         groups: dict[str, Any] = {name: _shapes(entry, name) for name in _GROUPS}
         own = _named(arrays, f"body{number}.")
         tape = _tape(_field(entry, "tape", dict), own, bodies, limit)
-        bodies.append(Body(tape, **groups))
+        recomputes = _field({"recomputes": False, **entry}, "recomputes", bool)
+        bodies.append(Body(tape, **groups, recomputes=recomputes))
     return _tape(header, arrays, bodies, limit)
 
 

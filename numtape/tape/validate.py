@@ -260,7 +260,7 @@ def _plain_body(given: Any) -> Body | None:
         name: tuple(_integers(shape, f"a shape of {name}") for shape in getattr(given, name))
         for name in ("carries", "reads", "same", "writes")
     }
-    return Body(given.tape, **groups)
+    return Body(given.tape, **groups, recomputes=bool(given.recomputes))
 
 
 def _plain_guard(given: Any, slots: int) -> Guard:

@@ -27,7 +27,7 @@ from numtape.transform.blocks import Blocks, blocks_under
 from numtape.transform.builder import Builder, regular, replay
 from numtape.transform.expressions import Expression, partial_of, template
 from numtape.transform.kinks import Roots
-from numtape.transform.loops import Rules, keeping
+from numtape.transform.loops import Rules, as_written, keeping
 from numtape.transform.merging import merge_loops
 from numtape.transform.partials import PARTIALS
 from numtape.transform.passes import remove_dead
@@ -185,7 +185,7 @@ class Derivation:
         if len(extra_point):
             point = np.concatenate([point, extra_point])
         outputs = np.concatenate([self.outputs, derivatives])
-        return merge_loops(remove_dead(self.builder.finish(outputs, point)))
+        return merge_loops(as_written(remove_dead(self.builder.finish(outputs, point))))
 
     def _columns(self, count: int) -> list[Blocks]:
         """Return a tangent or adjoint for every place, all zero, as often as is asked for."""

@@ -1,16 +1,17 @@
 """Derivatives of loops, as loops.
 
 While a tape is differentiated its loops keep, at each step, all that their bodies compute
-(`keeping`). The tangents of a loop are then a loop forward over what was kept, and its adjoints
-one backward. Their bodies are made by differentiating the body as a tape by itself, and leaving
-out what it computed already. What no derivative reads is not kept in the end (`pruning.py`).
+(`keeping`), or what is carried into it where the rest is to be computed again. The tangents of a
+loop are then a loop forward over what was kept, and its adjoints one backward. Their bodies are
+made by differentiating the body as a tape by itself, and leaving out what it computed already. What
+no derivative reads is not kept in the end (`pruning.py`).
 
 What is the same in all steps has its adjoint summed up by the loop backward, which carries it.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any
@@ -29,7 +30,7 @@ from numtape.transform.builder import Builder, regular, replay
 from numtape.transform.passes import remove_dead
 from numtape.transform.pruning import parts_of
 
-__all__ = ["Rules", "keeping"]
+__all__ = ["Rules", "as_written", "keeping"]
 
 Shape = tuple[int, ...]
 Bools = npt.NDArray[np.bool_]
@@ -62,19 +63,47 @@ def _keeps_all(body: Body) -> Body:
     tape = body.tape
     if body.keeps_all:
         return body
-    others = keeping(tape)
+    others = {} if body.recomputes else keeping(tape)
     if others:
         recorder = Builder(tape.inputs)
         slots = replay(tape, recorder, range(1, tape.inputs + 1), others=others)
         tape = recorder.finish(slots.at(tape.outputs), np.zeros(tape.inputs))
-    kept = np.concatenate(
-        [tape.first_input + np.arange(body.carried), np.arange(tape.first_result, tape.slots)]
-    )
+    results = np.arange(tape.first_result, tape.first_result if body.recomputes else tape.slots)
+    kept = np.concatenate([tape.first_input + np.arange(body.carried), results])
     if len(kept) == 0:
         return body
     tape = tape.changed(outputs=np.concatenate([tape.outputs, kept]))
     writes = (*body.writes, (len(kept),))
-    return Body(tape, body.carries, body.reads, body.same, writes, keeps_all=True)
+    groups = body.carries, body.reads, body.same, writes
+    return Body(tape, *groups, keeps_all=True, recomputes=body.recomputes)
+
+
+def as_written(tape: FlatTape) -> FlatTape:
+    """Return a tape whose loops write what they keep like anything else.
+
+    It is differentiated in its turn then, whoever reads it.
+    """
+    if not any(_has_kept(body) for body in _bodies(tape)):
+        return tape
+    vectors = [
+        each if each.body is None else replace(each, body=_as_written(each.body))
+        for each in tape.vectors
+    ]
+    return tape.changed(vectors=vectors)
+
+
+@lru_cache(maxsize=1 << 10)
+def _as_written(body: Body) -> Body:
+    return replace(body, tape=as_written(body.tape), keeps_all=False) if _has_kept(body) else body
+
+
+def _has_kept(body: Body) -> bool:
+    return body.keeps_all or any(_has_kept(each) for each in _bodies(body.tape))
+
+
+def _bodies(tape: FlatTape) -> list[Body]:
+    bodies = (form.instruction.body for form in tape.vectors.forms)
+    return [body for body in bodies if body is not None]
 
 
 @dataclass(frozen=True)
@@ -523,4 +552,5 @@ class _Cut:
             tuple(each_read),
             tuple(shape for _, shape in (*again[1], *same)),
             writes,
+            recomputes=self.source.recomputes,
         )

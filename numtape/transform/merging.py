@@ -167,4 +167,6 @@ def _body(
         written.append(made[body.carried :])
     tape = builder.finish(np.concatenate([*carried, *written]), np.zeros(builder.inputs))
     writes = tuple(shape for body in bodies for shape in body.writes)
-    return Body(tape, tuple(shapes[0]), tuple(shapes[1]), tuple(shapes[2]), writes)
+    recomputes = any(body.recomputes for body in bodies)
+    groups = tuple(shapes[0]), tuple(shapes[1]), tuple(shapes[2]), writes
+    return Body(tape, *groups, recomputes=recomputes)

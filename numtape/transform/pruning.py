@@ -216,6 +216,7 @@ def _body_left(
         tuple(shapes[k] for k in operands if split[0] <= k < split[1]),
         tuple(shapes[k] for k in operands if k >= split[1]),
         writes,
+        recomputes=body.recomputes,
     )
     return left, columns, operands
 

@@ -5,6 +5,7 @@ import pytest
 from checks import assert_same_bits
 
 import numtape as nt
+from numtape.run.workspace import Plan
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=12)
@@ -363,3 +364,92 @@ def test_rolled_tapes_show_themselves():
     pytest.importorskip("sympy")
     assert str(tape.to_sympy()) == str(written.to_sympy())
     assert tape.to_latex() == written.to_latex()
+
+
+# Memory of derivatives.
+
+
+def kept(scan_checkpoint):
+    def f(x, a):
+        last, rows = nt.scan(
+            lambda s, each: (np.tanh(a * s + each) * np.cos(s), s * each),
+            0.3,
+            x,
+            checkpoint=scan_checkpoint,
+        )
+        return last + np.sum(rows)
+
+    return f
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 9, 103])
+def test_checkpoints_change_nothing(length):
+    x = RNG.normal(size=length)
+    for one, other in zip(
+        nt.grad(kept(True), (0, 1))(x, 0.5), nt.grad(kept(None), (0, 1))(x, 0.5), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-14)
+    np.testing.assert_allclose(
+        nt.hessian(kept(True))(x, 0.5), nt.hessian(kept(None))(x, 0.5), rtol=1e-11, atol=1e-13
+    )
+    forward = [nt.jvp(kept(each), (x, 0.5), (x, 1.0))[1] for each in (True, None)]
+    np.testing.assert_allclose(*forward, rtol=1e-13)
+    assert_same_bits(nt.record(kept(True), x, 0.5)(x, 0.2), kept(None)(x, 0.2))
+
+
+def places_of(tape):
+    """How many numbers a gradient's run holds, with the memory of its loops' bodies."""
+    gradient = tape.gradient_tape((0, 1)).flat
+    todo, total = [Plan(gradient)], 0
+    while todo:
+        plan = todo.pop()
+        total += plan.size
+        todo += plan.bodies
+    return total
+
+
+def test_checkpoints_bound_memory_and_cost_one_more_run():
+    steps = 2500
+    x = RNG.normal(size=steps)
+    tapes = {each: nt.record(kept(each), x, 0.5) for each in (None, True, 10**9, 1000)}
+    sizes = {each: places_of(tape) for each, tape in tapes.items()}
+    around = 3 * steps  # the inputs, what is written, and the gradient
+    assert sizes[None] > around + 2 * steps
+    assert sizes[True] < around + 20 * 50
+    assert sizes[10**9] == sizes[None]
+    assert sizes[1000] == sizes[True]
+    runs = {
+        each: tape.gradient_tape((0, 1)).flat.written_out / tape.flat.written_out
+        for each, tape in tapes.items()
+    }
+    assert 0.5 < runs[True] - runs[None] < 1.5
+
+
+def test_a_checkpoint_of_a_piece():
+    def piece(x, a):
+        y = np.exp(np.sin(x) * a)
+        return {"y": y if y[0] > 0.0 else -y, "z": np.sum(y * y)}
+
+    def f(around):
+        def g(x, a):
+            made = around(piece)(x, a * 2.0)
+            return np.sum(made["y"] ** 3) + made["z"]
+
+        return g
+
+    x = RNG.normal(size=20)
+    mine, plain = f(nt.checkpoint), f(lambda piece: piece)
+    assert_same_bits(mine(x, 0.4), plain(x, 0.4))
+    tape = nt.record(mine, x, 0.4)
+    assert len(tape.flat.guards) == 1
+    assert_same_bits(tape(-x, 0.4), plain(-x, 0.4))
+    for derive in (nt.grad, nt.hessian):
+        np.testing.assert_allclose(derive(mine)(x, 0.4), derive(plain)(x, 0.4), rtol=1e-11)
+    forward, backward = [each for each in tape.gradient_tape(0).flat.vectors if each.body]
+    assert forward.body.written == 21  # the sum is not read
+    assert backward.body.tape.instructions > forward.body.tape.instructions
+
+
+def test_bytes_that_are_none():
+    with pytest.raises(nt.InputError, match="checkpoint=-1 was given"):
+        nt.scan(signs, 0.0, X, checkpoint=-1)

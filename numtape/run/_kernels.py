@@ -76,7 +76,10 @@ TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
 BODIES = 34  # how many bodies of loops
 BODY_HANDLES = 35  # int64[bodies]: the address of each one's handle
 RUN = 36  # address of `run_tape`, which is compiled once for all that call it
-HANDLE_SIZE = 37
+COPIES = 37  # of a body: how many runs of places its outputs are
+COPY_TABLE = 38  # int64[copies, 3]: the first one's number, its place, how many there are
+SHIFTS = 39  # whether it carries on what was carried in
+HANDLE_SIZE = 40
 
 # Statuses besides the number of a guard that does not hold.
 FINE = -1
@@ -1545,6 +1548,34 @@ def read_step(h, words, view, step, size, target):
 
 
 @kernel
+def copy_carried(b, carried, target):
+    """Copy what a body carries on to an address."""
+    copies = int64_array(b[COPY_TABLE], (b[COPIES], 3))
+    for k in range(b[COPIES]):
+        if copies[k, 0] < carried:
+            copy_run(target + 8 * copies[k, 0], b[VALUES] + 8 * copies[k, 1], copies[k, 2])
+
+
+@kernel
+def write_step(h, b, words, at, r, step):
+    """Copy what a body has written at a step to the results of its loop."""
+    copies = int64_array(b[COPY_TABLE], (b[COPIES], 3))
+    steps = words[at + 3]
+    first = words[at + 4]
+    start = r + first
+    group = at + 9
+    for k in range(b[COPIES]):
+        if copies[k, 0] >= words[at + 4]:
+            while copies[k, 0] >= first + words[group]:
+                first += words[group]
+                start += steps * words[group]
+                group += 1
+            place = start + step * words[group] + copies[k, 0] - first
+            reach(h, h[VALUES] + 8 * place, 8, copies[k, 2])
+            copy_run(h[VALUES] + 8 * place, b[VALUES] + 8 * copies[k, 1], copies[k, 2])
+
+
+@kernel
 def run_loop_steps(h, words, at, r):
     """Run a loop: the tape of its body, for so many steps.
 
@@ -1555,9 +1586,6 @@ def run_loop_steps(h, words, at, r):
     body = int64_array(h[BODY_HANDLES], (h[BODIES],))[words[at + 1]]
     b = int64_array(body, (HANDLE_SIZE,))
     values = b[VALUES]
-    v = float64_array(h[VALUES], (h[SLOTS],))
-    w = float64_array(values, (b[SLOTS],))
-    outputs = int64_array(b[OUTPUT_SLOTS], (b[OUTPUTS],))
     steps = words[at + 3]
     carried = words[at + 4]
     reads = words[at + 6]
@@ -1585,18 +1613,15 @@ def run_loop_steps(h, words, at, r):
             place += size
             view += 4 + 2 * words[view + 1]
         run_code(b[RUN], body, b[ZERO], b[ZERO], b[ZERO])
-        done = carried
-        start = r + carried
-        for group in range(writes):
-            size = words[at + 9 + group]
-            for i in range(size):
-                v[start + step * size + i] = w[outputs[done + i]]
-            done += size
-            start += steps * size
-        for i in range(carried):
-            v[r + i] = w[outputs[i]]
-        for i in range(carried):
-            w[b[FIRST_INPUT] + i] = v[r + i]
+        write_step(h, b, words, at, r, step)
+        # What is carried on goes by way of the results where it may be what was carried in.
+        is_last = step == steps - 1
+        if is_last or b[SHIFTS] != 0:
+            copy_carried(b, carried, h[VALUES] + 8 * r)
+        if not is_last and b[SHIFTS] != 0:
+            copy_run(values + 8 * b[FIRST_INPUT], h[VALUES] + 8 * r, carried)
+        elif not is_last:
+            copy_carried(b, carried, values + 8 * b[FIRST_INPUT])
 
 
 @kernel

@@ -6,6 +6,7 @@ run at a time needs, so each thread has its own. Both own the arrays whose
 addresses the kernels are given.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
 from numtape.run.native import Code, point_code
 from numtape.run.vector_maths import array_loops
+from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape
 
 __all__ = ["Plan", "Workspace", "check_places"]
@@ -65,8 +67,8 @@ class Plan:
     vector_maths : bool array, optional
         For each instruction, whether it may round unlike NumPy if it is one over
         arrays: by vector maths, or in products of matrices. None for none.
-    is_body : bool
-        Whether it is run by a loop.
+    body : Body, optional
+        That of the loop which runs it, whose tape it is.
     """
 
     def __init__(
@@ -76,10 +78,10 @@ class Plan:
         share: bool = True,
         apart: bool = False,
         vector_maths: npt.NDArray[np.bool_] | None = None,
-        is_body: bool = False,
+        body: Body | None = None,
     ) -> None:
         self.tape = tape
-        self.is_body = is_body
+        self.body = body
         self.sweeps = sweeps
         shared = share and not sweeps
         self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
@@ -91,7 +93,7 @@ class Plan:
         encoded = Encoded(tape.vectors, self.places, self._vector_maths(vector_maths))
         self.words, self.gathers = encoded.words, encoded.gathers
         self.loop_bodies = encoded.bodies
-        self.bodies = [Plan(body.tape, is_body=True) for body in encoded.bodies]
+        self.bodies = [Plan(body.tape, body=body) for body in encoded.bodies]
         self.segments = segments_of(tape, self.places, encoded)
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
@@ -144,14 +146,14 @@ class Plan:
         return [self.bodies[number] for number in sorted(left)]
 
     def _native_code(self) -> Code:
-        return point_code(self.tape, self.places, self.segments, self.free, self.is_body)
+        return point_code(self.tape, self.places, self.segments, self.free, self.body is not None)
 
     def _decisive(self) -> list[Any]:
         """Return all that decides the machine code."""
         tape = self.tape
         outcomes = np.array([guard.outcome for guard in tape.guards])
         parts = [
-            b"body" if self.is_body else b"point",
+            b"body" if self.body is not None else b"point",
             tape.code,
             tape.constants,
             tape.outputs,
@@ -247,7 +249,11 @@ class Workspace:
         self._bodies = [Workspace(body) for body in plan.bodies]
         handles = np.array([body.handle for body in self._bodies], np.int64)
         self._set(_kernels.BODIES, len(handles), _kernels.BODY_HANDLES, handles)
-        if tape.vectors or plan.is_body:
+        if plan.body is not None:
+            copies, shifts = copies_of(plan.body, plan.outputs)
+            self._set(_kernels.COPIES, len(copies), _kernels.COPY_TABLE, copies)
+            self._set(_kernels.SHIFTS, shifts)
+        if tape.vectors or plan.body is not None:
             self._set(_kernels.RUN, address_of(_kernels.run_tape))
         if tape.vectors:
             self._set(_kernels.BUFFER, None, _kernels.BUFFER, np.zeros(2 * _kernels.CHUNK))
@@ -273,6 +279,23 @@ class Workspace:
         if address_field is not None and array is not None:
             self._owned.append(array)
             self._handle[address_field] = array.ctypes.data
+
+
+def copies_of(body: Body, places: Ints) -> tuple[Ints, bool]:
+    """Return the runs of places that the outputs of a body are, and if it carries on its inputs.
+
+    A run has the number of its first output, the place of that, and how many there are. What is
+    carried and each of what is written has runs of its own.
+    """
+    tape = body.tape
+    widths = [body.carried, *(math.prod(shape) for shape in body.writes)]
+    is_first = np.diff(places, prepend=-2) != 1
+    is_first[np.cumsum([0, *widths])[: len(widths)][np.array(widths) > 0]] = True
+    first = np.flatnonzero(is_first)
+    runs = np.column_stack([first, places[first], np.diff(first, append=len(places))])
+    carried = tape.outputs[: body.carried]
+    shifts = (carried >= tape.first_input) & (carried < tape.first_result)
+    return np.ascontiguousarray(runs, np.int64), bool(shifts.any())
 
 
 def _opcodes_on(tape: FlatTape) -> set[int]:

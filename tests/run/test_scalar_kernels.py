@@ -13,6 +13,7 @@ import numtape as nt
 from numtape.ops.table import ROWS
 from numtape.run import _kernels
 from numtape.run.workspace import Plan, Workspace
+from numtape.tape.body import Body
 from numtape.trace.ufuncs import apply_row
 
 
@@ -82,7 +83,9 @@ def test_evaluate(case):
 
 def test_evaluate_mixed_runs_scalar_tapes_too_as_loops_do(case):
     tape, points = case
-    memory = Workspace(Plan(tape, is_body=True))
+    memory = Workspace(
+        Plan(tape, body=Body(tape, (), ((tape.inputs,),), (), ((len(tape.outputs),),)))
+    )
     for x in points:
         y = np.empty(len(tape.outputs))
         assert _kernels.evaluate_mixed(memory.handle, x, y) == -1

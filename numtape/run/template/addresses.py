@@ -56,7 +56,10 @@ TURN = 33  # address of a function that turns rows into columns (see `rows.py`)
 BODIES = 34  # how many bodies of loops
 BODY_HANDLES = 35  # int64[bodies]: the address of each one's handle
 RUN = 36  # address of `run_tape`, which is compiled once for all that call it
-HANDLE_SIZE = 37
+COPIES = 37  # of a body: how many runs of places its outputs are
+COPY_TABLE = 38  # int64[copies, 3]: the first one's number, its place, how many there are
+SHIFTS = 39  # whether it carries on what was carried in
+HANDLE_SIZE = 40
 
 # Statuses besides the number of a guard that does not hold.
 FINE = -1

@@ -7,6 +7,8 @@ from numtape.run.template.addresses import (
     ACCUMULATE,
     BODIES,
     BODY_HANDLES,
+    COPIES,
+    COPY_TABLE,
     FINE,
     FIRST_INPUT,
     FUNCTION,
@@ -17,8 +19,6 @@ from numtape.run.template.addresses import (
     MAP_ROWS,
     NATIVE,
     ORDER,
-    OUTPUT_SLOTS,
-    OUTPUTS,
     REDUCE,
     REPAIR,
     RUN,
@@ -26,6 +26,7 @@ from numtape.run.template.addresses import (
     SEARCH,
     SEGMENT_TABLE,
     SEGMENTS,
+    SHIFTS,
     SLOTS,
     TAKE,
     UNFINISHED,
@@ -38,6 +39,7 @@ from numtape.run.template.addresses import (
     run_code,
 )
 from numtape.run.template.arrays import (
+    copy_run,
     fill,
     reach,
     run_accumulate,
@@ -68,6 +70,34 @@ def read_step(h, words, view, step, size, target):
 
 
 @kernel
+def copy_carried(b, carried, target):
+    """Copy what a body carries on to an address."""
+    copies = int64_array(b[COPY_TABLE], (b[COPIES], 3))
+    for k in range(b[COPIES]):
+        if copies[k, 0] < carried:
+            copy_run(target + 8 * copies[k, 0], b[VALUES] + 8 * copies[k, 1], copies[k, 2])
+
+
+@kernel
+def write_step(h, b, words, at, r, step):
+    """Copy what a body has written at a step to the results of its loop."""
+    copies = int64_array(b[COPY_TABLE], (b[COPIES], 3))
+    steps = words[at + 3]
+    first = words[at + 4]
+    start = r + first
+    group = at + 9
+    for k in range(b[COPIES]):
+        if copies[k, 0] >= words[at + 4]:
+            while copies[k, 0] >= first + words[group]:
+                first += words[group]
+                start += steps * words[group]
+                group += 1
+            place = start + step * words[group] + copies[k, 0] - first
+            reach(h, h[VALUES] + 8 * place, 8, copies[k, 2])
+            copy_run(h[VALUES] + 8 * place, b[VALUES] + 8 * copies[k, 1], copies[k, 2])
+
+
+@kernel
 def run_loop_steps(h, words, at, r):
     """Run a loop: the tape of its body, for so many steps.
 
@@ -78,9 +108,6 @@ def run_loop_steps(h, words, at, r):
     body = int64_array(h[BODY_HANDLES], (h[BODIES],))[words[at + 1]]
     b = int64_array(body, (HANDLE_SIZE,))
     values = b[VALUES]
-    v = float64_array(h[VALUES], (h[SLOTS],))
-    w = float64_array(values, (b[SLOTS],))
-    outputs = int64_array(b[OUTPUT_SLOTS], (b[OUTPUTS],))
     steps = words[at + 3]
     carried = words[at + 4]
     reads = words[at + 6]
@@ -108,18 +135,15 @@ def run_loop_steps(h, words, at, r):
             place += size
             view += 4 + 2 * words[view + 1]
         run_code(b[RUN], body, b[ZERO], b[ZERO], b[ZERO])
-        done = carried
-        start = r + carried
-        for group in range(writes):
-            size = words[at + 9 + group]
-            for i in range(size):
-                v[start + step * size + i] = w[outputs[done + i]]
-            done += size
-            start += steps * size
-        for i in range(carried):
-            v[r + i] = w[outputs[i]]
-        for i in range(carried):
-            w[b[FIRST_INPUT] + i] = v[r + i]
+        write_step(h, b, words, at, r, step)
+        # What is carried on goes by way of the results where it may be what was carried in.
+        is_last = step == steps - 1
+        if is_last or b[SHIFTS] != 0:
+            copy_carried(b, carried, h[VALUES] + 8 * r)
+        if not is_last and b[SHIFTS] != 0:
+            copy_run(values + 8 * b[FIRST_INPUT], h[VALUES] + 8 * r, carried)
+        elif not is_last:
+            copy_carried(b, carried, values + 8 * b[FIRST_INPUT])
 
 
 @kernel

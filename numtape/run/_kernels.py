@@ -1581,7 +1581,7 @@ def run_loop_steps(h, words, at, r):
 
     Its words are the body, sizes, counts of operands and writes, the sizes of writes, and for
     each operand how many numbers a step reads of it, and its view. The results, from place `r`
-    on, begin with what is carried, which lies there while it is on its way to the next step.
+    on, begin with what is carried out of the last step.
     """
     body = int64_array(h[BODY_HANDLES], (h[BODIES],))[words[at + 1]]
     b = int64_array(body, (HANDLE_SIZE,))

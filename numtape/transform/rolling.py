@@ -27,7 +27,9 @@ __all__ = ["roll"]
 
 Bools = npt.NDArray[np.bool_]
 
-_LEAST = 1000  # instructions of a tape that is looked at
+# Instructions of a tape that is looked at: rolling up costs some milliseconds, in which a first
+# gradient of fewer is there without. Those over arrays count as many: they take longer to derive.
+_LEAST, _ARRAY = 4000, 16
 _LEAST_BODY = 64  # and of a body
 _LEAST_PART = 0.125  # of a tape that has to be saved: what little is repeated is no gain
 
@@ -38,7 +40,7 @@ def roll(tape: FlatTape) -> FlatTape:
     Short tapes are left alone, and those where a root would go into a loop or out of one:
     derivatives of its squares have to see what is under it, see `passed_roots.py`.
     """
-    if tape.instructions < _LEAST:
+    if tape.instructions + (_ARRAY - 1) * len(tape.vectors) < _LEAST:
         return tape
     rolled = _rolled(tape)
     return tape if rolled is not tape and passes_roots(rolled) else rolled

@@ -71,6 +71,63 @@ SUMS = np.sum(POINTS**2, axis=1)
 
 # What is refused, a part of the remedy, and what is followed with what it is to give.
 REMEDIES = {
+    # loops and choices
+    "cond of an array": [
+        lambda: nt.cond(X > 1.0, np.sin, np.cos, X),
+        "by np.where(pred, a, b)",
+        (lambda: np.where(X > 1.0, X, -X), np.array([-0.5, 1.5, 2.5])),
+    ],
+    "cond of results that are not alike": [
+        lambda: nt.grad(lambda x: nt.cond(x > 0.0, lambda y: (y, y), lambda y: y, x))(1.0),
+        "Return the same structure and shapes from both",
+        (lambda: nt.grad(lambda x: nt.cond(x > 0.0, lambda y: y, lambda y: -y, x))(1.0), 1.0),
+    ],
+    "a loop that does not end": [
+        lambda: nt.while_loop(lambda x: x < 9.0, lambda x: x + 1.0, 0.0, max_steps=5),
+        "Allow more steps",
+        (lambda: nt.while_loop(lambda x: x < 9.0, lambda x: x + 1.0, 0.0, max_steps=10), 9.0),
+    ],
+    "a traced bound": [
+        lambda: nt.grad(lambda x: nt.fori_loop(0, x, lambda k, y: y + x, x))(2.0),
+        "Pass a Python int, or use while_loop",
+        (lambda: nt.grad(lambda x: nt.fori_loop(0, 2, lambda k, y: y + x, x))(2.0), 3.0),
+    ],
+    "a number to scan": [
+        lambda: nt.scan(lambda c, x: (c + x, None), 0.0, 3.0),
+        "Pass arrays, and what is the same in all steps through the function",
+        (lambda: nt.scan(lambda c, _: (c + 3.0, None), 0.0, length=2)[0], 6.0),
+    ],
+    "a negative length": [
+        lambda: nt.scan(lambda c, x: (c, None), 0.0, length=-1),
+        "Pass 0 or more",
+        (lambda: nt.scan(lambda c, x: (c, None), 2.0, length=0)[0], 2.0),
+    ],
+    "no length": [
+        lambda: nt.scan(lambda c, x: (c, None), 0.0),
+        "Pass xs of one length, or length=n without xs",
+        (lambda: nt.scan(lambda c, x: (c + 1.0, None), 0.0, length=3)[0], 3.0),
+        (lambda: nt.scan(lambda c, x: (c + x, None), 0.0, X)[0], 4.5),
+    ],
+    "a scan that returns no pair": [
+        lambda: nt.scan(lambda c, x: c + x, 0.0, X),
+        "Return (carry, y), with y None for nothing",
+        (lambda: nt.scan(lambda c, x: (c + x, None), 0.0, X)[0], 4.5),
+    ],
+    "another structure to carry": [
+        lambda: nt.scan(lambda c, x: ((x, x), None), 0.0, X),
+        "Return the same structure, or begin with it",
+        (lambda: nt.scan(lambda c, x: ((x, x), None), (0.0, 0.0), X)[0][0], 2.5),
+    ],
+    "another shape to carry": [
+        lambda: nt.scan(lambda c, x: (c + X, None), 0.0, X),
+        "for example by np.broadcast_to",
+        (lambda: nt.scan(lambda c, x: (c + X, None), np.broadcast_to(0.0, 3), X)[0], 3.0 * X),
+    ],
+    "negative bytes": [
+        lambda: nt.scan(lambda c, x: (c + x, None), 0.0, X, checkpoint=-1),
+        "Pass True to keep as little as possible",
+        (lambda: nt.scan(lambda c, x: (c + x, None), 0.0, X, checkpoint=True)[0], 4.5),
+    ],
     # what is called
     "a number as function": [
         lambda: nt.grad(np.sin(2.0)),

@@ -64,16 +64,12 @@ class Body:
     @cached_property
     def depth(self) -> int:
         """How deep loops are nested, this one included."""
-        forms = self.tape.vectors.forms
-        return 1 + max(
-            (form.instruction.body.depth for form in forms if form.instruction.body), default=0
-        )
+        return 1 + max((body.depth for body in self.tape.bodies), default=0)
 
     @cached_property
     def needed(self) -> int:
         """How many slots a run of it needs, with those of loops in it."""
-        forms = self.tape.vectors.forms
-        within = sum(form.instruction.body.needed for form in forms if form.instruction.body)
+        within = sum(body.needed for body in self.tape.bodies)
         return self.tape.slots + self.tape.instructions + within
 
     def results(self, steps: int) -> int:

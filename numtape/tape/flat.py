@@ -16,7 +16,7 @@ This module says what a tape is. It does not record, run or transform one.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ from numtape.ops.table import ROWS
 from numtape.tape.forms import Vectors
 from numtape.tape.instruction import VectorInstruction, View, contiguous_strides
 from numtape.tape.reads import Reads, needed, ranges_of
+
+if TYPE_CHECKING:
+    from numtape.tape.body import Body
 
 __all__ = [
     "VECTOR",
@@ -159,15 +162,21 @@ class FlatTape:
         return len(self.code)
 
     @cached_property
-    def is_of_scalars(self) -> bool:
-        """Whether every instruction is a scalar one, or a loop of such."""
-        bodies = [form.instruction.body for form in self.vectors.forms]
-        return all(body is not None and body.tape.is_of_scalars for body in bodies)
+    def bodies(self) -> "tuple[Body, ...]":
+        """The bodies of its loops, each once for every form of loops that have it."""
+        bodies = (form.instruction.body for form in self.vectors.forms)
+        return tuple(body for body in bodies if body is not None)
 
-    @cached_property
+    @property
     def has_loops(self) -> bool:
         """Whether some of the instructions are loops."""
-        return any(form.instruction.body is not None for form in self.vectors.forms)
+        return bool(self.bodies)
+
+    @cached_property
+    def is_of_scalars(self) -> bool:
+        """Whether every instruction is a scalar one, or a loop of such."""
+        are_all = len(self.bodies) == len(self.vectors.forms)
+        return are_all and all(body.tape.is_of_scalars for body in self.bodies)
 
     @cached_property
     def written_out(self) -> int:
@@ -180,8 +189,7 @@ class FlatTape:
     @cached_property
     def in_all(self) -> int:
         """How many instructions there are with those in bodies of its loops."""
-        bodies = {form.instruction.body for form in self.vectors.forms} - {None}
-        return self.instructions + sum(body.tape.in_all for body in bodies if body)
+        return self.instructions + sum(body.tape.in_all for body in set(self.bodies))
 
     @property
     def first_input(self) -> int:

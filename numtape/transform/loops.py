@@ -83,7 +83,7 @@ def as_written(tape: FlatTape) -> FlatTape:
 
     It is differentiated in its turn then, whoever reads it.
     """
-    if not any(_has_kept(body) for body in _bodies(tape)):
+    if not any(map(_has_kept, tape.bodies)):
         return tape
     vectors = [
         each if each.body is None else replace(each, body=_as_written(each.body))
@@ -98,12 +98,7 @@ def _as_written(body: Body) -> Body:
 
 
 def _has_kept(body: Body) -> bool:
-    return body.keeps_all or any(_has_kept(each) for each in _bodies(body.tape))
-
-
-def _bodies(tape: FlatTape) -> list[Body]:
-    bodies = (form.instruction.body for form in tape.vectors.forms)
-    return [body for body in bodies if body is not None]
+    return body.keeps_all or any(map(_has_kept, body.tape.bodies))
 
 
 @dataclass(frozen=True)
@@ -444,7 +439,7 @@ class _Cut:
     def __init__(self, made: Any, body: Body, groups: _Groups, outputs: Sequence[Slots]) -> None:
         builder, own = made.builder, body.tape
         slots = np.concatenate(outputs)
-        self.body_inputs, self.groups, self.source = own.inputs, groups, body
+        self.groups, self.source = groups, body
         self.full = full = builder.finish(slots, np.zeros(builder.inputs))
         kept = builder._final(made.kept)
         needed = full.needed(full.outputs)

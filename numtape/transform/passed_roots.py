@@ -26,7 +26,7 @@ def passes_roots(tape: FlatTape) -> bool:
     none = tape.changed(outputs=tape.outputs[:0])
     if not MAKES_ROOTS.isdisjoint(opcodes) and Derivation(none, 0).passes_roots():
         return True
-    return any(_hides(body, _SQRT in opcodes) for body in _bodies(tape))
+    return any(_hides(body, _SQRT in opcodes) for body in tape.bodies)
 
 
 def _hides(body: Body, roots_outside: bool) -> bool:
@@ -43,7 +43,7 @@ def _hides(body: Body, roots_outside: bool) -> bool:
             assumed = Derivation(_squared(body, carried), 0)
             if len(assumed.roots.norms) > len(within.roots.norms):
                 return True
-    return any(_hides(each, _SQRT in opcodes) for each in _bodies(body.tape))
+    return any(_hides(each, _SQRT in opcodes) for each in body.tape.bodies)
 
 
 def _sums_of_squares(body: Body) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -67,11 +67,6 @@ def _squared(body: Body, which: npt.NDArray[np.bool_]) -> FlatTape:
         inputs[number] = recorder.scalar(_MULTIPLY, number + 1, number + 1)
     slots = replay(tape, recorder, inputs)
     return recorder.finish(slots.at(tape.outputs), np.zeros(tape.inputs))
-
-
-def _bodies(tape: FlatTape) -> list[Body]:
-    bodies = (form.instruction.body for form in tape.vectors.forms)
-    return [body for body in bodies if body is not None]
 
 
 def _opcodes(tape: FlatTape) -> set[int]:

@@ -8,7 +8,6 @@ loop that Python runs, and what they repeat is found later (`numtape.transform.r
 
 import contextlib
 import functools
-import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.trace.record import active_recorder
 from numtape.trace.resolve import resolved
 from numtape.trace.traced import is_traced
+from numtape.transform.checkpoints import room_of
 
 __all__ = ["checkpoint", "cond", "fori_loop", "map", "scan", "while_loop"]
 
@@ -85,7 +85,7 @@ def scan(
     array([0.81, 0.9 , 1.  ])
     """
     steps = _steps(xs, length)
-    _bytes(checkpoint)
+    room_of(checkpoint)
     if steps == 0:
         return init, _nothing(f, init, xs)
     recorder = active_recorder()
@@ -94,7 +94,7 @@ def scan(
         found = recorded_once(
             recorder,
             lambda carry, x: _pair(f(carry, x), carry),
-            *(init, first, xs, steps, reverse, _bytes(checkpoint)),
+            *(init, first, xs, steps, reverse, room_of(checkpoint)),
         )
         if found is not None:
             return found
@@ -366,21 +366,6 @@ def _steps(xs: Any, length: int | None) -> int:
             "there must be one. Pass xs of one length, or length=n without xs"
         )
     return int(told.pop())
-
-
-def _bytes(checkpoint: bool | int | None) -> float:
-    """Return how many bytes may be kept for derivatives."""
-    if checkpoint is None or checkpoint is False:
-        return math.inf
-    if checkpoint is True:
-        return 0.0
-    room = _integer(checkpoint, "checkpoint")
-    if room < 0:
-        raise InputError(
-            f"checkpoint={room} was given: it is a number of bytes, or a bool. Pass True to keep "
-            "as little as possible"
-        )
-    return float(room)
 
 
 def _at(xs: Any, step: int) -> Any:

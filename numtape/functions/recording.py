@@ -1,5 +1,6 @@
 """Recording a Python function as a `Tape`: its arguments and its result are trees."""
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from numtape.trace.record import record_flat
 from numtape.trace.recorder import user_location
 from numtape.trace.resolve import is_thorough, note_thorough, resolved
 from numtape.trace.traced import Traced, is_traced
+from numtape.transform.checkpoints import checkpointed, room_of
 from numtape.transform.rolling import roll as roll_up
 
 __all__ = ["check_callable", "check_no_named", "record", "record_call", "record_call_inside"]
@@ -29,6 +31,7 @@ def record(
     *arguments: Any,
     lines: bool = False,
     roll: bool = True,
+    checkpoint: bool | int | None = None,
     **named: Any,
 ) -> Tape:
     """Record a function at a point.
@@ -50,6 +53,9 @@ def record(
         Whether repetition in a long recording becomes loops: what a Python loop does in each
         step is then on the tape once. With ``NUMTAPE_ROLL=off`` in the environment nothing does,
         here and in `grad` and its like.
+    checkpoint : bool or int, optional
+        Whether derivatives of its loops keep little and compute steps again, or from how many
+        bytes on; see `scan`.
     **named
         Refused: a tape takes its arguments by position.
 
@@ -90,7 +96,10 @@ def record(
     check_callable(function, "record", "record(f, x)")
     check_no_named("record", named)
     call = read_call(arguments)
+    room = room_of(checkpoint)
     tape = record_call(function, call, lines=lines, rolled=roll)
+    if room < math.inf:
+        tape = Tape(checkpointed(tape.flat, room), tape.signature, tape.result)
     if call.labelled:
         check_agreement(tape, function, call)
     return tape

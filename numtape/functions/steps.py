@@ -6,7 +6,6 @@ it compares is written, so that the recording around has a guard for each step. 
 the loop for its values. `loops.py` has what users call.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from numtape.tape.body import Body
 from numtape.trace.recorder import Recorder
 from numtape.trace.resolve import resolved
 from numtape.trace.traced import Traced, lift, wrap
+from numtape.transform.checkpoints import recorded_rows
 from numtape.transform.pruning import parts_of
 
 __all__ = ["recorded_again", "recorded_once"]
@@ -127,7 +127,7 @@ def _looped(
         outcomes = found[begin : begin + rows]
         if not np.array_equal(outcomes, np.full(rows, guard.outcome), equal_nan=True):
             return None
-    rows_of = _recorded_rows(recorder, body, steps, [each for each, _ in operands], room)
+    rows_of = recorded_rows(recorder, body, steps, [each for each, _ in operands], room)
     last = 1 + len(written)
     for step in range(steps):
         for guard, slots in zip(flat.guards, rows_of[last:], strict=True):
@@ -138,68 +138,6 @@ def _looped(
         for slots, (begin, rows, width) in zip(rows_of[1:last], written, strict=True)
     ]
     return structure.build(cut(carry, body.carries)), result.structure.children[1].build(ys)
-
-
-def _recorded_rows(
-    recorder: Recorder, body: Body, steps: int, operands: list[Any], room: float
-) -> list[Any]:
-    """Record a loop; return the slots of what is carried out, and the rows of what is written."""
-    length = math.isqrt(steps)
-    if 8 * steps * (body.carried + body.tape.slots - body.tape.first_result) <= room or length < 2:
-        return _results(body, steps, recorder.loop(body, steps, operands))
-    # A loop of stretches, of which what is carried in is kept; and what steps are left.
-    carries, split = len(body.carries), len(body.carries) + len(body.reads)
-    count = steps // length
-    whole = count * length
-    reads = [
-        each[:whole].reshape(count, length, *each.shape[1:]) for each in operands[carries:split]
-    ]
-    stretch = _stretch(body, length)
-    made = recorder.loop(stretch, count, [*operands[:carries], *reads, *operands[split:]])
-    carried, *written = _results(stretch, count, made)
-    rows = [each.reshape(whole, *each.shape[2:]) for each in written]
-    if whole < steps:
-        ends = np.cumsum([0, *(math.prod(shape) for shape in body.carries)]).tolist()
-        first = [
-            carried[start:stop].reshape(shape)
-            for start, stop, shape in zip(ends, ends[1:], body.carries, strict=False)
-        ]
-        rest = [each[whole:] for each in operands[carries:split]]
-        left = [*first, *rest, *operands[split:]]
-        carried, *more = _recorded_rows(recorder, body, steps - whole, left, math.inf)
-        rows = [
-            np.concatenate([np.asarray(each), np.asarray(other)])
-            for each, other in zip(rows, more, strict=True)
-        ]
-    return [carried, *rows]
-
-
-def _results(body: Body, steps: int, made: Any) -> list[Any]:
-    """Return the slots of what is carried out of a loop, and the rows of what is written."""
-    parts = parts_of(body, steps)[1:]
-    return [
-        made[: body.carried],
-        *(
-            made[begin : begin + rows * width].reshape(rows, *shape)
-            for shape, (begin, rows, width) in zip(body.writes, parts, strict=True)
-        ),
-    ]
-
-
-def _stretch(body: Body, length: int) -> Body:
-    """Return the body that makes so many steps, and is computed again for derivatives."""
-    groups = body.carries, tuple((length, *shape) for shape in body.reads), body.same
-    shapes = [shape for group in groups for shape in group]
-    ends = np.cumsum([0, *map(math.prod, shapes)]).tolist()
-    recorder = Recorder(ends[-1])
-    operands = [
-        np.arange(1 + start, 1 + stop).reshape(shape)
-        for shape, start, stop in zip(shapes, ends, ends[1:], strict=False)
-    ]
-    made = recorder.loop(body, length, operands)
-    tape = recorder.finish(np.asarray(made), np.zeros(ends[-1]))
-    writes = tuple((length, *shape) for shape in body.writes)
-    return Body(tape, *groups, writes, recomputes=True)
 
 
 def _run(body: Body, steps: int, numbers: list[Any]) -> Floats:

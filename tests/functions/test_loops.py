@@ -425,6 +425,16 @@ def test_checkpoints_bound_memory_and_cost_one_more_run():
     assert 0.5 < runs[True] - runs[None] < 1.5
 
 
+def test_checkpoints_of_a_python_loop():
+    tapes = [nt.record(garch, GARCH, checkpoint=each) for each in (None, True)]
+    sizes = [Plan(tape.gradient_tape(0).flat).size for tape in tapes]
+    assert sizes[1] < sizes[0] - 400
+    assert tapes[1](GARCH) == garch(GARCH)
+    for order in ("gradient", "hessian"):
+        found, expected = (getattr(tape, order)(GARCH * 1.1) for tape in reversed(tapes))
+        np.testing.assert_allclose(found, expected, rtol=1e-11)
+
+
 def test_a_checkpoint_of_a_piece():
     def piece(x, a):
         y = np.exp(np.sin(x) * a)

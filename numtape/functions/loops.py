@@ -280,8 +280,8 @@ def cond(
         )
     if not is_traced(pred):
         return (true_fun if pred else false_fun)(*operands)
-    made = []
-    for f, is_chosen in ((true_fun, bool(pred.primal)), (false_fun, not pred.primal)):
+    made, chosen = [], bool(plain_values(pred))
+    for f, is_chosen in ((true_fun, chosen), (false_fun, not chosen)):
         with np.errstate() if is_chosen else np.errstate(all="ignore"):
             made.append(resolved(f)(*operands))
     taken, other = made

@@ -192,6 +192,10 @@ def test_cond_selects():
             central = [(f(point + step) - f(point - step)) / 2e-6 for step in 1e-6 * np.eye(len(X))]
             np.testing.assert_allclose(tape.gradient(point), central, rtol=1e-6, atol=1e-8)
     assert nt.cond(1, lambda a, b: {"k": a}, None, 3.0, 4.0) == {"k": 3.0}
+    for pred in (lambda x: np.asarray(x) > 1.0, lambda x: x, lambda x: np.floor(x).astype(int)):
+        chosen = nt.record(lambda x, p=pred: nt.cond(p(x), np.sin, np.cos, x), 2.0)
+        assert chosen(2.0) == np.sin(2.0)
+        assert chosen(0.0) == 1.0
 
 
 def test_no_steps():

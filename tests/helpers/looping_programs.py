@@ -104,7 +104,7 @@ class Program:
 
         one = lambda: self._expression(1)  # noqa: E731
         sometimes(0.4, lambda: f"v = np.tanh(matrix @ v + {one()})", names=("v[0]", "v[2]"))
-        sometimes(0.3, lambda: f"w = np.sin(w * {one()})", names=("w[3]",))
+        sometimes(0.3, lambda: f"w = np.tanh(w * {one()})", names=("w[3]",))
         sometimes(0.3, lambda: "v = v + rows[k]")
         sometimes(
             0.3,

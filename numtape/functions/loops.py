@@ -77,12 +77,12 @@ def scan(
     --------
     >>> import numpy as np, numtape as nt
     >>> def step(level, x):
-    ...     level = 0.9 * level + x
+    ...     level = 0.5 * level + x
     ...     return level, level**2
     >>> nt.scan(step, 0.0, np.array([1.0, 2.0, 3.0]))
-    (np.float64(5.61), array([ 1.    ,  8.41  , 31.4721]))
+    (np.float64(4.25), array([ 1.    ,  6.25  , 18.0625]))
     >>> nt.grad(lambda x: nt.scan(step, 0.0, x)[0])(np.array([1.0, 2.0, 3.0]))
-    array([0.81, 0.9 , 1.  ])
+    array([0.25, 0.5 , 1.  ])
     """
     steps = _steps(xs, length)
     room_of(checkpoint)

@@ -24,8 +24,8 @@ _SHAPES = [(), (), (), (2,), (9,), (3, 4)]
 class _Pool:
     """Arrays of slots to choose from."""
 
-    def __init__(self, rng: np.random.Generator, recorder: Recorder) -> None:
-        self.rng, self.recorder = rng, recorder
+    def __init__(self, rng: np.random.Generator, recorder: Recorder, products: bool) -> None:
+        self.rng, self.recorder, self.products = rng, recorder, products
         self.arrays: list[np.ndarray] = []
 
     def of_shape(self, shape) -> np.ndarray:
@@ -43,7 +43,7 @@ class _Pool:
         rng, recorder = self.rng, self.recorder
         for _ in range(count):
             shape = _SHAPES[rng.integers(len(_SHAPES))]
-            if rng.random() < 0.15 and shape == (3, 4):
+            if rng.random() < 0.15 and shape == (3, 4) and self.products:
                 right = self.of_shape((3, 4)).T
                 made = recorder.product(self.of_shape(shape), right)
                 made = recorder.reduce("add", made, (0, 1))
@@ -69,14 +69,14 @@ class _Pool:
         return self.recorder.elementwise(OPCODE["sin"], (self.of_shape(shape),))
 
 
-def _body(rng: np.random.Generator, depth: int) -> Body:
+def _body(rng: np.random.Generator, depth: int, products: bool) -> Body:
     groups = [
         tuple(_SHAPES[rng.integers(len(_SHAPES))] for _ in range(rng.integers(least, 4)))
         for least in (1, 0, 0)
     ]
     sizes = [int(np.prod(shape, dtype=int)) for group in groups for shape in group]
     recorder = Recorder(sum(sizes))
-    pool, start = _Pool(rng, recorder), 1
+    pool, start = _Pool(rng, recorder, products), 1
     for shape, size in zip([shape for group in groups for shape in group], sizes, strict=True):
         pool.arrays.append((start + np.arange(size)).reshape(shape))
         start += size
@@ -93,7 +93,7 @@ def _body(rng: np.random.Generator, depth: int) -> Body:
 
 def _loop(pool: _Pool, depth: int) -> None:
     """Record a loop, and put its results into the pool."""
-    rng, body = pool.rng, _body(pool.rng, depth)
+    rng, body = pool.rng, _body(pool.rng, depth, pool.products)
     steps = int(rng.integers(1, 6))
     operands = [pool.of_shape(shape) for shape in body.carries]
     for shape in body.reads:
@@ -112,11 +112,15 @@ def _loop(pool: _Pool, depth: int) -> None:
             pool.arrays.append(np.asarray(pool.recorder.reduce("add", part, (0,))))
 
 
-def random_loops(seed: int) -> FlatTape:
-    """A random tape of `INPUTS` inputs that has loops."""
+def random_loops(seed: int, products: bool = True) -> FlatTape:
+    """A random tape of `INPUTS` inputs that has loops.
+
+    Products of matrices round as BLAS likes, by where operands lie: those who compare bits do
+    without.
+    """
     rng = np.random.default_rng(seed)
     recorder = Recorder(INPUTS)
-    pool = _Pool(rng, recorder)
+    pool = _Pool(rng, recorder, products)
     pool.arrays += [*(np.array(k) for k in (1, 2, 3)), np.arange(3, 15).reshape(3, 4)]
     pool.grow(4)
     for _ in range(rng.integers(1, 4)):

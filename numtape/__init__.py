@@ -13,6 +13,7 @@ from numtape.errors import (
     NumtapeWarning,
     OutputError,
     PathsWarning,
+    SelectionWarning,
     TapeError,
     TraceError,
     UnsupportedError,
@@ -30,6 +31,7 @@ from numtape.functions.api import (
     value_and_grad,
     vjp,
 )
+from numtape.functions.branching import branches
 from numtape.functions.loading import load
 from numtape.functions.loops import (
     checkpoint,
@@ -55,11 +57,13 @@ __all__ = [
     "NumtapeWarning",
     "OutputError",
     "PathsWarning",
+    "SelectionWarning",
     "Tape",
     "TapeError",
     "TraceError",
     "UnsupportedError",
     "__version__",
+    "branches",
     "check_derivatives",
     "checkpoint",
     "cond",

@@ -22,6 +22,7 @@ __all__ = [
     "NumtapeWarning",
     "OutputError",
     "PathsWarning",
+    "SelectionWarning",
     "TapeError",
     "TraceError",
     "UnsupportedError",
@@ -238,6 +239,23 @@ class PathsWarning(NumtapeWarning):
     """
 
     code = "endless-paths"
+
+
+class SelectionWarning(NumtapeWarning):
+    """A function's tests on traced values are selections from now on, or no more.
+
+    Given once for a function and a signature, when the paths through its branches become many:
+    both arms of each test are computed then, and each point selects one. Given also where that was
+    asked for and the plain call gives another value.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numtape as nt
+    >>> warnings.simplefilter("ignore", nt.SelectionWarning)  # not to see it
+    """
+
+    code = "selection"
 
 
 class ConstantResultWarning(NumtapeWarning):

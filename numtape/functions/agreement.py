@@ -20,7 +20,7 @@ from numtape.functions.signature import Call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import Structure, flatten, shown
 
-__all__ = ["check_agreement"]
+__all__ = ["arguments_at", "check_agreement"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -159,7 +159,7 @@ def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) 
         structure = Structure(tuple, (), (result.structure, result.aux))
     try:
         with np.errstate(all="ignore"):
-            leaves, found = flatten(function(*_arguments(call, point)))
+            leaves, found = flatten(function(*arguments_at(call, point)))
             if found != structure:
                 _refuse(
                     call,
@@ -182,8 +182,8 @@ def _plain(tape: Tape, function: Callable[..., Any], call: Call, point: Floats) 
         )
 
 
-def _arguments(call: Call, point: Floats) -> list[Any]:
-    """Copy all arguments, labelled ones too, with the values of a point."""
+def arguments_at(call: Call, point: Floats) -> list[Any]:
+    """Copy all arguments of a call, labelled ones too, with the values of a point."""
     labels = call.labelled or {}
     leaves: list[Any] = []
     start = traced = static = 0

@@ -46,7 +46,10 @@ Floats = npt.NDArray[np.float64]
 
 
 def grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the gradient of a scalar function, as a function of the same arguments.
 
@@ -64,6 +67,9 @@ def grad(
     has_aux : bool
         Whether `function` returns ``(value, aux)``; the result is then
         ``(gradient, aux)``.
+    branches : {"auto", "select", "paths"}, optional
+        How tests on traced values are recorded: see the decorator of this name. By default as the
+        function says itself, or "auto".
 
     Returns
     -------
@@ -88,17 +94,20 @@ def grad(
     >>> nt.grad(lambda p, x: p["a"] * np.sin(p["b"] * x))({"a": 2.0, "b": 1.0}, 0.0)
     {'a': 0.0, 'b': 0.0}
     """
-    return Derivative(function, argnums, has_aux, "grad", "gradient")
+    return Derivative(function, argnums, has_aux, "grad", "gradient", branches=branches)
 
 
 def value_and_grad(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the value and the gradient of a scalar function, as a function of its arguments.
 
     Parameters
     ----------
-    function, argnums, has_aux
+    function, argnums, has_aux, branches
         As for `grad`.
 
     Returns
@@ -119,11 +128,16 @@ def value_and_grad(
     >>> nt.value_and_grad(np.sin)(0.0)
     (0.0, 1.0)
     """
-    return Derivative(function, argnums, has_aux, "value_and_grad", "value_and_gradient")
+    return Derivative(
+        function, argnums, has_aux, "value_and_grad", "value_and_gradient", branches=branches
+    )
 
 
 def jacobian(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
 
@@ -131,7 +145,7 @@ def jacobian(
     ----------
     function : callable
         Plain NumPy code that returns a tree of numbers and arrays.
-    argnums, has_aux
+    argnums, has_aux, branches
         As for `grad`.
 
     Returns
@@ -156,11 +170,14 @@ def jacobian(
     array([[4., 0.],
            [3., 2.]])
     """
-    return Derivative(function, argnums, has_aux, "jacobian", "jacobian")
+    return Derivative(function, argnums, has_aux, "jacobian", "jacobian", branches=branches)
 
 
 def jacfwd(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the Jacobian of a function in forward mode: one sweep for each input.
 
@@ -185,11 +202,16 @@ def jacfwd(
     >>> nt.jacfwd(lambda t: np.array([np.cos(t), np.sin(t)]))(0.0)
     array([0., 1.])
     """
-    return Derivative(function, argnums, has_aux, "jacfwd", "jacobian", "forward")
+    return Derivative(
+        function, argnums, has_aux, "jacfwd", "jacobian", "forward", branches=branches
+    )
 
 
 def jacrev(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the Jacobian of a function in reverse mode: one sweep for each output.
 
@@ -214,7 +236,9 @@ def jacrev(
     >>> nt.jacrev(lambda x: x[0] * x[1] * x[2])(np.array([2.0, 3.0, 4.0]))
     array([12.,  8.,  6.])
     """
-    return Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse")
+    return Derivative(
+        function, argnums, has_aux, "jacrev", "jacobian", "reverse", branches=branches
+    )
 
 
 def jvp(
@@ -330,13 +354,16 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
 
 
 def hessian(
-    function: Callable[..., Any], argnums: int | Sequence[int] = 0, has_aux: bool = False
+    function: Callable[..., Any],
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    branches: str | None = None,
 ) -> Derivative:
     """Return the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
     ----------
-    function, argnums, has_aux
+    function, argnums, has_aux, branches
         As for `grad`.
 
     Returns
@@ -360,7 +387,7 @@ def hessian(
     """
     # What a Hessian is the Jacobian of is the derivative of a float.
     inner = Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse", of_floats=True)
-    return Derivative(inner, argnums, has_aux, "hessian", "jacobian", "forward")
+    return Derivative(inner, argnums, has_aux, "hessian", "jacobian", "forward", branches=branches)
 
 
 def hvp(

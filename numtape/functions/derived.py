@@ -195,7 +195,9 @@ class Derivable(Readable):
         s3 = s2 * s2
         outputs: s3
         """
-        return type(self)(optimize(self.flat), self.signature, self.result)
+        optimized = type(self)(optimize(self.flat), self.signature, self.result)
+        optimized.choices = self.choices
+        return optimized
 
     def without_guards(self) -> Self:
         """Return the same tape, taking the recorded path everywhere.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from numtape.functions.branching import branches as note_branches
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.programs import Derivation, Program
 from numtape.functions.recording import check_callable
@@ -42,9 +43,12 @@ class Derivative:
         method: str,
         mode: str | None = None,
         of_floats: bool = False,
+        branches: str | None = None,
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
-        self.recordings = Recordings(function, has_aux)
+        self.recordings = Recordings(function, has_aux, branches=branches)
+        if branches is not None:  # `vmap` of it does the same
+            note_branches(branches)(self)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
         self._derivation = Derivation(method, 0, mode, has_aux, of_floats)
         # By types or shape of the arguments what such a call ran last; good for as long as
@@ -54,7 +58,7 @@ class Derivative:
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
-        self._parts = function, self._argnums, has_aux, name, method, mode, of_floats
+        self._parts = function, self._argnums, has_aux, name, method, mode, of_floats, branches
 
     def __reduce__(self) -> Any:
         return Derivative, self._parts  # recordings are made again where they are needed

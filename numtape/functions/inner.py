@@ -22,6 +22,7 @@ from numtape.functions.signature import check_static_seeds, read_call
 from numtape.functions.specification import ADJOINT, TANGENT, derive
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.tape.flat import FlatTape
+from numtape.trace.branches.choices import Choices
 from numtape.trace.recorder import Recorder, Slots
 from numtape.trace.sharing import memory_of
 from numtape.trace.traced import (
@@ -56,6 +57,8 @@ class InnerTape:
     has_aux : bool
     by : sequence of int
         The arguments to differentiate by, if it is said which.
+    choices : Choices, optional
+        As for `record_flat`.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class InnerTape:
         arguments: Sequence[Any],
         has_aux: bool = False,
         by: Sequence[int] = (),
+        choices: Choices | None = None,
     ) -> None:
         arguments = map_leaves(
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
@@ -87,7 +91,9 @@ class InnerTape:
             """Have the outer recording guard what led to an error, which it may catch."""
             replay(recorded, outer, np.concatenate([*inputs, captured]).astype(np.int64))
 
-        self.tape, captured = record_call_inside(function, call, has_aux, failed=failed)
+        self.tape, captured = record_call_inside(
+            function, call, has_aux, failed=failed, choices=choices
+        )
         outer.writes |= self.tape.signature.memory is not None  # which is that of its arguments
         self._outer = outer
         self._captured = np.array(captured, np.int64)

@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from numtape.errors import InputError, OutputError, PathsWarning
 from numtape.functions.agreement import check_agreement
+from numtape.functions.branching import SELECT, Branching, mode_of
 from numtape.functions.inner import InnerTape
 from numtape.functions.labels import have_same_labels, labels_of
 from numtape.functions.readers import reader_of
@@ -34,6 +35,7 @@ from numtape.functions.runner import Failed
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
 from numtape.locks import fresh_lock
+from numtape.trace.branches.choices import Choices
 from numtape.trace.recorder import Recorder, user_location
 from numtape.trace.resolve import callback
 
@@ -87,6 +89,8 @@ class Paths:
         The trie; None where there is no recording.
     walks : dict
         For each recording the nodes that it passes.
+    branching : Branching
+        How its tests are recorded.
     """
 
     def __init__(self, recordings: "Recordings", key: Key) -> None:
@@ -96,6 +100,7 @@ class Paths:
         self.walks: dict[Tape, list[_Node]] = {}
         self._agreed: dict[Tape, list[Any]] = {}  # the last labels seen to change nothing
         self.latest: Tape | None = None
+        self.branching = Branching(recordings.branches)
         signature, pythons, named = key
         points = set(range(len(pythons))) if named else set(signature.points)
         self.read = reader_of(
@@ -273,6 +278,8 @@ class Recordings:
         Whether it returns ``(output, aux)``.
     optimized : bool
         Whether recordings are simplified: worth it where many points follow.
+    branches : str, optional
+        How its tests are recorded, see `branching.py`; by default as the function says itself.
 
     Attributes
     ----------
@@ -291,9 +298,14 @@ class Recordings:
     """
 
     def __init__(
-        self, function: Callable[..., Any], has_aux: bool = False, optimized: bool = False
+        self,
+        function: Callable[..., Any],
+        has_aux: bool = False,
+        optimized: bool = False,
+        branches: str | None = None,
     ) -> None:
         self.function = function
+        self.branches = mode_of(function, branches)
         self.has_aux = has_aux
         self.optimized = optimized
         self.lock = fresh_lock()
@@ -342,7 +354,13 @@ class Recordings:
 
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""
-        tape = record_call(self.called(paths.key), call, self.has_aux)
+        function = self.called(paths.key)
+        tape, replaces = paths.branching.record(
+            function,
+            call,
+            lambda choices: record_call(function, call, self.has_aux, choices=choices),
+            list(paths.walks),
+        )
         if self.optimized:
             tape = tape.optimize()
         if tape.signature.memory is not None and paths.key[0].memory is None:
@@ -353,6 +371,10 @@ class Recordings:
         with self.lock:
             self.made += 1
             owner = self.by_key.setdefault(paths.key, paths)
+            for each in list(owner.walks) if replaces else ():
+                self.weight -= _weight(each)
+                del self.kept[each]
+                owner.forget(each)
             kept = owner.insert(tape)
             if kept is tape:
                 self.kept[tape] = owner
@@ -405,7 +427,9 @@ class Recordings:
         """Record inside another recording, whose values may be used; nothing is kept."""
         function = self._with_named if named else self.function
         every = (*arguments, named) if named else arguments
-        return InnerTape(outer, function, every, self.has_aux, by)
+        # Where the outer one selects, so does this.
+        is_asked = self.branches == SELECT and outer.arms is None
+        return InnerTape(outer, function, every, self.has_aux, by, Choices() if is_asked else None)
 
     def called(self, key: Key) -> Callable[..., Any]:
         """Return the function of a call's arguments, whose last may be the named ones."""

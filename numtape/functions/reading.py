@@ -95,7 +95,8 @@ class Readable(Recorded):
         Returns
         -------
         str
-            The most frequent operations first; ``name[]`` is an operation over an array.
+            The most frequent operations first; ``name[]`` is an operation over an array. At the
+            end the tests of which both arms were recorded, and those that are guards, and why.
 
         Examples
         --------
@@ -106,7 +107,8 @@ class Readable(Recorded):
         exp[]  1
         sum    1
         """
-        return summary(self.flat)
+        told = [] if self.choices is None else [self.choices.text()]
+        return "\n".join([summary(self.flat), *told])
 
     @_of_each_step
     def trace_table(

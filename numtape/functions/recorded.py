@@ -19,6 +19,7 @@ from numtape.functions.signature import Signature
 from numtape.functions.streams import are_streams
 from numtape.tape.flat import FlatTape
 from numtape.tape.text import explain_guard
+from numtape.trace.branches.choices import Choices
 from numtape.transform.unrolling import unrolled
 
 __all__ = ["Recorded"]
@@ -57,6 +58,7 @@ class Recorded:
         self.derivatives = self.runner
         if result.aux is not None:
             self.derivatives = Runner(flat.changed(outputs=flat.outputs[: result.size]))
+        self.choices: Choices | None = None  # where both arms of tests were recorded
         self._read: Reader = self._first_read
 
     def __reduce__(self) -> Any:

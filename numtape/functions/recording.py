@@ -10,11 +10,13 @@ import numpy as np
 
 from numtape.errors import ConstantResultWarning, InputError, OutputError, TraceError
 from numtape.functions.agreement import check_agreement
+from numtape.functions.branching import Branching, mode_of
 from numtape.functions.result import TRACED, Result
 from numtape.functions.signature import Call, read_call
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, shown
 from numtape.tape.flat import FlatTape
+from numtape.trace.branches.choices import Choices
 from numtape.trace.fresh import plain
 from numtape.trace.record import record_flat
 from numtape.trace.recorder import user_location
@@ -32,6 +34,7 @@ def record(
     lines: bool = False,
     roll: bool = True,
     checkpoint: bool | int | None = None,
+    branches: str | None = None,
     **named: Any,
 ) -> Tape:
     """Record a function at a point.
@@ -56,6 +59,9 @@ def record(
     checkpoint : bool or int, optional
         Whether derivatives of its loops keep little and compute steps again, or from how many
         bytes on; see `scan`.
+    branches : {"select", "paths"}, optional
+        Whether both arms of tests on traced values are recorded, of which a point selects one, or
+        the path that this point takes; see the decorator of this name.
     **named
         Refused: a tape takes its arguments by position.
 
@@ -97,7 +103,12 @@ def record(
     check_no_named("record", named)
     call = read_call(arguments)
     room = room_of(checkpoint)
-    tape = record_call(function, call, lines=lines, rolled=roll)
+    tape, _ = Branching(mode_of(function, branches)).record(
+        function,
+        call,
+        lambda choices: record_call(function, call, lines=lines, rolled=roll, choices=choices),
+        [],
+    )
     if room < math.inf:
         tape = Tape(checkpointed(tape.flat, room), tape.signature, tape.result)
     if call.labelled:
@@ -133,9 +144,12 @@ def record_call(
     has_aux: bool = False,
     lines: bool = False,
     rolled: bool = True,
+    choices: Choices | None = None,
 ) -> Tape:
-    """Record a function at a call that has been read."""
-    tape, captured = record_call_inside(function, call, has_aux, lines, rolled=rolled)
+    """Record a function at a call that has been read; see `record_flat` for `choices`."""
+    tape, captured = record_call_inside(
+        function, call, has_aux, lines, rolled=rolled, choices=choices
+    )
     if captured:
         raise TraceError(
             "numtape.record was called inside a function that is being recorded, on a function "
@@ -153,10 +167,11 @@ def record_call_inside(
     lines: bool = False,
     failed: Callable[[FlatTape, list[int]], None] | None = None,
     rolled: bool = True,
+    choices: Choices | None = None,
 ) -> tuple[Tape, list[int]]:
     """Do what `record_call` does, and return the slots captured of the recording around.
 
-    See `record_flat` for `failed`.
+    See `record_flat` for `failed` and `choices`.
     """
     seen: dict[str, Any] = {}
 
@@ -185,7 +200,9 @@ def record_call_inside(
         return leaves + [each for each in opened if is_traced(each)]
 
     recording = record_flat(
-        *(run, call.inputs, call.given, lines, call.pythons, failed), is_thorough(function)
+        *(run, call.inputs, call.given, lines, call.pythons, failed),
+        is_thorough(function),
+        choices,
     )
     if recording.is_thorough:
         note_thorough(function)
@@ -205,7 +222,9 @@ def record_call_inside(
     )
     # Whoever wants to see the line of each instruction wants to see each.
     flat = recording.tape if lines or not _is_rolled(rolled) else roll_up(recording.tape)
-    return Tape(flat, signature, result), recording.captured
+    tape = Tape(flat, signature, result)
+    tape.choices = choices and choices.copy()
+    return tape, recording.captured
 
 
 def _is_rolled(wanted: bool) -> bool:

@@ -43,6 +43,7 @@ def vmap(
     out_axes: int = 0,
     num_threads: int | None = None,
     progress: bool | Callable[[int, int], None] = False,
+    branches: str | None = None,
 ) -> "Vectorized":
     """Return a function of one point as a function of many.
 
@@ -60,6 +61,8 @@ def vmap(
         By default NUMTAPE_NUM_THREADS, else as many as there are cores.
     progress : bool or callable
         True shows a bar, a callable is told ``(done, total)``, in the thread that calls.
+    branches : {"auto", "select", "paths"}, optional
+        How tests on traced values are recorded, see the decorator `branches`.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def vmap(
             f"out_axes={out_axes!r} was given: it must be the number of an axis. Give an int",
             code="wrong-option",
         )
-    return Vectorized(function, in_axes, out_axes, num_threads, progress)
+    return Vectorized(function, in_axes, out_axes, num_threads, progress, branches)
 
 
 class Vectorized:
@@ -115,8 +118,10 @@ class Vectorized:
         out_axes: int,
         num_threads: int | None,
         progress: bool | Callable[[int, int], None],
+        branches: str | None = None,
     ) -> None:
-        self._recordings = Recordings(function, optimized=True)
+        self._recordings = Recordings(function, optimized=True, branches=branches)
+        self._branches = branches
         self._in_axes = in_axes
         self._out_axes = out_axes
         self._num_threads = num_threads
@@ -126,7 +131,7 @@ class Vectorized:
         self.__doc__ = f"`vmap` of {getattr(function, '__name__', 'a function')}."
 
     def __reduce__(self) -> Any:
-        parts = (self._in_axes, self._out_axes, self._num_threads, self._progress)
+        parts = self._in_axes, self._out_axes, self._num_threads, self._progress, self._branches
         return vmap, (self.__wrapped__, *parts)
 
     def __repr__(self) -> str:
@@ -196,6 +201,9 @@ class Vectorized:
                         if paths.following(tape, guard, outcome) is None:
                             single = self._tape_at(paths, batch, number)
                         other = paths.following(tape, guard, outcome)
+                        if other is None and single is not None and paths.latest is single:
+                            # It takes the place of the others, see `branching.py`.
+                            other = None if tape in paths.walks else single
                         if other is not None:
                             pending.append((other, group[place:]))
                             break
@@ -255,8 +263,9 @@ class Vectorized:
         if named:
             in_axes.pop()
         place = 0 if by_arrays else self._out_axes
-        call = Vectorized(self.__wrapped__, in_axes, place, self._num_threads, self._progress)
-        example = Vectorized(self.__wrapped__, in_axes, 0, 1, False)
+        options = self._num_threads, self._progress, self._branches
+        call = Vectorized(self.__wrapped__, in_axes, place, *options)
+        example = Vectorized(self.__wrapped__, in_axes, 0, 1, False, self._branches)
         results = in_blocks(
             partial(_call, call, named), partial(_call, example, named), every, shapes, out
         )

@@ -146,10 +146,19 @@ def exact_opcodes(tape: FlatTape) -> frozenset[int]:
     """Return the operations that have to round at many points as they do at one.
 
     They are those that a guard depends on anywhere, so that a point takes the same path in a
-    batch as alone. Elsewhere on the tape they round so too: where one exp is subtracted from
-    another that it equals, nothing is left.
+    batch as alone; and on tapes of scalars those that a comparison depends on, so that it takes the
+    same arm where what is compared lies on the boundary. Elsewhere on the tape they round so too:
+    where one exp is subtracted from another that it equals, nothing is left.
     """
-    return frozenset(_opcodes(tape)[tape.needed(tape.guard_slots)].tolist())
+    opcodes = _opcodes(tape)
+    decisive = tape.guard_slots
+    if tape.is_scalar:
+        compared = tape.results[:-1][np.isin(opcodes, _COMPARISONS)]
+        decisive = np.concatenate([decisive, compared])
+    return frozenset(opcodes[tape.needed(decisive)].tolist())
+
+
+_COMPARISONS = [opcode for opcode, row in enumerate(ROWS) if row.is_flat and row.symbol]
 
 
 def vector_maths_called(tape: FlatTape, exact: frozenset[int]) -> frozenset[str]:

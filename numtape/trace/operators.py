@@ -27,6 +27,7 @@ from numtape.trace.traced import (
     TracedInteger,
     TracedPair,
     TracedScalar,
+    TracedTruth,
     as_floats,
     as_python,
     as_traced,
@@ -196,6 +197,9 @@ def _as_numpys(operand: Any) -> Any:
     return operand
 
 
+_OF_PYTHON = frozenset({TracedFloat, float, int, bool})
+
+
 def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any) -> Any:
     opcode = OPCODE[name]
 
@@ -211,8 +215,10 @@ def _scalar_comparison(name: str, compute: Callable[[Any, Any], Any], ufunc: Any
             slot, value = other.slot, other.primal
         else:
             return _other_operand(ufunc, self, other)
+        # (Of Python's floats the outcome is Python's bool, which is True or False by identity.)
+        made = TracedTruth if type(self) is TracedFloat and kind in _OF_PYTHON else TracedBool
         outcome = compute(self.primal, value)
-        return TracedBool(recorder, recorder.scalar(opcode, self.slot, slot), outcome)
+        return made(recorder, recorder.scalar(opcode, self.slot, slot), outcome)
 
     return compare
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+import numtape.trace.branches.choosing
 import numtape.trace.constructors
 import numtape.trace.factorizations
 import numtape.trace.fourier
@@ -30,6 +31,8 @@ import numtape.trace.special
 import numtape.trace.statistics  # noqa: F401 (these teach traced values NumPy and SciPy)
 from numtape.errors import OutputError, TraceError, UnsupportedError
 from numtape.tape.flat import FlatTape
+from numtape.trace.branches.arms import Arms
+from numtape.trace.branches.choices import Choices, Unselected
 from numtape.trace.handlers import RECORDING
 from numtape.trace.locations import end_at_user
 from numtape.trace.recorder import RUNNING, Recorder, active_recorder
@@ -83,6 +86,7 @@ def record_flat(
     pythons: Sequence[bool] = (),
     failed: Callable[[FlatTape, list[int]], None] | None = None,
     is_thorough: bool = False,
+    choices: Choices | None = None,
 ) -> Recording:
     """Call `function` on traced versions of `inputs` and keep what it records.
 
@@ -104,6 +108,9 @@ def record_flat(
         and the captured slots.
     is_thorough : bool
         Whether to begin with thorough copies.
+    choices : Choices, optional
+        Given, tests on traced values are selections, see `arms.py`; what is found out about
+        them is noted there. A recording inside another one does what that does.
 
     Returns
     -------
@@ -119,10 +126,27 @@ def record_flat(
     while True:
         recorder = Recorder(sum(value.size for value in inputs), keep_lines, parent)
         recorder.is_thorough |= is_thorough
+        if choices is not None:
+            choices.selected.clear()
+            recorder.arms = Arms(recorder, choices)
+        elif parent is not None and parent.arms is not None:
+            recorder.arms = Arms(recorder, parent.arms.choices)
         known = BINDINGS.load()
         try:
-            leaves = _called(function, inputs, given, recorder, pythons)
+            with np.errstate():  # which an arm that ended early has changed
+                leaves = _called(function, inputs, given, recorder, pythons)
+            if choices is not None and recorder.arms.refused is not None:
+                raise recorder.arms.refused  # somebody caught it
+        except Unselected as refused:
+            if choices is None:
+                raise
+            choices = choices.without(refused.sites, refused.why)
+            continue
         except Exception as error:
+            if choices is not None and recorder.arms.open:
+                why = f"an arm raises {type(error).__name__}: {error}"
+                choices = choices.without([recorder.arms.open[-1].site], why)
+                continue
             if learn(error, known):
                 continue  # it called functions of SciPy by names that are known only now
             reason = explained(error)

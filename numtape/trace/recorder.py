@@ -134,6 +134,7 @@ class Recorder:
         "_known",
         "_ranges",
         "arguments",
+        "arms",
         "bases",
         "captured",
         "captured_values",
@@ -170,6 +171,7 @@ class Recorder:
         self.is_thorough: bool = parent is not None and parent.is_thorough  # see `resolve.py`
         self.home = object()  # what fresh arrays know it by, without keeping it
         self.escaped: Exception | None = None  # a conversion that lost a derivative
+        self.arms: Any = None  # where both arms of a test run, see `arms.py`
         self.code: list[int] = []
         # Vector instructions: the number of each one's form, and the bases of all their views.
         self.forms = Forms()
@@ -555,6 +557,10 @@ class Recorder:
         """Note that the recording relies on the value of a slot, by default at the user's line."""
         if slot in self.guarded or CONSTANTS <= slot < RESULTS:
             return
+        if self.arms is not None and self.arms.open:
+            slot = self.arms.where_taken(slot, outcome)
+            if slot is None:
+                return
         self.guarded.add(slot)
         self.guards.append(Guard(slot, outcome, location or user_location()))
 

@@ -32,10 +32,13 @@ from weakref import WeakSet
 import numpy as np
 
 from numtape.locks import fresh_lock
+from numtape.trace.branches import called
+from numtape.trace.branches.admission import admitted
+from numtape.trace.branches.effects import made as made_in_arm
 from numtape.trace.fresh import fresh, viewed
 from numtape.trace.lists import with_arrays
 from numtape.trace.locations import is_library
-from numtape.trace.recorder import RUNNING, active_recorder
+from numtape.trace.recorder import RUNNING, Recorder, active_recorder
 from numtape.trace.source import Hooks, rewritten
 from numtape.trace.substitutes import BINDINGS
 
@@ -46,11 +49,15 @@ __all__ = [
     "made",
     "note_thorough",
     "resolved",
+    "selects_for",
     "stands_for",
 ]
 
 # By identity: what was registered, and what stands for it.
 _STAND_INS: dict[int, tuple[Any, Any]] = {}
+
+# The same for code whose tests are selections: what makes the stand-in of the usual one.
+_SELECTING: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
 
 # By type: what makes a stand-in of a callable object.
 OF_TYPES: dict[type, Callable[[Any], Any]] = {}
@@ -65,6 +72,14 @@ def stands_for(*originals: Any) -> Callable[[Callable[..., Any]], Callable[..., 
         return function
 
     return register
+
+
+def selects_for(original: Any, make: Callable[[Any], Any]) -> None:
+    """Register what makes a function to be called where tests are selections.
+
+    It is given the function that is called elsewhere.
+    """
+    _SELECTING[id(original)] = original, make
 
 
 # arrays that were made
@@ -181,14 +196,20 @@ class _Copy(NamedTuple):
 class _Resolver:
     """Copies and stand-ins, of one thoroughness.
 
+    Parameters
+    ----------
+    is_thorough : bool
+    selects : bool
+        Whether copies run both arms of tests on traced values.
+
     Attributes
     ----------
     resolve : callable
         Given what is to be called, returns what is called instead.
     """
 
-    def __init__(self, is_thorough: bool) -> None:
-        self._is_thorough = is_thorough
+    def __init__(self, is_thorough: bool, selects: bool) -> None:
+        self._is_thorough, self._selects = is_thorough, selects
         self._known: dict[int, Any] = {}  # what is called instead, by identity
         self._kept: dict[int, Any] = {}  # the originals, so that no other has their identity
         self._version = -1
@@ -201,8 +222,17 @@ class _Resolver:
         def resolve(callee: Any) -> Any:
             return found(id(callee)) or find(callee)
 
-        self.resolve = resolve
-        self._hooks = Hooks(resolve, self._value) if is_thorough else Hooks(resolve)
+        def resolve_in_arms(callee: Any) -> Any:
+            result = resolve(callee)
+            recorder = active_recorder()
+            if recorder is not None and recorder.arms is not None and recorder.arms.open:
+                return admitted(recorder.arms, callee, result, self._is_inside(callee))
+            return result
+
+        self.resolve = resolve_in_arms if selects else resolve
+        self._hooks = Hooks(
+            self.resolve, self._value if is_thorough else None, called if selects else None
+        )
         # Code that stays where it was put is run outside of recordings too.
         self._lasting = Hooks(_while_recording(resolve), _while_recording(self._value))
         self._prepared: WeakSet[type] = WeakSet()
@@ -225,7 +255,14 @@ class _Resolver:
                 self._keep(each, (_making if takes_sequence else _taking_lists)(each))
             for original, stand_in in _STAND_INS.values():
                 self._keep(original, stand_in)
+            for original, make in _SELECTING.values() if self._selects else ():
+                self._keep(original, make(self._known.get(id(original), original)))
         self._version = version
+
+    def _is_inside(self, callee: Any) -> bool:
+        """Return whether a function stands in one whose copy runs, and so is a copy itself."""
+        known = self._codes.get(id(getattr(callee, "__code__", None)))
+        return known is not None and known[2] and not is_library(callee.__module__ or "")
 
     def _keep(self, original: Any, stand_in: Any) -> None:
         self._kept[id(original)] = original
@@ -345,7 +382,7 @@ class _Resolver:
             return kind
 
         def construct(*arguments: Any, **options: Any) -> Any:
-            instance = object.__new__(kind)
+            instance = made_in_arm(object.__new__(kind))
             own(instance, *arguments, **options)
             return instance
 
@@ -430,13 +467,22 @@ def _numpys() -> list[Any]:
     ]
 
 
-_RESOLVERS = _Resolver(False), _Resolver(True)
+_RESOLVERS = {
+    (is_thorough, selects): _Resolver(is_thorough, selects)
+    for is_thorough in (False, True)
+    for selects in (False, True)
+}
+
+
+def _resolver_of(recorder: Recorder | None) -> _Resolver:
+    if recorder is None:
+        return _RESOLVERS[False, False]
+    return _RESOLVERS[recorder.is_thorough, recorder.arms is not None]
 
 
 def resolved(function: Any) -> Any:
     """Return what is called in place of a function that is to be recorded."""
-    recorder = active_recorder()
-    resolver = _RESOLVERS[recorder is not None and recorder.is_thorough]
+    resolver = _resolver_of(active_recorder())
     resolver.update()
     return resolver.resolve(function)
 
@@ -471,4 +517,4 @@ def callback(function: Any) -> Any:
     recorder = active_recorder()
     if recorder is None or function is None:
         return function
-    return _RESOLVERS[recorder.is_thorough].resolve(function)
+    return _resolver_of(recorder).resolve(function)

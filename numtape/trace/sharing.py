@@ -88,9 +88,9 @@ class Row:
         is_row = isinstance(value, TracedArray) and value._slots is self._row()
         return is_row and source is self._source and key is self._key
 
-    def expect(self, slots: Slots) -> None:
+    def expect(self, array: TracedArray) -> None:
         """Note what both are like before one of them is written to."""
-        row, source = self._row(), self._source.slots
+        row, source, slots = self._row(), self._source.slots, array._slots
         if row is None or self._is_busy:
             return
         if np.may_share_memory(slots, row) or np.may_share_memory(slots, source):
@@ -165,7 +165,7 @@ class Mirror:
         self._given = [each for each in self._given if each() is not None]
         return bool(self._given)
 
-    def expect(self, slots: Slots) -> None:
+    def expect(self, array: TracedArray) -> None:
         """Do nothing: reading the slots has taken over what was written here."""
 
     def update(self) -> None:
@@ -302,14 +302,15 @@ class Arguments:
         """Return true always: the arguments may be assigned to at any time."""
         return True
 
-    def expect(self, slots: Slots) -> None:
+    def expect(self, array: TracedArray) -> None:
         """Have those know who share memory with the others."""
+        slots = array._slots
         for link in self._links:
             for one, two in (link.arrays, link.arrays[::-1]):
                 if np.may_share_memory(slots, one.slots):
                     for each in two.recorder.sharers:
                         if each is not self:
-                            each.expect(two.slots)
+                            each.expect(two)
 
     def update(self) -> None:
         """Assign to the others as well, and to those that share memory with these."""

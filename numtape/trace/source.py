@@ -24,6 +24,10 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from numtape.trace.branches.lowering import lowered
+from numtape.trace.branches.trees import ARMS
+from numtape.trace.traced import settled
+
 __all__ = ["Hooks", "rewritten"]
 
 
@@ -38,14 +42,21 @@ class Hooks:
     value : callable, optional
         Given a value that was there or was computed, returns it or what stands for it; of a
         thorough copy.
+    arms : module, optional
+        What runs both arms of tests on traced values; of copies that select (`lowering.py`).
+    settled : callable
+        Given what is compared with True or False by identity, returns it with plain bools.
     """
 
     resolve: Callable[[Any], Any]
     value: Callable[[Any], Any] | None = None
+    arms: Any = None
+    settled: Callable[[Any], Any] = settled
 
 
 # Names that code is compiled with, in place of the hooks: constants that no program has.
-_MARKS = {name: f"\0numtape {name}" for name in ("resolve", "value")}
+_MARKS = {name: f"\0numtape {name}" for name in ("resolve", "value", "settled")}
+_MARKS["arms"] = ARMS
 
 # To call these is to ask the interpreter about the frame, or never to meet an array.
 _LEFT_ALONE = frozenset(
@@ -103,7 +114,8 @@ def rewritten(code: CodeType, names: Mapping[str, Any], hooks: Hooks) -> CodeTyp
         if own is None or not (_is_same(own, code) or _has_assertions(node)):
             return None
         outer = frozenset(used) - _BUILTINS
-        made = _compiled(_Rewriter(hooks, outer).function(node), owner, code, imported)
+        tree = node if hooks.arms is None else lowered(node, code.co_filename)
+        made = _compiled(_Rewriter(hooks, outer).function(tree), owner, code, imported)
     if made is None:
         return None
     marks = {mark: getattr(hooks, name) for name, mark in _MARKS.items()}
@@ -312,11 +324,16 @@ def _filled(code: CodeType, marks: Mapping[str, Any]) -> CodeType:
 # rewriting
 
 
+def _is_mark(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == ARMS
+
+
 class _Rewriter(ast.NodeTransformer):
     """Makes a copy of a tree with its calls resolved, and leaves the tree as it is."""
 
     def __init__(self, hooks: Hooks, outer: frozenset[str]) -> None:
         self._is_thorough = hooks.value is not None
+        self._selects = hooks.arms is not None  # what is done in an arm is looked at
         self._outer = outer  # names of outside, but Python's own
 
     def function(self, node: _Function) -> Any:
@@ -350,15 +367,18 @@ class _Rewriter(ast.NodeTransformer):
         arguments = [self.visit(each) for each in node.args]
         keywords = [self.visit(each) for each in node.keywords]
         function = node.func
+        if isinstance(function, ast.Attribute) and _is_mark(function.value):
+            return self._copy(node, args=arguments)
         if isinstance(function, ast.Name):
-            is_left = function.id in _LEFT_ALONE
+            is_left = function.id in _LEFT_ALONE and not (self._selects and function.id == "print")
             called: Any = function if is_left else self._call("resolve", function)
         elif isinstance(function, ast.Attribute):
             if isinstance(function.value, ast.Name):
                 called = function
             else:
                 called = self._copy(function, value=self.visit(function.value))
-            if self._is_thorough or function.attr not in _PLAIN_METHODS:
+            is_looked_at = self._is_thorough or self._selects
+            if is_looked_at or function.attr not in _PLAIN_METHODS:
                 called = self._call("resolve", called)
         else:
             called = self._call("resolve", self.visit(function))
@@ -389,6 +409,21 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_arg(self, node: ast.arg) -> Any:
         return node
+
+    def visit_Compare(self, node: ast.Compare) -> Any:
+        own = self.generic_visit(node)
+        if any(isinstance(op, ast.Is | ast.IsNot) for op in own.ops) and any(
+            isinstance(each, ast.Constant) and type(each.value) is bool
+            for each in (own.left, *own.comparators)
+        ):
+            own.left = self._call("settled", own.left)
+            own.comparators = [self._call("settled", each) for each in own.comparators]
+        return own
+
+    def visit_Match(self, node: ast.Match) -> Any:
+        own = self.generic_visit(node)
+        own.subject = self._call("settled", own.subject)  # of patterns, True is one by identity
+        return own
 
     def visit_match_case(self, node: ast.match_case) -> Any:
         guard = node.guard and self.visit(node.guard)  # patterns are no expressions

@@ -20,6 +20,7 @@ from numtape.trace.traced import (
     TracedBool,
     TracedFloat,
     TracedScalar,
+    TracedTruth,
     as_computed,
     as_traced,
     check_casting,
@@ -70,7 +71,7 @@ _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
 def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     """Return the choice between two floats, quickly; None where it is none of the usual kinds."""
-    if type(condition) is not TracedBool or condition.recorder.mirrors:
+    if type(condition) not in _TRUTHS or condition.recorder.mirrors:
         return None
     recorder = condition.recorder
     is_own = type(x) is TracedScalar and x.recorder is recorder  # the most usual kind
@@ -89,6 +90,7 @@ def choice_of_floats(condition: Any, x: Any, y: Any) -> TracedArray | None:
     return TracedArray(recorder, np.array(slot + 2), np.array(value))
 
 
+_TRUTHS = frozenset({TracedBool, TracedTruth})
 _TRACED = frozenset({TracedScalar, TracedFloat, TracedArray})
 
 

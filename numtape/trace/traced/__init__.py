@@ -62,8 +62,10 @@ from numtape.trace.traced.scalars import (
     TracedFloat,
     TracedInteger,
     TracedScalar,
+    TracedTruth,
     as_python,
     scalar_of,
+    settled,
 )
 
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "TracedInteger",
     "TracedPair",
     "TracedScalar",
+    "TracedTruth",
     "as_computed",
     "as_floats",
     "as_integers",
@@ -102,6 +105,7 @@ __all__ = [
     "read",
     "scalar_of",
     "settle",
+    "settled",
     "shown",
     "wrap",
     "writable",

@@ -45,7 +45,7 @@ def write(array: Any, change: Callable[..., None], *lifted: tuple[Any, Any]) -> 
     if recorder.sharers:
         recorder.sharers = [each for each in recorder.sharers if each.is_alive()]
         for each in recorder.sharers:
-            each.expect(slots)
+            each.expect(array)
     if recorder.arguments and not recorder.writes:
         note_arguments(recorder, slots)
     change(array._primals, *(values for _, values in lifted))

@@ -23,9 +23,11 @@ __all__ = [
     "TracedFloat",
     "TracedInteger",
     "TracedScalar",
+    "TracedTruth",
     "as_python",
     "check_whole",
     "scalar_of",
+    "settled",
 ]
 
 _Values = npt.NDArray[Any]
@@ -290,6 +292,15 @@ def as_python(scalar: TracedScalar) -> TracedScalar:
 
 
 _PYTHONS = {float: TracedFloat, int: TracedInt, bool: TracedTruth}
+
+
+def settled(value: Any) -> Any:
+    """Return a value with traced bools as plain ones, guarded: what is looked at by identity."""
+    if isinstance(value, TracedBool):
+        return bool(value) if isinstance(value, TracedTruth) else np.bool_(bool(value))
+    if type(value) in (tuple, list) and any(isinstance(each, TracedBool) for each in value):
+        return type(value)(map(settled, value))
+    return value
 
 
 def check_whole(values: Any) -> None:

@@ -43,6 +43,7 @@ PLAIN = {
     ("functions/saved.py", "ValueError"),  # caught inside numtape
     ("run/generate.py", "ValueError"),  # for who changes the template
     ("nist/demo.py", "SystemExit"),  # how a command ends
+    ("trace/branches/merging.py", "UnboundLocalError"),  # as Python raises it
 }
 
 
@@ -61,6 +62,7 @@ PARTS = {
     "array-of-objects": ("callable sin", "have no rule", "np.stack([x, 1.0])"),
     "refused-value": ("float is not JSON", "does not take traced values", "Write it with"),
     "hashed-value": ("hash(...)", "silently constant", "Use an integer or a string"),
+    "selection": ("8 paths", "both arms", "branches='paths'"),
     "not-an-index": ("0.5", "must be an integer", "Write int(x)"),
     "not-a-number": ("None of type NoneType", "must be a number", "Leave it out"),
     "ambiguous-truth": ("shape (2,)", "needs one bool", "Write np.all(...)"),

@@ -33,7 +33,7 @@ _AGAIN = 4
 
 # A selection computes both arms: it may take so many times a path's instructions, or half as many
 # times as there are paths.
-_MOST = 10.0
+_MOST = 6.0
 
 _ATTRIBUTE = "__numtape_branches__"
 
@@ -117,7 +117,11 @@ class Branching:
     def __init__(self, mode: str) -> None:
         self._mode = mode
         self.choices = Choices() if mode == SELECT else None
-        self._next_try = _MANY
+        self._next_try, self._foreseen = _MANY, 0
+
+    def foresee(self, paths: int) -> None:
+        """Note that the points at hand take so many paths, or more."""
+        self._foreseen = max(self._foreseen, paths)
 
     def record(
         self,
@@ -148,25 +152,29 @@ class Branching:
             self.choices, self._mode = None, PATHS
             _warn_of_difference(function)
             return record(None), bool(others)
-        if self._mode == AUTO and len(others) >= self._next_try:
+        paths = max(len(others), self._foreseen)
+        if self._mode == AUTO and paths >= self._next_try:
             choices = Choices()
             tape = record(choices)
-            if choices.selected and _costs(tape, others) and _agrees(tape, function, call):
+            if choices.selected and _pays(tape, others, paths) and _agrees(tape, function, call):
                 self.choices = choices
-                _warn_of_selections(function, len(others), choices)
+                _warn_of_selections(function, paths, choices)
                 return tape, True
-            self._next_try *= _AGAIN
+            self._next_try, self._foreseen = _AGAIN * max(len(others), _MANY), 0
         return record(None), False
 
 
-def _costs(tape: Tape, others: Sequence[Tape]) -> bool:
-    """Return whether selections are worth what they cost."""
+def _pays(tape: Tape, others: Sequence[Tape], paths: int) -> bool:
+    """Return whether selections are worth what they cost, instead of so many paths."""
     mean = np.mean([each.flat.written_out for each in others])
-    return bool(tape.flat.written_out <= mean * max(_MOST, len(others) / 2))
+    return bool(tape.flat.written_out <= mean * max(_MOST, paths / 2))
 
 
 def _agrees(tape: Tape, function: Callable[..., Any], call: Call) -> bool:
-    """Return whether the plain function gives what a tape does, to the bit."""
+    """Return whether the plain function gives what a tape does, to the bit.
+
+    Where it takes derivatives, to rounding: the plain function computes them in other ways.
+    """
     if tape.choices is None or not tape.choices.selected:
         return True
     point = call.point().copy()
@@ -186,8 +194,11 @@ def _agrees(tape: Tape, function: Callable[..., Any], call: Call) -> bool:
         return False
     if structure != result.structure or tuple(map(np.shape, expected)) != result.shapes:
         return False
-    own = found[: result.size]
-    return own.tobytes() == np.concatenate([np.zeros(0), *map(np.ravel, expected)]).tobytes()
+    own, plain_one = found[: result.size], np.concatenate([np.zeros(0), *map(np.ravel, expected)])
+    if tape.choices.nests:
+        size = np.max(np.abs(plain_one), initial=0.0, where=np.isfinite(plain_one))
+        return np.allclose(own, plain_one, rtol=1e-9, atol=1e-12 * size, equal_nan=True)
+    return own.tobytes() == plain_one.tobytes()
 
 
 def _named(function: Callable[..., Any]) -> str:

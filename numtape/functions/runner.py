@@ -12,6 +12,7 @@ mean nothing, or with None.
 """
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -32,11 +33,13 @@ from numtape.jit.compiling import (
     uninterrupted,
 )
 from numtape.locks import fresh_lock
+from numtape.ops.structured import LOOP, MAP
 from numtape.run import _kernels
+from numtape.run.apart import taken_apart
 from numtape.run.batch import Batch
 from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
-from numtape.tape.flat import FlatTape
+from numtape.tape.flat import VECTOR, FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.hoist import Hoisted, hoist
 from numtape.transform.unrolling import unrolled
@@ -295,13 +298,20 @@ class Runner:
     def _of_batches(self) -> FlatTape:
         """The tape as batches run it.
 
-        Loops of scalar instructions are written out: so points go through them in lanes, which
-        takes a tenth of the time of one after the other.
+        Loops of scalar instructions are written out, with the few arrays beside them: so points
+        go through them in lanes, which takes a tenth of the time of one after the other.
         """
         tape = self.tape
-        if not tape.has_loops or not tape.is_of_scalars or tape.written_out > _LONGEST_WRITTEN_OUT:
+        if not tape.has_loops or tape.written_out > _LONGEST_WRITTEN_OUT:
             return tape
-        return unrolled(tape)
+        if tape.is_of_scalars:
+            return unrolled(tape)
+        if not all(body.tape.is_of_scalars for body in tape.bodies) or _sums_decide(tape):
+            return tape
+        written_out = unrolled(tape)
+        sizes = written_out.vectors.each(lambda each: math.prod(each.shape))
+        are_few = int(sizes.sum()) <= len(written_out.code)
+        return (taken_apart(written_out) if are_few else None) or tape
 
     def value_of(self, slot: int) -> float:
         """Return what an output, guard or operand of a guard was in this thread's last run."""
@@ -523,6 +533,13 @@ class Runner:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
             runner.prepare(self._effort)
+
+
+def _sums_decide(tape: FlatTape) -> bool:
+    """Return whether a guard depends on array instructions that round by the order of elements."""
+    needed = tape.needed(tape.guard_slots) & (tape.code[:, 0] == VECTOR)
+    kinds = {tape.vectors[number].kind for number in tape.code[needed, 1].tolist()}
+    return not kinds <= {MAP, LOOP}
 
 
 def _failed(workspace: Workspace, status: int) -> Failed | None:

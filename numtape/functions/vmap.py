@@ -195,7 +195,9 @@ class Vectorized:
                 tape, numbers = pending.pop()
                 failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
                 progress = untold  # the points that take other paths have been counted
-                for group, guard, outcome in _groups(failures):
+                groups = _groups(failures)
+                paths.branching.foresee(len(paths.walks) + len(groups))
+                for group, guard, outcome in groups:
                     for place, number in enumerate(group.tolist()):
                         single = None
                         if paths.following(tape, guard, outcome) is None:

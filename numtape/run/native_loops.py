@@ -16,11 +16,10 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from numtape.kinds import KINDS
-from numtape.ops.table import ROWS
+from numtape.run.apart import taken_apart
 from numtape.run.memory import Places
 from numtape.tape.body import Body
-from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
+from numtape.tape.flat import FlatTape, VectorInstruction
 
 __all__ = ["Steps", "native_loops", "scalars_of"]
 
@@ -43,49 +42,11 @@ def scalars_of(body: Body, is_free: bool) -> FlatTape | None:
     if not tape.is_scalar:
         sizes = tape.vectors.each(lambda each: math.prod(each.shape))
         few = tape.instructions + int(sizes.sum()) <= _LONGEST
-        taken = _Apart(tape).tape() if is_free and few else None
+        taken = taken_apart(tape) if is_free and few else None
         if taken is None:
             return None
         tape = taken
     return tape if tape.instructions <= _LONGEST else None
-
-
-class _Apart:
-    """A tape whose vector instructions are taken apart into scalar ones.
-
-    Parameters
-    ----------
-    tape : FlatTape
-    """
-
-    def __init__(self, tape: FlatTape) -> None:
-        self.source = tape
-        self.code: list[tuple[int, int, int]] = []
-
-    def tape(self) -> FlatTape | None:
-        """Return the tape; None where an instruction is of a kind that has no elements."""
-        source = self.source
-        slots = np.zeros(source.slots, object)
-        slots[: source.first_result] = range(source.first_result)
-        results = source.results.tolist()
-        for number, (opcode, a, b) in enumerate(source.code.tolist()):
-            if opcode != VECTOR:
-                slots[results[number]] = self.apply(opcode, slots[a], slots[b])
-                continue
-            instruction = source.vectors[a]
-            operands = [slots[read] for read in instruction.operand_slots()]
-            made = KINDS[instruction.kind].elements(instruction, operands, self.apply)
-            if made is None:
-                return None
-            slots[results[number] : results[number + 1]] = made
-        code = np.array(self.code, np.int32).reshape(-1, 3)
-        outputs = slots[source.outputs].astype(np.int64)
-        return source.changed(code=code, vectors=(), outputs=outputs, lines=None)
-
-    def apply(self, opcode: int, x: int, y: int = 0) -> int:
-        """Write an instruction; return its slot."""
-        self.code.append((opcode, x, y if ROWS[opcode].arity == 2 else 0))
-        return self.source.first_result + len(self.code) - 1
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ def record_flat(
             recorder.arms = Arms(recorder, choices)
         elif parent is not None and parent.arms is not None:
             recorder.arms = Arms(recorder, parent.arms.choices)
+            parent.arms.choices.nests = True
         known = BINDINGS.load()
         try:
             with np.errstate():  # which an arm that ended early has changed

@@ -324,7 +324,12 @@ def _filled(code: CodeType, marks: Mapping[str, Any]) -> CodeType:
 # rewriting
 
 
-def _is_mark(node: ast.expr) -> bool:
+def _is_ours(node: ast.expr) -> bool:
+    """Return whether it is what runs arms, or a choice, of a name that no program has."""
+    if isinstance(node, ast.NamedExpr):
+        node = node.target
+    if isinstance(node, ast.Name):
+        return node.id.startswith(".")
     return isinstance(node, ast.Constant) and node.value == ARMS
 
 
@@ -367,8 +372,8 @@ class _Rewriter(ast.NodeTransformer):
         arguments = [self.visit(each) for each in node.args]
         keywords = [self.visit(each) for each in node.keywords]
         function = node.func
-        if isinstance(function, ast.Attribute) and _is_mark(function.value):
-            return self._copy(node, args=arguments)
+        if isinstance(function, ast.Attribute) and _is_ours(function.value):
+            return self._copy(node, func=self.generic_visit(function), args=arguments)
         if isinstance(function, ast.Name):
             is_left = function.id in _LEFT_ALONE and not (self._selects and function.id == "print")
             called: Any = function if is_left else self._call("resolve", function)

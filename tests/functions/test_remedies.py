@@ -71,6 +71,13 @@ SUMS = np.sum(POINTS**2, axis=1)
 
 # What is refused, a part of the remedy, and what is followed with what it is to give.
 REMEDIES = {
+    # branches
+    "a mode that there is not": [
+        lambda: nt.grad(squares, branches="both"),
+        "Give one of these",
+        (lambda: nt.grad(squares, branches="select")(X), 2.0 * X),
+        (lambda: nt.grad(squares, branches="paths")(X), 2.0 * X),
+    ],
     # loops and choices
     "cond of an array": [
         lambda: nt.cond(X > 1.0, np.sin, np.cos, X),

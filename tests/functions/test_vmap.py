@@ -270,12 +270,12 @@ def newton(a):
 def test_loops_of_varying_length():
     a = np.geomspace(1e-8, 1e8, 3001)
     function = Counted(newton)
-    found = nt.vmap(function)(a)
+    found = nt.vmap(function, branches="paths")(a)
     assert_same_bits(found, [newton(v) for v in a.tolist()])
     steps = len({_steps(v) for v in a.tolist()})
     assert steps > 10
     assert function.calls == steps
-    slope = nt.grad(newton)
+    slope = nt.grad(newton, branches="paths")
     slopes = nt.vmap(slope)(a[::50])
     assert_loop(slopes, [slope(v) for v in a[::50].tolist()])
     inside = a[::50] != 1.0  # there it takes no step at all

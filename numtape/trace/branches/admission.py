@@ -64,7 +64,8 @@ def admitted(arms: Arms, callee: Any, found: Any, is_copy: bool) -> Any:
     if isinstance(callee, np.ufunc | type(np.sum)):
         return _writing(callee, found)
     if found is callee and not _is_of_pure_module(kind):
-        arms.refuse(f"an arm calls a {kind.__name__}")
+        name = getattr(callee, "__name__", f"a {kind.__name__}")
+        arms.refuse(f"an arm calls {name}")
     return found
 
 

@@ -1,7 +1,7 @@
 """What is known of a function's tests: which are selections, and which are guards and why."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Choices", "Site", "Unselected"]
 
@@ -19,10 +19,13 @@ class Choices:
         Of the tests that are guards, why they are.
     selected : dict
         Of those that were selections in the last recording, how often.
+    nests : bool
+        Whether there was a recording inside it, of a derivative: that one may round otherwise.
     """
 
     kept: dict[Site, str] = field(default_factory=dict)
     selected: dict[Site, int] = field(default_factory=dict)
+    nests: bool = False
 
     def told(self) -> list[tuple[Site, str]]:
         """Return the tests that are guards, in the order of the source, with the reasons."""
@@ -39,7 +42,7 @@ class Choices:
 
     def copy(self) -> "Choices":
         """Return what is known now."""
-        return Choices(dict(self.kept), dict(self.selected))
+        return replace(self, kept=dict(self.kept), selected=dict(self.selected))
 
     def without(self, sites: Iterable[Site], why: str) -> "Choices | None":
         """Note that tests are guards; return None if all of them were, and nothing would change."""

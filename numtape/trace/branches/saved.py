@@ -4,7 +4,7 @@ Traced arrays by their memory, plain ones, lists, dicts and sets by what they ho
 attributes.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,26 +15,31 @@ from numtape.trace.traced import TracedArray, TracedScalar, lift, owner, write
 __all__ = ["Saved", "saved_array", "saved_attribute", "saved_container", "saved_plain"]
 
 
-class Saved:
-    """Something that was changed in place."""
+class Saved(Protocol):
+    """Something that was changed in place.
+
+    Attributes
+    ----------
+    before : object
+        What it held before.
+    comes_first : bool
+        Whether it is merged before the others, which may hold it.
+    """
+
+    before: Any
+    comes_first: bool
 
     def content(self) -> Any:
         """Return what it holds now."""
-        raise NotImplementedError
 
     def put(self, content: Any) -> None:
         """Have it hold that."""
-        raise NotImplementedError
 
     def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
         """Return what it holds in the end, given what it held after either arm."""
-        raise NotImplementedError
-
-    before: Any
-    comes_first = False  # what others hold is merged before them
 
 
-class _Array(Saved):
+class _Array:
     """The memory of a traced array."""
 
     comes_first = True
@@ -65,8 +70,10 @@ class _Array(Saved):
         return slots, primals
 
 
-class _Plain(Saved):
+class _Plain:
     """A plain array, which must be the same after both arms."""
+
+    comes_first = False
 
     def __init__(self, array: npt.NDArray[Any]) -> None:
         self._array = array
@@ -84,8 +91,10 @@ class _Plain(Saved):
         return first
 
 
-class _Container(Saved):
+class _Container:
     """A list, a dict or a set."""
+
+    comes_first = False
 
     def __init__(self, container: Any) -> None:
         self._container = container
@@ -112,8 +121,10 @@ class _Container(Saved):
         raise UnmergedError(f"the arms leave a {kind} of different lengths or keys")
 
 
-class _Attribute(Saved):
+class _Attribute:
     """An attribute of an object."""
+
+    comes_first = False
 
     def __init__(self, owner: Any, name: str) -> None:
         self._owner, self._name = owner, name

@@ -62,7 +62,7 @@ PARTS = {
     "array-of-objects": ("callable sin", "have no rule", "np.stack([x, 1.0])"),
     "refused-value": ("float is not JSON", "does not take traced values", "Write it with"),
     "hashed-value": ("hash(...)", "silently constant", "Use an integer or a string"),
-    "selection": ("8 paths", "both arms", "branches='paths'"),
+    "selection": ("many paths", "both arms", "branches='paths'"),
     "not-an-index": ("0.5", "must be an integer", "Write int(x)"),
     "not-a-number": ("None of type NoneType", "must be a number", "Leave it out"),
     "ambiguous-truth": ("shape (2,)", "needs one bool", "Write np.all(...)"),

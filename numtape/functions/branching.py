@@ -120,8 +120,8 @@ class Branching:
         self._next_try, self._foreseen = _MANY, 0
 
     def foresee(self, paths: int) -> None:
-        """Note that the points at hand take so many paths, or more."""
-        self._foreseen = max(self._foreseen, paths)
+        """Note how many paths a batch takes at least. It is sorted by them, so they count twice."""
+        self._foreseen = max(self._foreseen, 2 * paths)
 
     def record(
         self,
@@ -158,7 +158,7 @@ class Branching:
             tape = record(choices)
             if choices.selected and _pays(tape, others, paths) and _agrees(tape, function, call):
                 self.choices = choices
-                _warn_of_selections(function, paths, choices)
+                _warn_of_selections(function, choices)
                 return tape, True
             self._next_try, self._foreseen = _AGAIN * max(len(others), _MANY), 0
         return record(None), False
@@ -213,11 +213,11 @@ def _warn(text: str) -> None:
     warnings.warn_explicit(SelectionWarning(text), None, location.file, location.line)
 
 
-def _warn_of_selections(function: Callable[..., Any], paths: int, choices: Choices) -> None:
+def _warn_of_selections(function: Callable[..., Any], choices: Choices) -> None:
     kept = [f"{file}:{line} stays a branch, for {why}" for (file, line, _), why in choices.told()]
     others = "; ".join(["", *kept[:3]]) + f" and {len(kept) - 3} more" * (len(kept) > 3)
     _warn(
-        f"{_named(function)} took {paths} paths and more through its branches, so both arms of "
+        f"{_named(function)} takes many paths through its branches, so both arms of "
         f"{len(choices.selected)} of its tests are computed from now on, and each point selects "
         f"one{others}. Say branches='select' to have this at once, branches='paths' to have none "
         "of it, or filter numtape.SelectionWarning out"

@@ -33,13 +33,12 @@ from numtape.jit.compiling import (
     uninterrupted,
 )
 from numtape.locks import fresh_lock
-from numtape.ops.structured import LOOP, MAP
 from numtape.run import _kernels
 from numtape.run.apart import taken_apart
 from numtape.run.batch import Batch
 from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.workspace import Plan, Workspace
-from numtape.tape.flat import VECTOR, FlatTape
+from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.hoist import Hoisted, hoist
 from numtape.transform.unrolling import unrolled
@@ -71,6 +70,9 @@ _LONGEST = 50_000
 # Loops of so many instructions in all are written out for batches: in lanes they take 64 times
 # as much memory as at a point.
 _LONGEST_WRITTEN_OUT = 500_000
+
+# Arrays of so many elements at most, on average, and so many in all, are taken apart for batches.
+_SMALL_ARRAY, _MOST_ELEMENTS = 64, 20_000
 
 # So many runs at least are waited for before machine code is made.
 _FEW = 10
@@ -271,7 +273,7 @@ class Runner:
         with self.lock:
             found = self.batches.get(key)
             if found is None:
-                made = Batch(self._of_batches, shared, self._exact)
+                made = Batch(self.of_batches, shared, self._exact)
                 self._compile_now(made)
                 found = self.batches.keep(key, made)
             return found
@@ -281,7 +283,7 @@ class Runner:
         key = shared.tobytes()
         found = self._hoisted.get(key)
         if found is None:
-            parts = hoist(self._of_batches, shared)
+            parts = hoist(self.of_batches, shared)
             made: tuple[Hoisted, Runner, Runner] | tuple[()] = ()
             if parts is not None:
                 exact = exact_opcodes(self.tape)
@@ -295,23 +297,25 @@ class Runner:
         return found or None
 
     @functools.cached_property
-    def _of_batches(self) -> FlatTape:
+    def of_batches(self) -> FlatTape:
         """The tape as batches run it.
 
-        Loops of scalar instructions are written out, with the few arrays beside them: so points
-        go through them in lanes, which takes a tenth of the time of one after the other.
+        Loops of scalar instructions are written out, and instructions over small arrays taken
+        apart: so points go through them in lanes, which takes a tenth of the time of one after
+        the other. What is computed has the same order, so sums have the same bits.
         """
         tape = self.tape
-        if not tape.has_loops or tape.written_out > _LONGEST_WRITTEN_OUT:
+        if tape.has_loops:
+            if tape.written_out > _LONGEST_WRITTEN_OUT:
+                return tape
+            if not all(body.tape.is_of_scalars for body in tape.bodies):
+                return tape
+            tape = unrolled(tape)
+        if tape.is_scalar:
             return tape
-        if tape.is_of_scalars:
-            return unrolled(tape)
-        if not all(body.tape.is_of_scalars for body in tape.bodies) or _sums_decide(tape):
-            return tape
-        written_out = unrolled(tape)
-        sizes = written_out.vectors.each(lambda each: math.prod(each.shape))
-        are_few = int(sizes.sum()) <= len(written_out.code)
-        return (taken_apart(written_out) if are_few else None) or tape
+        elements = int(tape.vectors.each(lambda each: math.prod(each.shape)).sum())
+        is_small = elements <= _SMALL_ARRAY * len(tape.vectors) and elements <= _MOST_ELEMENTS
+        return (taken_apart(tape, in_order=True) if is_small else None) or self.tape
 
     def value_of(self, slot: int) -> float:
         """Return what an output, guard or operand of a guard was in this thread's last run."""
@@ -533,13 +537,6 @@ class Runner:
         """Compile what is derived from this, if this was to be."""
         if self._effort is not None:
             runner.prepare(self._effort)
-
-
-def _sums_decide(tape: FlatTape) -> bool:
-    """Return whether a guard depends on array instructions that round by the order of elements."""
-    needed = tape.needed(tape.guard_slots) & (tape.code[:, 0] == VECTOR)
-    kinds = {tape.vectors[number].kind for number in tape.code[needed, 1].tolist()}
-    return not kinds <= {MAP, LOOP}
 
 
 def _failed(workspace: Workspace, status: int) -> Failed | None:

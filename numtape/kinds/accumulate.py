@@ -58,6 +58,8 @@ class Accumulate(Kind):
             made[line] = list(accumulate(row, partial(apply, instruction.opcode)))
         return list(made)
 
+    in_order = elements
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         running = recorder.accumulate(ROWS[instruction.opcode].name, operands[0], -1)

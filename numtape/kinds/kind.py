@@ -146,6 +146,15 @@ class Kind:
         """
         return None
 
+    def in_order(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return what `elements` does, combined in the order in which kernels do, to the bit.
+
+        None where there is no such order. An `apply` to 0 and an object adds to the null slot.
+        """
+        return None
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         raise NotImplementedError

@@ -53,6 +53,15 @@ class Map(Kind):
         columns = (operand.ravel().tolist() for operand in operands)
         return [apply(instruction.opcode, *point) for point in zip(*columns, strict=True)]
 
+    def in_order(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, but of powers to arrays, which NumPy rounds otherwise."""
+        is_power = ROWS[instruction.opcode].is_power
+        if is_power and any(instruction.operands[1].strides):
+            return None
+        return self.elements(instruction, operands, apply)
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         return recorder.elementwise(instruction.opcode, operands)

@@ -1,6 +1,7 @@
 """*Reduce*: a row's ufunc along axes, which go from the result."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,24 @@ class Reduce(Kind):
             apply, instruction.opcode, instruction.size, targets, operands[0].ravel().tolist()
         )
 
+    def in_order(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects; each run along the last axis is added up by itself."""
+        is_sum = ROWS[instruction.opcode].name == "add"
+        add = partial(apply, instruction.opcode)
+        made: list[Any] = [0 if is_sum else None] * instruction.size
+        width = instruction.shape[-1]
+        runs = targets_of(instruction).reshape(-1, width).tolist()
+        along = instruction.result_strides[-1] == 0
+        for targets, row in zip(runs, operands[0].reshape(-1, width).tolist(), strict=True):
+            if is_sum and along:
+                row = [_pairwise(add, row)]
+            for target, element in zip(targets, row, strict=False):
+                before = made[target]
+                made[target] = element if before is None else add(before, element)
+        return made
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         order, reduced = axes_by_result(instruction)
@@ -99,6 +118,24 @@ class Reduce(Kind):
         encoder.words += (len(instruction.shape), view.base)
         encoder.words += (*instruction.shape, *view.strides, *instruction.result_strides)
         return [(0, at)]
+
+
+def _pairwise(add: Callable[[Any, Any], Any], run: list[Any]) -> Any:
+    """Add up a run as NumPy does: in halves, down to blocks that have eight sums side by side."""
+    if len(run) > _BLOCK:
+        half = len(run) // 2 // _SUMS * _SUMS
+        return add(_pairwise(add, run[:half]), _pairwise(add, run[half:]))
+    whole = len(run) // _SUMS * _SUMS
+    sums = run[:_SUMS] if whole else run[:1]
+    rest = run[max(whole, 1) :]
+    for start in range(_SUMS, whole, _SUMS):
+        sums = [add(a, b) for a, b in zip(sums, run[start : start + _SUMS], strict=True)]
+    while len(sums) > 1:
+        sums = [add(a, b) for a, b in zip(sums[::2], sums[1::2], strict=True)]
+    return reduce(add, rest, sums[0])
+
+
+_BLOCK, _SUMS = 128, 8  # of `pairwise_sum` in NumPy's ``loops_utils.h.src``
 
 
 class _Walk:

@@ -56,6 +56,17 @@ class Scatter(Kind):
             apply, OPCODE["add"], instruction.size, targets, operands[0].ravel().tolist()
         )
 
+    def in_order(
+        self, instruction: Instruction, operands: Sequence[Objects], apply: Apply
+    ) -> Sequence[Any] | None:
+        """Return the results on objects, added one by one."""
+        assert instruction.targets is not None
+        sums: list[Any] = [0] * instruction.size
+        pairs = zip(instruction.targets.tolist(), operands[0].ravel().tolist(), strict=True)
+        for target, element in pairs:
+            sums[target] = apply(OPCODE["add"], sums[target], element)
+        return sums
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         return recorder.scatter(operands[0], instruction.targets, instruction.size)

@@ -1,7 +1,4 @@
-"""Tapes whose array instructions are taken apart into scalar ones, element by element.
-
-Sums come in another order than NumPy's, so this is for what may round otherwise.
-"""
+"""Tapes whose array instructions are taken apart into scalar ones, element by element."""
 
 from dataclasses import replace
 
@@ -14,9 +11,13 @@ from numtape.tape.flat import VECTOR, FlatTape
 __all__ = ["taken_apart"]
 
 
-def taken_apart(tape: FlatTape) -> FlatTape | None:
-    """Return a tape of scalar instructions; None where one is of a kind that has no elements."""
-    return _Apart(tape).tape()
+def taken_apart(tape: FlatTape, in_order: bool = False) -> FlatTape | None:
+    """Return a tape of scalar instructions; None where one is of a kind that has no elements.
+
+    Sums come in another order than in kernels, unless it is to be in order; then, what has none
+    is not taken apart.
+    """
+    return _Apart(tape, in_order).tape()
 
 
 class _Apart:
@@ -25,10 +26,11 @@ class _Apart:
     Parameters
     ----------
     tape : FlatTape
+    in_order : bool
     """
 
-    def __init__(self, tape: FlatTape) -> None:
-        self.source = tape
+    def __init__(self, tape: FlatTape, in_order: bool) -> None:
+        self.source, self._in_order = tape, in_order
         self.code: list[tuple[int, int, int]] = []
 
     def tape(self) -> FlatTape | None:
@@ -43,7 +45,9 @@ class _Apart:
                 continue
             instruction = source.vectors[a]
             operands = [slots[read] for read in instruction.operand_slots()]
-            made = KINDS[instruction.kind].elements(instruction, operands, self.apply)
+            kind = KINDS[instruction.kind]
+            take = kind.in_order if self._in_order else kind.elements
+            made = take(instruction, operands, self.apply)
             if made is None:
                 return None
             slots[results[number] : results[number + 1]] = made

@@ -30,9 +30,9 @@ def scalar_function(p, x, k, a):
 
 def array_function(p, x, k, a):
     """The same with vector instructions."""
-    w = np.concatenate([p["w"]] * 5)
-    y = np.concatenate([x] * 5)
-    return a * p["b"] + np.sum(np.sin(w[: 5 * k] * y) * np.exp(-a * y**2))
+    w = np.concatenate([p["w"]] * 30)  # too long to be taken apart
+    y = np.concatenate([x] * 30)
+    return a * p["b"] + np.sum(np.sin(w[: 30 * k] * y) * np.exp(-a * y**2))
 
 
 def vectors_of(function):

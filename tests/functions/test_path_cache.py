@@ -20,6 +20,7 @@ def few(monkeypatch):
     monkeypatch.setenv("NUMTAPE_MAX_PATHS", "4")
 
 
+@nt.branches("paths")
 def staircase(x):
     """A path for each number of steps: no two points need share one."""
     total = 0.0 * x

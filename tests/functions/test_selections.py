@@ -518,7 +518,7 @@ def test_a_function_that_depends_on_something_else_is_recorded_by_paths():
 def test_selections_take_over_when_paths_become_many():
     points = np.random.default_rng(1).normal(size=(200, 6))
     mapped = nt.vmap(nt.value_and_grad(barrier))
-    with pytest.warns(nt.SelectionWarning, match=r"^barrier .* paths and more .* of its tests"):
+    with pytest.warns(nt.SelectionWarning, match=r"^barrier .* takes many paths .* of its tests"):
         values, slopes = mapped(points)
     expected = nt.vmap(nt.value_and_grad(barrier), branches="paths")(points)
     np.testing.assert_allclose(values, expected[0], rtol=1e-13)
@@ -630,3 +630,19 @@ def test_a_point_on_the_boundary_takes_the_same_arm_in_a_batch_as_alone():
     for function in (chosen, nt.branches("select")(written)):
         assert (nt.vmap(nt.grad(function))(x, c) == 1.0).all()
         assert (nt.vmap(nt.value_and_grad(function))(x, c)[1] == 1.0).all()
+
+
+def test_an_iterator_that_is_read_on_ends_where_it_does_in_the_call():
+    def two_loops(x):
+        numbers, total = iter(x), 0.0
+        for v in numbers:
+            if v > 0.5:
+                break
+            total += v
+        for v in numbers:
+            total += 10.0 * v
+        return total
+
+    slope = nt.value_and_grad(two_loops, branches="select")
+    for x in np.random.default_rng(2).normal(size=(20, 4)):
+        assert slope(x)[0] == two_loops(x)

@@ -150,6 +150,7 @@ def _bent(x):
     return total if x[1] > 0.8 else total * x[2]
 
 
+@pytest.mark.filterwarnings("ignore::numtape.SelectionWarning")
 def test_functions_with_branches_in_every_way_by_16_threads():
     rng = np.random.default_rng(5)
     points = rng.uniform(0.0, 1.5, (16, 12))

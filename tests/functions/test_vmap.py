@@ -247,13 +247,13 @@ def nested(x, y):
 def test_nested_branches():
     x, y = RNG.normal(size=(2, 4000)) * 2
     function = Counted(nested)
-    mapped = nt.vmap(function)
+    mapped = nt.vmap(function, branches="paths")
     singles = [nested(a, b) for a, b in zip(x.tolist(), y.tolist())]
     np.testing.assert_allclose(mapped(x, y), singles, rtol=1e-14)
     assert function.calls == 4  # each path once
     np.testing.assert_allclose(mapped(x[::-1], y[::-1]), singles[::-1], rtol=1e-14)
     assert function.calls == 4
-    slopes = nt.vmap(nt.grad(nested, argnums=(0, 1)))(x, y)
+    slopes = nt.vmap(nt.grad(nested, argnums=(0, 1), branches="paths"))(x, y)
     single = nt.grad(nested, argnums=(0, 1))
     expected = [single(a, b) for a, b in zip(x[:300].tolist(), y[:300].tolist())]
     assert_loop((slopes[0][:300], slopes[1][:300]), expected)
@@ -391,6 +391,7 @@ def many_chunks(monkeypatch):
     monkeypatch.setattr(batch_module, "_WORTH_A_THREAD", 1 << 9)
 
 
+@pytest.mark.filterwarnings("ignore::numtape.SelectionWarning")
 @pytest.mark.usefixtures("many_chunks")
 def test_many_threads_at_once():
     x, y = RNG.normal(size=(2, 8, 700)) * 2
@@ -402,6 +403,7 @@ def test_many_threads_at_once():
             assert_same_bits(one, nt.vmap(nested, num_threads=1)(a, b))
 
 
+@pytest.mark.filterwarnings("ignore::numtape.SelectionWarning")
 @pytest.mark.usefixtures("many_chunks")
 def test_number_of_threads_does_not_matter():
     x, y = RNG.normal(size=(2, 3000)) * 2
@@ -414,6 +416,7 @@ def test_number_of_threads_does_not_matter():
         nt.vmap(nested, num_threads=0)(x, y)
 
 
+@pytest.mark.filterwarnings("ignore::numtape.SelectionWarning")
 @pytest.mark.usefixtures("many_chunks")
 def test_progress():
     told = []
@@ -521,3 +524,43 @@ def test_an_error_of_the_function_tells_the_point():
     with pytest.raises(ValueError, match="below 0") as caught:
         nt.vmap(refuse)(np.array([1.0, 2.0, -1.0]))
     assert "point 2" in caught.value.__notes__[0]
+
+
+# Small arrays in lanes
+
+SUMS = {
+    "all": np.sum,
+    "columns": lambda x: np.sum(x, axis=0),
+    "rows": lambda x: np.sum(x, axis=-1),
+    "running": np.cumsum,
+    "product": np.prod,
+    "largest": lambda x: np.max(x) - np.mean(x),
+    "transposed": lambda x: np.sum(x.T * x.T, axis=0) * 2.0,
+    "cancelling": lambda x: np.sum(x * 1e3) - np.sum(x[..., ::-1] * 1e3),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+@pytest.mark.parametrize("size", [9, 17, 40, 64])
+def test_small_arrays_are_added_up_in_lanes_as_alone(name, size):
+    for shape in ((size,), (3, size // 3), (size // 3, 3)):
+        exponents = RNG.integers(-8, 8, size=(20, *shape))
+        points = RNG.normal(size=(20, *shape)) * 10.0**exponents
+        function = SUMS[name]
+        single = np.array([function(x) for x in points])
+        assert_same_bits(nt.vmap(function)(points), single)
+        tape = nt.record(function, points[0])
+        assert tape.runner.of_batches.is_scalar
+
+
+def test_an_array_of_exponents_and_long_arrays_stay_whole():
+    for function, x in (
+        (lambda x: np.sum(x ** np.arange(20.0)), np.ones(20)),
+        (lambda x: np.sum(np.exp(x)), np.ones(100)),
+        (lambda x: np.sum(x.reshape(4, 5) @ x.reshape(5, 4)), np.ones(20)),
+        (lambda x: np.sort(x)[3], np.arange(20.0)),
+    ):
+        tape = nt.record(function, x)
+        assert not tape.runner.of_batches.is_scalar
+        points = RNG.uniform(0.5, 1.5, size=(5, x.size))
+        np.testing.assert_allclose(nt.vmap(function)(points), [function(p) for p in points])

@@ -50,8 +50,8 @@ __all__ = [
 
 _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
-# After so many steps a loop asks, by a guard, whether to go on; then after twice as many. A loop
-# that ends by itself has more of them.
+# After so many steps a loop asks, by a guard, whether to go on; then after half as many again, and
+# after twice as many, and so forth. A loop that ends by itself has more of them.
 _STEPS, _STEPS_OF_FOR = 8, 64
 
 
@@ -452,12 +452,19 @@ def none(*flags: Any) -> Any:
 
 
 class _Loop:
-    """A loop with a flag that says whether to go on."""
+    """A loop with a flag that says whether to go on.
+
+    Parameters
+    ----------
+    site : Site
+    items : iterator or None
+    first : int
+        After so many steps it is asked for the first time, by a guard; 0 has it asked each time.
+    """
 
     def __init__(self, site: Site, items: Any, first: int) -> None:
         self.items = items
-        self._site, self._first = site, first
-        self._steps = 0
+        self._site, self._steps, self._next = site, 0, first
 
     def is_over(self, goes_on: Any) -> bool:
         """Return whether Python is to leave the loop."""
@@ -466,11 +473,13 @@ class _Loop:
         steps = self._steps
         self._steps += 1
         arms = arms_now()
-        if arms is None or self._site in arms.choices.kept:
+        if arms is None or self._site in arms.choices.kept or not self._next:
             return not goes_on
-        if steps >= self._first and steps & (steps - 1) == 0:
-            return not goes_on
-        return False
+        if steps < self._next:
+            return False
+        is_power = steps & (steps - 1) == 0
+        self._next = steps * 3 // 2 if is_power else steps * 4 // 3
+        return not goes_on
 
 
 def loop(site: Site, items: Any = None, is_kept: bool = False) -> _Loop:

@@ -356,15 +356,15 @@ class _Lowering:
         )
         rest = self._written_block(node.body[node.head :], inside)
         leave = ast.If(method_call(loop, "is_over", read(node.go)), [ast.Break()], [])
-        body = [*head, leave, *rest]
         if node.source is None:
             begin = assigned(loop, call("loop", site))
-            return [begin, ast.While(ast.Constant(True), body, [])]
+            return [begin, ast.While(ast.Constant(True), [*head, leave, *rest], [])]
         items = self._expressions.visit(node.source)
         begin = assigned(loop, call("loop", site, items, ast.Constant(is_kept)))
         target = ast.Name(node.item, ast.Store())
         source = ast.Attribute(read(loop), "items", ast.Load())
-        return [begin, ast.For(target, source, body, [])]
+        # (It is asked before the next element is taken.)
+        return [begin, ast.For(target, source, [*rest, leave], [])]
 
 
 def _stays(arms: Sequence[ast.stmt], jumps: _Jumps) -> bool:

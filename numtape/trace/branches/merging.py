@@ -161,9 +161,14 @@ def _number(test: TracedScalar, a: Any, b: Any, kinds: str) -> Any:
     recorder = test.recorder
     slot_a, value_a, low_a, high_a = _read(recorder, a)
     slot_b, value_b, low_b, high_b = _read(recorder, b)
-    taken = recorder.scalar(_KEEP, test.slot, slot_a)
-    other = recorder.scalar(_DROP, test.slot, slot_b)
-    slot = recorder.scalar(_MERGE, taken, other)
+    if _is_zero(b):  # which is what the other arm makes of what is not kept
+        slot = recorder.scalar(_KEEP, test.slot, slot_a)
+    elif _is_zero(a):
+        slot = recorder.scalar(_DROP, test.slot, slot_b)
+    else:
+        taken = recorder.scalar(_KEEP, test.slot, slot_a)
+        other = recorder.scalar(_DROP, test.slot, slot_b)
+        slot = recorder.scalar(_MERGE, taken, other)
     value = value_a if test.primal else value_b
     if kinds == "ii":
         found = scalar_of(recorder, slot, int(value))
@@ -206,6 +211,11 @@ def _truth(test: TracedScalar, a: Any, b: Any) -> Any:
     if a.slot == opposite:
         return land(a, b)
     return lor(land(test, a), land(negation(test), b))
+
+
+def _is_zero(number: Any) -> bool:
+    is_plain = not isinstance(number, Traced)
+    return is_plain and float(number) == 0.0 and math.copysign(1.0, number) > 0.0
 
 
 def _is_pythons(number: Any) -> bool:

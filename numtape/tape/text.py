@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from numtape.errors import TapeError
 from numtape.kinds import KINDS, call_text
-from numtape.ops.table import ROWS
+from numtape.ops.table import OPCODE, ROWS
 from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 
@@ -135,12 +135,16 @@ def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float])
     """
     guard = tape.guards[number]
     found = value_of(guard.slot)
-    producer = tape.producer(guard.slot)
+    slot = _where_taken(tape, guard.slot)
+    producer = tape.producer(slot)
     text = "a value"
     comparison = False
     if producer is not None and tape.code[producer, 0] != VECTOR:
         opcode, a, b = tape.code[producer].tolist()
-        text = call_text(opcode, [repr(value_of(slot)) for slot in (a, b)[: ROWS[opcode].arity]])
+        # (A run keeps the operands of what a guard is on itself.)
+        is_kept = slot == guard.slot
+        operands = (a, b)[: ROWS[opcode].arity]
+        text = call_text(opcode, [repr(value_of(each)) if is_kept else "..." for each in operands])
         comparison = ROWS[opcode].partials == ("0", "0")
     elif producer is not None:
         text = _vector(tape, tape.vectors[int(tape.code[producer, 1])])
@@ -148,6 +152,19 @@ def explain_guard(tape: FlatTape, number: int, value_of: Callable[[int], float])
     if comparison:
         return f"{guard.location}: {text} is {bool(found)}, and it was {bool(guard.outcome)}"
     return f"{guard.location}: {text} is {found!r}, and it was {guard.outcome!r}"
+
+
+def _where_taken(tape: FlatTape, slot: int) -> int:
+    """Return what a guard within an arm is on, where the arm is taken; else its slot.
+
+    Such a guard is on ``merge(keep(taken, slot), drop(taken, outcome))``.
+    """
+    producer = tape.producer(slot)
+    if producer is not None and tape.code[producer, 0] == OPCODE["merge"]:
+        kept = tape.producer(int(tape.code[producer, 1]))
+        if kept is not None and tape.code[kept, 0] == OPCODE["keep"]:
+            return int(tape.code[kept, 2])
+    return slot
 
 
 def _name(tape: FlatTape, slot: int) -> str:

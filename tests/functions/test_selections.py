@@ -268,6 +268,13 @@ def test_guards_in_an_arm_hold_where_it_is_taken():
         assert slope(x)[0] == looked_up(x)
 
 
+def test_a_guard_in_an_arm_is_told_as_it_is_written():
+    tape = nt.record(lambda x: [2.0, 3.0][round(x)] * x if x > 0.0 else -x, 0.7, branches="select")
+    assert tape(-5.0) == 5.0
+    with pytest.raises(nt.BranchError, match=r"rint\(\.\.\.\) is 0\.0, and it was 1\.0"):
+        tape(0.2)
+
+
 def test_what_an_arm_changes_in_place():
     def views(x):
         a = x * 1.0

@@ -187,16 +187,28 @@ def _find(code: CodeType, file: _File) -> tuple[_Function, str] | None:
             if getattr(found[0], "name", None) == code.co_name
         ]
     else:
-        # Several may begin in a line, but no two have a body at the same place.
-        places = set(code.co_positions())
+        # Several may begin in a line. The one whose body has all of the code's places in it, and
+        # is inside of others that have.
+        places = [place for place in code.co_positions() if _is_somewhere(place)]
         candidates = [
             (node, owner)
             for node, owner in functions.get(code.co_firstlineno, ())
-            if isinstance(node, ast.Lambda) and _place(node.body) in places
+            if isinstance(node, ast.Lambda) and all(_is_in(node.body, each) for each in places)
         ]
-        if len(candidates) > 1:  # one is inside another, whose code has places of its own
-            candidates = [max(candidates, key=lambda found: _place(found[0].body))]
+        if len(candidates) > 1:
+            candidates = [max(candidates, key=lambda found: _place(found[0].body)[::2])]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _is_somewhere(place: tuple[int | None, ...]) -> bool:
+    """Return whether an instruction has a place; those that begin and end a function have none."""
+    return None not in place and place[::2] != place[1::2]
+
+
+def _is_in(node: Any, place: Any) -> bool:
+    line, last_line, column, last_column = _place(node)
+    is_after = (place[0], place[2]) >= (line, column)
+    return is_after and (place[1], place[3]) <= (last_line, last_column)
 
 
 def _place(node: Any) -> tuple[int, int, int, int]:

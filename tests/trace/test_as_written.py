@@ -795,3 +795,17 @@ def test_constants_stay_plain():
 
     tape = assert_replays(function, (X,), (Y,))
     assert "cos" not in str(tape)
+
+
+def test_lambdas_whose_body_has_no_place_of_its_own():
+    import math
+
+    functions = [
+        lambda x, flag=True: math.sin(x) if flag else x, lambda x: (lambda y: y and math.cos(y))(x),
+        lambda x: x and math.exp(x), lambda x: -1.0 if x < 0.0 else math.sin(x) or 2.0,
+    ]  # fmt: skip
+    for function in functions:
+        value, slope = nt.value_and_grad(function)(0.7)
+        assert value == function(0.7)
+        difference = (function(0.7 + 1e-6) - function(0.7 - 1e-6)) / 2e-6
+        np.testing.assert_allclose(slope, difference, rtol=1e-8)

@@ -9,6 +9,7 @@ beforehand: ``branches="select"`` or ``"paths"``, or the decorator `branches`.
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -101,36 +102,37 @@ def _check(mode: Any) -> None:
         )
 
 
+@dataclass(frozen=True)
 class Branching:
     """How the tests of a function are recorded under one signature.
 
-    Parameters
-    ----------
-    mode : str
-
     Attributes
     ----------
+    mode : str
     choices : Choices or None
         Where tests are selections, what is known of them.
+    next_try : int
+        When there are so many paths, selections are tried.
     """
 
-    def __init__(self, mode: str) -> None:
-        self._mode = mode
-        self.choices = Choices() if mode == SELECT else None
-        self._next_try, self._foreseen = _MANY, 0
+    mode: str
+    choices: Choices | None = None
+    next_try: int = _MANY
 
-    def foresee(self, paths: int) -> None:
-        """Note how many paths a batch takes at least. It is sorted by them, so they count twice."""
-        self._foreseen = max(self._foreseen, 2 * paths)
+    @classmethod
+    def by(cls, mode: str) -> "Branching":
+        """Return how it begins in a mode."""
+        return cls(mode, Choices() if mode == SELECT else None)
 
     def record(
         self,
         function: Callable[..., Any],
         call: Call,
         record: Callable[[Choices | None], Tape],
-        others: Sequence[Tape],
-    ) -> tuple[Tape, bool]:
-        """Return a recording, and whether it takes the place of all others.
+        others: Sequence[Tape] = (),
+        foreseen: int = 0,
+    ) -> "tuple[Tape, Branching]":
+        """Return a recording, and how tests are recorded from now on.
 
         Parameters
         ----------
@@ -140,28 +142,27 @@ class Branching:
         record : callable
             Records the function there; with selections where it is given choices.
         others : sequence of Tape
-            The recordings so far.
+            The recordings so far. With other choices than these, it takes their place.
+        foreseen : int
+            How many paths a batch takes at least. It is sorted by them, so they count twice.
         """
-        choices = self.choices
-        if choices is not None:
-            known = len(choices.kept)
+        if self.choices is not None:
+            choices = self.choices.copy()
             tape = record(choices)
             if _agrees(tape, function, call):
-                # With one more guard it follows none of the others.
-                return tape, len(choices.kept) > known and bool(others)
-            self.choices, self._mode = None, PATHS
+                is_same = choices.kept == self.choices.kept
+                return tape, self if is_same else replace(self, choices=choices)
             _warn_of_difference(function)
-            return record(None), bool(others)
-        paths = max(len(others), self._foreseen)
-        if self._mode == AUTO and paths >= self._next_try:
-            choices = Choices()
-            tape = record(choices)
-            if choices.selected and _pays(tape, others, paths) and _agrees(tape, function, call):
-                self.choices = choices
-                _warn_of_selections(function, choices)
-                return tape, True
-            self._next_try, self._foreseen = _AGAIN * max(len(others), _MANY), 0
-        return record(None), False
+            return record(None), Branching(PATHS)
+        paths = max(len(others), 2 * foreseen)
+        if self.mode != AUTO or paths < self.next_try:
+            return record(None), self
+        choices = Choices()
+        tape = record(choices)
+        if choices.selected and _pays(tape, others, paths) and _agrees(tape, function, call):
+            _warn_of_selections(function, choices)
+            return tape, replace(self, choices=choices)
+        return record(None), replace(self, next_try=_AGAIN * max(len(others), _MANY))
 
 
 def _pays(tape: Tape, others: Sequence[Tape], paths: int) -> bool:

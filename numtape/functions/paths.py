@@ -91,6 +91,8 @@ class Paths:
         For each recording the nodes that it passes.
     branching : Branching
         How its tests are recorded.
+    foreseen : int
+        How many paths a batch was seen to take, at least.
     """
 
     def __init__(self, recordings: "Recordings", key: Key) -> None:
@@ -100,7 +102,8 @@ class Paths:
         self.walks: dict[Tape, list[_Node]] = {}
         self._agreed: dict[Tape, list[Any]] = {}  # the last labels seen to change nothing
         self.latest: Tape | None = None
-        self.branching = Branching(recordings.branches)
+        self.branching = Branching.by(recordings.branches)
+        self.foreseen = 0
         signature, pythons, named = key
         points = set(range(len(pythons))) if named else set(signature.points)
         self.read = reader_of(
@@ -355,26 +358,46 @@ class Recordings:
     def record(self, paths: Paths, call: Call) -> Tape:
         """Record the function at a call, and keep the recording."""
         function = self.called(paths.key)
-        tape, replaces = paths.branching.record(
-            function,
-            call,
-            lambda choices: record_call(function, call, self.has_aux, choices=choices),
-            list(paths.walks),
-        )
-        if self.optimized:
-            tape = tape.optimize()
-        if tape.signature.memory is not None and paths.key[0].memory is None:
-            # It holds for arguments that lie in memory alike: not for all of this signature.
-            self._writes = True
-            paths = self._paths_of((tape.signature, *paths.key[1:]))
+        kept = None
+        while kept is None:
+            paths = self.by_key.get(paths.key, paths)
+            before = paths.branching
+            tape, after = before.record(
+                function,
+                call,
+                lambda choices: record_call(function, call, self.has_aux, choices=choices),
+                list(paths.walks),
+                paths.foreseen,
+            )
+            if self.optimized:
+                tape = tape.optimize()
+            if tape.signature.memory is not None and paths.key[0].memory is None:
+                # It holds for arguments that lie in memory alike: not for all of this signature.
+                self._writes = True
+                paths = self._paths_of((tape.signature, *paths.key[1:]))
+                before = paths.branching
+            kept = self._keep(paths, tape, before, after)
+        return kept
+
+    def _keep(self, paths: Paths, tape: Tape, before: Branching, after: Branching) -> Tape | None:
+        """Keep a recording; return it, or the one that is there for its path.
+
+        `before` and `after` it say how tests were recorded, and are from now on. None where
+        another thread has changed that meanwhile: among recordings with other guards the trie
+        would not be one.
+        """
         most = _max_paths()
         with self.lock:
-            self.made += 1
             owner = self.by_key.setdefault(paths.key, paths)
-            for each in list(owner.walks) if replaces else ():
-                self.weight -= _weight(each)
-                del self.kept[each]
-                owner.forget(each)
+            if owner.branching is not before:
+                return None
+            self.made += 1
+            if after.choices is not before.choices:
+                for each in list(owner.walks):
+                    self.weight -= _weight(each)
+                    del self.kept[each]
+                    owner.forget(each)
+            owner.branching = after
             kept = owner.insert(tape)
             if kept is tape:
                 self.kept[tape] = owner

@@ -103,11 +103,10 @@ def record(
     check_no_named("record", named)
     call = read_call(arguments)
     room = room_of(checkpoint)
-    tape, _ = Branching(mode_of(function, branches)).record(
+    tape, _ = Branching.by(mode_of(function, branches)).record(
         function,
         call,
         lambda choices: record_call(function, call, lines=lines, rolled=roll, choices=choices),
-        [],
     )
     if room < math.inf:
         tape = Tape(checkpointed(tape.flat, room), tape.signature, tape.result)

@@ -196,16 +196,15 @@ class Vectorized:
                 failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
                 progress = untold  # the points that take other paths have been counted
                 groups = _groups(failures)
-                paths.branching.foresee(len(paths.walks) + len(groups))
+                paths.foreseen = max(paths.foreseen, len(paths.walks) + len(groups))
                 for group, guard, outcome in groups:
                     for place, number in enumerate(group.tolist()):
                         single = None
                         if paths.following(tape, guard, outcome) is None:
                             single = self._tape_at(paths, batch, number)
                         other = paths.following(tape, guard, outcome)
-                        if other is None and single is not None and paths.latest is single:
-                            # It takes the place of the others, see `branching.py`.
-                            other = None if tape in paths.walks else single
+                        if tape not in paths.walks and single in paths.walks:
+                            other = single  # it took the place of the others, see `branching.py`
                         if other is not None:
                             pending.append((other, group[place:]))
                             break

@@ -5,7 +5,9 @@ import contextlib
 import io
 import pickle
 import re
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -538,6 +540,27 @@ def test_selections_take_over_when_paths_become_many():
         found = [slope(x) for x in points]
     assert slope.recordings.made < 12
     np.testing.assert_allclose(found, expected[1], rtol=1e-13)
+
+
+@pytest.mark.filterwarnings("ignore::numtape.SelectionWarning")
+def test_many_threads_while_selections_take_over():
+    points = np.random.default_rng(1).normal(size=(40, 6))
+    expected = [nt.grad(barrier, branches="paths")(x) for x in points]
+    for _ in range(10):
+        slope, mapped = nt.grad(barrier), nt.vmap(nt.grad(barrier))
+        start = threading.Barrier(8)
+
+        def run(k, slope=slope, mapped=mapped, start=start):
+            start.wait()
+            order = np.random.default_rng(k).permutation(40)
+            found = [slope(points[n]) for n in order[:20]]
+            np.testing.assert_allclose(found, [expected[n] for n in order[:20]], rtol=1e-13)
+            found = mapped(points[order])
+            np.testing.assert_allclose(found, [expected[n] for n in order], rtol=1e-13)
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(run, range(8)))
 
 
 def test_paths_on_request():

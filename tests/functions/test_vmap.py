@@ -330,7 +330,7 @@ def test_one_point_on_each_path():
     function = Counted(lambda x: x * float(round(np.floor(x))) if x > 3.0 else x)
     x = np.arange(40.0) + 0.5
     expected = np.where(x > 3.0, x * np.floor(x), x)
-    mapped = nt.vmap(function)
+    mapped = nt.vmap(function, branches="paths")
     assert_same_bits(mapped(x), expected)
     calls = function.calls
     for shift in (1, 7, 39):

@@ -37,6 +37,7 @@ from numtape.run import _kernels
 from numtape.run.apart import taken_apart
 from numtape.run.batch import Batch
 from numtape.run.lanes import exact_opcodes, vector_maths_called
+from numtape.run.strips import NO_STRIPS, strips_of
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
@@ -185,7 +186,8 @@ class Runner:
         """Return the plan for evaluating, or for sweeps; made once."""
         with self.lock:
             if sweeps not in self.plans:
-                plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
+                strips = NO_STRIPS if sweeps else strips_of(self.tape)
+                plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths, strips=strips)
                 plan.notice_after(_pays_after(self.tape))
                 if not sweeps:
                     self._compile_now(plan)

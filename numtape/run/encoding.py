@@ -23,7 +23,7 @@ from numtape.run.memory import Places
 from numtape.run.strips import Strips
 from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape
-from numtape.tape.forms import Form, Vectors
+from numtape.tape.forms import Form
 from numtape.tape.instruction import View, contiguous_strides, joined
 
 __all__ = ["Encoded", "segments_of"]

@@ -121,7 +121,9 @@ def addresses(
         if is_private.any():
             blocks, strip_start = births[is_private[births]], size
             base[blocks] = size
-            size += _place_arrays(blocks, np.full_like(sizes, _kernels.STRIP), defined, last, heirs, starts)
+            size += _place_arrays(
+                blocks, np.full_like(sizes, _kernels.STRIP), defined, last, heirs, starts
+            )
         base[is_array] += starts[is_array]
     early = np.zeros(1, np.int64)
     heads, base = np.concatenate([early, heads]), np.concatenate([early, base])

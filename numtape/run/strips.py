@@ -24,7 +24,7 @@ __all__ = ["NO_STRIPS", "Strips", "strips_of"]
 Ints = npt.NDArray[np.int64]
 
 # Arrays of fewer elements stay in the second-level cache in between.
-_LONG = 1 << 15
+_LONG = 1 << 13
 
 # How many instructions may stand between two members: what a group makes for others is kept
 # until these have run.

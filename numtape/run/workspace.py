@@ -151,7 +151,8 @@ class Plan:
         return [self.bodies[number] for number in sorted(left)]
 
     def _native_code(self) -> Code:
-        return point_code(self.tape, self.places, self.segments, self.free, self.body is not None)
+        is_body = self.body is not None
+        return point_code(self.tape, self.places, self.segments, self.free, is_body, self.strips)
 
     def _decisive(self) -> list[Any]:
         """Return all that decides the machine code."""

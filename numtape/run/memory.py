@@ -112,8 +112,8 @@ def addresses(
     is_array = sizes > 1
     if is_array.any():
         group = np.append(strips.group_of(tape.instructions)[order], -1)  # by turn
-        is_alone = np.diff(firsts, append=tape.instructions) == 1
-        is_private = is_alone & (group[defined] >= 0) & (group[defined] == group[last])
+        # Of several results that are read as one, some reader is no member.
+        is_private = (group[defined] >= 0) & (group[defined] == group[last])
         heirs = _heirs(tape, block_of, sizes, heads, last, turns, group, is_private)
         is_whole = births[(is_array & ~is_private)[births]]
         base[is_whole] = size

@@ -23,8 +23,9 @@ from numtape.tape.flat import VECTOR
 settings.register_profile("numtape", deadline=None, derandomize=True, database=None)
 settings.load_profile("numtape")
 
-STRIP = _kernels.STRIP
+STRIP = 64 if numba.config.DISABLE_JIT else _kernels.STRIP
 LONG = 3 * STRIP + 5
+WORTH_CODE = 8192
 _NUMBER = st.integers(0, 2**16)
 _KINDS = ["map"] * 8 + ["view", "scalar", "reduce", "gather"]
 LONG_STEPS = st.lists(
@@ -37,8 +38,7 @@ def short_arrays():
     """Strips also where arrays are short, and of few elements where Python runs the kernels."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strips_module, "_LONG", 2)
-        if numba.config.DISABLE_JIT:
-            patch.setattr(_kernels, "STRIP", 16)
+        patch.setattr(_kernels, "STRIP", STRIP)
         yield
 
 
@@ -224,8 +224,6 @@ def test_random_tapes(steps, seed):
 @given(LONG_STEPS, st.integers(0, 1000))
 @settings(max_examples=12)
 def test_random_long_tapes(size, steps, seed):
-    if numba.config.DISABLE_JIT:
-        size //= 64
     tape = long_tape(steps, seed, size)
     strips = strips_of(tape)
     assert_same_run(Plan(tape, strips=strips), Plan(tape, share=False), long_point(seed + 1, size))
@@ -314,7 +312,7 @@ def test_a_gradient_of_elementwise_code_needs_few_arrays(ways):
 
 
 def test_code_takes_the_place_of_strips():
-    x = np.linspace(0.1, 1.0, 8 * STRIP)
+    x = np.linspace(0.1, 1.0, WORTH_CODE)
     tape = nt.record(loss, x)
     before = tape.gradient(x)
     (runner,) = tape.runner.derived.values()
@@ -329,7 +327,7 @@ def test_code_takes_the_place_of_strips():
 
 def test_groups_without_code_stay():
     """NumPy's sine is nothing that machine code has."""
-    x = np.linspace(0.1, 1.0, 8 * STRIP)
+    x = np.linspace(0.1, 1.0, WORTH_CODE)
 
     def f(x):
         y = np.sin(x) * x + 1.0
@@ -348,7 +346,7 @@ def test_groups_without_code_stay():
 
 def test_functions_run_beside_strips():
     """What a function writes a group reads, and the other way round."""
-    x = np.linspace(0.1, 1.0, 8 * STRIP)
+    x = np.linspace(0.1, 1.0, WORTH_CODE)
 
     def f(x):
         y = np.sqrt(x) * x + 1.0
@@ -366,7 +364,7 @@ def test_functions_run_beside_strips():
 
 
 def test_code_made_in_the_background_takes_over():
-    x = np.linspace(0.1, 1.0, 8 * STRIP)
+    x = np.linspace(0.1, 1.0, WORTH_CODE)
     tape = nt.record(loss, x)
     before = tape.gradient(x)
     (runner,) = tape.runner.derived.values()

@@ -20,7 +20,7 @@ from numtape.ops.structured import MAP
 from numtape.run import _kernels
 from numtape.run.strips import NO_STRIPS, Strips
 from numtape.tape.flat import VECTOR, FlatTape
-from numtape.tape.reads import nodes, reads_of
+from numtape.tape.reads import nodes, nodes_once, reads_of
 
 __all__ = ["Places", "addresses", "unshared"]
 
@@ -302,7 +302,7 @@ def _lifetimes(tape: FlatTape, block_of: Ints, firsts: Ints, turns: Ints) -> tup
     scalars = tape.code[:, 0] != VECTOR
     explaining = tape.code[producers][scalars[producers], 1:].astype(np.int64)
     slots = np.concatenate([tape.outputs, guarded, explaining.ravel()])
-    last[block_of[nodes(tape, slots[slots >= first], results) - early]] = count
+    last[block_of[nodes_once(tape, slots[slots >= first]) - early]] = count
     return defined, last
 
 

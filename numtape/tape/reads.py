@@ -189,7 +189,8 @@ def nodes_once(tape: FlatTape, slots: npt.NDArray[np.integer]) -> Ints:
     last = nodes(tape, slots[np.append(breaks, len(slots) - 1)], tape.results)
     counts = last - first + 1
     begins = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(first - begins, counts)
+    found: Ints = np.arange(counts.sum()) + np.repeat(first - begins, counts)
+    return found
 
 
 def _apart(tape: FlatTape, view: int) -> tuple[Ints, Ints]:

@@ -1,13 +1,15 @@
 """What happens between a recording and the first derivative, beside recording and replaying.
 
 Long loops and large arrays, where it shows: a derivative tape and its plan are made once, in
-time that goes by the number of instructions and not of elements. Memory is that of Python's
-and NumPy's objects, in arrays as large as the one that the function works on.
+time that goes by the number of instructions and not of elements. Memory is in arrays as large as
+the one that the function works on: that of Python's and NumPy's objects, and on Linux what the
+process has of it, which leaves out what is reserved and never written to.
 """
 
 import time
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ import numtape
 from .measure import best_seconds, sized
 from .rivals.common import module
 
-__all__ = ["FUNCTIONS", "first_and_later", "peak_and_kept"]
+__all__ = ["FUNCTIONS", "first_and_later", "peak_and_kept", "resident_peak_and_kept"]
 
 
 def garch(returns: Any, x: Any, np: Any = np) -> Any:
@@ -115,6 +117,29 @@ def peak_and_kept(name: str) -> tuple[float, float]:
     return peak / (8 * size), kept / (8 * size)
 
 
+def resident_peak_and_kept(name: str) -> tuple[float, float]:
+    """The same of the process's memory, as far as it has been written to."""
+    function, point, size = _function(name)
+    numtape.grad(lambda x: function(x))(point[:64])
+    gradient = numtape.grad(function)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _resident("VmRSS")
+    result = gradient(point)
+    peak = _resident("VmHWM")
+    del result
+    return (peak - before) / (8 * size), (_resident("VmRSS") - before) / (8 * size)
+
+
+def _resident(field: str) -> int:
+    """A field of the process's state, in bytes."""
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith(field)
+    )
+    return 1024 * int(line.split()[1])
+
+
 class FirstGradient:
     """The first gradient, recording included, in times of the recording and of a later one."""
 
@@ -181,4 +206,11 @@ class Memory:
     def track_kept(self, name: str) -> float:
         return peak_and_kept(name)[1]
 
+    def track_resident_peak(self, name: str) -> float:
+        return resident_peak_and_kept(name)[0]
+
+    def track_resident_kept(self, name: str) -> float:
+        return resident_peak_and_kept(name)[1]
+
     track_peak.unit = track_kept.unit = "arrays"
+    track_resident_peak.unit = track_resident_kept.unit = "arrays"

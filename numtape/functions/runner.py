@@ -36,7 +36,9 @@ from numtape.locks import fresh_lock
 from numtape.run import _kernels
 from numtape.run.apart import taken_apart
 from numtape.run.batch import Batch
+from numtape.run.fusion import unfused
 from numtape.run.lanes import exact_opcodes, vector_maths_called
+from numtape.run.strips import NO_STRIPS, strips_of
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
@@ -91,6 +93,8 @@ class Way(NamedTuple):
         Owner of what the handle points to.
     version : int
         Of the runner's ways: where that is another by now, there may be a better way.
+    runner : Runner
+        Whose workspace it is.
     swept : Specification or None
         What a sweep gives, and a derivative tape may; None where a tape is run.
     has_own_guards : bool
@@ -103,6 +107,7 @@ class Way(NamedTuple):
     size: int
     workspace: Workspace
     version: int
+    runner: "Runner"
     swept: Specification | None = None
     has_own_guards: bool = True
 
@@ -170,7 +175,7 @@ class Runner:
     def workspace(self) -> Workspace:
         """Return this thread's memory for evaluating."""
         workspace: Workspace | None = getattr(self._local, "workspace", None)
-        if workspace is None:
+        if workspace is None or workspace.plan is not self.plans[False]:
             workspace = self._local.workspace = Workspace(self.plan())
         return workspace
 
@@ -185,11 +190,12 @@ class Runner:
         """Return the plan for evaluating, or for sweeps; made once."""
         with self.lock:
             if sweeps not in self.plans:
-                plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths)
+                strips = NO_STRIPS if sweeps else strips_of(self.tape)
+                plan = Plan(self.tape, sweeps, vector_maths=self._vector_maths, strips=strips)
                 plan.notice_after(_pays_after(self.tape))
                 if not sweeps:
-                    self._compile_now(plan)
-                self.plans[sweeps] = plan
+                    self._compile_now(functools.partial(self._compile_plan, plan))
+                self.plans.setdefault(sweeps, plan)
             return self.plans[sweeps]
 
     def evaluate(self, x: Floats, y: Floats) -> Failed | None:
@@ -199,7 +205,7 @@ class Runner:
         if status >= 0:
             return status, workspace.guarded_value(status)
         if status == _kernels.NOTICE:
-            _compile_later(workspace.plan)
+            self._compile_later(self, workspace.plan)
         return None
 
     def evaluate_as_many(self, x: Floats, y: Floats) -> Failed | None:
@@ -240,15 +246,39 @@ class Runner:
         """Make machine code of this tape, and of what is derived from it when that is made."""
         for runner in list(self.family()):
             runner.prepare(effort)
-            runner._compile_now(runner.plan())
+            runner._compile_now(functools.partial(runner._compile_plan, runner.plan()))
             for batch in runner.batches.values():
-                runner._compile_now(batch)
+                runner._compile_now(batch.compile)
+        self.version += 1  # there may be other plans
 
-    def _compile_now(self, runs: Plan | Batch) -> None:
+    def _compile_now(self, compile_by: Callable[[int, Callable[[], bool]], None]) -> None:
         """Make machine code of what is about to be run, if it was asked for."""
         if self._effort is not None:
-            compile_now = functools.partial(runs.compile, self._effort)
+            compile_now = functools.partial(compile_by, self._effort)
             try_to(lambda: uninterrupted(compile_now))
+
+    def _compile_plan(self, plan: Plan, effort: int, may_go_on: Callable[[], bool]) -> None:
+        """Make machine code of the plan for evaluating.
+
+        Where that is quicker than strips, another plan without these takes its place.
+        """
+        strips = unfused(self.tape, plan.strips, self._vector_maths)
+        if strips is not plan.strips:
+            plan = Plan(self.tape, vector_maths=self._vector_maths, strips=strips)
+        plan.compile(effort, may_go_on)
+        if plan.machine_code is not None:
+            self.plans[False] = plan
+
+    def _compile_later(self, runner: "Runner", plan: Plan) -> None:
+        """Make machine code in the background of a plan of some runner's that was run often."""
+        plan.notice_after(NEVER)
+
+        def compile_plan() -> None:
+            runner._compile_plan(plan, THOROUGH, may_go_on)
+            if runner.plans[False] is not plan:
+                self.version += 1
+
+        in_background(compile_plan)
 
     def _take_from_sweeps(self, what: Specification) -> None:
         """Make and compile in the background the tape of a derivative that sweeps give so far."""
@@ -274,7 +304,7 @@ class Runner:
             found = self.batches.get(key)
             if found is None:
                 made = Batch(self.of_batches, shared, self._exact)
-                self._compile_now(made)
+                self._compile_now(made.compile)
                 found = self.batches.keep(key, made)
             return found
 
@@ -319,7 +349,7 @@ class Runner:
 
     def value_of(self, slot: int) -> float:
         """Return what an output, guard or operand of a guard was in this thread's last run."""
-        workspace = self.workspace()
+        workspace: Workspace = self._local.workspace
         return float(workspace.values[workspace.plan.places[slot]])
 
     def slot_values(self, x: Floats) -> Floats:
@@ -360,13 +390,15 @@ class Runner:
         if self.sweeps and not is_known and what.mode == "reverse" and len(self.tape.outputs) == 1:
             workspace = self.sweep_workspace()
             kernel, size = workspace.plan.gradient, self.tape.inputs
-            return Way(kernel, workspace.handle, size, workspace, version, what)
+            return Way(kernel, workspace.handle, size, workspace, version, self, what)
         if what.with_value and not (self._has_jacobian_tape(what) or is_known):
             return None
         derived = self.derivative(what)
         workspace, has_own_guards = derived.workspace(), self._has_guards_of(derived)
         kernel, size = workspace.plan.evaluate, len(derived.tape.outputs)
-        return Way(kernel, workspace.handle, size, workspace, version, None, has_own_guards)
+        return Way(
+            kernel, workspace.handle, size, workspace, version, derived, None, has_own_guards
+        )
 
     def failure(self, way: Way, status: int, x: Floats) -> Failed | None:
         """Return what a status of a way's kernel says about the run at x."""
@@ -375,7 +407,7 @@ class Runner:
             return found if way.has_own_guards else self._own_guard(found, x)
         if status == _kernels.NOTICE:
             if way.swept is None:
-                _compile_later(way.workspace.plan)
+                self._compile_later(way.runner, way.workspace.plan)
             else:
                 self._take_from_sweeps(way.swept)
         return None
@@ -549,9 +581,3 @@ def _pays_after(tape: FlatTape) -> int:
     if not is_automatic(tape.in_all):
         return NEVER
     return max(_FEW, OFTEN * tape.in_all // max(tape.written_out, 1))
-
-
-def _compile_later(plan: Plan) -> None:
-    """Make machine code in the background of a plan that was run often."""
-    plan.notice_after(NEVER)
-    in_background(lambda: plan.compile(THOROUGH, may_go_on))

@@ -87,6 +87,7 @@ NOTICE = -2  # fine too, and there were so many runs that the caller wants to kn
 UNFINISHED = -3  # of machine code: the segment is to be run by the kernel
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
+STRIP = 1024  # elements: of a group that runs strip by strip
 
 # Kinds of vector instruction: the first word of each.
 MAP = 0
@@ -101,6 +102,7 @@ MAP_ROWS = 9
 FUNCTION = 10
 REPAIR = 11
 LOOP = 12
+STRIPS = 13
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 38
@@ -1234,6 +1236,34 @@ def run_map_rows(h, words, at, r):
 
 
 @kernel
+def run_strips(h, words, at):
+    """Run elementwise operations strip by strip: all of them for one, then for the next.
+
+    Words: how many elements, how many operations; for each its opcode, and for each operand
+    and the result a base, a step, and what the base moves by from element to element: 0 where
+    there is room for a strip alone.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    size = words[at + 1]
+    for start in range(0, size, STRIP):
+        count = min(STRIP, size - start)
+        frame[FRAME_MANY_COUNTS] = count
+        word = at + 3
+        for _ in range(words[at + 2]):
+            opcode = words[word]
+            word += 1
+            for k in range(loops[opcode, 2] + 1):
+                address = h[VALUES] + 8 * (words[word] + start * words[word + 2])
+                step = 8 * words[word + 1]
+                reach(h, address, step, count)
+                frame[FRAME_MANY + k] = address
+                frame[FRAME_MANY_STEPS + k] = step
+                word += 3
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
+
+
+@kernel
 def run_loop_of_many(h, loop, data):
     """Call a loop on the tables that the frame holds for loops over many elements."""
     run_loop(
@@ -1649,6 +1679,8 @@ def run_vector(h, at, r):
         run_search(h, words, at, r)
     elif kind == TAKE:
         run_take(h, words, at, r)
+    elif kind == STRIPS:
+        run_strips(h, words, at)
     elif kind == LOOP:
         run_loop_steps(h, words, at, r)
     else:

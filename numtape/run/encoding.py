@@ -20,10 +20,11 @@ from numtape.ops.table import load_ufunc
 from numtape.run import _kernels
 from numtape.run.loops import CALLS
 from numtape.run.memory import Places
+from numtape.run.strips import Strips
 from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape
-from numtape.tape.forms import Form, Vectors
-from numtape.tape.instruction import View, contiguous_strides
+from numtape.tape.forms import Form
+from numtape.tape.instruction import View, contiguous_strides, joined
 
 __all__ = ["Encoded", "segments_of"]
 
@@ -45,16 +46,23 @@ class Encoded:
     words, gathers : int64 array
         See the kernels' docstrings for the order of the words of each kind.
     parts : int64 array
-        How many encoded instructions each makes: a function may need several.
+        How many encoded instructions each makes: a function may need several, and what runs
+        strip by strip has none of its own.
     offsets, starts : int64 array
         Of each of these where in the result it writes, and where its words are.
+    groups : int64 array
+        Where the words of each group are that runs strip by strip.
     bodies : list of Body
         Those of loops, as words number them.
     """
 
-    def __init__(self, vectors: Vectors, places: Places, opcodes: Ints) -> None:
+    def __init__(self, tape: FlatTape, places: Places, opcodes: Ints, strips: Strips) -> None:
         encoder = _Encoder(places)
-        keys, which = np.unique(vectors.which * _OPCODES + opcodes, return_inverse=True)
+        is_vector = tape.code[:, 0] == VECTOR
+        is_alone = strips.group_of(tape.instructions)[is_vector] < 0
+        vectors = tape.vectors.chosen(is_alone)
+        each = vectors.which * _OPCODES + opcodes[is_alone]
+        keys, which = np.unique(each, return_inverse=True)
         forms = [
             encoder.form(vectors.forms[number], opcode)
             for number, opcode in (divmod(key, _OPCODES) for key in keys.tolist())
@@ -62,14 +70,33 @@ class Encoded:
         self.gathers = np.concatenate([_NOTHING, *encoder.gathers])
         self.bodies = list(encoder.bodies)
         self.words, sizes = _strung([form.words for form in forms], which)
-        self.offsets, self.parts = _strung([form.offsets for form in forms], which)
+        self.parts = np.zeros(len(is_alone), np.int64)
+        self.offsets, self.parts[is_alone] = _strung([form.offsets for form in forms], which)
         self.starts, _ = _strung([form.starts for form in forms], which)
         begins = np.cumsum(sizes) - sizes
-        self.starts += np.repeat(begins, self.parts)
+        self.starts += np.repeat(begins, self.parts[is_alone])
         at, bases = _strung([form.bases for form in forms], which)
         views, _ = _strung([form.views for form in forms], which)
         views += np.repeat(vectors.starts[:-1], bases)
         self.words[at + np.repeat(begins, bases)] = places[vectors.bases[views]]
+        groups = [self.words, *(_group(tape, rows, places, opcodes) for rows in strips.groups)]
+        self.groups = np.cumsum([len(words) for words in groups])[:-1]
+        self.words = np.concatenate(groups)
+
+
+def _group(tape: FlatTape, rows: Ints, places: Places, opcodes: Ints) -> Ints:
+    """Return the words of a group that runs strip by strip; see `run_strips`."""
+    words = [_kernels.STRIPS, int(tape.code[rows[0], 2]), len(rows)]
+    for row in rows.tolist():
+        number = int(tape.code[row, 1])
+        vector = tape.vectors[number]
+        words.append(int(opcodes[number]))
+        steps = [joined(vector.shape, [view.strides])[0][1][0] for view in vector.operands]
+        bases = [view.base for view in vector.operands]
+        for slot, step in zip([*bases, int(tape.results[row])], [*steps, 1], strict=True):
+            place = int(places[slot])
+            words += place, step, step if place < places.strips else 0
+    return np.array(words, np.int64)
 
 
 def _strung(parts: Sequence[Ints], which: Ints) -> tuple[Ints, Ints]:
@@ -83,11 +110,13 @@ def _strung(parts: Sequence[Ints], which: Ints) -> tuple[Ints, Ints]:
     return every[np.arange(len(shift)) + shift], sizes
 
 
-def segments_of(tape: FlatTape, places: Places, encoded: Encoded) -> Ints:
-    """Return runs of scalar instructions, and vector instructions one by one, as kernels read them.
+def segments_of(tape: FlatTape, places: Places, encoded: Encoded, strips: Strips) -> Ints:
+    """Return what runs one after the other, as kernels read it.
 
-    Each row has the first and the last instruction, the place of the first result, and where
-    the words of a vector instruction are, or -1.
+    That is runs of scalar instructions, vector instructions, and groups that run strip by strip.
+    Each row has the first instruction and the one after the last, of a group its first alone,
+    the place of the first result, and where the words of a vector instruction or a group are,
+    or -1.
     """
     rows = np.flatnonzero(tape.code[:, 0] == VECTOR)
     runs = np.column_stack([np.append(0, rows + 1), np.append(rows, len(tape.code))])
@@ -103,6 +132,14 @@ def segments_of(tape: FlatTape, places: Places, encoded: Encoded) -> Ints:
     segments[is_vector] = np.column_stack([row, row + 1, row, encoded.starts])
     segments[:, 2] = places[tape.results[segments[:, 0]]] if len(segments) else 0
     segments[is_vector, 2] += encoded.offsets
+    if strips.groups:
+        row = np.array([members[0] for members in strips.groups])
+        first = places[tape.results[row]]
+        segments = np.concatenate(
+            [segments, np.column_stack([row, row + 1, first, encoded.groups])]
+        )
+        turns = np.argsort(strips.order(tape.instructions), kind="stable")
+        segments = segments[np.argsort(turns[segments[:, 0]], kind="stable")]
     return segments
 
 
@@ -126,22 +163,6 @@ class _Form:
     views: Ints
 
 
-def _joined(
-    shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Return extents, and the strides of some views, with axes joined that step as one."""
-    axes: list[tuple[int, tuple[int, ...]]] = []
-    for axis, extent in enumerate(shape):
-        if extent == 1:
-            continue
-        steps = tuple(each[axis] for each in strides)
-        if axes and axes[-1][1] == tuple(step * extent for step in steps):
-            axes[-1] = (axes[-1][0] * extent, steps)
-        else:
-            axes.append((extent, steps))
-    return axes
-
-
 _NO_PLACES = Places(_NOTHING, _NOTHING, 0)
 
 # In place of the base of view k stands this less k: no other word is anywhere near.
@@ -156,7 +177,7 @@ class _Encoder:
 
     codes = _kernels
     contiguous = staticmethod(contiguous_strides)
-    joined = staticmethod(_joined)
+    joined = staticmethod(joined)
 
     def __init__(self, places: Places) -> None:
         self.places = places

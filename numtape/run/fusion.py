@@ -15,12 +15,13 @@ Members that have to round as NumPy does are elementwise operations that call no
 the C library, and sums, which are added up in NumPy's order everywhere (`sums.py`). Where
 nothing but derivatives needs it, functions are those of vector maths, as in the kernels,
 and a narrow product of matrices is not BLAS's (`products.py`). What does not fit in here is
-left to the kernels.
+left to the kernels, and so is what they run strip by strip (`strips.py`). A plan that is to have
+code has strips only where some member has none.
 """
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -33,10 +34,11 @@ from numtape.run.emitter import functions_called, vector_form
 from numtape.run.memory import Places
 from numtape.run.nests import Group, Member, Nest, Operand, expression_of, write_group
 from numtape.run.products import Product, is_narrow, write_product
+from numtape.run.strips import NO_STRIPS, Strips
 from numtape.run.sums import PAIRWISE
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction, contiguous_strides
 
-__all__ = ["Fused", "fuse"]
+__all__ = ["Fused", "fuse", "unfused"]
 
 Ints = npt.NDArray[np.int64]
 Range = tuple[int, int]  # the first and the last
@@ -71,8 +73,27 @@ class Fused:
     functions: dict[int, str]
 
 
+def unfused(tape: FlatTape, strips: Strips, free: npt.NDArray[np.bool_] | None) -> Strips:
+    """Return the groups that kernels are to run strip by strip even where there is machine code.
+
+    They have a member that has no code here. `free` says of each instruction whether it may
+    round unlike NumPy.
+    """
+
+    def has_code(row: int) -> bool:
+        opcode = tape.vectors.form(int(tape.code[row, 1])).instruction.opcode
+        return expression_of(opcode, free is None or not free[row]) is not None
+
+    left = tuple(rows for rows in strips.groups if not all(map(has_code, rows.tolist())))
+    return strips if len(left) == len(strips.groups) else Strips(left)
+
+
 def fuse(
-    tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
+    tape: FlatTape,
+    places: Places,
+    segments: Ints,
+    free: npt.NDArray[np.bool_] | None,
+    strips: Strips = NO_STRIPS,
 ) -> Fused:
     """Return functions for those segments of a plan that can be run in groups.
 
@@ -80,7 +101,7 @@ def fuse(
     """
     if not any(map(_may_have_code, tape.vectors)):
         return Fused((), {})
-    program = _Program(tape, places, segments, free)
+    program = _Program(tape, places, segments, free, strips)
     functions: dict[int, str] = {}
     modules: list[str] = []
     groups = _chosen(program)
@@ -142,7 +163,12 @@ class _Program:
     """A plan's segments, with their traffic and with who reads what."""
 
     def __init__(
-        self, tape: FlatTape, places: Places, segments: Ints, free: npt.NDArray[np.bool_] | None
+        self,
+        tape: FlatTape,
+        places: Places,
+        segments: Ints,
+        free: npt.NDArray[np.bool_] | None,
+        strips: Strips = NO_STRIPS,
     ) -> None:
         self.tape, self.places = tape, places
         self.vectors: list[VectorInstruction] = list(tape.vectors)  # they are looked at often
@@ -153,11 +179,14 @@ class _Program:
         # For each instruction the segments that read it; those of scalars and the end are -1.
         self.readers: dict[int, set[int]] = {}
         self.traffic: list[_Traffic] = []
+        groups = {int(rows[0]): rows.tolist() for rows in strips.groups}
+        self.in_strips = {segment for segment, n in enumerate(self.numbers) if n in groups}
+        self.segment_of: dict[int, int] = {}  # of each instruction the last one
         for segment, (start, stop, _, words) in enumerate(segments.tolist()):
+            numbers = groups.get(start, range(start, stop))
+            self.segment_of.update(dict.fromkeys(numbers, segment))
             self.traffic.append(
-                self._of_scalars(start, stop)
-                if words < 0
-                else self._of_vector(segment, self.vector(segment))
+                self._of_scalars(start, stop) if words < 0 else self._of_vectors(segment, numbers)
             )
         explaining = [tape.producer(slot) for slot in tape.guard_slots.tolist()]
         explained = [
@@ -185,10 +214,12 @@ class _Program:
     def producer(self, operand: Operand) -> int | None:
         """Return the segment that makes what an operand, by its slot, begins with."""
         number = self.tape.producer(operand.base)
-        return None if number is None else bisect_right(self.numbers, number) - 1
+        return None if number is None else self.segment_of[number]
 
     def is_vector(self, segment: int) -> bool:
-        return bool(self.tape.code[self.numbers[segment], 0] == VECTOR)
+        """Return whether a segment is a vector instruction by itself."""
+        is_vector = self.tape.code[self.numbers[segment], 0] == VECTOR
+        return bool(is_vector) and segment not in self.in_strips
 
     def _of_scalars(self, start: int, stop: int) -> _Traffic:
         operands = self.tape.code[start:stop, 1:].astype(np.int64).ravel()
@@ -197,23 +228,30 @@ class _Program:
         results = np.arange(self.results[start], self.results[stop])
         return _Traffic(_ranges(self.places[operands]), _ranges(self.places[results]))
 
-    def _of_vector(self, segment: int, vector: VectorInstruction) -> _Traffic:
-        first = self.tape.first_result
+    def _of_vectors(self, segment: int, numbers: Sequence[int]) -> _Traffic:
+        """Return the traffic of a vector instruction, or of all that run strip by strip."""
+        first, strips = self.tape.first_result, self.places.strips
         reads: list[Range] = []
-        for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
-            if view.table is not None:
-                slots = view.table[view.table >= first]
-                self._note(slots, segment)
-                reads += _ranges(self.places[slots])
-                continue
-            low, high = view.reach(shape)
-            if high >= first:
-                low = max(low, first)
-                self._note_run(low, high, segment)
-                reads.append((int(self.places[low]), int(self.places[high])))
-        place = int(self.places[self.results[self.numbers[segment]]]) if vector.size else 0
-        writes = ((place, place + vector.size - 1),) if vector.size else ()
-        return _Traffic(tuple(reads), writes)
+        writes: list[Range] = []
+        for number in numbers:
+            vector = self.vectors[int(self.tape.code[number, 1])]
+            for view, shape in zip(vector.operands, vector.operand_shapes(), strict=True):
+                if view.table is not None:
+                    slots = view.table[view.table >= first]
+                    self._note(slots, segment)
+                    reads += _ranges(self.places[slots])
+                    continue
+                low, high = view.reach(shape)
+                if high >= first:
+                    low = max(low, first)
+                    self._note_run(low, high, segment)
+                    reads.append((int(self.places[low]), int(self.places[high])))
+            if vector.size:
+                place = int(self.places[self.results[number]])
+                writes.append((place, place + vector.size - 1))
+        # What is private to strips meets nothing else.
+        reads = [each for each in reads if each[0] < strips]
+        return _Traffic(tuple(reads), tuple(each for each in writes if each[0] < strips))
 
     def _note(self, slots: Ints, segment: int) -> None:
         for low, high in _runs(slots[slots >= self.tape.first_result]):

@@ -4,7 +4,8 @@ A tape assigns every slot once; a run needs memory only for what is still to be
 read. `addresses` gives every slot a place such that a place is used again when
 what it held has been read for the last time. Results that some instruction
 reads side by side stay side by side. Inputs and constants keep their places,
-and what outputs and guards need is kept to the end.
+and what outputs and guards need is kept to the end. What is private to a group that
+runs strip by strip has places for one strip, at the end of the memory.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -16,12 +17,16 @@ import numpy.typing as npt
 
 from numtape.jit.compile import Lazy
 from numtape.ops.structured import MAP
+from numtape.run import _kernels
+from numtape.run.strips import NO_STRIPS, Strips
 from numtape.tape.flat import VECTOR, FlatTape
-from numtape.tape.reads import nodes, reads_of
+from numtape.tape.reads import nodes, nodes_once, reads_of
 
 __all__ = ["Places", "addresses", "unshared"]
 
 Ints = npt.NDArray[np.int64]
+
+_NOWHERE = 1 << 62
 
 
 class Places:
@@ -31,10 +36,19 @@ class Places:
     ----------
     heads, starts : int64 array
         The slots at which blocks begin, in order, and their places.
+    slots : int
+    strips : int, optional
+        The place from which on those of one strip lie; None if there are none.
+
+    Attributes
+    ----------
+    strips : int
+        The same; beyond all places if there are none.
     """
 
-    def __init__(self, heads: Ints, starts: Ints, slots: int) -> None:
+    def __init__(self, heads: Ints, starts: Ints, slots: int, strips: int | None = None) -> None:
         self.heads, self.starts, self.size = heads, starts, slots
+        self.strips = _NOWHERE if strips is None else strips
         self._shifts = starts - heads
         # After the first block every slot is one by itself, as on tapes of scalars.
         self._is_single = len(heads) > 1 and len(heads) == slots - int(heads[1]) + 1
@@ -69,7 +83,9 @@ def unshared(tape: FlatTape) -> tuple[Places, int]:
     return Places(start, start, tape.slots), tape.slots
 
 
-def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
+def addresses(
+    tape: FlatTape, apart: bool = False, strips: Strips = NO_STRIPS
+) -> tuple[Places, int]:
     """Return a place for every slot, and how many places there are.
 
     Where `apart` is true, no scalar instruction writes its result where one of its
@@ -79,33 +95,49 @@ def addresses(tape: FlatTape, apart: bool = False) -> tuple[Places, int]:
     first = tape.first_result
     block_of = _blocks(tape)
     results = tape.results
-    heads = results[:-1][np.flatnonzero(np.diff(block_of, prepend=-1))]
+    firsts = np.flatnonzero(np.diff(block_of, prepend=-1))
+    heads = results[:-1][firsts]
     sizes = np.diff(heads, append=tape.slots)
-    defined, last = _lifetimes(tape, block_of, len(sizes))
-    is_apart = apart | (tape.code[:, 0] == VECTOR)
+    order = strips.order(tape.instructions)
+    turns = np.argsort(order, kind="stable")  # when each instruction runs
+    defined, last = _lifetimes(tape, block_of, firsts, turns)
+    is_apart = apart | (tape.code[order, 0] == VECTOR)
     starts = np.zeros(len(sizes), np.int64)
-    deaths = np.argsort(last, kind="stable")
+    births, deaths = (np.argsort(each, kind="stable") for each in (defined, last))
     single_places = _place_singles(
-        tape.instructions // 8, is_apart, defined, last, sizes == 1, deaths, starts
+        tape.instructions // 8, is_apart, defined, last, sizes == 1, births, deaths, starts
     )
-    array_places = 0
-    if tape.vectors or (sizes > 1).any():
-        heirs = _heirs(tape, block_of, sizes, heads, last)
-        array_places = _place_arrays(sizes, defined, last, heirs, starts)
-    base = np.where(sizes > 1, first + single_places, first) + starts
+    size, strip_start = first + single_places, None
+    base = first + starts
+    is_array = sizes > 1
+    if is_array.any():
+        group = np.append(strips.group_of(tape.instructions)[order], -1)  # by turn
+        # Of several results that are read as one, some reader is no member.
+        is_private = (group[defined] >= 0) & (group[defined] == group[last])
+        heirs = _heirs(tape, block_of, sizes, heads, last, turns, group, is_private)
+        is_whole = births[(is_array & ~is_private)[births]]
+        base[is_whole] = size
+        size += _place_arrays(is_whole, sizes, defined, _ends(group)[last], heirs, starts)
+        if is_private.any():
+            blocks, strip_start = births[is_private[births]], size
+            base[blocks] = size
+            size += _place_arrays(
+                blocks, np.full_like(sizes, _kernels.STRIP), defined, last, heirs, starts
+            )
+        base[is_array] += starts[is_array]
     early = np.zeros(1, np.int64)
-    places = Places(np.concatenate([early, heads]), np.concatenate([early, base]), tape.slots)
-    return places, first + single_places + array_places
+    heads, base = np.concatenate([early, heads]), np.concatenate([early, base])
+    return Places(heads, base, tape.slots, strip_start), size
 
 
 @Lazy
-def _place_singles(is_apart, defined, last, is_single, deaths, starts):  # type: ignore[no-untyped-def]
+def _place_singles(is_apart, defined, last, is_single, births, deaths, starts):  # type: ignore[no-untyped-def]
     """Write where each block of one place starts; return how many places they take.
 
     An operand that is read for the last time gives its place to the result of a
     scalar instruction, but not to that of one apart: a vector instruction's is
-    written while its operands are read. Blocks are in the order in which they are defined,
-    and `deaths` has them in the order in which they are last read.
+    written while its operands are read. `births` has the blocks in the order in which they are
+    defined, and `deaths` in that in which they are last read.
     """
     free = np.zeros(len(defined), np.int64)
     count = places = born = dead = 0
@@ -117,13 +149,14 @@ def _place_singles(is_apart, defined, last, is_single, deaths, starts):  # type:
                 free[count] = starts[block]
                 count += 1
             stop += 1
-        while born < len(defined) and defined[born] == number:
-            if is_single[born]:
+        while born < len(births) and defined[births[born]] == number:
+            block = births[born]
+            if is_single[block]:
                 if count > 0:
                     count -= 1
-                    starts[born] = free[count]
+                    starts[block] = free[count]
                 else:
-                    starts[born] = places
+                    starts[block] = places
                     places += 1
             born += 1
         while dead < stop:
@@ -135,34 +168,57 @@ def _place_singles(is_apart, defined, last, is_single, deaths, starts):  # type:
     return places
 
 
-def _place_arrays(sizes: Ints, defined: Ints, last: Ints, heirs: Ints, starts: Ints) -> int:
-    """Write where each block of many places starts among those; return how many they take.
+def _place_arrays(
+    blocks: Ints, sizes: Ints, defined: Ints, ends: Ints, heirs: Ints, starts: Ints
+) -> int:
+    """Write where some blocks start among all of these; return how many places they take.
 
-    `heirs` has for each instruction the operand's block whose place the result takes, or -1.
+    `blocks` are in the order in which they are defined; from the turn after its end on, a
+    block's place is free. `heirs` has for each turn the operand's block whose place the result
+    takes, or -1.
     """
     arrays = _Arrays()
-    blocks = np.flatnonzero(sizes > 1)
-    births, deaths = defined[blocks], blocks[np.argsort(last[blocks], kind="stable")]
-    # What its last reader takes over is not given back.
-    deaths = deaths[heirs[last[deaths]] != deaths]
+    is_taken = np.zeros(len(sizes), bool)
+    is_taken[heirs[heirs >= 0]] = True  # its last reader takes over its place
+    deaths = blocks[~is_taken[blocks]]
+    deaths = deaths[np.argsort(ends[deaths], kind="stable")]
+    births = defined[blocks]
     released, extents = deaths.tolist(), sizes.tolist()
-    ends, dead = last[deaths].tolist(), 0
-    for block, number, heir in zip(
+    expired, dead = ends[deaths].tolist(), 0
+    for block, turn, heir in zip(
         blocks.tolist(), births.tolist(), heirs[births].tolist(), strict=True
     ):
-        while dead < len(released) and ends[dead] < number:
+        while dead < len(released) and expired[dead] < turn:
             arrays.release(int(starts[released[dead]]), extents[released[dead]])
             dead += 1
         starts[block] = arrays.take(extents[block]) if heir < 0 else starts[heir]
     return arrays.size
 
 
-def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints) -> Ints:
-    """Return for each instruction the operand's block whose place its result takes; -1 for none.
+def _ends(group: Ints) -> Ints:
+    """Return for each turn the last one of its group, by the group of each turn."""
+    is_last = np.append(group[1:] != group[:-1], True) | (group < 0)
+    last = np.flatnonzero(is_last)
+    ends: Ints = last[np.searchsorted(last, np.arange(len(group)))]
+    return ends
+
+
+def _heirs(
+    tape: FlatTape,
+    block_of: Ints,
+    sizes: Ints,
+    heads: Ints,
+    last: Ints,
+    turns: Ints,
+    group: Ints,
+    is_private: npt.NDArray[np.bool_],
+) -> Ints:
+    """Return for each turn the operand's block whose place the result takes; -1 for none.
 
     Elementwise instructions over arrays may write over an operand that is read here for the
     last time, element by element in the order in which the result is written, if no other
-    operand reads it in another order. Half as much memory goes through the caches then.
+    operand reads it in another order, nor another member of the same group. Half as much
+    memory goes through the caches then.
     """
     heirs = np.full(tape.instructions + 1, -1)  # the last is for what is kept to the end
     vectors, survey = tape.vectors, tape.vectors.survey
@@ -175,8 +231,11 @@ def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints)
     made = np.searchsorted(tape.results, survey.base[is_result], side="right") - 1
     block[is_result] = block_of[made]
     in_order = (survey.base == heads[block]) & survey.in_order
-    fits = may[owner] & (block >= 0) & in_order & (last[block] == row)
-    fits &= sizes[block] == size[owner]
+    fits = may[owner] & (block >= 0) & in_order & (last[block] == turns[row])
+    fits &= (sizes[block] == size[owner]) & (is_private[block] == is_private[block_of[row]])
+    of = group[turns[row]]
+    for view in np.flatnonzero((of >= 0) & (block >= 0) & ~in_order).tolist():
+        fits &= (of != of[view]) | (block != block[view])
     counts, first = vectors.operands, vectors.starts
     for k in range(int(counts[may].max(initial=0))):
         other = np.minimum(first[owner] + k, len(owner) - 1)
@@ -186,7 +245,7 @@ def _heirs(tape: FlatTape, block_of: Ints, sizes: Ints, heads: Ints, last: Ints)
             slots, base = vectors.slots_read(int(other[view])), heads[block[view]]
             fits[view] = not ((slots >= base) & (slots < base + size[owner[view]])).any()
     chosen = np.flatnonzero(fits)[::-1]  # of several the first
-    heirs[row[chosen]] = block[chosen]
+    heirs[turns[row[chosen]]] = block[chosen]
     return heirs
 
 
@@ -209,16 +268,19 @@ def _blocks(tape: FlatTape) -> Ints:
     return np.cumsum(is_head) - 1
 
 
-def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]:
-    """Return the instruction that first writes each block, and the last that reads it."""
+def _lifetimes(tape: FlatTape, block_of: Ints, firsts: Ints, turns: Ints) -> tuple[Ints, Ints]:
+    """Return the turn that first writes each block, and the last that reads it.
+
+    `firsts` has the first instruction of each block.
+    """
     first, count = tape.first_result, tape.instructions
     results = tape.results
-    numbers = np.arange(count)
-    defined = np.flatnonzero(np.diff(block_of, prepend=-1))
-    last = np.zeros(blocks, np.int64)
-    last[block_of] = numbers  # at least until the last of its instructions, which stands
+    defined = np.minimum.reduceat(turns, firsts) if count else turns
+    # At least until the last of its instructions, which stands.
+    last = np.maximum.reduceat(turns, firsts) if count else turns
+    blocks = len(firsts)
     reads = reads_of(tape)
-    readers = np.repeat(numbers, np.diff(reads.starts))
+    readers = np.repeat(turns, np.diff(reads.starts))
     early = 1 + tape.inputs
     is_result = reads.last >= early
     readers, low, high = readers[is_result], reads.first[is_result], reads.last[is_result]
@@ -240,7 +302,7 @@ def _lifetimes(tape: FlatTape, block_of: Ints, blocks: int) -> tuple[Ints, Ints]
     scalars = tape.code[:, 0] != VECTOR
     explaining = tape.code[producers][scalars[producers], 1:].astype(np.int64)
     slots = np.concatenate([tape.outputs, guarded, explaining.ravel()])
-    last[block_of[nodes(tape, slots[slots >= first], results) - early]] = count
+    last[block_of[nodes_once(tape, slots[slots >= first]) - early]] = count
     return defined, last
 
 

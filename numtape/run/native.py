@@ -22,6 +22,7 @@ from numtape.run.fusion import fuse
 from numtape.run.loop_code import loop_module
 from numtape.run.memory import Places
 from numtape.run.native_loops import native_loops
+from numtape.run.strips import NO_STRIPS, Strips
 from numtape.run.writers import PARAMETERS, PointWriter, Source, Writer, lines_of, literal
 from numtape.tape.flat import FlatTape
 
@@ -61,6 +62,7 @@ def point_code(
     segments: Ints,
     free: npt.NDArray[np.bool_] | None = None,
     is_body: bool = False,
+    strips: Strips = NO_STRIPS,
 ) -> Code:
     """Return code that does what segments of a plan do at one point.
 
@@ -69,7 +71,7 @@ def point_code(
     instruction over arrays whether it may round unlike NumPy. `is_body` says whether the tape is
     run by a loop.
     """
-    source, fused = Source(tape, places), fuse(tape, places, segments, free)
+    source, fused = Source(tape, places), fuse(tape, places, segments, free, strips)
     modules, functions = list(fused.modules), dict(fused.functions)
     shortest = _SHORTEST if np.count_nonzero(segments[:, 3] < 0) > _MANY else 0
     if is_body and not tape.is_scalar:

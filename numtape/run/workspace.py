@@ -26,6 +26,7 @@ from numtape.run.loops import loop_table
 from numtape.run.machine_code import MachineCode, digest, machine_code
 from numtape.run.memory import addresses, unshared
 from numtape.run.native import Code, point_code
+from numtape.run.strips import NO_STRIPS, Strips
 from numtape.run.vector_maths import array_loops
 from numtape.tape.body import Body
 from numtape.tape.flat import VECTOR, FlatTape
@@ -69,6 +70,8 @@ class Plan:
         arrays: by vector maths, or in products of matrices. None for none.
     body : Body, optional
         That of the loop which runs it, whose tape it is.
+    strips : Strips
+        What runs strip by strip; nothing by default.
     """
 
     def __init__(
@@ -79,22 +82,24 @@ class Plan:
         apart: bool = False,
         vector_maths: npt.NDArray[np.bool_] | None = None,
         body: Body | None = None,
+        strips: Strips = NO_STRIPS,
     ) -> None:
         self.tape = tape
         self.body = body
+        self.strips = strips
         self.sweeps = sweeps
         shared = share and not sweeps
-        self.places, self.size = addresses(tape, apart) if shared else unshared(tape)
+        self.places, self.size = addresses(tape, apart, strips) if shared else unshared(tape)
         self.code = np.ascontiguousarray(tape.code)
         self.placed_code = np.zeros((0, 3), np.int32) if sweeps else self._placed_code()
         self.loops = loop_table(_opcodes_reached(tape, sweeps))
         self._make_missing_loops()
         self.free = vector_maths
-        encoded = Encoded(tape.vectors, self.places, self._vector_maths(vector_maths))
+        encoded = Encoded(tape, self.places, self._vector_maths(vector_maths), strips)
         self.words, self.gathers = encoded.words, encoded.gathers
         self.loop_bodies = encoded.bodies
         self.bodies = [Plan(body.tape, body=body) for body in encoded.bodies]
-        self.segments = segments_of(tape, self.places, encoded)
+        self.segments = segments_of(tape, self.places, encoded, strips)
         self.outputs = self.places[tape.outputs]
         self.guard_slots = self.places[tape.guard_slots]
         self.guard_outcomes = np.array([guard.outcome for guard in tape.guards], np.float64)
@@ -146,7 +151,8 @@ class Plan:
         return [self.bodies[number] for number in sorted(left)]
 
     def _native_code(self) -> Code:
-        return point_code(self.tape, self.places, self.segments, self.free, self.body is not None)
+        is_body = self.body is not None
+        return point_code(self.tape, self.places, self.segments, self.free, is_body, self.strips)
 
     def _decisive(self) -> list[Any]:
         """Return all that decides the machine code."""

@@ -5,6 +5,7 @@ instruction at a time, asks these objects: rules, checks, text, drawings.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from numtape.tape.regular import RegularSlots, reach, slots_of_view, written_out
 if TYPE_CHECKING:
     from numtape.tape.body import Body
 
-__all__ = ["VectorInstruction", "View", "contiguous_strides"]
+__all__ = ["VectorInstruction", "View", "contiguous_strides", "joined"]
 
 Slots = npt.NDArray[np.int64]
 
@@ -61,6 +62,22 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
         strides.append(0 if extent == 1 else step)
         step *= extent
     return tuple(reversed(strides))
+
+
+def joined(
+    shape: tuple[int, ...], strides: Sequence[tuple[int, ...]]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Return extents, and the strides of some views, with axes joined that step as one."""
+    axes: list[tuple[int, tuple[int, ...]]] = []
+    for axis, extent in enumerate(shape):
+        if extent == 1:
+            continue
+        steps = tuple(each[axis] for each in strides)
+        if axes and axes[-1][1] == tuple(step * extent for step in steps):
+            axes[-1] = (axes[-1][0] * extent, steps)
+        else:
+            axes.append((extent, steps))
+    return axes
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Reads", "inputs_needed", "is_dense", "needed", "nodes"),
-    *("ranges_of", "reads_of", "slots_read", "without"),
+    *("nodes_once", "ranges_of", "reads_of", "slots_read", "without"),
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -79,7 +79,7 @@ def _nodes_needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
     """Return for each node whether one of some slots depends on it."""
     first_node = tape.inputs + 1
     live = np.zeros(first_node + tape.instructions, np.uint8)
-    live[nodes(tape, slots, tape.results)] = 1
+    live[nodes_once(tape, slots)] = 1
     if tape.vectors:
         reads = reads_of(tape)
         arrays = reads.starts, reads.first, reads.last
@@ -175,6 +175,22 @@ def nodes(tape: FlatTape, slots: npt.NDArray[np.integer], results: Ints) -> Ints
         return early
     late = np.searchsorted(results, slots, side="right") + tape.inputs
     return np.where(slots >= tape.first_result, late, early)
+
+
+def nodes_once(tape: FlatTape, slots: npt.NDArray[np.integer]) -> Ints:
+    """Return the nodes of some slots, those of slots that follow one another once.
+
+    Nodes without elements may be among them.
+    """
+    breaks = np.flatnonzero(np.diff(slots) != 1)
+    if len(breaks) >= len(slots) // 4:
+        return nodes(tape, slots, tape.results)
+    first = nodes(tape, slots[np.append(0, breaks + 1)], tape.results)
+    last = nodes(tape, slots[np.append(breaks, len(slots) - 1)], tape.results)
+    counts = last - first + 1
+    begins = np.cumsum(counts) - counts
+    found: Ints = np.arange(counts.sum()) + np.repeat(first - begins, counts)
+    return found
 
 
 def _apart(tape: FlatTape, view: int) -> tuple[Ints, Ints]:

@@ -617,12 +617,13 @@ class Recorder:
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
+        late = slots + (first_capture + len(self.captured) - RESULTS)
+        if slots.size and slots.min() >= RESULTS:
+            return late
         early = np.where(slots > 0, slots + constants, 0)
         early = np.where(slots >= CAPTURES, slots - CAPTURES + first_capture, early)
         early = np.where(slots >= CONSTANTS, slots - CONSTANTS + 1, early)
-        return np.where(
-            slots >= RESULTS, slots - RESULTS + first_capture + len(self.captured), early
-        )
+        return np.where(slots >= RESULTS, late, early)
 
     def _final_vectors(self) -> Vectors:
         """Return the vector instructions with slots in the final numbering."""

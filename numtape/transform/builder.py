@@ -321,7 +321,11 @@ def replay(
     singles = slots if is_scalar else _Singles(tape, slots)
     moves = _Moves(tape, recorder, slots)
     singles.set_block(1, _replayed_constants(tape, recorder))
-    singles.set_block(2, regular(np.asarray(inputs, np.int64)))
+    if isinstance(inputs, range) and inputs:  # NumPy would look at each
+        own: Any = RegularSlots.contiguous(inputs.start, (len(inputs),))
+    else:
+        own = regular(np.asarray(inputs, np.int64))
+    singles.set_block(2, own)
     if made is not None:
         slots.put(*made)
     vectors = np.flatnonzero(tape.code[:, 0] == VECTOR).tolist()

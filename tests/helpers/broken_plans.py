@@ -16,6 +16,7 @@ from checks import workspace
 import numtape as nt
 from numtape.run import _kernels
 from numtape.run.lanes import LanePlan, LaneWorkspace
+from numtape.run.strips import NO_STRIPS, Strips
 from numtape.run.workspace import Plan, Workspace
 from numtape.tape.flat import FlatTape
 
@@ -79,6 +80,10 @@ def breakages() -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"result: {name}", _vector(flat, kind, "result")
         for base in bases:
             yield f"operand {base}: {name}", _vector(flat, kind, base)
+    flat, strips = nt.record(lambda x: np.exp(np.sin(x[::-1])), X).flat, Strips((np.arange(2),))
+    yield "sound: strips", _vector(flat, _kernels.STRIPS, None, strips)
+    for base in (4, 7, 11, 14):  # of an operand and the result, twice
+        yield f"operand {base}: strips", _vector(flat, _kernels.STRIPS, base, strips)
     flat = nt.record(KINDS["map, one element"][0], X).flat
     yield "too little memory", _short(flat)
 
@@ -113,9 +118,11 @@ def _lanes(tape: FlatTape, place) -> Callable[[], object]:
     )
 
 
-def _vector(tape: FlatTape, kind: int, broken: int | str | None) -> Callable[[], object]:
+def _vector(
+    tape: FlatTape, kind: int, broken: int | str | None, strips: Strips = NO_STRIPS
+) -> Callable[[], object]:
     """Run a tape with the first instruction of a kind broken."""
-    plan = Plan(tape)
+    plan = Plan(tape, strips=strips)
     starts = [row for row in plan.segments if row[3] >= 0 and plan.words[row[3]] == kind]
     segment = starts[0]
     if broken == "result":

@@ -23,6 +23,8 @@ __all__ = [
     "SCALAR_STEPS",
     "STEPS",
     "assert_valid",
+    "long_point",
+    "long_tape",
     "point",
     "random_tape",
     "reads",
@@ -134,6 +136,51 @@ def _array_step(recorder, kind, operation, a, b, opcodes):
     flat = a.ravel()
     targets = np.arange(flat.size) * (1 + operation % 3) % (1 + flat.size // 2)
     return recorder.scatter(flat, targets, 1 + flat.size // 2)
+
+
+def long_point(seed: int, size: int) -> np.ndarray:
+    """The inputs of a `long_tape`: two arrays."""
+    return np.random.default_rng(seed).normal(size=2 * size)
+
+
+def long_tape(steps, seed: int, size: int, opcodes=PLAIN) -> FlatTape:
+    """A tape of these steps over arrays of one size, most of them elementwise.
+
+    A result that is an output, and a guard, may be anywhere.
+    """
+    recorder = Recorder(2 * size)
+    arrays = [np.arange(1, size + 1), np.arange(size + 1, 2 * size + 1)]
+    scalars = [1, 2 * size, recorder.constant(0.5)]
+    for kind, operation, first, second in steps:
+        a, b = arrays[-1 - first % min(6, len(arrays))], arrays[second % len(arrays)]
+        opcode = opcodes[operation % len(opcodes)]
+        if kind == "scalar":
+            one, other = scalars[first % len(scalars)], scalars[second % len(scalars)]
+            scalars.append(recorder.scalar(opcode, one, other if ROWS[opcode].arity == 2 else 0))
+        elif kind == "map":
+            if operation % 5 == 0:
+                b = np.full(size, scalars[second % len(scalars)])
+            arrays.append(recorder.elementwise(opcode, [a, b][: ROWS[opcode].arity]))
+        elif kind == "view":
+            arrays.append([a[::-1], np.resize(np.append(a, b)[::2], size)][operation % 2])
+        elif kind == "gather":
+            arrays.append(a[np.arange(size) * 5 % size])
+        else:
+            scalars.append(int(recorder.reduce(["add", "maximum"][operation % 2], a, (0,))))
+    kept = [array[-1:] for array in arrays[seed % 3 :: 3]]
+    outputs = np.concatenate([arrays[-1], *kept, scalars])
+    tape = recorder.finish(outputs, long_point(seed, size))
+    return tape if seed % 2 else _guarded(tape)
+
+
+def _guarded(tape: FlatTape) -> FlatTape:
+    """The same tape with a guard on some element of a result in the middle, if it is a number."""
+    with np.errstate(all="ignore"):
+        values = naive.evaluate(tape, tape.point)
+    slot = (tape.first_result + tape.slots) // 2
+    if not tape.first_result <= slot < tape.slots or np.isnan(values[slot]):
+        return tape
+    return replace(tape, guards=(Guard(slot, float(values[slot]), Location("f", 1)),))
 
 
 def reads(tape: FlatTape, number: int) -> set[int]:

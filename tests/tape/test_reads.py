@@ -8,7 +8,7 @@ from random_tapes import SCALAR_STEPS, STEPS, random_tape
 from random_tapes import reads as slots_read
 
 from numtape.ops.table import OPCODE
-from numtape.tape.reads import needed, reads_of
+from numtape.tape.reads import needed, nodes_once, reads_of
 from numtape.trace.recorder import Recorder
 from numtape.transform.passes import remove_dead
 
@@ -51,6 +51,18 @@ def test_needed(steps, seed):
             expected[number] = True
             live |= slots_read(tape, number)
     np.testing.assert_array_equal(needed(tape, wanted), expected)
+
+
+@given(st.one_of(STEPS, SCALAR_STEPS), st.integers(0, 1000))
+def test_nodes_once(steps, seed):
+    """Of slots in any order, of some that follow one another, and of all."""
+    tape = random_tape(steps, seed)
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.integers(0, tape.slots, 2))
+    runs = np.concatenate([np.arange(low, high + 1), np.arange(low // 2, low + 1)])
+    for slots in (rng.integers(0, tape.slots, 9), runs, np.arange(tape.slots), runs[:0]):
+        found = set(nodes_once(tape, slots).tolist())
+        assert found == {_node(tape, slot) for slot in slots.tolist()}
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])

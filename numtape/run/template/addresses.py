@@ -67,6 +67,7 @@ NOTICE = -2  # fine too, and there were so many runs that the caller wants to kn
 UNFINISHED = -3  # of machine code: the segment is to be run by the kernel
 
 CHUNK = 1024  # elements: two operands and a result stay in the first-level cache
+STRIP = 1024  # elements: of a group that runs strip by strip
 
 # Kinds of vector instruction: the first word of each.
 MAP = 0
@@ -81,6 +82,7 @@ MAP_ROWS = 9
 FUNCTION = 10
 REPAIR = 11
 LOOP = 12
+STRIPS = 13
 
 # Operations from this opcode on have no expression of their own, only a loop.
 FIRST_LOOP = 0  # <first loop>

@@ -16,6 +16,7 @@ from numtape.run.template.addresses import (
     LOOPS,
     OPERATIONS,
     SLOTS,
+    STRIP,
     VALUES,
     WORD_TABLE,
     ZERO,
@@ -207,6 +208,34 @@ def run_map_rows(h, words, at, r):
             x += left_apart
             y += right_apart
             result += 8 * run
+
+
+@kernel
+def run_strips(h, words, at):
+    """Run elementwise operations strip by strip: all of them for one, then for the next.
+
+    Words: how many elements, how many operations; for each its opcode, and for each operand
+    and the result a base, a step, and what the base moves by from element to element: 0 where
+    there is room for a strip alone.
+    """
+    loops = int64_array(h[LOOPS], (h[OPERATIONS], 3))
+    frame = int64_array(h[FRAME], (FRAME_SIZE,))
+    size = words[at + 1]
+    for start in range(0, size, STRIP):
+        count = min(STRIP, size - start)
+        frame[FRAME_MANY_COUNTS] = count
+        word = at + 3
+        for _ in range(words[at + 2]):
+            opcode = words[word]
+            word += 1
+            for k in range(loops[opcode, 2] + 1):
+                address = h[VALUES] + 8 * (words[word] + start * words[word + 2])
+                step = 8 * words[word + 1]
+                reach(h, address, step, count)
+                frame[FRAME_MANY + k] = address
+                frame[FRAME_MANY_STEPS + k] = step
+                word += 3
+            run_loop_of_many(h, loops[opcode, 0], loops[opcode, 1])
 
 
 @kernel

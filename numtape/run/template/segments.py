@@ -28,6 +28,7 @@ from numtape.run.template.addresses import (
     SEGMENTS,
     SHIFTS,
     SLOTS,
+    STRIPS,
     TAKE,
     UNFINISHED,
     VALUES,
@@ -52,6 +53,7 @@ from numtape.run.template.arrays import (
     run_scatter,
     run_search,
     run_spread,
+    run_strips,
     run_take,
 )
 from numtape.run.template.scalars import run_scalars
@@ -171,6 +173,8 @@ def run_vector(h, at, r):
         run_search(h, words, at, r)
     elif kind == TAKE:
         run_take(h, words, at, r)
+    elif kind == STRIPS:
+        run_strips(h, words, at)
     elif kind == LOOP:
         run_loop_steps(h, words, at, r)
     else:

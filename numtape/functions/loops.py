@@ -1,13 +1,15 @@
 """Loops and choices as functions, with the names and the order of arguments that JAX has.
 
-Outside of a recording they are what they say in plain Python. Inside of one, `scan` and `map`
-record a step once, as the body of a loop; where a step cannot stand for all (it counts by
-integers, or a comparison in it comes out otherwise in another step), each is recorded, as in a
-loop that Python runs, and what they repeat is found later (`numtape.transform.rolling`).
+Outside of a recording they are what they say in plain Python. Inside of one, a step is
+recorded once, as the body of a loop; where it cannot stand for all (it needs plain integers, or a
+comparison in it comes out otherwise in another step), each is recorded, as in a loop that Python
+runs, and what they repeat is found later (`numtape.transform.rolling`).
 """
 
 import contextlib
 import functools
+import inspect
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 
 from numtape.errors import InputError, OutputError
 from numtape.functions.inner import plain_values
+from numtape.functions.searches import recorded_search
 from numtape.functions.steps import recorded_again, recorded_once
 from numtape.functions.trees import Structure, flatten, map_leaves, shown
 from numtape.trace.record import active_recorder
@@ -145,6 +148,15 @@ def fori_loop(lower: int, upper: int, body: Callable[[int, Any], Any], init: Any
     """
     first, stop = _integer(lower, "lower"), _integer(upper, "upper")
     call, carry = resolved(body), init
+    recorder = active_recorder()
+    if recorder is not None and stop - first > 1:
+        found = recorded_once(
+            recorder,
+            lambda carry, step: (_carried(body(step, carry), carry, "body"), None),
+            *(init, first, np.arange(first, stop), stop - first, False, math.inf),
+        )
+        if found is not None:
+            return found[0]
     for step in range(first, stop):
         carry = _carried(call(step, carry), carry, "body")
     return carry
@@ -158,8 +170,10 @@ def while_loop(
 ) -> Any:
     """Carry something on while a condition holds.
 
-    In a recording each step is recorded, and each outcome of the condition is guarded: another
-    number of steps is another path, which `grad` and its like record when they come to it.
+    In a recording a step is recorded once if it can be, and the number of steps is found during
+    the run. A recording has room for 7 steps, or twice as many and one as often as it takes; a
+    point that needs other room is recorded by `grad` and its like when they come to it. Where a
+    step cannot stand for all, each is recorded, and another number of steps is another path.
 
     Parameters
     ----------
@@ -180,7 +194,7 @@ def while_loop(
     Raises
     ------
     InputError
-        Where the condition still holds after `max_steps` steps.
+        Where the condition still holds after `max_steps` steps, or that is no integer.
     OutputError
         Where `body` returns something else to carry than it was given.
 
@@ -193,17 +207,38 @@ def while_loop(
     32.0
     """
     bound = None if max_steps is None else _integer(max_steps, "max_steps")
+    if bound is not None and bound < 0:
+        raise InputError(
+            f"max_steps={bound} was given: there are 0 steps or more. Pass 0 or more, or None"
+        )
+
+    def endless(carry: Any) -> InputError:
+        return InputError(
+            f"while_loop has made max_steps={bound} steps and its condition still holds, of "
+            f"{shown(map_leaves(plain_values, carry))}{_place(cond)}: it may make no more. Allow "
+            "more steps, or look why the condition does not come to an end"
+        )
+
+    recorder = active_recorder()
+    if recorder is not None:
+        found = recorded_search(
+            recorder, cond, lambda carry: _carried(body(carry), carry, "body"), init, bound, endless
+        )
+        if found is not None:
+            return found[0]
     holds, call, carry, step = resolved(cond), resolved(body), init, 0
     while holds(carry):
         if step == bound:
-            raise InputError(
-                f"while_loop has made max_steps={bound} steps and its condition still holds, of "
-                f"{shown(map_leaves(plain_values, carry))}: it may make no more. Allow more steps, "
-                "or look why the condition does not come to an end"
-            )
+            raise endless(carry)
         carry = _carried(call(carry), carry, "body")
         step += 1
     return carry
+
+
+def _place(function: Callable[..., Any]) -> str:
+    """Say where a function stands."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return "" if code is None else f" at {code.co_filename}:{code.co_firstlineno}"
 
 
 def map(f: Callable[[Any], Any], xs: Any) -> Any:  # noqa: A001 - JAX's name

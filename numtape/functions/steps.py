@@ -7,6 +7,7 @@ the loop for its values. `loops.py` has what users call.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,30 @@ import numpy.typing as npt
 from numtape.functions.inner import InnerTape
 from numtape.functions.runner import Runner
 from numtape.functions.selection import cut
-from numtape.functions.trees import flatten
+from numtape.functions.trees import flatten, map_leaves
+from numtape.ops.structured import TAKE
 from numtape.tape.body import Body
-from numtape.trace.recorder import Recorder
+from numtape.trace.integers import range_of
+from numtape.trace.recorder import EXACT, Recorder
 from numtape.trace.resolve import resolved
-from numtape.trace.traced import Traced, lift, wrap
+from numtape.trace.traced import (
+    Traced,
+    TracedInt,
+    TracedTruth,
+    as_floats,
+    as_python,
+    is_traced,
+    lift,
+    wrap,
+)
 from numtape.transform.checkpoints import recorded_rows
 from numtape.transform.pruning import parts_of
 
-__all__ = ["recorded_again", "recorded_once"]
+__all__ = ["Step", "recorded_again", "recorded_once", "run_loop"]
 
 Floats = npt.NDArray[np.float64]
+
+_KINDS = frozenset(map(np.dtype, (np.float64, np.int64, np.bool_)))
 
 
 def recorded_once(
@@ -52,13 +66,149 @@ def recorded_once(
     room : float
         How many bytes may be kept for derivatives.
     """
-    if not all(map(_is_float, flatten((init, xs))[0])):
-        return None
-    guards, writes = len(recorder.guards), recorder.writes
-    inner = InnerTape(recorder, step, [init, first])
-    if len(recorder.guards) != guards or recorder.writes != writes:
-        return None  # it assigned to what it was given, or met an error
-    return _looped(recorder, inner, init, xs, steps, reverse, room)
+    made = Step.recorded(recorder, step, init, first, xs)
+    return None if made is None else _looped(recorder, made, xs, steps, reverse, room)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that was recorded, and the trees of what it is given and returns.
+
+    Attributes
+    ----------
+    inner : InnerTape
+        Its arguments are what is carried and what is read, integers and bools as floats.
+    init : tree
+        What is carried into the first step.
+    rows : tuple of dtype
+        Of what else it returns.
+    """
+
+    inner: InnerTape
+    init: Any
+    rows: tuple[Any, ...]
+
+    @classmethod
+    def recorded(
+        cls,
+        recorder: Recorder,
+        step: Callable[[Any, Any], Any],
+        init: Any,
+        first: Any = None,
+        xs: Any = None,
+        is_attempt: bool = False,
+    ) -> "Step | None":
+        """Record a step; return None where that does not stand for all.
+
+        What is carried and read may be bools and integers, which are traced in the step. What
+        cannot be done with such is done where each step is recorded; and so is looking up what
+        stands at one, because the way back would add to the whole array in each step. An error
+        stands for None where such are among them, or in an attempt.
+        """
+        given = flatten((init, first))[0]
+        kinds = [*map(_kind_of, given)]
+        if not _KINDS.issuperset(kinds) or not all(map(_is_exact, flatten((init, xs))[0])):
+            return None
+        count = len(flatten(init)[0])
+        ranges = [range_of(leaf) for leaf in flatten(xs)[0]]
+        seen: dict[str, Any] = {}
+
+        def typed(carry: Any, x: Any) -> Any:
+            leaves, structure = flatten((carry, x))
+            pairs = zip(leaves, given, strict=True)
+            leaves = [_typed(leaf, like) for leaf, like in pairs]
+            for leaf, each in zip(leaves[count:], ranges, strict=True):
+                if leaf.dtype.kind == "i":
+                    leaf.recorder.note_range(leaf.slots, *each)
+            new, y = step(*structure.build(leaves))
+            found = [*map(_kind_of, flatten(new)[0])]
+            seen["fits"] = all(
+                one == other or one.kind == "f"
+                for one, other in zip(kinds[:count], found, strict=True)
+            )
+            seen["rows"] = tuple(map(_kind_of, flatten(y)[0]))
+            return map_leaves(_as_float, new), y
+
+        counts = any(kind.kind != "f" for kind in kinds)
+        guards, writes = len(recorder.guards), recorder.writes
+        try:
+            inner = InnerTape(recorder, typed, [map_leaves(_as_float, each) for each in (init, first)])
+        except Exception:
+            if not counts and not is_attempt:
+                raise
+            return None  # it may need plain integers
+        if len(recorder.guards) != guards or recorder.writes != writes or not seen["fits"]:
+            return None  # it assigned to what it was given, or met an error
+        if counts and any(each.kind == TAKE for each in inner.tape.flat.vectors):
+            return None
+        if not len(inner.captured[0]) and not any(map(is_traced, flatten((init, xs))[0])):
+            return None  # there is nothing to record
+        return cls(inner, init, seen["rows"])
+
+    def operands(self, recorder: Recorder, reads: Sequence[Any] = ()) -> list[tuple[Any, Any]]:
+        """Return the slots and values of a loop's operands, given those that are read."""
+        slots, values = self.inner.captured
+        same = [(np.array(slot), value) for slot, value in zip(slots, values, strict=True)]
+        return [*(lift(recorder, leaf) for leaf in flatten(self.init)[0]), *reads, *same]
+
+    def body(self, reads: Sequence[tuple[int, ...]]) -> Body:
+        """Return the body of a loop; the values of its guards are the last that is written."""
+        flat, result = self.inner.tape.flat, self.inner.tape.result
+        outputs = np.concatenate([flat.outputs, flat.guard_slots])
+        carries = tuple(np.shape(leaf) for leaf in flatten(self.init)[0])
+        return Body(
+            flat.changed(outputs=outputs, guards=(), point=np.zeros(0)),
+            carries,
+            tuple(reads),
+            ((),) * len(self.inner.captured[0]),
+            (*result.shapes[len(carries) :], *((),) * len(flat.guards)),
+        )
+
+    def values(self, carry: Floats) -> Any:
+        """Return plain values of what is carried as the tree that they are."""
+        leaves, structure = flatten(self.init)
+        found = cut(carry, [np.shape(leaf) for leaf in leaves])
+        return structure.build(
+            value.astype(_kind_of(leaf)) if np.ndim(value) else _kind_of(leaf).type(value).item()
+            for value, leaf in zip(found, leaves, strict=True)
+        )
+
+    def carried(self, recorder: Recorder, slots: Any, values: Floats) -> Any:
+        """Return what is carried out of a loop of it."""
+        leaves, structure = flatten(self.init)
+        found = cut(wrap(recorder, slots, values), [np.shape(leaf) for leaf in leaves])
+        return structure.build(
+            _typed(leaf, like) for leaf, like in zip(found, leaves, strict=True)
+        )
+
+
+def _kind_of(leaf: Any) -> Any:
+    return leaf.dtype if isinstance(leaf, Traced) else np.result_type(leaf)
+
+
+def _is_exact(leaf: Any) -> bool:
+    """Return whether a plain leaf is of floats, or of integers that are exact as floats."""
+    if is_traced(leaf) or _kind_of(leaf).kind != "i":
+        return True
+    return bool(np.all(np.abs(leaf) < EXACT))
+
+
+def _as_float(leaf: Any) -> Any:
+    """Return a leaf as floats, an input of the step."""
+    if _kind_of(leaf).kind == "f":
+        return leaf
+    if is_traced(leaf):
+        return as_floats(leaf)
+    return np.asarray(leaf, np.float64) if isinstance(leaf, np.ndarray) else float(leaf)
+
+
+def _typed(leaf: Any, like: Any) -> Any:
+    """Return traced floats as what they stand for."""
+    kind = _kind_of(like)
+    if kind.kind == "f":
+        return leaf
+    typed = wrap(leaf.recorder, np.asarray(leaf.slots), np.asarray(leaf.primals).astype(kind))
+    return as_python(typed) if isinstance(like, int | TracedInt | TracedTruth) else typed
 
 
 def recorded_again(recorder: Recorder, f: Callable[..., Any], arguments: Sequence[Any]) -> Any:
@@ -71,7 +221,7 @@ def recorded_again(recorder: Recorder, f: Callable[..., Any], arguments: Sequenc
     outputs = np.concatenate([flat.outputs, flat.guard_slots])
     tape = flat.changed(outputs=outputs, guards=(), point=np.zeros(0))
     body = Body(tape, (), (), (np.shape(values),), (outputs.shape,), recomputes=True)
-    found = _run(body, 1, [values])
+    found = run_loop(body, 1, [values])
     made = recorder.loop(body, 1, [slots])
     for guard, slot in zip(flat.guards, made[len(flat.outputs) :].tolist(), strict=True):
         recorder.guard(slot, guard.outcome, guard.location)
@@ -79,16 +229,9 @@ def recorded_again(recorder: Recorder, f: Callable[..., Any], arguments: Sequenc
     return result.build(wrap(recorder, made[:count], found[:count]))
 
 
-def _is_float(leaf: Any) -> bool:
-    """Return whether a leaf is of floats: what counts is another number in each step."""
-    kind = leaf.dtype if isinstance(leaf, Traced) else np.result_type(leaf)
-    return bool(kind == np.float64)
-
-
 def _looped(
     recorder: Recorder,
-    inner: InnerTape,
-    init: Any,
+    made: Step,
     xs: Any,
     steps: int,
     reverse: bool,
@@ -99,27 +242,13 @@ def _looped(
     None where the step does not stand for all: where a comparison comes out otherwise. `room` is
     how many bytes may be kept for derivatives.
     """
-    flat, result = inner.tape.flat, inner.tape.result
-    carried, structure = flatten(init)
-    slots, values = inner.captured
+    flat, result = made.inner.tape.flat, made.inner.tape.result
     turn = slice(None, None, -1) if reverse else slice(None)
-    operands = [lift(recorder, leaf) for leaf in carried]
-    for leaf in flatten(xs)[0]:
-        read, numbers = lift(recorder, leaf)
-        operands.append((read[turn], np.asarray(numbers)[turn]))
-    operands += [(np.array(slot), value) for slot, value in zip(slots, values, strict=True)]
-    shapes = [np.shape(numbers) for _, numbers in operands]
-    split = len(operands) - len(slots)
-    body = Body(
-        flat.changed(
-            outputs=np.concatenate([flat.outputs, flat.guard_slots]), guards=(), point=np.zeros(0)
-        ),
-        tuple(shapes[: len(carried)]),
-        tuple(shape[1:] for shape in shapes[len(carried) : split]),
-        ((),) * len(slots),
-        (*result.shapes[len(carried) :], *((),) * len(flat.guards)),
-    )
-    found = _run(body, steps, [numbers for _, numbers in operands])
+    lifted = [lift(recorder, leaf) for leaf in flatten(xs)[0]]
+    reads = [(slots[turn], np.asarray(numbers)[turn]) for slots, numbers in lifted]
+    operands = made.operands(recorder, reads)
+    body = made.body([np.shape(numbers)[1:] for _, numbers in reads])
+    found = run_loop(body, steps, [numbers for _, numbers in operands])
     parts = parts_of(body, steps)[1:]
     split = len(parts) - len(flat.guards)
     written, compared = parts[:split], parts[split:]
@@ -132,15 +261,19 @@ def _looped(
     for step in range(steps):
         for guard, slots in zip(flat.guards, rows_of[last:], strict=True):
             recorder.guard(slots.item(step), guard.outcome, guard.location)
-    carry = wrap(recorder, rows_of[0], found[: body.carried])
+    carry = made.carried(recorder, rows_of[0], found[: body.carried])
     ys = [  # which lie in memory as if they had been stacked
-        wrap(recorder, slots, found[begin : begin + rows * width].reshape(slots.shape))[turn].copy()
-        for slots, (begin, rows, width) in zip(rows_of[1:last], written, strict=True)
+        wrap(
+            recorder, slots, found[begin : begin + rows * width].reshape(slots.shape).astype(kind)
+        )[turn].copy()
+        for slots, (begin, rows, width), kind in zip(
+            rows_of[1:last], written, made.rows, strict=True
+        )
     ]
-    return structure.build(cut(carry, body.carries)), result.structure.children[1].build(ys)
+    return carry, result.structure.children[1].build(ys)
 
 
-def _run(body: Body, steps: int, numbers: list[Any]) -> Floats:
+def run_loop(body: Body, steps: int, numbers: list[Any]) -> Floats:
     """Return the results of a loop of these operands."""
     sizes = [np.size(each) for each in numbers]
     recorder = Recorder(sum(sizes))

@@ -94,6 +94,23 @@ REMEDIES = {
         "Allow more steps",
         (lambda: nt.while_loop(lambda x: x < 9.0, lambda x: x + 1.0, 0.0, max_steps=10), 9.0),
     ],
+    "a recorded loop that does not end": [
+        lambda: nt.grad(
+            lambda a: nt.while_loop(lambda x: x < 9.0, lambda x: x + a, 0.0, max_steps=5)
+        )(1.0),
+        "Allow more steps",
+        (
+            lambda: nt.grad(
+                lambda a: nt.while_loop(lambda x: x < 9.0, lambda x: x + a, 0.0, max_steps=10)
+            )(1.0),
+            9.0,
+        ),
+    ],
+    "fewer steps than none": [
+        lambda: nt.while_loop(lambda x: x < 9.0, lambda x: x + 1.0, 0.0, max_steps=-1),
+        "Pass 0 or more, or None",
+        (lambda: nt.while_loop(lambda x: x < 0.0, lambda x: x + 1.0, 0.0, max_steps=0), 0.0),
+    ],
     "a traced bound": [
         lambda: nt.grad(lambda x: nt.fori_loop(0, x, lambda k, y: y + x, x))(2.0),
         "Pass a Python int, or use while_loop",

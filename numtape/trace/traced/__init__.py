@@ -60,6 +60,7 @@ from numtape.trace.traced.operands import (
 from numtape.trace.traced.scalars import (
     TracedBool,
     TracedFloat,
+    TracedInt,
     TracedInteger,
     TracedScalar,
     TracedTruth,
@@ -76,6 +77,7 @@ __all__ = [
     "TracedArray",
     "TracedBool",
     "TracedFloat",
+    "TracedInt",
     "TracedInteger",
     "TracedPair",
     "TracedScalar",

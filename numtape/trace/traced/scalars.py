@@ -21,6 +21,7 @@ from numtape.trace.views import Slots
 __all__ = [
     "TracedBool",
     "TracedFloat",
+    "TracedInt",
     "TracedInteger",
     "TracedScalar",
     "TracedTruth",

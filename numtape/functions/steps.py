@@ -18,6 +18,7 @@ from numtape.functions.runner import Runner
 from numtape.functions.selection import cut
 from numtape.functions.trees import flatten, map_leaves
 from numtape.ops.structured import TAKE
+from numtape.ops.table import OPCODE
 from numtape.tape.body import Body
 from numtape.trace.integers import range_of
 from numtape.trace.recorder import EXACT, Recorder
@@ -35,7 +36,7 @@ from numtape.trace.traced import (
 from numtape.transform.checkpoints import recorded_rows
 from numtape.transform.pruning import parts_of
 
-__all__ = ["Step", "recorded_again", "recorded_once", "run_loop"]
+__all__ = ["Step", "plain_like", "recorded_again", "recorded_once", "run_loop"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -82,11 +83,14 @@ class Step:
         What is carried into the first step.
     rows : tuple of dtype
         Of what else it returns.
+    counts : bool
+        Whether bools or integers are carried or read.
     """
 
     inner: InnerTape
     init: Any
     rows: tuple[Any, ...]
+    counts: bool
 
     @classmethod
     def recorded(
@@ -132,7 +136,9 @@ class Step:
         counts = any(kind.kind != "f" for kind in kinds)
         guards, writes = len(recorder.guards), recorder.writes
         try:
-            inner = InnerTape(recorder, typed, [map_leaves(_as_float, each) for each in (init, first)])
+            inner = InnerTape(
+                recorder, typed, [map_leaves(_as_float, each) for each in (init, first)]
+            )
         except Exception:
             if not counts and not is_attempt:
                 raise
@@ -143,7 +149,7 @@ class Step:
             return None
         if not len(inner.captured[0]) and not any(map(is_traced, flatten((init, xs))[0])):
             return None  # there is nothing to record
-        return cls(inner, init, seen["rows"])
+        return cls(inner, init, seen["rows"], counts)
 
     def operands(self, recorder: Recorder, reads: Sequence[Any] = ()) -> list[tuple[Any, Any]]:
         """Return the slots and values of a loop's operands, given those that are read."""
@@ -164,22 +170,21 @@ class Step:
             (*result.shapes[len(carries) :], *((),) * len(flat.guards)),
         )
 
-    def values(self, carry: Floats) -> Any:
-        """Return plain values of what is carried as the tree that they are."""
-        leaves, structure = flatten(self.init)
-        found = cut(carry, [np.shape(leaf) for leaf in leaves])
-        return structure.build(
-            value.astype(_kind_of(leaf)) if np.ndim(value) else _kind_of(leaf).type(value).item()
-            for value, leaf in zip(found, leaves, strict=True)
-        )
-
     def carried(self, recorder: Recorder, slots: Any, values: Floats) -> Any:
         """Return what is carried out of a loop of it."""
         leaves, structure = flatten(self.init)
         found = cut(wrap(recorder, slots, values), [np.shape(leaf) for leaf in leaves])
-        return structure.build(
-            _typed(leaf, like) for leaf, like in zip(found, leaves, strict=True)
-        )
+        return structure.build(_typed(leaf, like) for leaf, like in zip(found, leaves, strict=True))
+
+
+def plain_like(tree: Any, numbers: Floats) -> Any:
+    """Return plain values as what the leaves of a tree are."""
+    leaves, structure = flatten(tree)
+    found = cut(numbers, [np.shape(leaf) for leaf in leaves])
+    return structure.build(
+        value.astype(_kind_of(leaf)) if np.ndim(value) else _kind_of(leaf).type(value).item()
+        for value, leaf in zip(found, leaves, strict=True)
+    )
 
 
 def _kind_of(leaf: Any) -> Any:
@@ -258,9 +263,15 @@ def _looped(
             return None
     rows_of = recorded_rows(recorder, body, steps, [each for each, _ in operands], room)
     last = 1 + len(written)
+    # Recordings are told apart by values of guards. Where integers are traced there are others than
+    # where each step is recorded, so their values are no whole numbers.
+    shift = 0.5 if made.counts else 0.0
     for step in range(steps):
         for guard, slots in zip(flat.guards, rows_of[last:], strict=True):
-            recorder.guard(slots.item(step), guard.outcome, guard.location)
+            slot = slots.item(step)
+            if shift:
+                slot = recorder.scalar(OPCODE["add"], slot, recorder.constant(shift))
+            recorder.guard(slot, guard.outcome + shift, guard.location)
     carry = made.carried(recorder, rows_of[0], found[: body.carried])
     ys = [  # which lie in memory as if they had been stacked
         wrap(

@@ -64,7 +64,23 @@ def none(loop):
     return f
 
 
-@pytest.mark.parametrize("make", [root, decay, weighed, none])
+def at_most(loop):
+    """A condition with branches: two ends, one of them in Python's way."""
+
+    def f(a):
+        def goes(c):
+            x, n = c
+            if n > 30:
+                return False
+            return not abs(x * x - a) <= 1e-9 * a and 0 <= n < 5
+
+        x, n = loop(goes, lambda c: (0.5 * (c[0] + a / c[0]), c[1] + 1), (a, 0))
+        return x + n * a
+
+    return f
+
+
+@pytest.mark.parametrize("make", [root, decay, weighed, none, at_most])
 def test_as_a_plain_loop(make):
     mine, plain = make(nt.while_loop), make(plain_while)
     tape = nt.record(mine, 2.0)
@@ -79,6 +95,22 @@ def test_as_a_plain_loop(make):
         assert value == plain(point)
         np.testing.assert_allclose(forward, gradient(point), rtol=1e-12)
         nt.check_derivatives(mine, point)
+
+
+def test_paths_of_a_condition_are_one_recording():
+    mine, plain = at_most(nt.while_loop), at_most(plain_while)
+    gradient = nt.grad(mine)
+    for a in (2.0, 1.01, 50.0, 1e6, 1.2, 2e5):
+        np.testing.assert_allclose(gradient(a), nt.grad(plain)(a), rtol=1e-12)
+    made = gradient.recordings.made
+    assert made <= 4
+    for a in (2.0, 1.01, 50.0, 1e6, 1.2, 2e5):
+        gradient(a)
+    assert gradient.recordings.made == made
+    points = np.array([2.0, 1.01, 50.0, 1e6, 1.2, 2e5])
+    values, slopes = nt.vmap(nt.value_and_grad(mine))(points)
+    assert_same_bits(values, np.array([plain(a) for a in points]))
+    np.testing.assert_allclose(slopes, [nt.grad(plain)(a) for a in points], rtol=1e-12)
 
 
 def test_numbers_of_steps_share_recordings():
@@ -269,9 +301,7 @@ def test_integers_are_carried_and_read():
             n, total, flag = c
             return (n + i, total * 0.9 + x[0] * n, total > 1.0), (n * 2, flag, total)
 
-        (n, total, flag), (doubles, flags, rows) = nt.scan(
-            step, (1, x[1], False), np.arange(3, 15)
-        )
+        (n, total, flag), (doubles, flags, rows) = nt.scan(step, (1, x[1], False), np.arange(3, 15))
         return n * total + flag + np.sum(doubles * rows) + np.sum(rows[1:][flags[1:]])
 
     x = np.array([0.3, 0.5])

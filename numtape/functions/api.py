@@ -27,6 +27,7 @@ from numtape.trace.complexes import TracedComplex
 from numtape.trace.record import active_recorder
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
 from numtape.trace.ufuncs import apply_row
+from numtape.transform.checkpoints import room_of
 
 __all__ = [
     "grad",
@@ -50,6 +51,7 @@ def grad(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     branches: str | None = None,
+    checkpoint: bool | int | None = None,
 ) -> Derivative:
     """Return the gradient of a scalar function, as a function of the same arguments.
 
@@ -70,6 +72,9 @@ def grad(
     branches : {"auto", "select", "paths"}, optional
         How tests on traced values are recorded: see the decorator of this name. By default as the
         function says itself, or "auto".
+    checkpoint : bool or int, optional
+        Whether derivatives of loops keep little and compute steps again, or from how many bytes
+        on; see `scan`.
 
     Returns
     -------
@@ -94,7 +99,9 @@ def grad(
     >>> nt.grad(lambda p, x: p["a"] * np.sin(p["b"] * x))({"a": 2.0, "b": 1.0}, 0.0)
     {'a': 0.0, 'b': 0.0}
     """
-    return Derivative(function, argnums, has_aux, "grad", "gradient", branches=branches)
+    return Derivative(
+        function, argnums, has_aux, "grad", "gradient", branches=branches, checkpoint=checkpoint
+    )
 
 
 def value_and_grad(
@@ -102,12 +109,13 @@ def value_and_grad(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     branches: str | None = None,
+    checkpoint: bool | int | None = None,
 ) -> Derivative:
     """Return the value and the gradient of a scalar function, as a function of its arguments.
 
     Parameters
     ----------
-    function, argnums, has_aux, branches
+    function, argnums, has_aux, branches, checkpoint
         As for `grad`.
 
     Returns
@@ -129,7 +137,13 @@ def value_and_grad(
     (0.0, 1.0)
     """
     return Derivative(
-        function, argnums, has_aux, "value_and_grad", "value_and_gradient", branches=branches
+        function,
+        argnums,
+        has_aux,
+        "value_and_grad",
+        "value_and_gradient",
+        branches=branches,
+        checkpoint=checkpoint,
     )
 
 
@@ -138,6 +152,7 @@ def jacobian(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     branches: str | None = None,
+    checkpoint: bool | int | None = None,
 ) -> Derivative:
     """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
 
@@ -145,7 +160,7 @@ def jacobian(
     ----------
     function : callable
         Plain NumPy code that returns a tree of numbers and arrays.
-    argnums, has_aux, branches
+    argnums, has_aux, branches, checkpoint
         As for `grad`.
 
     Returns
@@ -170,7 +185,9 @@ def jacobian(
     array([[4., 0.],
            [3., 2.]])
     """
-    return Derivative(function, argnums, has_aux, "jacobian", "jacobian", branches=branches)
+    return Derivative(
+        function, argnums, has_aux, "jacobian", "jacobian", branches=branches, checkpoint=checkpoint
+    )
 
 
 def jacfwd(
@@ -212,6 +229,7 @@ def jacrev(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     branches: str | None = None,
+    checkpoint: bool | int | None = None,
 ) -> Derivative:
     """Return the Jacobian of a function in reverse mode: one sweep for each output.
 
@@ -237,7 +255,14 @@ def jacrev(
     array([12.,  8.,  6.])
     """
     return Derivative(
-        function, argnums, has_aux, "jacrev", "jacobian", "reverse", branches=branches
+        function,
+        argnums,
+        has_aux,
+        "jacrev",
+        "jacobian",
+        "reverse",
+        branches=branches,
+        checkpoint=checkpoint,
     )
 
 
@@ -298,7 +323,13 @@ def jvp(
     return paths.run(call, run)
 
 
-def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **named: Any) -> Any:
+def vjp(
+    function: Callable[..., Any],
+    *primals: Any,
+    has_aux: bool = False,
+    checkpoint: bool | int | None = None,
+    **named: Any,
+) -> Any:
     """Return the value of a function, and a function from cotangents to gradients.
 
     Parameters
@@ -309,6 +340,8 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
         The arguments: trees of floats and float arrays.
     has_aux : bool
         Whether `function` returns ``(output, aux)``.
+    checkpoint
+        As for `grad`.
     **named
         Refused: arguments are taken by position.
 
@@ -333,13 +366,13 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False, **na
     """
     check_callable(function, "vjp", "vjp(f, x)")
     check_no_named("vjp", named)
-    outer = active_recorder()
+    outer, room = active_recorder(), room_of(checkpoint)
     if outer is not None:
-        inner = InnerTape(outer, function, primals, has_aux)
+        inner = InnerTape(outer, function, primals, has_aux, room=room)
         value = inner(*primals)
         aux = (inner.auxiliary(),) if has_aux else ()
         return value, lambda cotangents: inner.vjp(primals, cotangents)[1], *aux
-    paths, call = recordings_of(function, has_aux).paths(primals, {})
+    paths, call = recordings_of(function, has_aux, room).paths(primals, {})
     tape = paths.tape_at(call)
     point = tuple(call.copies())
 
@@ -358,12 +391,13 @@ def hessian(
     argnums: int | Sequence[int] = 0,
     has_aux: bool = False,
     branches: str | None = None,
+    checkpoint: bool | int | None = None,
 ) -> Derivative:
     """Return the Hessian of a scalar function: the Jacobian of its gradient.
 
     Parameters
     ----------
-    function, argnums, has_aux, branches
+    function, argnums, has_aux, branches, checkpoint
         As for `grad`.
 
     Returns
@@ -386,7 +420,12 @@ def hessian(
            [2., 0.]])
     """
     # What a Hessian is the Jacobian of is the derivative of a float.
-    inner = Derivative(function, argnums, has_aux, "jacrev", "jacobian", "reverse", of_floats=True)
+    inner = Derivative(
+        function,
+        *(argnums, has_aux, "jacrev", "jacobian", "reverse"),
+        of_floats=True,
+        checkpoint=checkpoint,
+    )
     return Derivative(inner, argnums, has_aux, "hessian", "jacobian", "forward", branches=branches)
 
 

@@ -17,6 +17,7 @@ from numtape.functions.signature import differentiated
 from numtape.functions.tape import Tape
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
+from numtape.transform.checkpoints import room_of
 
 __all__ = ["Derivative"]
 
@@ -44,9 +45,10 @@ class Derivative:
         mode: str | None = None,
         of_floats: bool = False,
         branches: str | None = None,
+        checkpoint: bool | int | None = None,
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
-        self.recordings = Recordings(function, has_aux, branches=branches)
+        self.recordings = Recordings(function, has_aux, branches=branches, room=room_of(checkpoint))
         if branches is not None:  # `vmap` of it does the same
             note_branches(branches)(self)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
@@ -58,7 +60,8 @@ class Derivative:
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
-        self._parts = function, self._argnums, has_aux, name, method, mode, of_floats, branches
+        options = of_floats, branches, checkpoint
+        self._parts = function, self._argnums, has_aux, name, method, mode, *options
 
     def __reduce__(self) -> Any:
         return Derivative, self._parts  # recordings are made again where they are needed

@@ -6,6 +6,7 @@ for another's. The derivative tape is then written into the outer recording, on
 the slots that the arguments and the captured values have there.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,6 +60,8 @@ class InnerTape:
         The arguments to differentiate by, if it is said which.
     choices : Choices, optional
         As for `record_flat`.
+    room : float
+        As for `record_call_inside`.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class InnerTape:
         has_aux: bool = False,
         by: Sequence[int] = (),
         choices: Choices | None = None,
+        room: float = math.inf,
     ) -> None:
         arguments = map_leaves(
             lambda leaf: as_traced(outer, leaf) if is_traced(leaf) else leaf, list(arguments)
@@ -92,7 +96,7 @@ class InnerTape:
             replay(recorded, outer, np.concatenate([*inputs, captured]).astype(np.int64))
 
         self.tape, captured = record_call_inside(
-            function, call, has_aux, failed=failed, choices=choices
+            function, call, has_aux, failed=failed, choices=choices, room=room
         )
         outer.writes |= self.tape.signature.memory is not None  # which is that of its arguments
         self._outer = outer

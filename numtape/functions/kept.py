@@ -1,5 +1,6 @@
 """What is kept for functions given to `jvp` and its like, which have no callable to keep it."""
 
+import math
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,10 +30,12 @@ def kept(function: Callable[..., Any], key: Any, make: Callable[[Callable[..., A
     return own[key]
 
 
-def recordings_of(function: Callable[..., Any], has_aux: bool) -> Recordings:
+def recordings_of(
+    function: Callable[..., Any], has_aux: bool, room: float = math.inf
+) -> Recordings:
     """Return the recordings of a function, made once."""
     recordings: Recordings = kept(
-        function, ("recordings", has_aux), lambda f: Recordings(f, has_aux)
+        function, ("recordings", has_aux, room), lambda f: Recordings(f, has_aux, room=room)
     )
     return recordings
 

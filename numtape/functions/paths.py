@@ -14,6 +14,7 @@ from under it.
 """
 
 import inspect
+import math
 import os
 import warnings
 from collections import OrderedDict
@@ -284,6 +285,9 @@ class Recordings:
     branches : str, optional
         How its tests are recorded, see `branching.py`; by default as the function says itself.
 
+    room : float
+        How many bytes each loop may keep for derivatives.
+
     Attributes
     ----------
     made : int
@@ -306,8 +310,10 @@ class Recordings:
         has_aux: bool = False,
         optimized: bool = False,
         branches: str | None = None,
+        room: float = math.inf,
     ) -> None:
         self.function = function
+        self.room = room
         self.branches = mode_of(function, branches)
         self.has_aux = has_aux
         self.optimized = optimized
@@ -365,7 +371,9 @@ class Recordings:
             tape, after = before.record(
                 function,
                 call,
-                lambda choices: record_call(function, call, self.has_aux, choices=choices),
+                lambda choices: record_call(
+                    function, call, self.has_aux, choices=choices, room=self.room
+                ),
                 list(paths.walks),
                 paths.foreseen,
             )
@@ -452,7 +460,8 @@ class Recordings:
         every = (*arguments, named) if named else arguments
         # Where the outer one selects, so does this.
         is_asked = self.branches == SELECT and outer.arms is None
-        return InnerTape(outer, function, every, self.has_aux, by, Choices() if is_asked else None)
+        choices = Choices() if is_asked else None
+        return InnerTape(outer, function, every, self.has_aux, by, choices, self.room)
 
     def called(self, key: Key) -> Callable[..., Any]:
         """Return the function of a call's arguments, whose last may be the named ones."""

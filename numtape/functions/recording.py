@@ -106,10 +106,11 @@ def record(
     tape, _ = Branching.by(mode_of(function, branches)).record(
         function,
         call,
-        lambda choices: record_call(function, call, lines=lines, rolled=roll, choices=choices),
+        lambda choices: record_call(
+            function, call, lines=lines, rolled=roll, choices=choices, room=room
+        ),
+        [],
     )
-    if room < math.inf:
-        tape = Tape(checkpointed(tape.flat, room), tape.signature, tape.result)
     if call.labelled:
         check_agreement(tape, function, call)
     return tape
@@ -144,10 +145,11 @@ def record_call(
     lines: bool = False,
     rolled: bool = True,
     choices: Choices | None = None,
+    room: float = math.inf,
 ) -> Tape:
-    """Record a function at a call that has been read; see `record_flat` for `choices`."""
+    """Record a function at a call that has been read; see `record_call_inside` for the options."""
     tape, captured = record_call_inside(
-        function, call, has_aux, lines, rolled=rolled, choices=choices
+        function, call, has_aux, lines, rolled=rolled, choices=choices, room=room
     )
     if captured:
         raise TraceError(
@@ -167,10 +169,12 @@ def record_call_inside(
     failed: Callable[[FlatTape, list[int]], None] | None = None,
     rolled: bool = True,
     choices: Choices | None = None,
+    room: float = math.inf,
 ) -> tuple[Tape, list[int]]:
     """Do what `record_call` does, and return the slots captured of the recording around.
 
-    See `record_flat` for `failed` and `choices`.
+    See `record_flat` for `failed` and `choices`; `room` is how many bytes each loop may keep for
+    derivatives.
     """
     seen: dict[str, Any] = {}
 
@@ -221,7 +225,7 @@ def record_call_inside(
     )
     # Whoever wants to see the line of each instruction wants to see each.
     flat = recording.tape if lines or not _is_rolled(rolled) else roll_up(recording.tape)
-    tape = Tape(flat, signature, result)
+    tape = Tape(checkpointed(flat, room), signature, result)
     tape.choices = choices and choices.copy()
     return tape, recording.captured
 

@@ -439,6 +439,27 @@ def test_checkpoints_of_a_python_loop():
         np.testing.assert_allclose(found, expected, rtol=1e-11)
 
 
+def test_derivatives_take_checkpoints():
+    around = np.array([GARCH, GARCH * 1.1])
+    for derive in (nt.grad, nt.jacobian, nt.jacrev, nt.hessian):
+        few, all_ = derive(garch, checkpoint=True), derive(garch)
+        np.testing.assert_allclose(few(GARCH), all_(GARCH), rtol=1e-11)
+        np.testing.assert_allclose(nt.vmap(few)(around), nt.vmap(all_)(around), rtol=1e-9)
+    gradient = nt.grad(garch, checkpoint=True)
+    gradient(GARCH)
+    (tape,) = gradient.recordings.kept
+    assert any(body.recomputes for body in tape.flat.bodies)
+    value, found = nt.value_and_grad(garch, checkpoint=1000)(GARCH)
+    assert value == garch(GARCH)
+    np.testing.assert_allclose(found, gradient(GARCH), rtol=1e-13)
+    for run in (lambda p: nt.vjp(garch, p, checkpoint=True)[1](1.0)[0], gradient):
+        np.testing.assert_allclose(run(GARCH), gradient(GARCH), rtol=1e-13)
+        inside = nt.jacobian(run)(GARCH)
+        np.testing.assert_allclose(inside, nt.hessian(garch)(GARCH), rtol=1e-10)
+    with pytest.raises(nt.InputError, match="checkpoint=-1"):
+        nt.grad(garch, checkpoint=-1)
+
+
 def test_a_checkpoint_of_a_piece():
     def piece(x, a):
         y = np.exp(np.sin(x) * a)

@@ -3,7 +3,7 @@
 A step is recorded once and becomes the body of a loop with room for so many steps: for 7, or twice
 as many and one as often as it takes. Steps after the last one carry on what they are given, and
 derivatives pass them. One guard asks how much room a point needs, so all numbers of steps up to a
-thousand are eight recordings.
+thousand are eight recordings. In a step of another loop there is room for what any step needs.
 
 A condition that has branches (``a and b``) is recorded for each of its paths that are met, all in
 the same body; a step asks the one whose guards hold. Where they were met is remembered for the
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from numtape.functions.inner import plain_values
 from numtape.functions.runner import Runner
-from numtape.functions.steps import Step, plain_like, run_loop
+from numtape.functions.steps import ROOM, Step, plain_like, rooms_in, run_loop
 from numtape.functions.trees import flatten
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import Guard
@@ -45,9 +45,6 @@ Floats = npt.NDArray[np.float64]
 # A loop asks so many times whether to go on, or twice as often: shorter ones are not worth a
 # recording of their own.
 _LEAST = 8
-
-# The guard of how often is no whole number, so no comparison and no integer takes it for its own.
-_APART = 0.5
 
 _MOST = 8  # paths of a condition
 
@@ -83,19 +80,27 @@ def recorded_search(
     shapes = tuple(map(np.shape, flatten(init)[0]))
     # What is carried where the condition takes other paths.
     others = list(_met.get(code, {}).get(shapes, ())) if code is not None else []
-    while len(others) < _MOST:
-        search = _Search.recorded(recorder, cond, body, init, others)
-        if search is None:
-            return None
-        count = search.count(bound, endless)
-        if count is not None:
-            if others and code is not None:
-                _met.setdefault(code, {})[shapes] = tuple(others)
-            return (search.record(recorder, count, bound),)
-        if not search.is_condition:
-            return None
-        others.append(search.carry)
-    return None
+    before = recorder.rooms
+    try:
+        while len(others) < _MOST:
+            search = _Search.recorded(recorder, cond, body, init, others)
+            if search is None:
+                return None
+            count = search.count(bound, endless)
+            if count is not None:
+                recorder.rooms = before
+                if others and code is not None:
+                    _met.setdefault(code, {})[shapes] = tuple(others)
+                return (search.record(recorder, count, bound),)
+            if search.is_condition:
+                others.append(search.carry)
+            elif search.rooms > recorder.rooms:
+                recorder.rooms = search.rooms
+            else:
+                return None
+        return None
+    finally:
+        recorder.rooms = before
 
 
 class _Search:
@@ -114,6 +119,8 @@ class _Search:
         What is carried into the step at which `count` ended.
     is_condition : bool
         Whether it was the condition that took another path there.
+    rooms : int
+        How much room loops in that step need.
     """
 
     def __init__(self, made: Step, asked: int) -> None:
@@ -122,6 +129,7 @@ class _Search:
         self._point, self._body = flat.point.copy(), made.body(())
         self.carry = self._point[: self._body.carried]
         self.is_condition = False
+        self.rooms = 0
 
     @classmethod
     def recorded(
@@ -167,6 +175,7 @@ class _Search:
             if not goes:
                 return steps
             if not _agree(found[asked:], outcomes[asked:]):
+                self.rooms = rooms_in(outcomes[asked:], found[asked:])
                 return None
             if steps == bound:
                 raise endless(plain_like(self._made.init, self.carry))
@@ -176,7 +185,7 @@ class _Search:
     def record(self, recorder: Recorder, count: int, bound: int | None) -> Any:
         """Record a loop with room for so many steps; return what is carried in the end."""
         most = np.inf if bound is None else bound + 1
-        rooms = [_LEAST]
+        rooms = [_LEAST << recorder.rooms]
         while rooms[-1] <= count:
             rooms.append(2 * rooms[-1])
         rooms = [int(min(room, most)) for room in rooms]
@@ -186,10 +195,10 @@ class _Search:
         slots = np.asarray(recorder.loop(body, steps, [each for each, _ in operands]))
         parts = [slice(begin, begin + rows) for begin, rows, _ in parts_of(body, steps)[1:]]
         goes, compared = parts[0], parts[1:]
-        room = recorder.constant(_APART)
+        room = recorder.constant(ROOM + recorder.rooms)
         for each in rooms:
             room = recorder.scalar(_ADD, room, slots[goes].item(each - 1))
-        recorder.guard(room, _APART + len(rooms) - 1)
+        recorder.guard(room, ROOM + recorder.rooms + len(rooms) - 1)
         asks = wrap(recorder, slots[goes], found[goes].astype(bool))
         before = np.concatenate([[True], asks[:-1]])
         for number, (guard, part) in enumerate(zip(self._guards, compared, strict=True)):
@@ -244,7 +253,7 @@ def _goes(recorder: Recorder, cond: Callable[[Any], Any], carry: Any, others: Se
         said = lift(recorder, goes)[0].item()
         holds = recorder.scalar(_OR, holds, recorder.scalar(_AND, path, said))
     digest = blake2b(repr(sorted(paths)).encode(), digest_size=6).digest()
-    name = _APART + int.from_bytes(digest, "big")
+    name = ROOM + int.from_bytes(digest, "big")
     known = recorder.scalar(_MULTIPLY, is_known, recorder.constant(name))
     recorder.guard(known, name, guards[0].location)
     return wrap(recorder, np.array(holds), np.array(bool(plain_values(first))))

@@ -36,9 +36,15 @@ from numtape.trace.traced import (
 from numtape.transform.checkpoints import recorded_rows
 from numtape.transform.pruning import parts_of
 
-__all__ = ["Step", "plain_like", "recorded_again", "recorded_once", "run_loop"]
+__all__ = ["ROOM", "Step", "plain_like", "recorded_again", "recorded_once", "rooms_in", "run_loop"]
 
 Floats = npt.NDArray[np.float64]
+
+# Guards of other kinds than those of comparisons and integers have values between whole numbers,
+# for recordings are told apart by values of guards: those that ask for how many steps there is room
+# (`searches.py`), and in loops that count.
+ROOM = 0.5
+_COUNTING = 0.25
 
 _KINDS = frozenset(map(np.dtype, (np.float64, np.int64, np.bool_)))
 
@@ -67,8 +73,18 @@ def recorded_once(
     room : float
         How many bytes may be kept for derivatives.
     """
-    made = Step.recorded(recorder, step, init, first, xs)
-    return None if made is None else _looped(recorder, made, xs, steps, reverse, room)
+    before = recorder.rooms
+    try:
+        while True:
+            made = Step.recorded(recorder, step, init, first, xs)
+            found = 0 if made is None else _looped(recorder, made, xs, steps, reverse, room)
+            if isinstance(found, tuple):
+                return found
+            if found <= recorder.rooms:
+                return None
+            recorder.rooms = found
+    finally:
+        recorder.rooms = before
 
 
 @dataclass(frozen=True)
@@ -241,11 +257,11 @@ def _looped(
     steps: int,
     reverse: bool,
     room: float,
-) -> tuple[Any, Any] | None:
+) -> tuple[Any, Any] | int:
     """Record a loop of a step that was recorded at the first one's values.
 
-    None where the step does not stand for all: where a comparison comes out otherwise. `room` is
-    how many bytes may be kept for derivatives.
+    Where the step does not stand for all, because a comparison comes out otherwise, how much room
+    loops in it need. `room` is how many bytes may be kept for derivatives.
     """
     flat, result = made.inner.tape.flat, made.inner.tape.result
     turn = slice(None, None, -1) if reverse else slice(None)
@@ -257,15 +273,13 @@ def _looped(
     parts = parts_of(body, steps)[1:]
     split = len(parts) - len(flat.guards)
     written, compared = parts[:split], parts[split:]
-    for guard, (begin, rows, _) in zip(flat.guards, compared, strict=True):
-        outcomes = found[begin : begin + rows]
-        if not np.array_equal(outcomes, np.full(rows, guard.outcome), equal_nan=True):
-            return None
+    outcomes = [found[begin : begin + rows] for begin, rows, _ in compared]
+    expected = [np.full(steps, guard.outcome) for guard in flat.guards]
+    if not np.array_equal(outcomes, expected, equal_nan=True):
+        return max(map(rooms_in, expected, outcomes))
     rows_of = recorded_rows(recorder, body, steps, [each for each, _ in operands], room)
     last = 1 + len(written)
-    # Recordings are told apart by values of guards. Where integers are traced there are others than
-    # where each step is recorded, so their values are no whole numbers.
-    shift = 0.5 if made.counts else 0.0
+    shift = _COUNTING if made.counts else 0.0
     for step in range(steps):
         for guard, slots in zip(flat.guards, rows_of[last:], strict=True):
             slot = slots.item(step)
@@ -282,6 +296,13 @@ def _looped(
         )
     ]
     return carry, result.structure.children[1].build(ys)
+
+
+def rooms_in(expected: Floats, found: Floats) -> int:
+    """Return the most room that is asked for where guards have other values; 0 if none is."""
+    with np.errstate(invalid="ignore"):
+        is_room = (expected % 1.0 == ROOM) & (found % 1.0 == ROOM) & (expected != found)
+    return int(np.max(found, where=is_room, initial=0.0))
 
 
 def run_loop(body: Body, steps: int, numbers: list[Any]) -> Floats:

@@ -154,6 +154,7 @@ class Recorder:
         "mirrors",
         "next_slot",
         "parent",
+        "rooms",
         "sharers",
         "which",
         "writes",
@@ -169,6 +170,8 @@ class Recorder:
         self.captured: dict[int, int] = {}  # slots here by the parent's slots
         self.captured_values: list[float] = []
         self.is_thorough: bool = parent is not None and parent.is_thorough  # see `resolve.py`
+        # For how many steps a loop has room that ends when a condition does, see `searches.py`.
+        self.rooms: int = 0 if parent is None else parent.rooms
         self.home = object()  # what fresh arrays know it by, without keeping it
         self.escaped: Exception | None = None  # a conversion that lost a derivative
         self.arms: Any = None  # where both arms of a test run, see `arms.py`

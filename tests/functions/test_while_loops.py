@@ -178,6 +178,9 @@ def test_loops_in_steps():
     x = np.array([1.5, 2.0, 30.0, 1e4])
     mine, plain = make(nt.while_loop), make(plain_while)
     gradient = nt.grad(mine)
+    tape = nt.record(mine, x)
+    assert [vector.body.depth for vector in tape.flat.vectors if vector.body] == [2]
+    assert tape(x[::-1].copy()) == plain(x[::-1])
     for point in (x, x[::-1].copy(), x * 0.1):
         np.testing.assert_allclose(gradient(point), nt.grad(plain)(point), rtol=1e-10)
         assert_same_bits(nt.value_and_grad(mine)(point)[0], plain(point))
@@ -185,6 +188,26 @@ def test_loops_in_steps():
     np.testing.assert_allclose(
         nt.vmap(nt.grad(mine))(many), [nt.grad(plain)(point) for point in many], rtol=1e-10
     )
+
+
+def test_loops_in_loops_that_end():
+    def make(loop):
+        def f(a):
+            def body(c):
+                y = loop(lambda y: y < c * 9.0, lambda y: y * y + a, a * 1.0)
+                return c + np.sqrt(y)
+
+            return loop(lambda c: c < 3e3, body, a * 1.0)
+
+        return f
+
+    mine, plain = make(nt.while_loop), make(plain_while)
+    tape = nt.record(mine, 0.5)
+    assert [vector.body.depth for vector in tape.flat.vectors if vector.body] == [2]
+    gradient = nt.grad(mine)
+    for a in (0.5, 1.5, 0.3):
+        assert_same_bits(nt.value_and_grad(mine)(a)[0], plain(a))
+        np.testing.assert_allclose(gradient(a), nt.grad(plain)(a), rtol=1e-9)
 
 
 def test_more_steps_than_there_may_be_are_an_error_at_later_points_too():

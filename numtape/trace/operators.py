@@ -371,9 +371,27 @@ def _scalar_power(binary: Callable[..., Any], *checks: Any) -> Callable[..., Any
     of_variable, _ = binary("pow", operator.pow, np.power, *checks)
 
     def power(self: TracedScalar, exponent: Any, modulus: Any = None) -> Any:
-        return (of_constant if type(exponent) in _NUMBERS else of_variable)(self, exponent)
+        if type(exponent) in _NUMBERS:
+            return of_constant(self, exponent)
+        # NumPy's function rounds otherwise than the operator, so it is not left to that.
+        if isinstance(exponent, TracedInteger):
+            exponent = as_floats(exponent)
+        if isinstance(exponent, TracedScalar) and exponent.recorder is not self.recorder:
+            recorder, is_python = innermost(self, exponent), type(self) is TracedFloat
+            base, exponent = as_traced(recorder, self), as_traced(recorder, exponent)
+            return of_variable(as_python(base) if is_python else base, exponent)
+        return of_variable(self, exponent)
 
     return power
+
+
+def _power_of(power: Callable[..., Any], reflected: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what integers do as exponents: of a float, which Python asks after them, its power."""
+
+    def rpow(self: Any, base: Any, modulus: Any = None) -> Any:
+        return power(base, self) if type(base) is TracedScalar else reflected(self, base)
+
+    return rpow
 
 
 def _unary_method(ufunc: Any) -> Callable[[Any], Any]:
@@ -473,7 +491,10 @@ def _install() -> None:
         for whole in (TracedInteger, TracedBool):
             _set(whole, name, forward)
             _set(whole, f"r{name}", reflected)
-    _set(TracedScalar, "pow", _scalar_power(_scalar_binary))
+    power = _scalar_power(_scalar_binary)
+    _set(TracedScalar, "pow", power)
+    for whole in (TracedInteger, TracedBool):
+        _set(whole, "rpow", _power_of(power, getattr(whole, "__rpow__")))  # noqa: B009
     _set(TracedFloat, "pow", _scalar_power(_python_binary, check_power, check_overflow))
     _set(TracedArray, "pow", _array_power)
     for name, compute, ufunc in _COMPARISONS:

@@ -334,3 +334,16 @@ def test_integers_are_carried_and_read():
     nt.check_derivatives(f, x)
     kinds = nt.scan(lambda c, i: ((c[0] + i, c[1]), c[0] > 4), (0, 1.0), np.arange(4))
     assert kinds[1].dtype == bool
+
+
+def test_powers_of_values_of_outside_round_as_scalars_do():
+    exponents = np.linspace(0.3, 6.7, 7)
+
+    def f(x):
+        rows = nt.scan(lambda c, k: (c, x[0] ** k), x[0], exponents)[1]
+        return rows, nt.fori_loop(0, 7, lambda k, y: y * 0.5 + x[1] ** k, x[0])
+
+    tape = nt.record(f, np.array([1.1, 1.2]))
+    for x in np.random.default_rng(7).uniform(0.5, 2.0, (200, 2)):
+        for one, other in zip(tape(x), f(x), strict=True):
+            assert_same_bits(one, other)

@@ -96,7 +96,7 @@ def scan(
         first = _at(xs, steps - 1 if reverse else 0)
         found = recorded_once(
             recorder,
-            lambda carry, x: _pair(f(carry, x), carry),
+            lambda carry, x: _pair(resolved(f)(carry, x), carry),
             *(init, first, xs, steps, reverse, room_of(checkpoint)),
         )
         if found is not None:
@@ -152,7 +152,7 @@ def fori_loop(lower: int, upper: int, body: Callable[[int, Any], Any], init: Any
     if recorder is not None and stop - first > 1:
         found = recorded_once(
             recorder,
-            lambda carry, step: (_carried(body(step, carry), carry, "body"), None),
+            lambda carry, step: (_carried(resolved(body)(step, carry), carry, "body"), None),
             *(init, first, np.arange(first, stop), stop - first, False, math.inf),
         )
         if found is not None:
@@ -222,7 +222,10 @@ def while_loop(
     recorder = active_recorder()
     if recorder is not None:
         found = recorded_search(
-            recorder, cond, lambda carry: _carried(body(carry), carry, "body"), init, bound, endless
+            recorder,
+            cond,
+            lambda carry: _carried(resolved(body)(carry), carry, "body"),
+            *(init, bound, endless),
         )
         if found is not None:
             return found[0]

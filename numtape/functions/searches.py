@@ -4,38 +4,25 @@ A step is recorded once and becomes the body of a loop with room for so many ste
 as many and one as often as it takes. Steps after the last one carry on what they are given, and
 derivatives pass them. One guard asks how much room a point needs, so all numbers of steps up to a
 thousand are eight recordings. In a step of another loop there is room for what any step needs.
-
-A condition that has branches (``a and b``) is recorded for each of its paths that are met, all in
-the same body; a step asks the one whose guards hold. Where they were met is remembered for the
-next recording, so that points do not take turns with recordings that know one path each.
-`loops.py` has what users call.
+Branches of the condition and the body are selections, so a step stands for all. `loops.py` has
+what users call.
 """
 
-from collections.abc import Callable, Sequence
-from hashlib import blake2b
+from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.functions.inner import plain_values
 from numtape.functions.runner import Runner
 from numtape.functions.steps import ROOM, Step, plain_like, rooms_in, run_loop
 from numtape.functions.trees import flatten
 from numtape.ops.table import OPCODE
-from numtape.tape.flat import Guard
-from numtape.trace.recorder import Recorder, active_recorder
+from numtape.trace.branches.arms import truth
+from numtape.trace.branches.choices import Choices
+from numtape.trace.recorder import Recorder
 from numtape.trace.resolve import resolved
-from numtape.trace.traced import (
-    Traced,
-    TracedFloat,
-    TracedInt,
-    TracedTruth,
-    as_python,
-    lift,
-    wrap,
-)
+from numtape.trace.traced import is_traced, lift, wrap
 from numtape.transform.pruning import parts_of
 
 __all__ = ["recorded_search"]
@@ -46,13 +33,7 @@ Floats = npt.NDArray[np.float64]
 # recording of their own.
 _LEAST = 8
 
-_MOST = 8  # paths of a condition
-
-# By the code of conditions and shapes: what was carried where they took another path.
-_met: WeakKeyDictionary[Any, dict[Any, tuple[Floats, ...]]] = WeakKeyDictionary()
-
-_ADD, _MULTIPLY = OPCODE["add"], OPCODE["multiply"]
-_AND, _OR = OPCODE["logical_and"], OPCODE["logical_or"]
+_ADD = OPCODE["add"]
 
 
 def recorded_search(
@@ -76,29 +57,19 @@ def recorded_search(
     endless : callable
         Gives the error, of what is carried after so many.
     """
-    code = getattr(cond, "__code__", None)
-    shapes = tuple(map(np.shape, flatten(init)[0]))
-    # What is carried where the condition takes other paths.
-    others = list(_met.get(code, {}).get(shapes, ())) if code is not None else []
     before = recorder.rooms
     try:
-        while len(others) < _MOST:
-            search = _Search.recorded(recorder, cond, body, init, others)
+        while True:
+            search = _Search.recorded(recorder, cond, body, init)
             if search is None:
                 return None
             count = search.count(bound, endless)
             if count is not None:
                 recorder.rooms = before
-                if others and code is not None:
-                    _met.setdefault(code, {})[shapes] = tuple(others)
                 return (search.record(recorder, count, bound),)
-            if search.is_condition:
-                others.append(search.carry)
-            elif search.rooms > recorder.rooms:
-                recorder.rooms = search.rooms
-            else:
+            if search.rooms <= recorder.rooms:
                 return None
-        return None
+            recorder.rooms = search.rooms
     finally:
         recorder.rooms = before
 
@@ -117,8 +88,6 @@ class _Search:
     ----------
     carry : array
         What is carried into the step at which `count` ended.
-    is_condition : bool
-        Whether it was the condition that took another path there.
     rooms : int
         How much room loops in that step need.
     """
@@ -128,7 +97,6 @@ class _Search:
         self._made, self._asked, self._guards = made, asked, flat.guards
         self._point, self._body = flat.point.copy(), made.body(())
         self.carry = self._point[: self._body.carried]
-        self.is_condition = False
         self.rooms = 0
 
     @classmethod
@@ -138,18 +106,15 @@ class _Search:
         cond: Callable[[Any], Any],
         body: Callable[[Any], Any],
         init: Any,
-        others: Sequence[Floats],
     ) -> "_Search | None":
         """Record a step; None where that cannot be."""
         asked: list[int] = []
 
         def step(carry: Any, _: Any) -> Any:
-            inner = active_recorder()
-            assert inner is not None
-            goes = _goes(inner, cond, carry, [plain_like(init, each) for each in others])
-            asked.append(len(inner.guards))
-            if goes is None:
+            goes = truth(resolved(cond)(carry))
+            if not is_traced(goes):
                 return carry, None
+            asked.append(len(goes.recorder.guards))
             old, structure = flatten(carry)
             # What the body warns of where it is not run is not told.
             with np.errstate() if goes.primal else np.errstate(all="ignore"):
@@ -157,7 +122,7 @@ class _Search:
             pairs = zip(new, old, strict=True)
             return structure.build(np.where(goes, one, other)[()] for one, other in pairs), goes
 
-        made = Step.recorded(recorder, step, init, is_attempt=True)
+        made = Step.recorded(recorder, step, init, choices=Choices(), is_attempt=True)
         return cls(made, asked[-1]) if made is not None and made.rows else None
 
     def count(self, bound: int | None, endless: Callable[[Any], Exception]) -> int | None:
@@ -170,7 +135,6 @@ class _Search:
             runner.evaluate(self._point, results)
             goes, found = results[carried] != 0.0, results[carried + 1 :]
             if not _agree(found[:asked], outcomes[:asked]):
-                self.is_condition = True
                 return None
             if not goes:
                 return steps
@@ -211,62 +175,3 @@ class _Search:
 
 def _agree(found: Floats, outcomes: Floats) -> bool:
     return bool(np.array_equal(found, outcomes, equal_nan=True))
-
-
-def _goes(recorder: Recorder, cond: Callable[[Any], Any], carry: Any, others: Sequence[Any]) -> Any:
-    """Record a condition on the paths of several points; return what it says, a traced bool.
-
-    None where it is the same in all steps. Of one path the guards stay; of several there is one:
-    that it is among them. Its value tells these paths apart from other ones, as recordings are told
-    apart by values of guards.
-    """
-    leaves, structure = flatten(carry)
-    points = [leaves]
-    for other in others:
-        pairs = zip(leaves, flatten(other)[0], strict=True)
-        points.append([_with_values(leaf, values) for leaf, values in pairs])
-    begin, guarded = len(recorder.guards), set(recorder.guarded)
-    paths: dict[tuple[str, ...], tuple[Any, list[Guard]]] = {}
-    for point in points:
-        goes = resolved(cond)(structure.build(point))
-        if np.shape(goes) != ():
-            return None
-        guards = recorder.guards[begin:]
-        paths.setdefault(tuple(str(guard.outcome) for guard in guards), (goes, guards))
-        if others:
-            del recorder.guards[begin:]
-            recorder.guarded = set(guarded)
-    first, guards = next(iter(paths.values()))
-    if len(paths) == 1:
-        if others:
-            for guard in guards:
-                recorder.guard(guard.slot, guard.outcome, guard.location)
-        if not isinstance(first, Traced):
-            return None
-        return first if first.dtype == bool else np.not_equal(first, 0)
-    holds = is_known = recorder.constant(0.0)
-    for goes, taken in paths.values():
-        path = recorder.constant(1.0)
-        for guard in taken:
-            path = recorder.scalar(_AND, path, _equals(recorder, guard.slot, guard.outcome))
-        is_known = recorder.scalar(_OR, is_known, path)
-        said = lift(recorder, goes)[0].item()
-        holds = recorder.scalar(_OR, holds, recorder.scalar(_AND, path, said))
-    digest = blake2b(repr(sorted(paths)).encode(), digest_size=6).digest()
-    name = ROOM + int.from_bytes(digest, "big")
-    known = recorder.scalar(_MULTIPLY, is_known, recorder.constant(name))
-    recorder.guard(known, name, guards[0].location)
-    return wrap(recorder, np.array(holds), np.array(bool(plain_values(first))))
-
-
-def _with_values(leaf: Any, values: Any) -> Any:
-    """Return a traced leaf as it is at another point."""
-    found = wrap(leaf.recorder, np.asarray(leaf.slots), np.asarray(values).astype(leaf.dtype))
-    return as_python(found) if isinstance(leaf, TracedFloat | TracedInt | TracedTruth) else found
-
-
-def _equals(recorder: Recorder, slot: int, outcome: float) -> int:
-    """Record whether a guard holds; return the slot."""
-    if outcome == outcome:
-        return recorder.scalar(OPCODE["equal"], slot, recorder.constant(outcome))
-    return recorder.scalar(OPCODE["not_equal"], slot, slot)  # nan alone does

@@ -20,6 +20,7 @@ from numtape.functions.trees import flatten, map_leaves
 from numtape.ops.structured import TAKE
 from numtape.ops.table import OPCODE
 from numtape.tape.body import Body
+from numtape.trace.branches.choices import Choices
 from numtape.trace.integers import range_of
 from numtape.trace.recorder import EXACT, Recorder
 from numtape.trace.resolve import resolved
@@ -73,16 +74,21 @@ def recorded_once(
     room : float
         How many bytes may be kept for derivatives.
     """
-    before = recorder.rooms
+    before, choices = recorder.rooms, None
     try:
         while True:
-            made = Step.recorded(recorder, step, init, first, xs)
-            found = 0 if made is None else _looped(recorder, made, xs, steps, reverse, room)
+            made = Step.recorded(recorder, step, init, first, xs, choices)
+            if made is None:
+                return None
+            found = _looped(recorder, made, xs, steps, reverse, room)
             if isinstance(found, tuple):
                 return found
-            if found <= recorder.rooms:
+            if found > recorder.rooms:
+                recorder.rooms = found
+            elif choices is None and recorder.arms is None:
+                choices = Choices()  # branches that differ from step to step are selections
+            else:
                 return None
-            recorder.rooms = found
     finally:
         recorder.rooms = before
 
@@ -116,6 +122,7 @@ class Step:
         init: Any,
         first: Any = None,
         xs: Any = None,
+        choices: Choices | None = None,
         is_attempt: bool = False,
     ) -> "Step | None":
         """Record a step; return None where that does not stand for all.
@@ -123,7 +130,8 @@ class Step:
         What is carried and read may be bools and integers, which are traced in the step. What
         cannot be done with such is done where each step is recorded; and so is looking up what
         stands at one, because the way back would add to the whole array in each step. An error
-        stands for None where such are among them, or in an attempt.
+        stands for None where such are among them, or in an attempt. With `choices`, branches are
+        selections.
         """
         given = flatten((init, first))[0]
         kinds = [*map(_kind_of, given)]
@@ -152,9 +160,8 @@ class Step:
         counts = any(kind.kind != "f" for kind in kinds)
         guards, writes = len(recorder.guards), recorder.writes
         try:
-            inner = InnerTape(
-                recorder, typed, [map_leaves(_as_float, each) for each in (init, first)]
-            )
+            arguments = [map_leaves(_as_float, each) for each in (init, first)]
+            inner = InnerTape(recorder, typed, arguments, choices=choices)
         except Exception:
             if not counts and not is_attempt:
                 raise

@@ -59,6 +59,9 @@ _STAND_INS: dict[int, tuple[Any, Any]] = {}
 # The same for code whose tests are selections: what makes the stand-in of the usual one.
 _SELECTING: dict[int, tuple[Any, Callable[[Any], Any]]] = {}
 
+# The codes of functions inside rewritten ones, and what these were before, by identity.
+_ORIGINALS: dict[int, tuple[types.CodeType, types.CodeType]] = {}
+
 # By type: what makes a stand-in of a callable object.
 OF_TYPES: dict[type, Callable[[Any], Any]] = {}
 
@@ -355,6 +358,8 @@ class _Resolver:
 
     def _code_of(self, function: types.FunctionType) -> types.CodeType | None:
         code = function.__code__
+        if self._selects:  # of one inside a copy that does not, as it was written
+            _, code = _ORIGINALS.get(id(code), (code, code))
         known = self._codes.get(id(code))
         if known is None:
             is_called_as_it_is = is_library(function.__globals__.get("__name__") or "")
@@ -362,6 +367,9 @@ class _Resolver:
             known = self._codes[id(code)] = code, new, is_called_as_it_is
             for each in () if new is None else _inner(new):
                 self._codes[id(each)] = each, None, True  # it has its calls resolved already
+            if new is not None and not self._selects:
+                for each, original in zip(_inner(new), _inner(code), strict=True):
+                    _ORIGINALS[id(each)] = each, original
         code, new, is_called_as_it_is = known
         if new is None and not is_called_as_it_is:
             bind_names()

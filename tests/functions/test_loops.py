@@ -131,12 +131,28 @@ def test_a_guard_stands_for_each_step():
     assert caught.value.guard == 2
 
 
-def test_steps_that_differ_are_recorded_each():
-    assert not nt.record(signs, np.array([1.0, -2.0, 3.0])).flat.has_loops
+def test_branches_that_differ_from_step_to_step_are_selections():
+    tape = nt.record(signs, np.array([1.0, -2.0, 3.0]))
+    assert tape.flat.has_loops
+    assert not tape.flat.guards
     gradient = nt.grad(signs)
     for point in ([1.0, 2.0, 3.0], [1.0, -2.0, 3.0], [-1.0, -1.0, 2.0]):
         x = np.array(point)
         np.testing.assert_array_equal(gradient(x), np.where(x > 0.0, 2.0 * x, -1.0))
+
+
+def test_steps_that_differ_in_another_way_are_recorded_each():
+    def told(x):
+        def step(c, each):
+            return c + (each if str(each > 0.0) == "True" else -2.0 * each), None
+
+        return nt.scan(step, 0.0, x)[0]
+
+    x = np.array([1.0, -2.0, 3.0])
+    assert not nt.record(told, x).flat.has_loops
+    gradient = nt.grad(told)
+    for point in (x, -x, np.ones(3)):
+        np.testing.assert_array_equal(gradient(point), np.where(point > 0.0, 1.0, -2.0))
 
 
 def test_integers_and_assignments_are_recorded_step_by_step():

@@ -179,12 +179,11 @@ class Derivation:
             self.roots.among(slots) for each in loops for slots in each.operand_slots()
         )
 
-    def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
-        """Return the new tape, with the old outputs and then the derivatives' slots."""
-        point = self.tape.point
-        if len(extra_point):
-            point = np.concatenate([point, extra_point])
-        outputs = np.concatenate([self.outputs, derivatives])
+    def finish(self, derivatives: Slots, with_value: bool = True) -> FlatTape:
+        """Return the new tape, with the old outputs, if wanted, and then the derivatives' slots."""
+        seeds = self.builder.inputs - self.tape.inputs
+        point = np.concatenate([self.tape.point, np.zeros(seeds)])
+        outputs = np.concatenate([self.outputs, derivatives]) if with_value else derivatives
         return merge_loops(as_written(remove_dead(self.builder.finish(outputs, point))))
 
     def _columns(self, count: int) -> list[Blocks]:

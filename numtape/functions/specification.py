@@ -75,7 +75,7 @@ def derive(tape: FlatTape, what: Specification) -> FlatTape:
     if what.blocks is not None:
         derivatives = derivatives[block_order(*what.blocks)]
     parts = (values, derivatives) if what.is_tape else (derivatives, values)
-    return derived.changed(outputs=np.concatenate(parts))
+    return derived.giving(np.concatenate(parts))
 
 
 def block_order(rows: Sequence[int], columns: Sequence[int]) -> Ints:

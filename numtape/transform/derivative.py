@@ -28,7 +28,7 @@ def tangent(tape: FlatTape, with_value: bool = True) -> FlatTape:
 def adjoint(tape: FlatTape, inputs: Slots | None = None, with_value: bool = True) -> FlatTape:
     """Return a tape from ``(x, w)`` to ``(y, w J)``: the value and the outputs' weighted gradient.
 
-    That is by all inputs unless some are chosen. Its cost is about two to four times that of `tape`.
+    That is by all inputs unless some are chosen. It costs about two to four times what `tape` does.
     """
     derivation = Derivation(tape, extra_inputs=len(tape.outputs))
     seeds = np.arange(tape.inputs + 1, tape.inputs + 1 + len(tape.outputs))

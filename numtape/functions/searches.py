@@ -25,8 +25,9 @@ from numtape.functions.steps import ROOM, Step, plain_like, rooms_in, run_loop
 from numtape.functions.trees import flatten
 from numtape.ops.table import OPCODE
 from numtape.tape.flat import Guard
-from numtape.trace.recorder import Recorder, active_recorder
+from numtape.trace.recorder import Recorder
 from numtape.trace.resolve import resolved
+from numtape.trace.running import active_recorder
 from numtape.trace.traced import (
     Traced,
     TracedFloat,

@@ -307,7 +307,11 @@ class Vectors(Sequence[VectorInstruction]):
         """Return the slots that a view reads, by its number among those of all instructions."""
         number = int(self.survey.owner[view])
         place = view - int(self.starts[number])
-        slots: Ints = self[number].operands[place].slots(self.form(number).shapes[place])
+        form = self.form(number)
+        layout = form.layouts[place]
+        if layout is not None:
+            return np.asarray(RegularSlots(self.bases.item(view), layout))
+        slots: Ints = self[number].operands[place].slots(form.shapes[place])
         return slots
 
     def chosen(self, kept: Bools) -> "Vectors":

@@ -90,6 +90,9 @@ __all__ = [
 
 _MAX_SLOTS = 2**31 - 1
 
+# Where slots that are not the null slot begin: inputs, captures, constants, results.
+_REGIONS = np.array([1, CAPTURES, CONSTANTS, RESULTS])
+
 # Arrays of constants of up to so many elements are known by their bytes, others by a digest,
 # of a length that the bytes of floats do not have.
 _FEW, _DIGEST = 64, 20
@@ -529,6 +532,7 @@ class Recorder:
                 "record a smaller piece, for example one step of the loop",
                 code="tape-too-large",
             )
+        guarded = self._final([guard.slot for guard in self.guards])
         return FlatTape.unchecked(
             code=self._final_code(),
             vectors=self._final_vectors(),
@@ -536,8 +540,8 @@ class Recorder:
             inputs=inputs,
             outputs=self._final(outputs.ravel()),
             guards=tuple(
-                Guard(self._final_slot(guard.slot), guard.outcome, guard.location)
-                for guard in self.guards
+                Guard(slot, guard.outcome, guard.location)
+                for slot, guard in zip(guarded.tolist(), self.guards, strict=True)
             ),
             point=point,
             lines=tuple(self.lines) if self.keep_lines else None,
@@ -554,29 +558,19 @@ class Recorder:
         """Return all constants, in order."""
         return np.concatenate([np.zeros(0), *self._constant_parts])
 
-    def _final_slot(self, slot: int) -> int:
-        """Return a slot in the final numbering: null, constants, inputs, captures, results."""
-        first_input = 1 + self._constant_count
-        if slot >= RESULTS:
-            return slot - RESULTS + first_input + self.inputs + len(self.captured)
-        if slot >= CONSTANTS:
-            return slot - CONSTANTS + 1
-        if slot >= CAPTURES:
-            return slot - CAPTURES + first_input + self.inputs
-        return slot + first_input - 1 if slot else 0
-
     def _final(self, slots: npt.ArrayLike) -> Slots:
-        """Return slots in the final numbering."""
+        """Return slots in the final numbering: null, constants, inputs, captures, results."""
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
-        late = slots + (first_capture + len(self.captured) - RESULTS)
+        first_result = first_capture + len(self.captured)
         if slots.size and slots.min() >= RESULTS:
-            return late
-        early = np.where(slots > 0, slots + constants, 0)
-        early = np.where(slots >= CAPTURES, slots - CAPTURES + first_capture, early)
-        early = np.where(slots >= CONSTANTS, slots - CONSTANTS + 1, early)
-        return np.where(slots >= RESULTS, late, early)
+            return slots + (first_result - RESULTS)
+        shifts = np.array(
+            [0, constants, first_capture - CAPTURES, 1 - CONSTANTS, first_result - RESULTS]
+        )
+        final: Slots = slots + shifts[np.searchsorted(_REGIONS, slots, side="right")]
+        return final
 
     def _final_vectors(self) -> Vectors:
         """Return the vector instructions with slots in the final numbering."""

@@ -257,7 +257,7 @@ class Derivation:
         kind = KINDS[instruction.kind]
         # Places have no derivative, whatever they were made of.
         seeds = seeds[: len(seeds) - kind.places]
-        if all(seed is None for seed in seeds) or kind.is_flat:
+        if all(seed is None for seed in seeds) or kind.is_flat(instruction):
             return
         result = self._result(instruction, number)
         is_risky = kind.has_body or any(
@@ -420,8 +420,7 @@ class Derivation:
                 break
             vector = int(self.code[number, 1])
             instruction = self.vectors.form(vector).instruction
-            has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
-            if not has_none and not KINDS[instruction.kind].is_flat:
+            if not KINDS[instruction.kind].is_flat(instruction):
                 views = range(self.first_views[vector], self.first_views[vector + 1])
                 self.active[2 + number] = any(self._is_active(vector, view) for view in views)
 

@@ -57,7 +57,7 @@ class Recorded:
         # Auxiliary outputs are evaluated, and not differentiated.
         self.derivatives = self.runner
         if result.aux is not None:
-            self.derivatives = Runner(flat.changed(outputs=flat.outputs[: result.size]))
+            self.derivatives = Runner(flat.giving(flat.outputs[: result.size]))
         self.choices: Choices | None = None  # where both arms of tests were recorded
         self._read: Reader = self._first_read
 

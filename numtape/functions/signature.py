@@ -20,7 +20,7 @@ import numpy.typing as npt
 from numtape.errors import InputError
 from numtape.functions.labels import labelled_values, plain_values, told, with_values
 from numtape.functions.trees import Structure, flatten, places, shown, without
-from numtape.trace.recorder import active_recorder
+from numtape.trace.running import active_recorder
 from numtape.trace.sharing import overlapping
 from numtape.trace.traced import Traced
 

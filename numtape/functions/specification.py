@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
-from numtape.transform.passes import remove_dead
 
 __all__ = ["ADJOINT", "GRADIENT", "TANGENT", "Specification", "block_order", "derive"]
 
@@ -65,21 +64,18 @@ GRADIENT = Specification("reverse", with_value=False)  # of a tape of one output
 
 def derive(tape: FlatTape, what: Specification) -> FlatTape:
     """Return the derivative tape that a specification means."""
-    rows, inputs = len(tape.outputs), what.inputs_of(tape)
-    if what.seeded:
-        derived = tangent(tape) if what.mode == "forward" else adjoint(tape)
+    inputs, is_forward = what.inputs_of(tape), what.mode == "forward"
+    if what.seeded and is_forward:
+        derived = tangent(tape, what.with_value)
     else:
-        by = jacobian_by_columns if what.mode == "forward" else jacobian_by_rows
-        derived = by(tape, inputs)
+        backward = adjoint if what.seeded else jacobian_by_rows
+        derived = (jacobian_by_columns if is_forward else backward)(tape, inputs, what.with_value)
+    rows = len(tape.outputs) if what.with_value else 0
     values, derivatives = derived.outputs[:rows], derived.outputs[rows:]
-    if what.seeded and what.mode == "reverse":
-        derivatives = derivatives[inputs]
     if what.blocks is not None:
         derivatives = derivatives[block_order(*what.blocks)]
-    if not what.with_value:
-        return remove_dead(derived.changed(outputs=derivatives))
     parts = (values, derivatives) if what.is_tape else (derivatives, values)
-    return derived.changed(outputs=np.concatenate(parts))
+    return derived.giving(np.concatenate(parts))
 
 
 def block_order(rows: Sequence[int], columns: Sequence[int]) -> Ints:

@@ -22,7 +22,8 @@ from numtape.ops.table import OPCODE
 from numtape.tape.body import Body
 from numtape.trace.branches.choices import Choices
 from numtape.trace.integers import range_of
-from numtape.trace.recorder import EXACT, Recorder
+from numtape.trace.ranges import EXACT
+from numtape.trace.recorder import Recorder
 from numtape.trace.resolve import resolved
 from numtape.trace.traced import (
     Traced,
@@ -147,7 +148,7 @@ class Step:
             leaves = [_typed(leaf, like) for leaf, like in pairs]
             for leaf, each in zip(leaves[count:], ranges, strict=True):
                 if leaf.dtype.kind == "i":
-                    leaf.recorder.note_range(leaf.slots, *each)
+                    leaf.recorder.ranges.note(leaf.slots, *each)
             new, y = step(*structure.build(leaves))
             found = [*map(_kind_of, flatten(new)[0])]
             seen["fits"] = all(

@@ -97,8 +97,6 @@ class Kind:
     name : str
     opcodes : mapping
         The opcodes that its instructions may have, by the names that files have for them.
-    is_flat : bool
-        Whether it has no derivative.
     may_gather : bool
         Whether its operands may be read by tables.
     has_targets, has_result_strides : bool
@@ -113,7 +111,6 @@ class Kind:
 
     name: ClassVar[str]
     opcodes: ClassVar[Mapping[str, int]]
-    is_flat: ClassVar[bool] = False
     may_gather: ClassVar[bool] = False
     has_targets: ClassVar[bool] = False
     has_result_strides: ClassVar[bool] = False
@@ -162,6 +159,10 @@ class Kind:
     def moves(self, instruction: Instruction, before: Sequence[int], now: Any) -> bool:
         """Return whether an instruction may be recorded as it is, with other bases."""
         return True
+
+    def is_flat(self, instruction: Instruction) -> bool:
+        """Return whether an instruction has no derivative."""
+        return False
 
     def may_be_infinite(self, instruction: Instruction) -> bool:
         """Return whether adjoints may be infinite, or a mask's, after this instruction."""

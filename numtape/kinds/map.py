@@ -62,6 +62,10 @@ class Map(Kind):
             return None
         return self.elements(instruction, operands, apply)
 
+    def is_flat(self, instruction: Instruction) -> bool:
+        """Return whether an instruction has no derivative."""
+        return ROWS[instruction.opcode].is_flat
+
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         return recorder.elementwise(instruction.opcode, operands)

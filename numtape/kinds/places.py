@@ -19,7 +19,10 @@ class Order(Kind):
 
     name = ORDER
     opcodes = ORDER_OPCODES
-    is_flat = True
+
+    def is_flat(self, instruction: Instruction) -> bool:
+        """Return whether an instruction has no derivative."""
+        return True
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield what is wrong with an instruction's opcode, shapes and operands."""
@@ -52,12 +55,15 @@ class Search(Kind):
 
     name = SEARCH
     opcodes = {"left": 0, "right": 1}  # noqa: RUF012
-    is_flat = True
 
     def shapes(self, instruction: Instruction) -> tuple[Shape, ...]:
         """Return the shape that each operand's view walks."""
         n, m = instruction.shape
         return ((n,), (m,))
+
+    def is_flat(self, instruction: Instruction) -> bool:
+        """Return whether an instruction has no derivative."""
+        return True
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield what is wrong with an instruction's opcode, shapes and operands."""

@@ -9,6 +9,7 @@ addresses the kernels are given.
 import math
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -318,11 +319,16 @@ def _opcodes_reached(tape: FlatTape, sweeps: bool) -> Ints:
     codes = _opcodes_on(tape)
     todo = [opcode for opcode in codes if opcode < len(ROWS)]
     while todo:
-        row = ROWS[todo.pop()]
-        texts = (row.primal or "", *(row.partials if sweeps else ()))
-        for name in re.findall(r"([a-z]\w*)\(", " ".join(texts)):
-            opcode = OPCODE.get(name)
-            if opcode is not None and opcode not in codes:
-                codes.add(opcode)
-                todo.append(opcode)
+        called = _called(todo.pop(), sweeps) - codes
+        codes |= called
+        todo += called
     return np.array(sorted(codes), np.int64)
+
+
+@cache
+def _called(opcode: int, sweeps: bool) -> frozenset[int]:
+    """Return the opcodes that an operation calls, in sweeps with those of its partials."""
+    row = ROWS[opcode]
+    texts = (row.primal or "", *(row.partials if sweeps else ()))
+    names = re.findall(r"([a-z]\w*)\(", " ".join(texts))
+    return frozenset(OPCODE[name] for name in names if name in OPCODE)

@@ -13,7 +13,6 @@ results it makes, which are contiguous.
 This module says what a tape is. It does not record, run or transform one.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -145,6 +144,13 @@ class FlatTape:
             **{name: self.__dict__[name] for name in self.__dataclass_fields__} | fields
         )
 
+    def giving(self, outputs: Slots) -> "FlatTape":
+        """Return this tape with other outputs, and all that is known of its instructions."""
+        tape = object.__new__(FlatTape)
+        tape.__dict__.update(self.__dict__, outputs=outputs.view())
+        tape.outputs.flags.writeable = False
+        return tape
+
     def __reduce__(self) -> Any:
         from numtape.tape.columns import columns, from_columns
 
@@ -249,19 +255,3 @@ class FlatTape:
         if slot < self.first_result:
             return None
         return int(np.searchsorted(self.results, slot, side="right")) - 1
-
-    def segments(self) -> Iterator[tuple[int, int, int, int]]:
-        """Yield runs of scalar instructions, and vector instructions one by one.
-
-        They are ``(start, stop, first result, vector)``: rows `start` to `stop`,
-        and the number of the vector instruction or -1.
-        """
-        start = 0
-        results = self.results
-        for row in np.flatnonzero(self.code[:, 0] == VECTOR).tolist():
-            if row > start:
-                yield start, row, int(results[start]), -1
-            yield row, row + 1, int(results[row]), int(self.code[row, 1])
-            start = row + 1
-        if start < len(self.code):
-            yield start, len(self.code), int(results[start]), -1

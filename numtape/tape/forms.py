@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _NOTHING = np.zeros(0, np.int64)
+_NO_COLUMNS = np.zeros((6, 0), np.int64)
 
 
 class Form:
@@ -80,6 +81,14 @@ class Form:
     def reads(self) -> tuple[tuple[int, int, bool, bool, bool], ...]:
         """What each view reads, see `Survey`: low and high less the base, and the last three."""
         return tuple(map(_reads, self.instruction.operands, self.shapes))
+
+    @cached_property
+    def surveyed(self) -> Ints:
+        """For each view a column: low, high, whether it has a table, and the last three."""
+        rows = [(low, high, 0, *rest) for low, high, *rest in self.reads]
+        columns = np.array(rows, np.int64).reshape(-1, 6).T
+        columns[2] = self.has_table
+        return columns
 
 
 def _reads(view: View, shape: tuple[int, ...]) -> tuple[int, int, bool, bool, bool]:
@@ -169,6 +178,13 @@ def _digest(table: Ints | None) -> bytes | None:
 class Survey:
     """What the views of some instructions read, an entry each, in order.
 
+    Parameters
+    ----------
+    owner, base : int64 array
+        See below.
+    surveyed : int64 array
+        The columns of `Form.surveyed`, one for each view.
+
     Attributes
     ----------
     owner : int64 array
@@ -187,24 +203,24 @@ class Survey:
         Whether it reads from its base on, place by place in order.
     """
 
-    def __init__(self, vectors: "Vectors") -> None:
-        counts = vectors.operands
-        self.owner = np.repeat(np.arange(len(counts)), counts)
-        self.base = vectors.bases
-        every = [
-            (has_table, *reads)
-            for form in vectors.forms
-            for has_table, reads in zip(form.has_table, form.reads, strict=True)
-        ]
-        columns = np.array(every, np.int64).reshape(-1, 6)
-        sizes = np.array([len(form.shapes) for form in vectors.forms], np.int64)
-        begins = np.cumsum(sizes) - sizes  # of each form's views
-        views = np.arange(len(self.owner)) + np.repeat(
-            begins[vectors.which] - (np.cumsum(counts) - counts), counts
-        )
-        found = columns[views].T
-        self.low, self.high = self.base + found[1], self.base + found[2]
-        self.has_table, self.is_dense, self.steps, self.in_order = found[[0, 3, 4, 5]] != 0
+    def __init__(self, owner: Ints, base: Ints, surveyed: Ints) -> None:
+        self.owner, self.base, self._surveyed = owner, base, surveyed
+        self.low, self.high = surveyed[:2] + base
+        self.has_table, self.is_dense, self.steps, self.in_order = surveyed[2:] != 0
+
+    @classmethod
+    def of(cls, vectors: "Vectors") -> "Survey":
+        """Return what the views of some instructions read."""
+        counts, every = vectors.operands, [form.surveyed for form in vectors.forms]
+        owner = np.repeat(np.arange(len(counts)), counts)
+        begins = np.cumsum([0, *(each.shape[1] for each in every)])  # of each form's views
+        views = np.arange(len(owner)) + (begins[vectors.which] - vectors.starts[:-1])[owner]
+        surveyed = np.concatenate([_NO_COLUMNS, *every], axis=1)
+        return cls(owner, vectors.bases, surveyed[:, views])
+
+    def moved(self, base: Ints) -> "Survey":
+        """Return what the same views read at other bases."""
+        return Survey(self.owner, base, self._surveyed)
 
 
 class Vectors(Sequence[VectorInstruction]):
@@ -285,13 +301,17 @@ class Vectors(Sequence[VectorInstruction]):
     @cached_property
     def survey(self) -> Survey:
         """What the views read."""
-        return Survey(self)
+        return Survey.of(self)
 
     def slots_read(self, view: int) -> Ints:
         """Return the slots that a view reads, by its number among those of all instructions."""
         number = int(self.survey.owner[view])
         place = view - int(self.starts[number])
-        slots: Ints = self[number].operands[place].slots(self.form(number).shapes[place])
+        form = self.form(number)
+        layout = form.layouts[place]
+        if layout is not None:
+            return np.asarray(RegularSlots(self.bases.item(view), layout))
+        slots: Ints = self[number].operands[place].slots(form.shapes[place])
         return slots
 
     def chosen(self, kept: Bools) -> "Vectors":
@@ -303,7 +323,10 @@ class Vectors(Sequence[VectorInstruction]):
 
     def based(self, bases: Ints) -> "Vectors":
         """Return the same instructions with other bases of their views."""
-        return Vectors(self.forms, self.which, np.where(self.survey.has_table, 0, bases))
+        survey = self.survey
+        moved = Vectors(self.forms, self.which, np.where(survey.has_table, 0, bases))
+        moved.__dict__["survey"] = survey.moved(moved.bases)
+        return moved
 
     def with_others(self, others: Mapping[int, VectorInstruction]) -> "Vectors":
         """Return these instructions, some in place of those by the same number.

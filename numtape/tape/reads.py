@@ -27,6 +27,7 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 
+_NOTHING = np.zeros(0, np.int64)
 _VECTOR = -1
 
 
@@ -78,6 +79,8 @@ def inputs_needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
 def _nodes_needed(tape: FlatTape, slots: Ints) -> npt.NDArray[np.bool_]:
     """Return for each node whether one of some slots depends on it."""
     first_node = tape.inputs + 1
+    if len(slots) == 0:
+        return np.zeros(first_node + tape.instructions, bool)
     live = np.zeros(first_node + tape.instructions, np.uint8)
     live[nodes_once(tape, slots)] = 1
     if tape.vectors:
@@ -116,15 +119,11 @@ def ranges_of(tape: FlatTape) -> Reads:
     is_range = ~survey.has_table & ((first == last) | survey.is_dense)
     first = np.maximum(first, 1)  # constants are never asked for
     counts = (is_range & (last > 0)).astype(np.int64)
-    apart = {view: _apart(tape, view) for view in np.flatnonzero(~is_range).tolist()}
-    for view, (lows, _) in apart.items():
-        counts[view] = len(lows)
-    ends = np.cumsum(counts)
+    view, lows, highs = _apart(tape, np.flatnonzero(~is_range).tolist())
+    counts += np.bincount(view, minlength=len(counts))
     every = np.repeat(np.arange(len(counts)), counts)
     first, last = first[every], last[every]
-    for view, (lows, highs) in apart.items():
-        place = slice(int(ends[view]) - len(lows), int(ends[view]))
-        first[place], last[place] = lows, highs
+    first[~is_range[every]], last[~is_range[every]] = lows, highs
     starts = np.zeros(len(tape.vectors) + 1, np.int64)
     np.cumsum(np.bincount(survey.owner[every], minlength=len(tape.vectors)), out=starts[1:])
     return Reads(starts, first, last)
@@ -193,15 +192,23 @@ def nodes_once(tape: FlatTape, slots: npt.NDArray[np.integer]) -> Ints:
     return found
 
 
-def _apart(tape: FlatTape, view: int) -> tuple[Ints, Ints]:
-    """Return the ranges that a view reads by a table, or over nodes that it does not read."""
-    alone = np.unique(nodes(tape, np.unique(tape.vectors.slots_read(view)), tape.results))
-    alone = alone[alone > 0]
-    if len(alone) == 0:
-        return alone, alone
-    breaks = np.flatnonzero(np.diff(alone) != 1)
-    last = len(alone) - 1
-    return alone[np.append(0, breaks + 1)], alone[np.append(breaks, last)]
+def _apart(tape: FlatTape, views: list[int]) -> tuple[Ints, Ints, Ints]:
+    """Return the ranges that some views read by tables, or over nodes that they do not read.
+
+    Returns
+    -------
+    view, first, last : int64 array
+        Of each range its view, in order, and its ends.
+    """
+    read = [tape.vectors.slots_read(view).ravel() for view in views]
+    owner = np.repeat(np.array(views, np.int64), [len(slots) for slots in read])
+    alone = nodes(tape, np.concatenate([_NOTHING, *read]), tape.results)
+    # Each view has numbers of its own for the nodes, so one sorting does for all.
+    count = tape.inputs + 1 + tape.instructions
+    alone = np.unique((owner * count + alone)[alone > 0])
+    is_first = np.diff(alone, prepend=-1) != 1
+    view, first = np.divmod(alone[is_first], count)
+    return view, first, alone[np.append(is_first[1:], True)[: len(alone)]] - view * count
 
 
 def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

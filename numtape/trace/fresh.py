@@ -19,7 +19,8 @@ import numpy.typing as npt
 from numtape.errors import TraceError
 from numtape.trace.complexes.pair import TracedComplex
 from numtape.trace.locations import user_location
-from numtape.trace.recorder import RUNNING, Recorder, active_recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import RUNNING, active_recorder
 from numtape.trace.traced import Traced, TracedArray, call_function, has_traced
 
 __all__ = ["Fresh", "fresh", "plain", "viewed"]

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy._core import umath
 
-from numtape.trace.recorder import RUNNING, Recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import RUNNING
 
 __all__ = [
     "CALM",

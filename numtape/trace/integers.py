@@ -18,7 +18,8 @@ import numpy as np
 from numtape.errors import UnsupportedError
 from numtape.trace.handlers import watches
 from numtape.trace.locations import user_location
-from numtape.trace.recorder import EXACT, Recorder
+from numtape.trace.ranges import EXACT
+from numtape.trace.recorder import Recorder
 from numtape.trace.traced import (
     Traced,
     TracedArray,
@@ -93,7 +94,7 @@ def range_of(operand: Any) -> _Range:
         return 0.0, 1.0
     if not isinstance(operand, Traced):
         return (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    return operand.recorder.range_of(operand.slots, values)
+    return operand.recorder.ranges.of(operand.slots, values)
 
 
 def whole(result: Any, low: float, high: float, size: Any = None) -> Any:
@@ -117,7 +118,7 @@ def whole(result: Any, low: float, high: float, size: Any = None) -> Any:
         fits: Any = np.all(np.abs(size) < tier)
         recorder.guard(fits.slot, 1.0)
         low, high = max(low, -tier), min(high, tier)
-    recorder.note_range(result.slots, low, high)
+    recorder.ranges.note(result.slots, low, high)
     return wrap(recorder, result.slots, np.asarray(typed(result)).astype(np.int64))
 
 

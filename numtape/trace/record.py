@@ -35,7 +35,8 @@ from numtape.trace.branches.arms import Arms
 from numtape.trace.branches.choices import Choices, Unselected
 from numtape.trace.handlers import RECORDING
 from numtape.trace.locations import end_at_user
-from numtape.trace.recorder import RUNNING, Recorder, active_recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import RUNNING, active_recorder
 from numtape.trace.sharing import share
 from numtape.trace.substitutes import BINDINGS, explained, learn
 from numtape.trace.traced import (

@@ -16,8 +16,6 @@ further inputs, after its own.
 
 import math
 import struct
-import threading
-from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
@@ -60,6 +58,7 @@ from numtape.tape.flat import (
 from numtape.tape.forms import Form, Forms, Vectors, bases_of
 from numtape.tape.regular import Layout, RegularSlots, in_order
 from numtape.trace.locations import user_location
+from numtape.trace.ranges import Ranges
 from numtape.trace.views import (
     CAPTURES,
     CONSTANTS,
@@ -73,20 +72,16 @@ from numtape.trace.views import (
     following,
     function_shapes,
     reduces_by_scalars,
-    steps_by_one,
     view_of,
     walked,
 )
 
 __all__ = [
     "CONSTANTS",
-    "EXACT",
     "RESULTS",
-    "RUNNING",
     "SMALL",
     "Recorder",
     "Slots",
-    "active_recorder",
     "contiguous_strides",
     "user_location",
     "view_of",
@@ -95,23 +90,14 @@ __all__ = [
 
 _MAX_SLOTS = 2**31 - 1
 
+# Where slots that are not the null slot begin: inputs, captures, constants, results.
+_REGIONS = np.array([1, CAPTURES, CONSTANTS, RESULTS])
+
 # Arrays of constants of up to so many elements are known by their bytes, others by a digest,
 # of a length that the bytes of floats do not have.
 _FEW, _DIGEST = 64, 20
 
-# Whole numbers of magnitudes below this are exact as floats, and so are their sums' tests.
-EXACT = 2.0**53
-
 _POWER = OPCODE["power"]
-
-
-RUNNING = threading.local()  # its `stack` has the recorders of the functions being recorded
-
-
-def active_recorder() -> "Recorder | None":
-    """Return the recorder of the function that this thread is recording, the innermost one."""
-    stack = getattr(RUNNING, "stack", None)
-    return stack[-1] if stack else None
 
 
 class Recorder:
@@ -132,7 +118,6 @@ class Recorder:
         "_constant_count",
         "_constant_parts",
         "_known",
-        "_ranges",
         "arguments",
         "arms",
         "bases",
@@ -154,6 +139,7 @@ class Recorder:
         "mirrors",
         "next_slot",
         "parent",
+        "ranges",
         "rooms",
         "sharers",
         "which",
@@ -193,10 +179,13 @@ class Recorder:
         self.arguments: dict[int, tuple[Slots, npt.NDArray[np.generic]]] = {}
         self.writes = False
         self.has_objects = False  # whether NumPy made an array of objects of traced scalars
-        self.next_slot = RESULTS
         self.constants: dict[float | bytes, int] = {}
-        # Slots from, to: whole numbers from, to.
-        self._ranges: list[tuple[int, int, float, float]] = []
+        self.ranges = Ranges()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin to count results and constants."""
+        self.next_slot = RESULTS
         self._constant_parts: list[npt.NDArray[np.float64]] = []
         self._constant_count = 0
 
@@ -430,7 +419,7 @@ class Recorder:
         slots = self._vector(
             VectorInstruction(ORDER, opcode, operand.shape, (view,), operand.shape)
         )
-        self.note_range(slots, 0.0, operand.shape[-1] - 1.0)
+        self.ranges.note(slots, 0.0, operand.shape[-1] - 1.0)
         return slots
 
     def search(self, numbers: Slots, points: Slots, right: bool) -> Slots:
@@ -441,7 +430,7 @@ class Recorder:
         slots = self._vector(
             VectorInstruction(SEARCH, int(right), numbers.shape + points.shape, views, points.shape)
         )
-        self.note_range(slots, 0.0, float(numbers.size))
+        self.ranges.note(slots, 0.0, float(numbers.size))
         return slots
 
     def take(self, source: Slots, places: Slots) -> Slots:
@@ -468,42 +457,6 @@ class Recorder:
         views = tuple([view_of(operand) for operand in operands])
         size = (body.results(steps),)
         return self._vector(VectorInstruction(LOOP, 0, (steps,), views, size, body=body))
-
-    def note_range(self, slots: Slots, low: float, high: float) -> None:
-        """Note that slots hold whole numbers from `low` to `high`.
-
-        Of many slots that do not follow one another it is not noted.
-        """
-        flat = slots.ravel() if isinstance(slots, RegularSlots) else slots.ravel("K")
-        if flat.size and steps_by_one(flat):
-            insort(self._ranges, (flat.item(0), flat.item(-1), low, high))
-        elif flat.size <= 64:
-            for slot in flat.tolist():
-                insort(self._ranges, (slot, slot, low, high))
-
-    def range_of(self, slots: Slots, values: npt.NDArray[np.int64]) -> tuple[float, float]:
-        """Return from where to where slots of whole numbers are known to go.
-
-        `values` are those at the recording point.
-        """
-        if not slots.size:
-            return 0.0, 0.0
-        first, last = int(slots.min()), int(slots.max())
-        if first >= CONSTANTS and last < RESULTS:
-            return float(values.min()), float(values.max())
-        place = bisect_right(self._ranges, first, key=lambda noted: noted[0])
-        if place and last <= self._ranges[place - 1][1]:
-            return self._ranges[place - 1][2:]
-        return -EXACT, EXACT
-
-    def is_below(self, slots: Slots, bound: int) -> bool:
-        """Return whether slots are known to hold whole numbers from 0 to below `bound`."""
-        if not slots.size:
-            return True
-        first, last = int(slots.min()), int(slots.max())
-        place = bisect_right(self._ranges, first, key=lambda noted: noted[0])
-        _, end, low, high = self._ranges[place - 1] if place else (0, -1, 0.0, 0.0)
-        return last <= end and low >= 0.0 and high < bound
 
     def _vector(self, instruction: VectorInstruction, key: Any = None) -> Slots:
         """Record a vector instruction; return its result's slots.
@@ -579,6 +532,7 @@ class Recorder:
                 "record a smaller piece, for example one step of the loop",
                 code="tape-too-large",
             )
+        guarded = self._final([guard.slot for guard in self.guards])
         return FlatTape.unchecked(
             code=self._final_code(),
             vectors=self._final_vectors(),
@@ -586,8 +540,8 @@ class Recorder:
             inputs=inputs,
             outputs=self._final(outputs.ravel()),
             guards=tuple(
-                Guard(self._final_slot(guard.slot), guard.outcome, guard.location)
-                for guard in self.guards
+                Guard(slot, guard.outcome, guard.location)
+                for slot, guard in zip(guarded.tolist(), self.guards, strict=True)
             ),
             point=point,
             lines=tuple(self.lines) if self.keep_lines else None,
@@ -604,29 +558,19 @@ class Recorder:
         """Return all constants, in order."""
         return np.concatenate([np.zeros(0), *self._constant_parts])
 
-    def _final_slot(self, slot: int) -> int:
-        """Return a slot in the final numbering: null, constants, inputs, captures, results."""
-        first_input = 1 + self._constant_count
-        if slot >= RESULTS:
-            return slot - RESULTS + first_input + self.inputs + len(self.captured)
-        if slot >= CONSTANTS:
-            return slot - CONSTANTS + 1
-        if slot >= CAPTURES:
-            return slot - CAPTURES + first_input + self.inputs
-        return slot + first_input - 1 if slot else 0
-
     def _final(self, slots: npt.ArrayLike) -> Slots:
-        """Return slots in the final numbering."""
+        """Return slots in the final numbering: null, constants, inputs, captures, results."""
         slots = np.asarray(slots, np.int64)
         constants = self._constant_count
         first_capture = 1 + constants + self.inputs
-        late = slots + (first_capture + len(self.captured) - RESULTS)
+        first_result = first_capture + len(self.captured)
         if slots.size and slots.min() >= RESULTS:
-            return late
-        early = np.where(slots > 0, slots + constants, 0)
-        early = np.where(slots >= CAPTURES, slots - CAPTURES + first_capture, early)
-        early = np.where(slots >= CONSTANTS, slots - CONSTANTS + 1, early)
-        return np.where(slots >= RESULTS, late, early)
+            return slots + (first_result - RESULTS)
+        shifts = np.array(
+            [0, constants, first_capture - CAPTURES, 1 - CONSTANTS, first_result - RESULTS]
+        )
+        final: Slots = slots + shifts[np.searchsorted(_REGIONS, slots, side="right")]
+        return final
 
     def _final_vectors(self) -> Vectors:
         """Return the vector instructions with slots in the final numbering."""

@@ -38,7 +38,8 @@ from numtape.trace.branches.effects import made as made_in_arm
 from numtape.trace.fresh import fresh, viewed
 from numtape.trace.lists import with_arrays
 from numtape.trace.locations import is_library
-from numtape.trace.recorder import RUNNING, Recorder, active_recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import RUNNING, active_recorder
 from numtape.trace.source import Hooks, rewritten
 from numtape.trace.substitutes import BINDINGS
 

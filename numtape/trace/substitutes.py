@@ -39,7 +39,8 @@ from weakref import WeakSet
 from numtape.errors import NumtapeError, TraceError, UnsupportedError
 from numtape.locks import fresh_lock
 from numtape.trace.locations import is_pythons, is_users, user_location
-from numtape.trace.recorder import RUNNING, Recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import RUNNING
 from numtape.trace.traced import call_complex, has_complex, has_traced
 
 __all__ = [

@@ -22,7 +22,7 @@ from numtape.trace.exceptions import QUIET, guard_errors
 from numtape.trace.handlers import CALM, errors_set, watches
 from numtape.trace.integers import are_whole, call_of_whole, plainly
 from numtape.trace.locations import user_location
-from numtape.trace.recorder import EXACT
+from numtape.trace.ranges import EXACT
 from numtape.trace.traced import (
     NUMPY_FUNCTIONS,
     Traced,

@@ -86,29 +86,23 @@ class Builder(Recorder):
     __slots__ = ("_negated_arrays", "_pair", "_vectors", "rules", "store")
 
     def __init__(self, inputs: int, rules: Rules = ALL_RULES) -> None:
-        self.store = Store(inputs, rules.fold, rules.simplify, rules.share)
-        super().__init__(inputs)
         self.rules = rules
+        super().__init__(inputs)
         self._vectors: dict[tuple[int, tuple[int, ...]], int] = {}  # first slots by form and bases
         self._negated_arrays: dict[tuple[int, int], Slots] = {}  # by first slot and size
         self._pair = np.zeros((3, 1), np.int64)
 
+    def _begin(self) -> None:
+        self.store = Store(self.inputs, self.rules.fold, self.rules.simplify, self.rules.share)
+
     @property
-    def next_slot(self) -> int:
+    def next_slot(self) -> int:  # type: ignore[override]
         """The slot of the next result."""
         return RESULTS + int(self.store.w[NEXT]) - self.inputs - 1
 
-    @next_slot.setter
-    def next_slot(self, slot: int) -> None:
-        pass  # the store counts
-
     @property
-    def _constant_count(self) -> int:
+    def _constant_count(self) -> int:  # type: ignore[override]
         return int(self.store.w[CONSTANT_COUNT])
-
-    @_constant_count.setter
-    def _constant_count(self, count: int) -> None:
-        pass
 
     # constants
 

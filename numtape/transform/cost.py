@@ -11,7 +11,6 @@ from bisect import bisect_left, bisect_right
 import numpy as np
 
 from numtape.kinds import KINDS
-from numtape.ops.structured import MAP
 from numtape.ops.table import ROWS
 from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.reads import nodes, reads_of
@@ -72,7 +71,7 @@ def jacobian_costs(tape: FlatTape, inputs: Slots) -> tuple[int, int]:
 def _is_flat(tape: FlatTape, number: int) -> bool:
     """Return whether an instruction has no derivative."""
     opcode, vector = tape.code[number, :2].tolist()
-    kind = MAP
-    if opcode == VECTOR:
-        kind, opcode = tape.vectors[vector].kind, tape.vectors[vector].opcode
-    return ROWS[opcode].is_flat if kind == MAP else KINDS[kind].is_flat
+    if opcode != VECTOR:
+        return bool(ROWS[opcode].is_flat)
+    instruction = tape.vectors.form(vector).instruction
+    return KINDS[instruction.kind].is_flat(instruction)

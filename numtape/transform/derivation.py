@@ -179,12 +179,11 @@ class Derivation:
             self.roots.among(slots) for each in loops for slots in each.operand_slots()
         )
 
-    def finish(self, derivatives: Slots, extra_point: npt.NDArray[np.float64]) -> FlatTape:
-        """Return the new tape, with the old outputs and then the derivatives' slots."""
-        point = self.tape.point
-        if len(extra_point):
-            point = np.concatenate([point, extra_point])
-        outputs = np.concatenate([self.outputs, derivatives])
+    def finish(self, derivatives: Slots, with_value: bool = True) -> FlatTape:
+        """Return the new tape, with the old outputs, if wanted, and then the derivatives' slots."""
+        seeds = self.builder.inputs - self.tape.inputs
+        point = np.concatenate([self.tape.point, np.zeros(seeds)])
+        outputs = np.concatenate([self.outputs, derivatives]) if with_value else derivatives
         return merge_loops(as_written(remove_dead(self.builder.finish(outputs, point))))
 
     def _columns(self, count: int) -> list[Blocks]:
@@ -258,7 +257,7 @@ class Derivation:
         kind = KINDS[instruction.kind]
         # Places have no derivative, whatever they were made of.
         seeds = seeds[: len(seeds) - kind.places]
-        if all(seed is None for seed in seeds) or kind.is_flat:
+        if all(seed is None for seed in seeds) or kind.is_flat(instruction):
             return
         result = self._result(instruction, number)
         is_risky = kind.has_body or any(
@@ -421,8 +420,7 @@ class Derivation:
                 break
             vector = int(self.code[number, 1])
             instruction = self.vectors.form(vector).instruction
-            has_none = instruction.kind == MAP and ROWS[instruction.opcode].is_flat
-            if not has_none and not KINDS[instruction.kind].is_flat:
+            if not KINDS[instruction.kind].is_flat(instruction):
                 views = range(self.first_views[vector], self.first_views[vector + 1])
                 self.active[2 + number] = any(self._is_active(vector, view) for view in views)
 

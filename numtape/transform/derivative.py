@@ -1,7 +1,7 @@
 """Derivative tapes: a tape walked forward or backward, its rules recorded as a new tape.
 
-The new tape begins with the old one's instructions, so it gives the value as well, where
-that is wanted. Whatever turns out not to be needed is removed at the end. How it is done
+The new tape begins with the old one's instructions, so it gives the value as well, unless
+`with_value` is false. Whatever turns out not to be needed is removed at the end. How it is done
 is in `derivation.py`.
 """
 
@@ -14,7 +14,7 @@ from numtape.transform.derivation import Derivation
 __all__ = ["adjoint", "jacobian_by_columns", "jacobian_by_rows", "tangent"]
 
 
-def tangent(tape: FlatTape) -> FlatTape:
+def tangent(tape: FlatTape, with_value: bool = True) -> FlatTape:
     """Return a tape from ``(x, dx)`` to ``(y, dy)``: the value and its derivative along dx.
 
     Its cost is about two to three times that of `tape`.
@@ -22,21 +22,23 @@ def tangent(tape: FlatTape) -> FlatTape:
     derivation = Derivation(tape, extra_inputs=tape.inputs)
     seeds = np.arange(tape.inputs + 1, 2 * tape.inputs + 1)
     tangents = derivation.forward(np.arange(tape.inputs), seeds[:, None])
-    return derivation.finish(tangents[:, 0], np.zeros(tape.inputs))
+    return derivation.finish(tangents[:, 0], with_value)
 
 
-def adjoint(tape: FlatTape) -> FlatTape:
+def adjoint(tape: FlatTape, inputs: Slots | None = None, with_value: bool = True) -> FlatTape:
     """Return a tape from ``(x, w)`` to ``(y, w J)``: the value and the outputs' weighted gradient.
 
-    Its cost is about two to four times that of `tape`.
+    That is by all inputs unless some are chosen. It costs about two to four times what `tape` does.
     """
     derivation = Derivation(tape, extra_inputs=len(tape.outputs))
     seeds = np.arange(tape.inputs + 1, tape.inputs + 1 + len(tape.outputs))
-    adjoints = derivation.backward(np.arange(tape.inputs), seeds[:, None])
-    return derivation.finish(adjoints[:, 0], np.zeros(len(tape.outputs)))
+    adjoints = derivation.backward(
+        np.arange(tape.inputs) if inputs is None else inputs, seeds[:, None]
+    )
+    return derivation.finish(adjoints[:, 0], with_value)
 
 
-def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
+def jacobian_by_columns(tape: FlatTape, inputs: Slots, with_value: bool = True) -> FlatTape:
     """Return a tape from x to ``(y, J)``, forward: J by the chosen inputs, row by row.
 
     Costs about one tape for each input, less what is zero by structure.
@@ -44,10 +46,10 @@ def jacobian_by_columns(tape: FlatTape, inputs: Slots) -> FlatTape:
     derivation = Derivation(tape, extra_inputs=0)
     one = derivation.builder.constant(1.0)
     tangents = derivation.forward(inputs, np.eye(len(inputs), dtype=np.int64) * one)
-    return derivation.finish(tangents.ravel(), np.zeros(0))
+    return derivation.finish(tangents.ravel(), with_value)
 
 
-def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
+def jacobian_by_rows(tape: FlatTape, inputs: Slots, with_value: bool = True) -> FlatTape:
     """Return a tape from x to ``(y, J)``, backward: J by the chosen inputs, row by row.
 
     Costs about one to three tapes for each output. With one output, this is
@@ -56,4 +58,4 @@ def jacobian_by_rows(tape: FlatTape, inputs: Slots) -> FlatTape:
     derivation = Derivation(tape, extra_inputs=0)
     one = derivation.builder.constant(1.0)
     adjoints = derivation.backward(inputs, np.eye(len(tape.outputs), dtype=np.int64) * one)
-    return derivation.finish(adjoints.T.ravel(), np.zeros(0))
+    return derivation.finish(adjoints.T.ravel(), with_value)

@@ -72,7 +72,7 @@ def _keeps_all(body: Body) -> Body:
     kept = np.concatenate([tape.first_input + np.arange(body.carried), results])
     if len(kept) == 0:
         return body
-    tape = tape.changed(outputs=np.concatenate([tape.outputs, kept]))
+    tape = tape.giving(np.concatenate([tape.outputs, kept]))
     writes = (*body.writes, (len(kept),))
     groups = body.carries, body.reads, body.same, writes
     return Body(tape, *groups, keeps_all=True, recomputes=body.recomputes)
@@ -260,7 +260,7 @@ def _tangent(
     while True:
         chosen = [k for k, moves in enumerate(moving) if moves]
         inputs = groups.inputs(chosen)
-        made = derivation(tape.changed(outputs=groups.written), len(inputs), kept=groups.kept)
+        made = derivation(tape.giving(groups.written), len(inputs), kept=groups.kept)
         seeds = tape.inputs + 1 + np.arange(len(inputs))
         found = made.forward(inputs, seeds[:, None], risky=safe)[:, 0]
         parts = groups.by_output(found)
@@ -314,7 +314,7 @@ def _adjoint(
         sizes = [len(each) for each in slots]
         total = sum(sizes)
         every = np.concatenate([np.zeros(0, np.int64), *slots])
-        made = derivation(tape.changed(outputs=every), total, kept=groups.kept)
+        made = derivation(tape.giving(every), total, kept=groups.kept)
         seeds = tape.inputs + 1 + np.arange(total)
         ends = [*accumulate(sizes, initial=0)]
         parts = [slice(*each) for each in pairwise(ends)]
@@ -360,7 +360,7 @@ def _moving(derivation: Any, body: Body, groups: "_Groups", wanted: tuple[bool, 
     moving = list(wanted)
     while True:
         chosen = [k for k, moves in enumerate(moving) if moves]
-        made = derivation(body.tape.changed(outputs=groups.written), 0)
+        made = derivation(body.tape.giving(groups.written), 0)
         active = made.active_outputs(groups.inputs(chosen))
         more = [
             moves or (k < len(body.carries) and bool(active[groups.output_part(k)].any()))

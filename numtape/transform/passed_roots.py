@@ -23,7 +23,7 @@ _MULTIPLY, _SQRT = OPCODE["multiply"], OPCODE["sqrt"]
 def passes_roots(tape: FlatTape) -> bool:
     """Return whether some loop of a tape hides what a root is made of, or that it is one."""
     opcodes = _opcodes(tape)
-    none = tape.changed(outputs=tape.outputs[:0])
+    none = tape.giving(tape.outputs[:0])
     if not MAKES_ROOTS.isdisjoint(opcodes) and Derivation(none, 0).passes_roots():
         return True
     return any(_hides(body, _SQRT in opcodes) for body in tape.bodies)

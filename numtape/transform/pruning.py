@@ -192,7 +192,7 @@ def _body_left(
             break
         is_carried = more
     is_used[: len(is_carried)] = is_carried
-    tape = body.tape if kept.all() else body.tape.changed(outputs=body.tape.outputs[kept])
+    tape = body.tape if kept.all() else body.tape.giving(body.tape.outputs[kept])
     tape = remove_dead(tape)
     columns = [kept[: body.carried], *wanted[1:]]
     operands = np.flatnonzero(is_used).tolist()

@@ -1,4 +1,4 @@
-"""Flat tapes: regions of slots, producers, segments, and what a view reads."""
+"""Flat tapes: regions of slots, producers, and what a view reads."""
 
 import numpy as np
 import pytest
@@ -26,18 +26,6 @@ def test_producer():
     assert tape.producer(0) is None
     assert tape.producer(tape.first_input) is None
     assert [tape.producer(s) for s in (13, 22, 23, 33, 35)] == [0, 0, 1, 2, 4]
-
-
-def test_segments_cover_the_code():
-    tape = _tape()
-    segments = list(tape.segments())
-    rows = [row for start, stop, _, _ in segments for row in range(start, stop)]
-    assert rows == list(range(tape.instructions))
-    for start, stop, first, vector in segments:
-        assert first == tape.results[start]
-        assert (vector >= 0) == (tape.code[start, 0] == -1)
-        if vector >= 0:
-            assert stop == start + 1
 
 
 def test_the_recording_point_is_kept():

@@ -30,7 +30,8 @@ from numtape.trace.branches.saved import (
 )
 from numtape.trace.fresh import Fresh, become_traced
 from numtape.trace.handlers import handled
-from numtape.trace.recorder import Recorder, active_recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import active_recorder
 from numtape.trace.traced import Traced, TracedArray, TracedScalar, lift, owner, scalar_of
 
 __all__ = [

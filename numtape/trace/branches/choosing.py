@@ -13,8 +13,8 @@ import numpy as np
 
 from numtape.trace.branches.arms import truth
 from numtape.trace.branches.merging import UnmergedError, land, lor, merged
-from numtape.trace.recorder import active_recorder
 from numtape.trace.resolve import selects_for
+from numtape.trace.running import active_recorder
 from numtape.trace.traced import Traced, TracedInteger, TracedScalar
 
 __all__: list[str] = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from numtape.ops.table import OPCODE
 from numtape.trace.integers import range_of
-from numtape.trace.recorder import EXACT
+from numtape.trace.ranges import EXACT
 from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_python, lift, scalar_of
 
 __all__ = ["MISSING", "UnmergedError", "land", "lor", "merged", "negation"]
@@ -172,7 +172,7 @@ def _number(test: TracedScalar, a: Any, b: Any, kinds: str) -> Any:
     value = value_a if test.primal else value_b
     if kinds == "ii":
         found = scalar_of(recorder, slot, int(value))
-        recorder.note_range(found.slots, min(low_a, low_b), max(high_a, high_b))
+        recorder.ranges.note(found.slots, min(low_a, low_b), max(high_a, high_b))
     else:
         found = scalar_of(recorder, slot, float(value))
     return as_python(found) if _is_pythons(a) and _is_pythons(b) else found

@@ -40,7 +40,7 @@ def _is_place(key: Any) -> bool:
 
 def _check(places: Any, extent: int, axis: int) -> None:
     """Raise where places are outside, and guard whether they are."""
-    if places.recorder.is_below(places.slots, extent):
+    if places.recorder.ranges.are_below(places.slots, extent):
         return
     if not np.all((places >= -extent) & (places < extent)):
         values = np.asarray(places.primals)
@@ -112,7 +112,7 @@ def places_of(array: TracedArray, key: Any) -> Any:
             continue
         extent = array.shape[axis]
         _check(part, extent, axis)
-        if not part.recorder.is_below(part.slots, extent):
+        if not part.recorder.ranges.are_below(part.slots, extent):
             part = part + extent * as_integers(part < 0)
         step = part if strides[axis] == 1 else part * strides[axis]
         flat = np.reshape(np.broadcast_to(step, block), (*block, *(1,) * behind)) + flat
@@ -221,7 +221,7 @@ def _put(array: TracedArray, key: Any, value: Any) -> None:
         own += ellipsis if part is Ellipsis else _consumes(part)
     region = array[tuple(parts)]
     for axis, own, place in axes:
-        if not place.recorder.is_below(place.slots, array.shape[own]):
+        if not place.recorder.ranges.are_below(place.slots, array.shape[own]):
             place = place + array.shape[own] * as_integers(place < 0)
         behind = (1,) * (region.ndim - axis - 1)
         chosen = chosen & (np.reshape(np.arange(array.shape[own]), (-1, *behind)) == place)

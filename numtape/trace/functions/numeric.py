@@ -10,7 +10,7 @@ from numtape.ops.table import OPCODE, ROWS
 from numtape.trace.functions.common import implements, no_options, traced, traced_or_array
 from numtape.trace.integers import are_whole, check_type, plainly, typed
 from numtape.trace.locations import user_location
-from numtape.trace.recorder import EXACT
+from numtape.trace.ranges import EXACT
 from numtape.trace.sharing import memories
 from numtape.trace.traced import (
     Traced,

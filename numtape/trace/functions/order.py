@@ -128,7 +128,7 @@ def _position(name: str, extreme: Any, ignores_nan: bool) -> None:
         )
         first = np.min(np.where(best, numbers, float(count - 1)), axis=axis, keepdims=kept)
         places = wrap(first.recorder, first.slots, np.asarray(first.primals).astype(np.int64))
-        places.recorder.note_range(places.slots, 0.0, count - 1.0)
+        places.recorder.ranges.note(places.slots, 0.0, count - 1.0)
         return np.reshape(places, shape) if shape else places
 
 

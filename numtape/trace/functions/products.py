@@ -11,7 +11,8 @@ from numtape.trace.exceptions import computed
 from numtape.trace.functions.common import implements, no_options, traced_or_array
 from numtape.trace.handlers import watches
 from numtape.trace.integers import are_whole, check_type, plainly, range_of, typed, whole
-from numtape.trace.recorder import EXACT, Recorder, contiguous_strides, view_of
+from numtape.trace.ranges import EXACT
+from numtape.trace.recorder import Recorder, contiguous_strides, view_of
 from numtape.trace.traced import (
     as_computed,
     as_floats,

@@ -18,7 +18,7 @@ from numtape.trace.functions.common import (
     traced,
 )
 from numtape.trace.integers import are_whole, plainly, range_of, typed, whole
-from numtape.trace.recorder import EXACT
+from numtape.trace.ranges import EXACT
 from numtape.trace.traced import (
     Traced,
     as_computed,

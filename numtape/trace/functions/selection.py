@@ -62,7 +62,7 @@ def _where(condition: Any, x: Any = None, y: Any = None) -> Any:
     result = recorder.elementwise(_MERGE, (taken, other))
     if values.dtype.kind == "i":
         ends = [range_of(x), range_of(y)]
-        recorder.note_range(result, min(low for low, _ in ends), max(high for _, high in ends))
+        recorder.ranges.note(result, min(low for low, _ in ends), max(high for _, high in ends))
     return moved(recorder, result, values)
 
 

@@ -477,7 +477,7 @@ def as_floats(operand: Any) -> Any:
 def as_integers(operand: Any) -> Any:
     """Return a traced value of whole numbers or bools as integers."""
     if operand.dtype == bool:
-        operand.recorder.note_range(operand.slots, 0.0, 1.0)
+        operand.recorder.ranges.note(operand.slots, 0.0, 1.0)
     return operand if operand.dtype == np.int64 else _converted(operand, np.int64)
 
 

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from numtape.errors import InputError, TraceError, UnsupportedError
 from numtape.tape.regular import RegularSlots
 from numtape.trace.locations import user_location
-from numtape.trace.recorder import Recorder, active_recorder
+from numtape.trace.recorder import Recorder
+from numtape.trace.running import active_recorder
 from numtape.trace.traced.base import Traced, complex_operand
 from numtape.trace.traced.memory import settle
 from numtape.trace.views import Slots

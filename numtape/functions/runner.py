@@ -74,7 +74,7 @@ _LONGEST = 50_000
 _LONGEST_WRITTEN_OUT = 500_000
 
 # Arrays of so many elements at most, on average, and so many in all, are taken apart for batches.
-_SMALL_ARRAY, _MOST_ELEMENTS = 64, 20_000
+_SMALL_ARRAY, _MOST_ELEMENTS = 64, 4_000
 
 # So many runs at least are waited for before machine code is made.
 _FEW = 10

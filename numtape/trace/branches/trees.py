@@ -95,29 +95,6 @@ def stored(nodes: Iterable[ast.AST]) -> set[str]:
     return found
 
 
-def _has_own_jump(nodes: Iterable[ast.AST], in_loop: bool = False) -> bool:
-    """Return whether statements leave what they are in by a jump."""
-    for node in nodes:
-        if isinstance(node, ast.Return):
-            return True
-        if isinstance(node, ast.Break | ast.Continue) and not in_loop:
-            return True
-        if isinstance(node, SCOPES):
-            continue
-        inside = in_loop or isinstance(node, ast.For | ast.While)
-        if _has_own_jump(ast.iter_child_nodes(node), inside):
-            return True
-    return False
-
-
-def _always_jumps(statements: Sequence[ast.stmt]) -> bool:
-    return any(
-        isinstance(each, ast.Return | ast.Break | ast.Continue)
-        or (isinstance(each, ast.If) and _always_jumps(each.body) and _always_jumps(each.orelse))
-        for each in statements
-    )
-
-
 def own_nodes_of_loop(nodes: Iterable[ast.AST]) -> Iterable[ast.AST]:
     """Yield the nodes of a loop's body, without those of loops and functions inside it."""
     for node in nodes:

@@ -15,9 +15,8 @@ import numpy as np
 import numtape
 
 from .measure import best_seconds_together, sized
-from .rivals.common import module
 
-__all__ = ["PROGRAMS", "Branches", "Program"]
+__all__ = ["PROGRAMS", "Branches", "BranchesBesideJax", "Program"]
 
 
 @dataclass(frozen=True)
@@ -176,7 +175,7 @@ PROGRAMS = {
 }
 
 
-class Branches:
+class _OfPrograms:
     """Values and gradients at many points."""
 
     params = tuple(PROGRAMS)
@@ -192,6 +191,26 @@ class Branches:
         gradient = numtape.value_and_grad(self.program.plain)
         return numtape.vmap(gradient, num_threads=1)
 
+    def _beside(self, rival: Callable[[], Any]) -> float:
+        mapped = self._mapped()
+
+        def mine() -> Any:
+            return mapped(self.points)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", numtape.SelectionWarning)
+            (values, slopes), (others, other_slopes) = mine(), rival()
+        np.testing.assert_allclose(values, others, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(slopes, other_slopes, rtol=1e-6, atol=1e-6)
+        for _ in range(sized(5, 0)):  # until machine code is there
+            mine(), rival()
+        seconds = best_seconds_together({"numtape": mine, "rival": rival})
+        return seconds["rival"] / seconds["numtape"]
+
+
+class Branches(_OfPrograms):
+    """First calls, and calls beside the function written with `where`."""
+
     def track_first_call(self, name: str) -> float:
         """Return the seconds of the first call, in which the function is recorded."""
         best = float("inf")
@@ -206,35 +225,23 @@ class Branches:
 
     def track_beside_where(self, name: str) -> float:
         """Return how many times as long numtape takes for the function written with `where`."""
-        return self._beside()["where"]
+        selecting = numtape.value_and_grad(lambda x: self.program.selecting(x, np))
+        mapped = numtape.vmap(selecting, num_threads=1)
+        return self._beside(lambda: mapped(self.points))
+
+
+class BranchesBesideJax(_OfPrograms):
+    """The same beside JAX."""
+
+    def setup(self, name: str) -> None:
+        from .rivals.by_jax import one_threaded
+
+        self.jax = one_threaded()  # where it is missing, this is skipped
+        super().setup(name)
 
     def track_beside_jax(self, name: str) -> float:
         """Return how many times as long JAX takes."""
-        from .rivals.by_jax import one_threaded
-
-        one_threaded()
-        return self._beside()["jax"]
-
-    def _beside(self) -> dict[str, float]:
-        program, points = self.program, self.points
-        mapped = self._mapped()
-        calls: dict[str, Callable[[], Any]] = {"numtape": lambda: mapped(points)}
-        selecting = numtape.value_and_grad(lambda x: program.selecting(x, np))
-        by_where = numtape.vmap(selecting, num_threads=1)
-        calls["where"] = lambda: by_where(points)
-        jax: Any = module("jax")
-        if jax is not None:
-            library = jax.numpy
-            of_jax = jax.value_and_grad(lambda x: program.selecting(x, library))
-            jitted = jax.jit(jax.vmap(of_jax))
-            calls["jax"] = lambda: jax.block_until_ready(jitted(points))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", numtape.SelectionWarning)
-            found = {each: call() for each, call in calls.items()}
-        for values, slopes in found.values():
-            np.testing.assert_allclose(values, found["numtape"][0], rtol=1e-9, atol=1e-9)
-            np.testing.assert_allclose(slopes, found["numtape"][1], rtol=1e-6, atol=1e-6)
-        for _ in range(sized(5, 0)):  # until machine code is there
-            calls["numtape"](), calls["where"]()
-        seconds = best_seconds_together(calls)
-        return {each: taken / seconds["numtape"] for each, taken in seconds.items()}
+        jax, program = self.jax, self.program
+        of_jax = jax.value_and_grad(lambda x: program.selecting(x, jax.numpy))
+        jitted = jax.jit(jax.vmap(of_jax))
+        return self._beside(lambda: jax.block_until_ready(jitted(self.points)))

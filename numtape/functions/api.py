@@ -200,7 +200,7 @@ def jacfwd(
 
     Parameters
     ----------
-    function, argnums, has_aux
+    function, argnums, has_aux, branches
         As for `jacobian`.
 
     Returns
@@ -235,7 +235,7 @@ def jacrev(
 
     Parameters
     ----------
-    function, argnums, has_aux
+    function, argnums, has_aux, branches, checkpoint
         As for `jacobian`.
 
     Returns

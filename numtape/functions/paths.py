@@ -284,7 +284,6 @@ class Recordings:
         Whether recordings are simplified: worth it where many points follow.
     branches : str, optional
         How its tests are recorded, see `branching.py`; by default as the function says itself.
-
     room : float
         How many bytes each loop may keep for derivatives.
 

@@ -25,7 +25,7 @@ from types import CodeType
 from typing import Any
 
 from numtape.trace.branches.lowering import lowered
-from numtape.trace.branches.trees import ARMS
+from numtape.trace.branches.trees import ARMS, copied, visited
 from numtape.trace.traced import settled
 
 __all__ = ["Hooks", "rewritten"]
@@ -357,21 +357,10 @@ class _Rewriter(ast.NodeTransformer):
         """Return the function, with the body rewritten."""
         if isinstance(node, ast.Lambda):
             return ast.copy_location(ast.Lambda(node.args, self.visit(node.body)), node)
-        return self._copy(node, body=[self.visit(each) for each in node.body])
+        return copied(node, body=[self.visit(each) for each in node.body])
 
     def generic_visit(self, node: ast.AST) -> Any:
-        fields: dict[str, Any] = {}
-        for name, field in ast.iter_fields(node):
-            if isinstance(field, list):
-                field = [self.visit(each) if isinstance(each, ast.AST) else each for each in field]
-            elif isinstance(field, ast.AST):
-                field = self.visit(field)
-            fields[name] = field
-        return self._copy(node, **fields)
-
-    def _copy(self, node: Any, **changed: Any) -> Any:
-        fields = {name: getattr(node, name, None) for name in node._fields} | changed
-        return ast.copy_location(type(node)(**fields), node)
+        return visited(self, node)
 
     def _call(self, hook: str, node: ast.expr) -> Any:
         function = ast.copy_location(ast.Constant(_MARKS[hook]), node)
@@ -385,7 +374,7 @@ class _Rewriter(ast.NodeTransformer):
         keywords = [self.visit(each) for each in node.keywords]
         function = node.func
         if isinstance(function, ast.Attribute) and _is_ours(function.value):
-            return self._copy(node, func=self.generic_visit(function), args=arguments)
+            return copied(node, func=self.generic_visit(function), args=arguments)
         if isinstance(function, ast.Name):
             is_left = function.id in _LEFT_ALONE and not (self._selects and function.id == "print")
             called: Any = function if is_left else self._call("resolve", function)
@@ -393,13 +382,13 @@ class _Rewriter(ast.NodeTransformer):
             if isinstance(function.value, ast.Name):
                 called = function
             else:
-                called = self._copy(function, value=self.visit(function.value))
+                called = copied(function, value=self.visit(function.value))
             is_looked_at = self._is_thorough or self._selects
             if is_looked_at or function.attr not in _PLAIN_METHODS:
                 called = self._call("resolve", called)
         else:
             called = self._call("resolve", self.visit(function))
-        return self._value(self._copy(node, func=called, args=arguments, keywords=keywords))
+        return self._value(copied(node, func=called, args=arguments, keywords=keywords))
 
     def visit_Name(self, node: ast.Name) -> Any:
         if isinstance(node.ctx, ast.Load) and node.id in self._outer:
@@ -422,7 +411,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         value = node.value and self.visit(node.value)
-        return self._copy(node, target=self.visit(node.target), value=value)
+        return copied(node, target=self.visit(node.target), value=value)
 
     def visit_arg(self, node: ast.arg) -> Any:
         return node

@@ -15,15 +15,22 @@ opened: an exception that it catches would leave an arm.
 
 import contextlib
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from numtape.ops.table import OPCODE
 from numtape.trace.branches.choices import Choices, Site, Unselected
-from numtape.trace.branches.merging import MISSING, UnmergedError, land, lor, merged, negation
+from numtape.trace.branches.merging import (
+    MISSING,
+    UnmergedError,
+    land,
+    lor,
+    merged,
+    negation,
+    selected,
+)
 from numtape.trace.branches.saved import (
     Saved,
     saved_array,
@@ -48,8 +55,6 @@ __all__ = [
     "truth",
     "unset",
 ]
-
-_KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
 
 # After so many steps a loop asks, by a guard, whether to go on; then after half as many again, and
 # after twice as many, and so forth. A loop that ends by itself has more of them.
@@ -104,9 +109,7 @@ class Arms:
         if mask is False or (mask.slot, slot) in self._guarded:
             return None
         self._guarded.add((mask.slot, slot))
-        taken = recorder.scalar(_KEEP, mask.slot, slot)
-        other = recorder.scalar(_DROP, mask.slot, recorder.constant(outcome))
-        return recorder.scalar(_MERGE, taken, other)
+        return selected(recorder, mask.slot, slot, recorder.constant(outcome))
 
     # what is changed in place
 
@@ -129,12 +132,13 @@ class Arms:
     def update(self) -> None:
         """Do nothing: what was written is looked at when the arm ends."""
 
-    def save(self, key: Any, thing: Any, saved: "Saved") -> None:
+    def save(self, key: Any, thing: Any, saved: Callable[[], Saved]) -> None:
         """Note what something holds, in each arm that began after it was made."""
+        now: Saved | None = None
         for arm in reversed(self.open):
             if key in arm.saved or id(thing) in arm.made:
                 break
-            arm.saved[key] = saved
+            arm.saved[key] = now = now or saved()
 
     def refuse(self, why: str) -> None:
         """Have all tests be guards in whose arms we are."""
@@ -315,14 +319,14 @@ class _Choice:
         for key, each in sorted(self._changed.items(), key=lambda item: not item[1].comes_first):
             one, two = (held.get(key, each.before) for held in (first, second))
             with self._explained():
-                each.put(each.merged(self._test, one, two, self._made))
+                each.put(each.merged(self._test, one, two))
         if self._arms.open:
             self._arms.open[-1].made |= self._made
         self._held, self._changed = [], {}
 
     def _merged(self, one: Any, two: Any) -> Any:
         with self._explained():
-            found = merged(self._test, one, two, self._made)
+            found = merged(self._test, one, two)
         if isinstance(found, TracedArray) and found is not one and found is not two:
             arms = self._arms
             sources = [_as_noted(each) for each in (one, two) if not isinstance(each, TracedScalar)]
@@ -368,11 +372,11 @@ def truth(value: Any) -> Any:
     return value
 
 
-def _own(arms: Arms, test: Any) -> TracedScalar:
+def _own(arms: Arms, test: Any) -> Any:
     """Return a traced bool as one of this recording."""
     recorder = arms.recorder
     if test.recorder is recorder:
-        return test  # type: ignore[no-any-return]
+        return test
     slots, _ = lift(recorder, test)
     return scalar_of(recorder, int(slots), bool(test.primal))
 

@@ -13,7 +13,6 @@ from numtape.trace.branches.arms import (
 )
 from numtape.trace.branches.effects import (
     context,
-    made,
     opaque,
     operand,
     owner_of,
@@ -27,7 +26,6 @@ __all__ = [
     "context",
     "either",
     "loop",
-    "made",
     "negated",
     "none",
     "opaque",

@@ -41,7 +41,7 @@ def _extreme(is_first: Callable[[Any, Any], Any], plain: Any) -> Callable[..., A
     def later(found: Any, item: Any) -> Any:
         test = truth(is_first(item, found))
         if isinstance(test, TracedScalar):
-            return merged(test, item, found, ())
+            return merged(test, item, found)
         return item if test else found
 
     return extreme

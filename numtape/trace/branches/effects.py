@@ -9,6 +9,7 @@ import functools
 import inspect
 import types
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,10 @@ def touch(thing: Any) -> Any:
     if kind is Fresh and thing.dtype == np.float64 and thing.home is arms.recorder.home:
         return become_traced(thing)
     if kind in _CONTAINERS:
-        arms.save(id(thing), thing, saved_container(thing))
+        arms.save(id(thing), thing, partial(saved_container, thing))
     elif kind in (np.ndarray, Fresh):
         memory = owner(thing)
-        arms.save(id(memory), memory, saved_plain(memory))
+        arms.save(id(memory), memory, partial(saved_plain, memory))
     elif not isinstance(thing, np.generic):
         arms.refuse(f"an arm may change a {kind.__name__} in place")
     return thing
@@ -72,7 +73,7 @@ def touch_attribute(thing: Any, name: str) -> Any:
     is_private = name.startswith("__") and not name.endswith("__")
     if not is_plain or is_private or isinstance(getattr(kind, name, None), property):
         arms.refuse(f"an arm assigns to {kind.__name__}.{name}")
-    arms.save((id(thing), name), thing, saved_attribute(thing, name))
+    arms.save((id(thing), name), thing, partial(saved_attribute, thing, name))
     return thing
 
 

@@ -13,6 +13,7 @@ from numtape.trace.branches.trees import (
     read,
     site_of,
     tuple_of,
+    visited,
 )
 
 __all__ = ["Expressions"]
@@ -44,14 +45,7 @@ class Expressions(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> Any:
         """Copy a node, with what is inside it written."""
-        fields: dict[str, Any] = {}
-        for name, each in ast.iter_fields(node):
-            if isinstance(each, list):
-                each = [self.visit(one) if isinstance(one, ast.AST) else one for one in each]
-            elif isinstance(each, ast.AST):
-                each = self.visit(each)
-            fields[name] = each
-        return copied(node, **fields)
+        return visited(self, node)
 
     def visit_comprehension(self, node: ast.comprehension) -> Any:
         """Write a part of a comprehension; nothing can be named in what it goes through."""

@@ -1,4 +1,4 @@
-"""What a test selects of two values: numbers, arrays, tuples, lists; and logic on traced bools.
+"""What a test selects of two values: numbers, arrays, tuples; and logic on traced bools.
 
 Nothing here knows about arms. Values that cannot be selected from raise `UnmergedError`, which
 says why.
@@ -14,7 +14,7 @@ from numtape.trace.integers import range_of
 from numtape.trace.ranges import EXACT
 from numtape.trace.traced import Traced, TracedArray, TracedScalar, as_python, lift, scalar_of
 
-__all__ = ["MISSING", "UnmergedError", "land", "lor", "merged", "negation"]
+__all__ = ["MISSING", "UnmergedError", "land", "lor", "merged", "negation", "selected"]
 
 _AND, _OR, _NOT = (OPCODE[f"logical_{name}"] for name in ("and", "or", "not"))
 _KEEP, _DROP, _MERGE = (OPCODE[name] for name in ("keep", "drop", "merge"))
@@ -57,30 +57,27 @@ def negation(value: Any) -> Any:
 
 def land(a: Any, b: Any) -> Any:
     """Return ``a and b`` of bools, traced or not."""
-    if not isinstance(a, Traced):
-        return b if a else False
-    if not isinstance(b, Traced):
-        return a if b else False
-    recorder = a.recorder
-    if a.slot == b.slot:
-        return a
-    if recorder.arms.opposites.get(a.slot) == b.slot:
-        return False
-    return _bool(recorder, recorder.scalar(_AND, a.slot, b.slot), a.primal and b.primal)
+    return _joined(_AND, False, a, b)
 
 
 def lor(a: Any, b: Any) -> Any:
     """Return ``a or b`` of bools, traced or not."""
+    return _joined(_OR, True, a, b)
+
+
+def _joined(opcode: int, decisive: bool, a: Any, b: Any) -> Any:
+    """Return two bools joined by a row, for which one of them may decide alone."""
     if not isinstance(a, Traced):
-        return True if a else b
+        return decisive if bool(a) is decisive else b
     if not isinstance(b, Traced):
-        return True if b else a
+        return decisive if bool(b) is decisive else a
     recorder = a.recorder
     if a.slot == b.slot:
         return a
     if recorder.arms.opposites.get(a.slot) == b.slot:
-        return True
-    return _bool(recorder, recorder.scalar(_OR, a.slot, b.slot), a.primal or b.primal)
+        return decisive
+    value = decisive if decisive in (a.primal, b.primal) else not decisive
+    return _bool(recorder, recorder.scalar(opcode, a.slot, b.slot), value)
 
 
 def _bool(recorder: Any, slot: int, value: bool) -> Any:
@@ -90,15 +87,13 @@ def _bool(recorder: Any, slot: int, value: bool) -> Any:
 # selecting
 
 
-def merged(test: TracedScalar, a: Any, b: Any, made: Any) -> Any:
+def merged(test: TracedScalar, a: Any, b: Any) -> Any:
     """Return `a` where a test is true, else `b`.
 
     Parameters
     ----------
     test : traced bool
     a, b : object
-    made : container of int
-        The identities of what was made in the arms: of these a new one can be made.
     """
     if a is b:
         return a
@@ -112,12 +107,8 @@ def merged(test: TracedScalar, a: Any, b: Any, made: Any) -> Any:
     if type(a) is not type(b):
         raise UnmergedError(f"the arms leave a {_named(a)} and a {_named(b)}")
     if isinstance(a, tuple) and len(a) == len(b):
-        parts = [merged(test, x, y, made) for x, y in zip(a, b, strict=True)]
+        parts = [merged(test, x, y) for x, y in zip(a, b, strict=True)]
         return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)
-    if type(a) is list and len(a) == len(b) and id(a) in made and id(b) in made:
-        return [merged(test, x, y, made) for x, y in zip(a, b, strict=True)]
-    if type(a) is dict and list(a) == list(b) and id(a) in made and id(b) in made:
-        return {key: merged(test, each, b[key], made) for key, each in a.items()}
     if isinstance(a, str | bytes | range | slice | frozenset | type) and a == b:
         return a
     raise UnmergedError(f"the arms leave two different {_named(a)}s")
@@ -166,9 +157,7 @@ def _number(test: TracedScalar, a: Any, b: Any, kinds: str) -> Any:
     elif _is_zero(a):
         slot = recorder.scalar(_DROP, test.slot, slot_b)
     else:
-        taken = recorder.scalar(_KEEP, test.slot, slot_a)
-        other = recorder.scalar(_DROP, test.slot, slot_b)
-        slot = recorder.scalar(_MERGE, taken, other)
+        slot = selected(recorder, test.slot, slot_a, slot_b)
     value = value_a if test.primal else value_b
     if kinds == "ii":
         found = scalar_of(recorder, slot, int(value))
@@ -176,6 +165,12 @@ def _number(test: TracedScalar, a: Any, b: Any, kinds: str) -> Any:
     else:
         found = scalar_of(recorder, slot, float(value))
     return as_python(found) if _is_pythons(a) and _is_pythons(b) else found
+
+
+def selected(recorder: Any, test: int, a: int, b: int) -> int:
+    """Record the choice between two slots by a third; return the result's."""
+    taken, other = recorder.scalar(_KEEP, test, a), recorder.scalar(_DROP, test, b)
+    return int(recorder.scalar(_MERGE, taken, other))
 
 
 def _read(recorder: Any, number: Any) -> tuple[int, Any, float, float]:

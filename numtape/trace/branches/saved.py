@@ -35,7 +35,7 @@ class Saved(Protocol):
     def put(self, content: Any) -> None:
         """Have it hold that."""
 
-    def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
+    def merged(self, test: TracedScalar, first: Any, second: Any) -> Any:
         """Return what it holds in the end, given what it held after either arm."""
 
 
@@ -55,7 +55,7 @@ class _Array:
         slots, values = content
         write(self._whole, lambda elements, each: elements.__setitem__(..., each), (slots, values))
 
-    def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
+    def merged(self, test: TracedScalar, first: Any, second: Any) -> Any:
         differs = first[0] != second[0]
         if not differs.any():
             return first
@@ -85,7 +85,7 @@ class _Plain:
     def put(self, content: Any) -> None:
         self._array[...] = content
 
-    def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
+    def merged(self, test: TracedScalar, first: Any, second: Any) -> Any:
         if first.tobytes() != second.tobytes():
             raise UnmergedError("an arm writes to a plain array")
         return first
@@ -110,11 +110,11 @@ class _Container:
             self._container.clear()
             self._container.update(content)
 
-    def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
+    def merged(self, test: TracedScalar, first: Any, second: Any) -> Any:
         if isinstance(first, list) and len(first) == len(second):
-            return [merged(test, a, b, made) for a, b in zip(first, second, strict=True)]
+            return [merged(test, a, b) for a, b in zip(first, second, strict=True)]
         if isinstance(first, dict) and list(first) == list(second):
-            return {key: merged(test, each, second[key], made) for key, each in first.items()}
+            return {key: merged(test, each, second[key]) for key, each in first.items()}
         if isinstance(first, set) and first == second:
             return first
         kind = type(first).__name__
@@ -139,8 +139,8 @@ class _Attribute:
         elif hasattr(self._owner, self._name):
             delattr(self._owner, self._name)
 
-    def merged(self, test: TracedScalar, first: Any, second: Any, made: Any) -> Any:
-        return merged(test, first, second, made)
+    def merged(self, test: TracedScalar, first: Any, second: Any) -> Any:
+        return merged(test, first, second)
 
 
 saved_plain, saved_container, saved_attribute = _Plain, _Container, _Attribute

@@ -21,6 +21,18 @@ def copied(node: Any, **changed: Any) -> Any:
     return ast.copy_location(type(node)(**fields), node)
 
 
+def visited(visitor: ast.NodeTransformer, node: ast.AST) -> Any:
+    """Return a copy of a node, with what is inside it visited."""
+    fields: dict[str, Any] = {}
+    for name, each in ast.iter_fields(node):
+        if isinstance(each, list):
+            each = [visitor.visit(one) if isinstance(one, ast.AST) else one for one in each]
+        elif isinstance(each, ast.AST):
+            each = visitor.visit(each)
+        fields[name] = each
+    return copied(node, **fields)
+
+
 def read(name: str) -> ast.Name:
     """Return the reading of a variable."""
     return ast.Name(name, ast.Load())

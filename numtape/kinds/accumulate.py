@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.kinds.flow import RESULT, Flow
 from numtape.kinds.kind import (
     Apply,
     Given,
@@ -64,6 +65,14 @@ class Accumulate(Kind):
         """Record an instruction on other operands; return the slots of its results."""
         running = recorder.accumulate(ROWS[instruction.opcode].name, operands[0], -1)
         return running.transpose(axes_by_result(instruction)[0])
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on: its own, and those before it."""
+        shape, strides = instruction.shape, instruction.result_strides
+        yield Flow(shape, 0, to=strides)
+        if shape[-1] > 1:
+            later = (*shape[:-1], shape[-1] - 1)
+            yield Flow(later, RESULT, to=strides, by=strides, target_start=strides[-1])
 
     def tangent(self, given: Given, tangents: tuple[Any, ...]) -> Any:
         """Record the tangents of the result."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.kinds.flow import ROOM, Flow, row_by_row
 from numtape.kinds.kind import Given, Instruction, Kind, Problem, Shape
 from numtape.ops.structured import (
     FIRST_FUNCTION,
@@ -92,6 +93,29 @@ class ApplyFunction(Kind):
         parts = recorder.function(function.name, operands, **chosen)
         flat = [part.ravel() for part in parts]
         return flat[0] if len(flat) == 1 else np.concatenate(flat)
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on: all of a matrix.
+
+        An elementwise function's are those at its place by which it has a partial.
+        """
+        function = function_of(instruction.opcode)
+        operands, results = function.shapes(instruction.shape)
+        batch = instruction.shape[: len(instruction.shape) - len(function.names)]
+        axes, start = tuple(range(len(batch))), 0
+        for number, walked in enumerate(operands):
+            if not function.partials:
+                yield Flow(walked, number, ROOM, row_by_row(walked, axes))
+        for place, shape in enumerate(results):
+            to = row_by_row(shape)
+            if function.partials:
+                for number, partial in enumerate(function.partials[place]):
+                    if partial != "0":
+                        yield Flow(shape, number, to=to, target_start=start)
+            else:
+                back = row_by_row(shape, axes)
+                yield Flow(shape, ROOM, to=to, by=back, target_start=start)
+            start += math.prod(shape)
 
     def tangent(self, given: Given, tangents: tuple[Any, ...]) -> Any:
         """Record the tangents of the result."""

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from numtape.kinds.flow import Flow
+
 __all__ = [
-    *("Apply", "Given", "Instruction", "Kind", "Objects", "Problem", "Shape"),
+    *("Apply", "Given", "Instruction", "Kind", "Objects", "Problem", "Shape", "Slots"),
     *("axes_by_result", "combined", "grouped", "shape_problem", "targets_of", "walk_problems"),
 ]
 
@@ -163,6 +165,33 @@ class Kind:
     def is_flat(self, instruction: Instruction) -> bool:
         """Return whether an instruction has no derivative."""
         return False
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on; nothing where it is flat."""
+        raise NotImplementedError
+
+    def carries(
+        self, instruction: Instruction, operand: int, elements: Slots
+    ) -> tuple[Slots, Slots | None] | None:
+        """Return where elements of an operand go, if results are linear in each.
+
+        Parameters
+        ----------
+        instruction : Instruction
+        operand : int
+        elements : int64 array
+            Places in what the operand's view walks.
+
+        Returns
+        -------
+        targets : int64 array (elements, width)
+            The results to which each element is added.
+        factors : int64 array (elements, width) or None
+            The places in what the other operand's view walks that it is multiplied by; None for 1.
+
+        None where results are not linear, or that is said otherwise.
+        """
+        return None
 
     def may_be_infinite(self, instruction: Instruction) -> bool:
         """Return whether adjoints may be infinite, or a mask's, after this instruction."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from numtape.kinds.flow import Flow, row_by_row
 from numtape.kinds.kind import Apply, Instruction, Kind, Objects, Problem
 from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
@@ -61,6 +62,13 @@ class Map(Kind):
         if is_power and any(instruction.operands[1].strides):
             return None
         return self.elements(instruction, operands, apply)
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on."""
+        shape, row = instruction.shape, ROWS[instruction.opcode]
+        for number, partial in enumerate(row.partials):
+            if partial != "0":
+                yield Flow(shape, number, to=row_by_row(shape))
 
     def is_flat(self, instruction: Instruction) -> bool:
         """Return whether an instruction has no derivative."""

@@ -8,6 +8,7 @@ among sorted numbers: both as floats, without derivatives. *Take* reads elements
 from collections.abc import Iterator
 from typing import Any
 
+from numtape.kinds.flow import ROOM, Flow, row_by_row
 from numtape.kinds.kind import Given, Instruction, Kind, Problem, Shape, shape_problem
 from numtape.ops.structured import ORDER, ORDER_OPCODES, SEARCH, SPREAD, TAKE
 
@@ -88,6 +89,13 @@ class _AtPlaces(Kind):
     """What reads or adds at places, which are its second operand."""
 
     places = 1
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on: any of its row, by the point."""
+        rows = instruction.shape[0]
+        yield Flow(self.shapes(instruction)[0], 0, ROOM, (1, 0))
+        shape = (rows, instruction.size // rows)
+        yield Flow(shape, ROOM, to=row_by_row(shape), by=(1, 0))
 
     def problems(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield what is wrong with an instruction's opcode, shapes and operands."""

@@ -3,12 +3,14 @@
 In a safe one, for derivatives, 0 times anything is 0.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, Shape, combined
+from numtape.kinds.flow import ROOM, Flow, row_by_row
+from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, Shape, Slots, combined
 from numtape.ops.structured import PRODUCT, PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE
 from numtape.ops.table import OPCODE
 
@@ -75,6 +77,34 @@ class Product(Kind):
         BLAS rounds otherwise for a matrix and its own transpose than for a copy.
         """
         return bool(now[0] != now[1] or before[0] == before[1])
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on: those of a row and of a column."""
+        *batch, m, n, p = instruction.shape
+        axes, shape = tuple(range(len(batch))), (*batch, m, p)
+        row, column = len(batch), len(batch) + 1
+        lines = math.prod((*batch, m))
+        for number, walked, kept in ((0, (*batch, m, n), row), (1, (*batch, n, p), column)):
+            start = number * lines
+            strides = row_by_row(walked, (*axes, kept))
+            yield Flow(walked, number, ROOM, strides, target_start=start)
+            back = row_by_row(shape, (*axes, kept))
+            yield Flow(shape, ROOM, to=row_by_row(shape), by=back, source_start=start)
+
+    def carries(
+        self, instruction: Instruction, operand: int, elements: Slots
+    ) -> tuple[Slots, Slots | None] | None:
+        """Return where elements of an operand go, and by what they are multiplied there."""
+        *_, m, n, p = instruction.shape
+        if operand == 0:  # (i, j) goes to all (i, k), times (j, k)
+            batch, i, j = elements // (m * n), elements // n % m, elements % n
+            others = np.arange(p)
+            own, partner = (batch * m + i) * p, (batch * n + j) * p
+            return own[:, None] + others, partner[:, None] + others
+        batch, j, k = elements // (n * p), elements // p % n, elements % p
+        others = np.arange(m)  # (j, k) goes to all (i, k), times (i, j)
+        own, partner = batch * m * p + k, batch * m * n + j
+        return own[:, None] + others * p, partner[:, None] + others * n
 
     def tangent(self, given: Given, tangents: tuple[Any, ...]) -> Any:
         """Record the tangents of the result."""

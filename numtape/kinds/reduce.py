@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numtape.kinds.flow import Flow
 from numtape.kinds.kind import (
     Apply,
     Given,
@@ -13,6 +14,7 @@ from numtape.kinds.kind import (
     Kind,
     Objects,
     Problem,
+    Slots,
     axes_by_result,
     grouped,
     targets_of,
@@ -80,6 +82,18 @@ class Reduce(Kind):
         order, reduced = axes_by_result(instruction)
         laid = _in_memory(operands[0]).transpose(order)
         return recorder.reduce(ROWS[instruction.opcode].name, laid, reduced)
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on."""
+        yield Flow(instruction.shape, 0, to=instruction.result_strides)
+
+    def carries(
+        self, instruction: Instruction, operand: int, elements: Slots
+    ) -> tuple[Slots, Slots | None] | None:
+        """Return where elements of the operand go, in a sum."""
+        if instruction.opcode != OPCODE["add"]:
+            return None
+        return targets_of(instruction).ravel()[elements, None], None
 
     def may_be_infinite(self, instruction: Instruction) -> bool:
         """Return whether adjoints may be infinite, or a mask's, after this instruction."""

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, grouped
+from numtape.kinds.flow import Flow
+from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, Slots, grouped
 from numtape.ops.structured import SCATTER
 from numtape.ops.table import OPCODE
 
@@ -70,6 +71,17 @@ class Scatter(Kind):
     def again(self, recorder: Any, instruction: Instruction, operands: Any) -> Any:
         """Record an instruction on other operands; return the slots of its results."""
         return recorder.scatter(operands[0], instruction.targets, instruction.size)
+
+    def flows(self, instruction: Instruction) -> Iterator[Flow]:
+        """Yield which operand elements each result depends on."""
+        yield Flow(instruction.shape, 0, table=instruction.targets)
+
+    def carries(
+        self, instruction: Instruction, operand: int, elements: Slots
+    ) -> tuple[Slots, Slots | None] | None:
+        """Return where elements of the operand go."""
+        assert instruction.targets is not None
+        return instruction.targets[elements, None], None
 
     def tangent(self, given: Given, tangents: tuple[Any, ...]) -> Any:
         """Record the tangents of the result."""

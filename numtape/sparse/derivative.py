@@ -1,0 +1,218 @@
+"""Sparse derivatives of a tape: which way is taken, and why.
+
+A sparse derivative is a tape whose outputs are the nonzeros in CSR order. There are three ways to
+make one. *Entries* are accumulated forward, without colours (`accumulated.py`): for tapes of arrays.
+Tangents or adjoints of colours (`compressed.py`), *forward* or *reverse*, do for all tapes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from numtape.errors import InputError
+from numtape.sparse.accumulated import Entries, accumulated
+from numtape.sparse.compressed import by_columns, by_rows
+from numtape.sparse.dependencies import dependencies
+from numtape.sparse.pattern import Colouring, Pattern
+from numtape.tape.flat import FlatTape
+from numtape.transform.unrolling import unrolled
+
+__all__ = ["MODES", "SparseDerivative", "check_sparse_mode", "jacobian_pattern", "sparse_jacobian"]
+
+Ints = npt.NDArray[np.int64]
+
+MODES = ("entries", "forward", "reverse")
+
+# Loops of so many instructions in all are written out: then their steps' zeros cost nothing.
+_LONGEST = 300_000
+
+# An adjoint costs about so many tangents.
+_REVERSE = 1.5
+
+
+@dataclass(frozen=True)
+class SparseDerivative:
+    """A Jacobian or Hessian as a tape of its nonzeros.
+
+    Attributes
+    ----------
+    pattern : Pattern
+    tape : FlatTape
+        Its outputs are the nonzeros in the order of the pattern.
+    mode : {"entries", "forward", "reverse"}
+        Which way it was made.
+    colouring : Colouring or None
+        What the seeds were, but for "entries".
+    reason : str
+        Why this way, in a line.
+    """
+
+    pattern: Pattern
+    tape: FlatTape
+    mode: str
+    colouring: Colouring | None
+    reason: str
+
+    def __str__(self) -> str:
+        rows, columns = self.pattern.shape
+        return (
+            f"{rows} x {columns}, {self.pattern.nnz} nonzeros, {self.tape.instructions} "
+            f"instructions, mode {self.mode!r}: {self.reason}"
+        )
+
+
+def check_sparse_mode(mode: str | None) -> None:
+    """Raise where a mode is none of those that there are."""
+    if mode is not None and mode not in MODES:
+        raise InputError(
+            f"mode={mode!r} was given with sparse: it must be 'entries' (nonzeros accumulated "
+            "forward), 'forward' (a tangent for each colour of columns), 'reverse' (an adjoint for "
+            "each colour of rows) or None (the cheapest)",
+            code="wrong-option",
+        )
+
+
+def jacobian_pattern(tape: FlatTape, inputs: Ints) -> Pattern:
+    """Return the structure of a tape's Jacobian by some inputs, in ascending order."""
+    indptr, indices = dependencies(tape)
+    shape = len(tape.outputs), len(inputs)
+    if len(inputs) == tape.inputs:
+        return Pattern(shape, indptr, indices)
+    rows = np.repeat(np.arange(len(tape.outputs)), np.diff(indptr))
+    place = np.full(tape.inputs, -1)
+    place[inputs] = np.arange(len(inputs))
+    kept = place[indices] >= 0
+    return Pattern.from_coo(rows[kept], place[indices[kept]], shape)
+
+
+def sparse_jacobian(
+    tape: FlatTape,
+    inputs: Ints,
+    mode: str | None = None,
+    pattern: Pattern | None = None,
+    is_symmetric: bool = False,
+) -> SparseDerivative:
+    """Return a tape's Jacobian by some inputs as a tape of its nonzeros.
+
+    Parameters
+    ----------
+    tape : FlatTape
+    inputs : int64 array
+        In ascending order.
+    mode : str, optional
+        One of `MODES`; by default "entries" where that can be, else the one of fewer colours.
+    pattern : Pattern, optional
+        The structure, where it is known; else it is found.
+    is_symmetric : bool
+        Whether the Jacobian is: that of a gradient by the same inputs.
+    """
+    check_sparse_mode(mode)
+    if pattern is not None and pattern.shape != (len(tape.outputs), len(inputs)):
+        raise InputError(
+            f"a pattern of shape {pattern.shape} was given for a derivative of shape "
+            f"{(len(tape.outputs), len(inputs))}: it must have a row for each output and a column "
+            "for each input. Give that of this function, or sparse=True to have it found",
+            code="wrong-pattern",
+        )
+    if tape.has_loops and tape.written_out <= _LONGEST:
+        tape = unrolled(tape)
+    if mode in (None, "entries"):
+        entries = accumulated(tape, inputs, lower=is_symmetric)
+        if entries is not None:
+            return _of_entries(entries, pattern, is_symmetric, (len(tape.outputs), len(inputs)))
+        if mode is not None:
+            raise InputError(
+                "mode='entries' was given: it is for functions of arrays, of which each number "
+                "depends on few others, and this one has loops, many scalar operations, functions "
+                "of matrices or long rows. Leave mode out to have colours used",
+                code="wrong-option",
+            )
+    if pattern is None:
+        pattern = jacobian_pattern(tape, inputs)
+    return _by_colours(tape, inputs, mode, pattern, is_symmetric)
+
+
+def _of_entries(
+    entries: Entries, pattern: Pattern | None, is_symmetric: bool, shape: tuple[int, int]
+) -> SparseDerivative:
+    rows, columns, outputs = entries.rows, entries.columns, entries.tape.outputs
+    if is_symmetric:
+        below = rows != columns
+        rows, columns, outputs = (
+            np.concatenate(pair)
+            for pair in (
+                (rows, columns[below]),
+                (columns, entries.rows[below]),
+                (outputs, outputs[below]),
+            )
+        )
+        order = np.argsort(rows * shape[1] + columns, kind="stable")
+        rows, columns, outputs = rows[order], columns[order], outputs[order]
+    tape = entries.tape.giving(outputs)
+    found = Pattern(shape, np.searchsorted(rows, np.arange(shape[0] + 1)), columns)
+    if pattern is not None:
+        tape = tape.giving(_into(pattern, found, outputs))
+        found = pattern
+    share = tape.instructions
+    return SparseDerivative(
+        found,
+        tape,
+        "entries",
+        None,
+        f"each operation is over arrays, so {found.nnz} nonzeros are accumulated without colours, "
+        f"in {share} instructions",
+    )
+
+
+def _into(pattern: Pattern, found: Pattern, outputs: Ints) -> Ints:
+    """Return the slots of the nonzeros of a given pattern; 0 where nothing was found."""
+    width = max(pattern.shape[1], 1)
+    given, own = (each.rows * width + each.columns for each in (pattern, found))
+    places = np.searchsorted(given, own)
+    missing = (places == len(given)) | (given[np.minimum(places, len(given) - 1)] != own)
+    if len(given) == 0 or missing.any():
+        first = int(np.flatnonzero(missing)[0]) if len(given) else 0
+        row, column = divmod(int(own[first]), width)
+        raise _missing(row, column)
+    slots = np.zeros(len(given), np.int64)
+    slots[places] = outputs
+    return slots
+
+
+def _missing(row: int, column: int) -> InputError:
+    """Return the error of a pattern without an entry that there is."""
+    return InputError(
+        f"the pattern that was given has no entry in row {row} and column {column}, where the "
+        "derivative is not zero: it must have all that may be nonzero. Add it, or give sparse=True "
+        "to have the pattern found",
+        code="wrong-pattern",
+    )
+
+
+def _by_colours(
+    tape: FlatTape, inputs: Ints, mode: str | None, pattern: Pattern, is_symmetric: bool
+) -> SparseDerivative:
+    rows, columns = pattern.rows, pattern.columns
+    if is_symmetric and mode != "reverse":
+        colouring = pattern.colouring("star")
+        colours = colouring.colours
+        own, read = rows, colours[columns]
+        # An entry is read from its own row, unless another of its column's colour is there.
+        key = rows * max(colouring.count, 1) + read
+        is_alone = np.bincount(key)[key] == 1 if len(key) else np.zeros(0, bool)
+        own, read = np.where(is_alone, rows, columns), np.where(is_alone, read, colours[rows])
+        made = by_columns(tape, inputs, colours, own, read)
+        reason = f"a tangent of the gradient for each of {colouring.count} colours of a star colouring"
+        return SparseDerivative(pattern, made, "forward", colouring, reason)
+    by_column, by_row = pattern.colouring("columns"), pattern.colouring("rows")
+    if mode is None:
+        mode = "forward" if by_column.count <= _REVERSE * by_row.count else "reverse"
+    counts = f"{by_column.count} colours of columns, {by_row.count} of rows"
+    if mode == "forward":
+        made = by_columns(tape, inputs, by_column.colours, rows, by_column.colours[columns])
+        reason = f"a tangent for each colour of columns: {counts}"
+        return SparseDerivative(pattern, made, mode, by_column, reason)
+    made = by_rows(tape, inputs, by_row.colours, by_row.colours[rows], columns)
+    reason = f"an adjoint for each colour of rows: {counts}"
+    return SparseDerivative(pattern, made, mode, by_row, reason)

@@ -27,6 +27,8 @@ from numtape.functions.recent import Recent
 from numtape.functions.result import Result
 from numtape.functions.runner import Failed, Runner
 from numtape.functions.signature import Signature, argnums_key
+from numtape.functions.sparse import SparseProgram, sparse_program_of
+from numtape.functions.sparse_options import Sparse
 from numtape.functions.streams import are_streams
 from numtape.functions.trees import Structure, one_for_each_argument
 from numtape.tape.flat import FlatTape
@@ -46,7 +48,7 @@ class Programmed(Derivable):
         self, flat: FlatTape, signature: Signature, result: Result, runner: Runner | None = None
     ) -> None:
         super().__init__(flat, signature, result, runner)
-        self._programs: Recent[Program] = Recent()
+        self._programs: Recent[Program | SparseProgram] = Recent()
         self._products: dict[str, Product] = {}
         self._latest: tuple[Any, Any, Any, Any] = (None,) * 4  # what was asked for, its program
 
@@ -124,19 +126,46 @@ class Programmed(Derivable):
         else:
             check_mode(choices.get("mode"))
             program = self.program(Derivation(method, **choices))
+        return self._many_of(program, method, arguments, how)
+
+    def _many_of(self, program: Many, method: str, arguments: Sequence[Any], how: How) -> Any:
+        """Return what a program gives at many points, of arrays."""
+        options = options_of(method, how)
         points = program.points(self.signature, arguments)
         traced = points.first(len(self.signature.traced_shapes))  # without seeds
         return run_many(
             program, points, options, lambda number: self.check_branch(traced.at(number), number)
         )
 
-    def program(self, derivation: Derivation) -> Program:
+    def program(self, derivation: Derivation) -> Any:
         """Return the program of a derivative of this tape; made once."""
         program = self._programs.get(derivation)
         if program is None:
             parts = self.signature, self.result, self.derivatives, self.runner
-            program = self._programs.keep(derivation, program_of(derivation, *parts))
+            made = program_of if derivation.sparse is None else sparse_program_of
+            program = self._programs.keep(derivation, made(derivation, *parts))
         return program
+
+    def _sparse_derivative(
+        self,
+        method: str,
+        arguments: Sequence[Any],
+        argnums: Any,
+        mode: str | None,
+        options: Sparse,
+        how: How,
+    ) -> Any:
+        """Return what a method gives whose derivative is sparse."""
+        derivation = Derivation(method, argnums_key(argnums), mode, sparse=options)
+        program = self.program(derivation)
+        x = self._point(arguments)
+        if x is None:
+            return program.batches(self._many_of(program, method, arguments, how))
+        out = options_of(method, how).out
+        failed, result = program.run(x) if out is None else (program.run_into(x, out), out)
+        if failed is not None:
+            self._raise_branch(x)
+        return result
 
     def product(self, method: str) -> Product:
         """Return the program of "jvp", "vjp" or "hvp"; made once."""

@@ -22,6 +22,7 @@ from numtape.functions.result import Result, check_float, check_scalar
 from numtape.functions.runner import Failed, Runner, Way
 from numtape.functions.selection import Selection, as_it_is, cut, everything, select
 from numtape.functions.signature import Signature
+from numtape.functions.sparse_options import Sparse
 from numtape.functions.specification import ADJOINT, TANGENT, Specification, block_order
 from numtape.functions.trees import Structure, flatten
 from numtape.run._kernels import FINE
@@ -58,11 +59,14 @@ class Derivation(NamedTuple):
     argnums : int or tuple of int
         Which arguments to differentiate by.
     mode : {"forward", "reverse"}, optional
-        Of a Jacobian: by columns, or by rows; the cheaper one by default.
+        Of a Jacobian: by columns, or by rows; the cheaper one by default. Sparse ones have one
+        more, see `numtape.sparse.derivative`.
     has_aux : bool
         Whether the auxiliary result is given too.
     of_floats : bool
         Whether the function must return a float: a Hessian is the Jacobian of such a Jacobian.
+    sparse : Sparse, optional
+        How it is to be sparse; by default it is not.
     """
 
     method: str
@@ -70,6 +74,7 @@ class Derivation(NamedTuple):
     mode: str | None = None
     has_aux: bool = False
     of_floats: bool = False
+    sparse: Sparse | None = None
 
     @property
     def is_gradient(self) -> bool:

@@ -21,7 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.functions.recent import Recent
-from numtape.functions.specification import ADJOINT, TANGENT, Specification, derive
+from numtape.functions.specification import (
+    ADJOINT,
+    TANGENT,
+    SparseSpecification,
+    Specification,
+    derive,
+)
 from numtape.jit.compiling import (
     NEVER,
     OFTEN,
@@ -40,6 +46,7 @@ from numtape.run.fusion import unfused
 from numtape.run.lanes import exact_opcodes, vector_maths_called
 from numtape.run.strips import NO_STRIPS, strips_of
 from numtape.run.workspace import Plan, Workspace
+from numtape.sparse.derivative import SparseDerivative, sparse_jacobian
 from numtape.tape.flat import FlatTape
 from numtape.transform.cost import jacobian_costs
 from numtape.transform.hoist import Hoisted, hoist
@@ -156,6 +163,7 @@ class Runner:
         self._local = threading.local()
         self.lock = fresh_lock()
         self.derived: Recent[Runner] = Recent()
+        self._sparse: Recent[tuple[SparseDerivative, Runner]] = Recent()
         self.batches: Recent[Batch] = Recent()
         # What is hoisted, or () where it is not worth it.
         self._hoisted: Recent[tuple[Hoisted, Runner, Runner] | tuple[()]] = Recent()
@@ -229,7 +237,7 @@ class Runner:
         yield self
         for runner in self.derived.values():
             yield from runner.family()
-        for parts in self._hoisted.values():
+        for parts in (*self._hoisted.values(), *self._sparse.values()):
             for runner in parts[1:]:
                 yield from runner.family()
 
@@ -370,14 +378,38 @@ class Runner:
 
     def _derive(self, what: Specification) -> "Runner":
         tape = derive(self.tape, what)
+        if what.is_tape:
+            made = Runner(tape)
+            self._pass_on(made)
+        else:
+            made = self._runner_of(tape, what.with_value)
+        return self.derived.keep(what, made)
+
+    def _runner_of(self, tape: FlatTape, with_value: bool) -> "Runner":
+        """Return the runner of a derivative tape, which may give this tape's outputs at the end."""
         free = None
-        if not tape.is_scalar and not what.is_tape:
+        if not tape.is_scalar:
             # The outputs of this tape are what it gives to the bit; derivatives need not be.
-            values = tape.outputs[len(tape.outputs) - what.with_value * len(self.tape.outputs) :]
+            values = tape.outputs[len(tape.outputs) - with_value * len(self.tape.outputs) :]
             free = ~tape.needed(np.concatenate([values, tape.guard_slots]))
         made = Runner(tape, free)
         self._pass_on(made)
-        return self.derived.keep(what, made)
+        return made
+
+    def sparse(self, what: SparseSpecification) -> "tuple[SparseDerivative, Runner]":
+        """Return a sparse derivative, and the runner of the tape of its nonzeros; made once."""
+        found = self._sparse.get(what)
+        if found is None:
+            with self.lock:
+                found = self._sparse.get(what)
+                if found is None:
+                    inputs, *options = what
+                    made = sparse_jacobian(
+                        self.tape, np.frombuffer(inputs, np.int64), *options
+                    )
+                    pair = made, self._runner_of(made.tape, what.with_value)
+                    found = self._sparse.keep(what, pair)
+        return found
 
     def way(self, what: Specification) -> Way | None:
         """Return how this thread computes a derivative without a seed.
@@ -541,11 +573,17 @@ class Runner:
         self, what: Specification, x: Floats, seed: Floats, both: Floats
     ) -> Failed | None:
         """Run the derivative tape that takes a seed after the inputs."""
-        derived = self.derivative(what)
-        failed = derived.evaluate(np.concatenate([x, seed]), both)
+        return self.evaluate_derived(self.derivative(what), np.concatenate([x, seed]), both)
+
+    def evaluate_derived(self, derived: "Runner", x: Floats, out: Floats) -> Failed | None:
+        """Write what a derivative tape of this one gives; x begins with the point.
+
+        The guard that does not hold is one of this tape.
+        """
+        failed = derived.evaluate(x, out)
         if failed is None or self._has_guards_of(derived):
             return failed
-        return self._own_guard(failed, x)
+        return self._own_guard(failed, x[: self.tape.inputs])
 
     def linearize(self, x: Floats) -> tuple[Failed | None, Floats, Callable[[Floats], Floats]]:
         """Return outputs, and a function from directions to the outputs' derivatives."""

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from numtape.sparse.pattern import Pattern
 from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
 
-__all__ = ["ADJOINT", "GRADIENT", "TANGENT", "Specification", "block_order", "derive"]
+__all__ = ["ADJOINT", "GRADIENT", "TANGENT", "SparseSpecification", "Specification", "block_order", "derive"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -55,6 +56,30 @@ class Specification(NamedTuple):
     def seeds_of(self, tape: FlatTape) -> int:
         """Return how many seeds the Jacobian of a tape is computed for."""
         return len(self.inputs_of(tape)) if self.mode == "forward" else len(tape.outputs)
+
+
+class SparseSpecification(NamedTuple):
+    """Which sparse derivative of a flat tape is meant.
+
+    Attributes
+    ----------
+    inputs : bytes
+        The numbers of the inputs to differentiate by, as int64, in ascending order.
+    mode : str, optional
+        See `numtape.sparse.derivative`.
+    pattern : Pattern, optional
+        The structure, where it is known.
+    is_symmetric : bool
+        Whether the derivative is: the tape is that of a gradient.
+    with_value : bool
+        Whether the derivative tape gives the tape's outputs too, after the nonzeros.
+    """
+
+    inputs: bytes
+    mode: str | None = None
+    pattern: Pattern | None = None
+    is_symmetric: bool = False
+    with_value: bool = False
 
 
 TANGENT = Specification("forward", seeded=True)

@@ -12,6 +12,7 @@ from typing import Any, Unpack
 from numtape.functions.batch import How, names_options
 from numtape.functions.programmed import Programmed
 from numtape.functions.saved import write
+from numtape.functions.sparse_options import sparse_options
 from numtape.functions.trees import one_for_each_argument
 from numtape.jit.compiling import QUICK, THOROUGH
 
@@ -200,6 +201,9 @@ class Tape(Programmed):
         *arguments: Any,
         argnums: int | Sequence[int] = 0,
         mode: str | None = None,
+        sparse: Any = False,
+        format: str | None = None,
+        check: bool = False,
         **how: Unpack[How],
     ) -> Any:
         """Return the derivatives of all outputs by all inputs; with leading axes, at many points.
@@ -211,7 +215,19 @@ class Tape(Programmed):
         argnums : int or sequence of int
             Which arguments to differentiate by.
         mode : {"forward", "reverse"}, optional
-            One sweep an input, or one an output; the cheaper one by default.
+            One sweep an input, or one an output; the cheaper one by default. A sparse one is
+            made by a tangent for each colour of columns, an adjoint for each colour of rows,
+            or "entries": nonzeros accumulated forward.
+        sparse : bool, Pattern or sparse array
+            Whether to give `scipy.sparse` arrays: for each argument one with a row for each
+            number of the result, which is one array, and a column for each number of the
+            argument. At many points it is a `SparseBatch` of values ``(points, nonzeros)``.
+            A pattern says where nonzeros may be; by default it is found, once.
+        format : str, optional
+            SciPy's name of a format; "csr" by default.
+        check : bool
+            Whether to compare a sparse one with the derivative along a direction at each
+            point: to be sure of a pattern.
 
         Returns
         -------
@@ -219,7 +235,9 @@ class Tape(Programmed):
             Like the result, of trees like the argument, of arrays of shape output shape +
             input shape, after the leading axes of the points. Costs about one function
             for each input (forward), or two for each output (reverse); structural zeros
-            cost nothing on the derivative tapes that batches and frequent calls use.
+            cost nothing on the derivative tapes that batches and frequent calls use. Values of
+            a sparse one take about as long as writing them by hand; `out` may be an earlier
+            result in CSR format, whose values are then replaced.
 
         Raises
         ------
@@ -235,6 +253,9 @@ class Tape(Programmed):
         >>> tape.jacobian(np.array([[2.0, 3.0], [5.0, 7.0]])).shape
         (2, 2, 2)
         """
+        options = sparse_options(sparse, format, check)
+        if options is not None:
+            return self._sparse_derivative("jacobian", arguments, argnums, mode, options, how)
         return self._derivative("jacobian", arguments, argnums, mode, how)
 
     @names_options
@@ -243,13 +264,16 @@ class Tape(Programmed):
         *arguments: Any,
         argnums: int | Sequence[int] = 0,
         mode: str | None = None,
+        sparse: Any = False,
+        format: str | None = None,
+        check: bool = False,
         **how: Unpack[How],
     ) -> Any:
         """Return the value, and the Jacobian as `jacobian` gives it.
 
         Parameters
         ----------
-        *arguments, argnums, mode, out, num_threads, progress
+        *arguments, argnums, mode, sparse, format, check, out, num_threads, progress
             As for `jacobian`; `out` is a pair.
 
         Returns
@@ -273,6 +297,9 @@ class Tape(Programmed):
         array([[4., 0.],
                [3., 2.]])
         """
+        options = sparse_options(sparse, format, check)
+        if options is not None:
+            return self._sparse_derivative("value_and_jacobian", arguments, argnums, mode, options, how)
         return self._derivative("value_and_jacobian", arguments, argnums, mode, how)
 
     @names_options
@@ -280,6 +307,10 @@ class Tape(Programmed):
         self,
         *arguments: Any,
         argnums: int | Sequence[int] = 0,
+        mode: str | None = None,
+        sparse: Any = False,
+        format: str | None = None,
+        check: bool = False,
         **how: Unpack[How],
     ) -> Any:
         """Return the Hessian of a scalar function; with leading axes, at many points.
@@ -290,6 +321,10 @@ class Tape(Programmed):
             As for calling the tape.
         argnums : int or sequence of int
             Which arguments to differentiate by.
+        mode : {"entries", "forward", "reverse"}, optional
+            How a sparse one is made.
+        sparse, format, check
+            As for `jacobian`.
 
         Returns
         -------
@@ -311,6 +346,9 @@ class Tape(Programmed):
         array([[6., 2.],
                [2., 0.]])
         """
+        options = sparse_options(sparse, format, check)
+        if options is not None:
+            return self._sparse_derivative("hessian", arguments, argnums, mode, options, how)
         return self._derivative("hessian", arguments, argnums, None, how)
 
     @names_options

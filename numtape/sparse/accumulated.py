@@ -17,6 +17,7 @@ import numpy.typing as npt
 from numtape.kinds import KINDS
 from numtape.ops.structured import MAP
 from numtape.ops.table import OPCODE, ROWS
+from numtape.sparse.compressed import finished
 from numtape.sparse.parts import part_of
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.tape.regular import RegularSlots, broadcast_slots
@@ -48,7 +49,7 @@ class Entries:
     rows, columns : int64 array
         In the order of rows and, within these, of columns.
     tape : FlatTape
-        Its outputs are the values, in the same order.
+        Its outputs are the values in the same order, and then perhaps those of the old tape.
     """
 
     rows: Ints
@@ -75,7 +76,9 @@ class _Term:
     slots: Any
 
 
-def accumulated(tape: FlatTape, inputs: Ints, lower: bool = False) -> Entries | None:
+def accumulated(
+    tape: FlatTape, inputs: Ints, lower: bool = False, with_value: bool = False
+) -> Entries | None:
     """Return the nonzeros of a tape's Jacobian by some inputs.
 
     Parameters
@@ -86,6 +89,8 @@ def accumulated(tape: FlatTape, inputs: Ints, lower: bool = False) -> Entries | 
         The numbers of the inputs, in ascending order. They are the columns.
     lower : bool
         Whether entries above the diagonal are left out: of a matrix known to be symmetric.
+    with_value : bool
+        Whether the tape's own outputs follow the nonzeros.
 
     Returns
     -------
@@ -98,7 +103,7 @@ def accumulated(tape: FlatTape, inputs: Ints, lower: bool = False) -> Entries | 
     if scalars > _MOST_SCALARS or tape.has_loops:
         return None
     try:
-        return _Accumulation(tape, inputs).entries(lower)
+        return _Accumulation(tape, inputs).entries(lower, with_value)
     except _NotThisWayError:
         return None
 
@@ -126,7 +131,7 @@ class _Accumulation(Derivation):
             if found:
                 self.terms[2 + number] = found
 
-    def entries(self, lower: bool) -> Entries:
+    def entries(self, lower: bool, with_value: bool) -> Entries:
         """Return the nonzeros of the outputs."""
         rows, places, slots = [], [], []
         outputs = self._places(self.outputs)
@@ -137,23 +142,30 @@ class _Accumulation(Derivation):
             slots.append(self._slots_of(term))
         empty = np.zeros(0, np.int64)
         row, place, slot = (np.concatenate([empty, *each]) for each in (rows, places, slots))
-        column = np.searchsorted(self.inputs, place - 1)
+        column = place - 1 if self.is_by_all else np.searchsorted(self.inputs, place - 1)
         if lower:
             kept = np.flatnonzero(column <= row)
             row, column, slot = row[kept], column[kept], slot[kept]
-        key = row * max(len(self.inputs), 1) + column
+        width = max(len(self.inputs), 1)
+        key = row * width + column
         order = np.argsort(key, kind="stable")  # merges what is in order already
         key, slot = key[order], slot[order]
-        begins = np.flatnonzero(np.diff(key, prepend=-1))
-        totals = slot[begins]
-        counts = np.diff(begins, append=len(key))
-        for k in range(1, int(counts.max(initial=0))):
+        is_first = np.ones(len(key), bool)
+        np.not_equal(key[1:], key[:-1], out=is_first[1:])
+        if not is_first.all():
+            begins = np.flatnonzero(is_first)
+            key, slot = key[begins], self._added_up(slot, begins)
+        row = key // width
+        return Entries(row, key - row * width, finished(self, slot, with_value))
+
+    def _added_up(self, slots: Ints, begins: Ints) -> Ints:
+        """Record the sums of slots that follow one another; return a slot for each."""
+        totals, counts = slots[begins], np.diff(begins, append=len(slots))
+        for k in range(1, int(counts.max())):
             several = np.flatnonzero(counts > k)
-            more = slot[begins[several] + k]
+            more = slots[begins[several] + k]
             totals[several] = self.builder.elementwise(_ADD, (totals[several], more))
-        key = key[begins]
-        tape = self.finish(totals, with_value=False)
-        return Entries(key // max(len(self.inputs), 1), key % max(len(self.inputs), 1), tape)
+        return totals
 
     def _slots_of(self, term: _Term) -> Ints:
         """Return the slot of each entry, written out."""

@@ -17,12 +17,16 @@ from numtape.functions.differentiated import Derivative
 from numtape.functions.inner import InnerTape
 from numtape.functions.kept import kept, recordings_of
 from numtape.functions.labels import plain_values
+from numtape.functions.programs import check_hessian_mode, check_mode
 from numtape.functions.recording import check_callable, check_no_named
 from numtape.functions.runner import Failed
 from numtape.functions.signature import Call, check_static_seeds, is_integer
+from numtape.functions.sparse_functions import SparseFunction
+from numtape.functions.sparse_options import sparse_options
 from numtape.functions.tape import Tape
 from numtape.functions.trees import flatten, map_leaves, one_for_each_argument
 from numtape.ops.table import row_named
+from numtape.sparse.derivative import check_sparse_mode
 from numtape.trace.complexes import TracedComplex
 from numtape.trace.record import active_recorder
 from numtape.trace.traced import Traced, TracedFloat, as_python, is_traced
@@ -153,6 +157,10 @@ def jacobian(
     has_aux: bool = False,
     branches: str | None = None,
     checkpoint: bool | int | None = None,
+    mode: str | None = None,
+    sparse: Any = False,
+    format: str | None = None,
+    check: bool = False,
 ) -> Derivative:
     """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
 
@@ -162,13 +170,28 @@ def jacobian(
         Plain NumPy code that returns a tree of numbers and arrays.
     argnums, has_aux, branches, checkpoint
         As for `grad`.
+    mode : {"forward", "reverse", "entries"}, optional
+        One sweep an input, or one an output; the cheaper one by default. A sparse one is made by
+        a tangent for each colour of columns, an adjoint for each colour of rows, or "entries":
+        nonzeros accumulated forward.
+    sparse : bool, Pattern or sparse array
+        Whether to give `scipy.sparse` arrays: of a function that returns one array, for each
+        argument one with a row for each number of the result and a column for each number of the
+        argument. A pattern says where nonzeros may be; by default it is found, once for each path.
+    format : str, optional
+        SciPy's name of a format; "csr" by default.
+    check : bool
+        Whether to compare a sparse one with the derivative along a direction at each call: to be
+        sure of a pattern.
 
     Returns
     -------
     callable
         Its result is a tree like the function's, of trees like the argument, of
         arrays of shape output shape + input shape. A call costs about one
-        function for each input (forward), or two for each output (reverse).
+        function for each input (forward), or two for each output (reverse). A sparse one takes
+        ``out=``, an earlier result in CSR format, whose values are replaced, which takes about as
+        long as to write them by hand; and has a method ``explain``, which says how it is made.
 
     Raises
     ------
@@ -184,9 +207,18 @@ def jacobian(
     >>> nt.jacobian(lambda x: x * x[0])(np.array([2.0, 3.0]))
     array([[4., 0.],
            [3., 2.]])
+    >>> slopes = nt.jacobian(lambda x: x[1:] * x[:-1], sparse=True)(np.arange(5.0))
+    >>> slopes.data
+    array([1., 0., 2., 1., 3., 2., 4., 3.])
     """
-    return Derivative(
-        function, argnums, has_aux, "jacobian", "jacobian", branches=branches, checkpoint=checkpoint
+    options = sparse_options(sparse, format, check)
+    (check_mode if options is None else check_sparse_mode)(mode)
+    made = Derivative if options is None else SparseFunction
+    return made(
+        *(function, argnums, has_aux, "jacobian", "jacobian", mode),
+        branches=branches,
+        checkpoint=checkpoint,
+        sparse=options,
     )
 
 
@@ -392,6 +424,10 @@ def hessian(
     has_aux: bool = False,
     branches: str | None = None,
     checkpoint: bool | int | None = None,
+    mode: str | None = None,
+    sparse: Any = False,
+    format: str | None = None,
+    check: bool = False,
 ) -> Derivative:
     """Return the Hessian of a scalar function: the Jacobian of its gradient.
 
@@ -399,6 +435,8 @@ def hessian(
     ----------
     function, argnums, has_aux, branches, checkpoint
         As for `grad`.
+    mode, sparse, format, check
+        As for `jacobian`: `mode` is of a sparse one alone.
 
     Returns
     -------
@@ -418,7 +456,19 @@ def hessian(
     >>> nt.hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 3.0]))
     array([[6., 2.],
            [2., 0.]])
+    >>> nt.hessian(lambda x: np.sum(x[1:] * x[:-1] ** 2), sparse=True)(np.arange(4.0)).nnz
+    9
     """
+    options = sparse_options(sparse, format, check)
+    if options is not None:
+        check_sparse_mode(mode)
+        return SparseFunction(
+            *(function, argnums, has_aux, "hessian", "hessian", mode),
+            branches=branches,
+            checkpoint=checkpoint,
+            sparse=options,
+        )
+    check_hessian_mode(mode)
     # What a Hessian is the Jacobian of is the derivative of a float.
     inner = Derivative(
         function,

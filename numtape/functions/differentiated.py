@@ -14,6 +14,7 @@ from numtape.functions.programs import Derivation, Program
 from numtape.functions.recording import check_callable
 from numtape.functions.runner import Failed
 from numtape.functions.signature import differentiated
+from numtape.functions.sparse_options import Sparse
 from numtape.functions.tape import Tape
 from numtape.trace.record import active_recorder
 from numtape.trace.recorder import Recorder
@@ -46,13 +47,14 @@ class Derivative:
         of_floats: bool = False,
         branches: str | None = None,
         checkpoint: bool | int | None = None,
+        sparse: Sparse | None = None,
     ) -> None:
         check_callable(function, name, f"{name}(f)(x)")
         self.recordings = Recordings(function, has_aux, branches=branches, room=room_of(checkpoint))
         if branches is not None:  # `vmap` of it does the same
             note_branches(branches)(self)
         self._argnums = tuple(argnums) if np.iterable(argnums) else argnums
-        self._derivation = Derivation(method, 0, mode, has_aux, of_floats)
+        self._derivation = Derivation(method, 0, mode, has_aux, of_floats, sparse)
         # By types or shape of the arguments what such a call ran last; good for as long as
         # there were so many recordings.
         self._ran: dict[Any, _Ran] = {}
@@ -60,11 +62,11 @@ class Derivative:
         self.__wrapped__ = function
         self.__name__ = f"{name}({getattr(function, '__name__', repr(function))})"
         self.__doc__ = f"`{name}` of {getattr(function, '__name__', 'a function')}."
-        options = of_floats, branches, checkpoint
+        options = of_floats, branches, checkpoint, sparse
         self._parts = function, self._argnums, has_aux, name, method, mode, *options
 
     def __reduce__(self) -> Any:
-        return Derivative, self._parts  # recordings are made again where they are needed
+        return type(self), self._parts  # recordings are made again where they are needed
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else MethodType(self, instance)  # as functions do

@@ -34,6 +34,7 @@ __all__ = [
     "Product",
     "Program",
     "Run",
+    "check_hessian_mode",
     "check_mode",
     "check_result",
     "gradient_runner",
@@ -184,6 +185,16 @@ def check_mode(mode: Any) -> None:
         raise InputError(
             f"mode={mode!r} was given: it must be 'forward' (a sweep an input), 'reverse' (a "
             "sweep an output) or None (the cheaper one)",
+            code="wrong-option",
+        )
+
+
+def check_hessian_mode(mode: Any) -> None:
+    """Raise where a dense Hessian is asked for in a mode: it has one."""
+    if mode is not None:
+        raise InputError(
+            f"mode={mode!r} was given for a Hessian that is not sparse: it is always the forward "
+            "Jacobian of a gradient made in reverse. Leave mode out, or add sparse=True",
             code="wrong-option",
         )
 

@@ -404,9 +404,7 @@ class Runner:
                 found = self._sparse.get(what)
                 if found is None:
                     inputs, *options = what
-                    made = sparse_jacobian(
-                        self.tape, np.frombuffer(inputs, np.int64), *options
-                    )
+                    made = sparse_jacobian(self.tape, np.frombuffer(inputs, np.int64), *options)
                     pair = made, self._runner_of(made.tape, what.with_value)
                     found = self._sparse.keep(what, pair)
         return found

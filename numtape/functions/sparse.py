@@ -36,6 +36,7 @@ Ints = npt.NDArray[np.int64]
 # How many results are known again by their index arrays.
 _MOST_KNOWN = 32
 
+
 class SparseBatch:
     """Sparse matrices of one structure, one for each of many points.
 
@@ -168,7 +169,9 @@ class SparseProgram:
         sizes = [math.prod(shape) for shape in selection.shapes]
         bands = [(0, pattern.shape[0])]
         if is_symmetric:
-            bands = [(stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes), strict=True)]
+            bands = [
+                (stop - size, stop) for size, stop in zip(sizes, np.cumsum(sizes), strict=True)
+            ]
         blocks = []
         for top, bottom in bands:
             for size, stop in zip(sizes, np.cumsum(sizes).tolist(), strict=True):
@@ -251,10 +254,10 @@ class SparseProgram:
             return [self._matrix(block.pattern, part) for block, part in pairs]
         given = [out] if self._selection.is_one_leaf else flatten(out)[0]
         if len(given) != len(parts):
-            raise _wrong_out(f"{len(given)} arrays", f"{len(parts)}")
+            raise _wrong_out(f"{len(given)} matrices", f"{len(parts)} of them")
         for block, part, matrix in zip(self._blocks, parts, given, strict=True):
             if not self._is_ours(matrix, block.pattern):
-                raise _wrong_out(repr(matrix), f"one of the structure {block.pattern!r}")
+                raise _wrong_out(_shown(matrix), f"one like {_shown(block.pattern.to_scipy())}")
             matrix.data[...] = part
         return list(given)
 
@@ -348,7 +351,13 @@ class SparseProgram:
 
 def _wrong_out(given: str, rule: str) -> InputError:
     return InputError(
-        f"out={given} was given: it must be what an earlier call returned, in CSR format: {rule}. "
-        "Pass such a result, or leave out= away",
+        f"out= holds {given}: it must be what an earlier call returned on this path, in CSR format: "
+        f"{rule}, with the same structure. Pass such a result, or leave out= away",
         code="wrong-out",
     )
+
+
+def _shown(matrix: Any) -> str:
+    if not sparse.issparse(matrix):
+        return f"{type(matrix).__name__}"
+    return f"a {matrix.format} array of shape {matrix.shape} with {matrix.nnz} nonzeros"

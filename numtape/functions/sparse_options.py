@@ -28,9 +28,7 @@ class Sparse(NamedTuple):
     check: bool = False
 
 
-def sparse_options(
-    sparse: Any, format: str | None = None, check: bool = False
-) -> Sparse | None:
+def sparse_options(sparse: Any, format: str | None = None, check: bool = False) -> Sparse | None:
     """Return how a derivative is to be sparse; None where it is to be dense.
 
     Raises

@@ -14,7 +14,15 @@ from numtape.sparse.pattern import Pattern
 from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import adjoint, jacobian_by_columns, jacobian_by_rows, tangent
 
-__all__ = ["ADJOINT", "GRADIENT", "TANGENT", "SparseSpecification", "Specification", "block_order", "derive"]
+__all__ = [
+    "ADJOINT",
+    "GRADIENT",
+    "TANGENT",
+    "SparseSpecification",
+    "Specification",
+    "block_order",
+    "derive",
+]
 
 Ints = npt.NDArray[np.int64]
 

@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 
 from numtape.kinds.flow import ROOM, Flow, row_by_row
-from numtape.kinds.kind import Apply, Given, Instruction, Kind, Objects, Problem, Shape, Slots, combined
+from numtape.kinds.kind import (
+    Apply,
+    Given,
+    Instruction,
+    Kind,
+    Objects,
+    Problem,
+    Shape,
+    Slots,
+    combined,
+)
 from numtape.ops.structured import PRODUCT, PRODUCT_OPCODE, SAFE_PRODUCT_OPCODE
 from numtape.ops.table import OPCODE
 

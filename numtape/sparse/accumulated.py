@@ -401,12 +401,16 @@ class _Accumulation(Derivation):
         None of other sums, and of entries that are listed by rows.
         """
         strides = instruction.result_strides
-        if term.rows is not None or not strides or KINDS[instruction.kind].carries(
-            instruction, 0, np.zeros(1, np.int64)
-        ) is None:
+        if (
+            term.rows is not None
+            or not strides
+            or KINDS[instruction.kind].carries(instruction, 0, np.zeros(1, np.int64)) is None
+        ):
             return None
         reduced = [axis for axis, step in enumerate(strides) if step == 0]
-        kept = sorted((axis for axis, step in enumerate(strides) if step), key=lambda k: -strides[k])
+        kept = sorted(
+            (axis for axis, step in enumerate(strides) if step), key=lambda k: -strides[k]
+        )
         count = int(np.prod([instruction.shape[axis] for axis in reduced]))
         if count > _FEW:
             return None

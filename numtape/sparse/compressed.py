@@ -11,12 +11,14 @@ import numpy.typing as npt
 from numtape.tape.flat import FlatTape
 from numtape.transform.derivation import Derivation
 
-__all__ = ["by_columns", "by_rows"]
+__all__ = ["by_columns", "by_rows", "finished"]
 
 Ints = npt.NDArray[np.int64]
 
 
-def by_columns(tape: FlatTape, inputs: Ints, colours: Ints, rows: Ints, own: Ints) -> FlatTape:
+def by_columns(
+    tape: FlatTape, inputs: Ints, colours: Ints, rows: Ints, own: Ints, with_value: bool
+) -> FlatTape:
     """Return a tape of nonzeros, forward.
 
     Parameters
@@ -28,6 +30,8 @@ def by_columns(tape: FlatTape, inputs: Ints, colours: Ints, rows: Ints, own: Int
         Of each of these.
     rows, own : int64 array
         For each nonzero the output and the colour that it is read from.
+    with_value : bool
+        Whether the tape's own outputs follow.
 
     Returns
     -------
@@ -36,10 +40,12 @@ def by_columns(tape: FlatTape, inputs: Ints, colours: Ints, rows: Ints, own: Int
     """
     derivation = Derivation(tape, extra_inputs=0)
     tangents = derivation.forward(inputs, _seeds(derivation, colours))
-    return _finished(derivation, tangents[rows, own])
+    return finished(derivation, tangents[rows, own], with_value)
 
 
-def by_rows(tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Ints) -> FlatTape:
+def by_rows(
+    tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Ints, with_value: bool
+) -> FlatTape:
     """Return a tape of nonzeros, backward.
 
     Parameters
@@ -51,6 +57,8 @@ def by_rows(tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Int
         Of each output.
     own, columns : int64 array
         For each nonzero the colour that it is read from, and the column.
+    with_value : bool
+        Whether the tape's own outputs follow.
 
     Returns
     -------
@@ -59,7 +67,7 @@ def by_rows(tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Int
     """
     derivation = Derivation(tape, extra_inputs=0)
     adjoints = derivation.backward(inputs, _seeds(derivation, colours))
-    return _finished(derivation, adjoints[columns, own])
+    return finished(derivation, adjoints[columns, own], with_value)
 
 
 def _seeds(derivation: Derivation, colours: Ints) -> Ints:
@@ -69,6 +77,11 @@ def _seeds(derivation: Derivation, colours: Ints) -> Ints:
     return seeds
 
 
-def _finished(derivation: Derivation, nonzeros: Ints) -> FlatTape:
-    zero = derivation.builder.constant(0.0)  # what the structure has and partials have not
-    return derivation.finish(np.where(nonzeros == 0, zero, nonzeros), with_value=False)
+def finished(derivation: Derivation, nonzeros: Ints, with_value: bool) -> FlatTape:
+    """Return the tape of some nonzeros, and then the old outputs, if wanted.
+
+    Slots of 0 stand for what the structure has and partials have not.
+    """
+    zero = derivation.builder.constant(0.0)
+    tape = derivation.finish(np.where(nonzeros == 0, zero, nonzeros), with_value)
+    return tape.giving(np.roll(tape.outputs, len(nonzeros))) if with_value else tape

@@ -126,9 +126,7 @@ class _Sets:
         table = _NO_TABLE if flow.table is None else flow.table
         done, count = 0, int(np.prod(shape))
         while done < count:
-            done = follow(
-                done, shape, source, steps, reads, target, targets, table, *self.parts
-            )
+            done = follow(done, shape, source, steps, reads, target, targets, table, *self.parts)
             if done < count:
                 self.grow()
 

@@ -74,10 +74,10 @@ def check_sparse_mode(mode: str | None) -> None:
 
 
 def jacobian_pattern(tape: FlatTape, inputs: Ints) -> Pattern:
-    """Return the structure of a tape's Jacobian by some inputs, in ascending order."""
+    """Return the structure of a tape's Jacobian, with a column for each of some inputs."""
     indptr, indices = dependencies(tape)
     shape = len(tape.outputs), len(inputs)
-    if len(inputs) == tape.inputs:
+    if np.array_equal(inputs, np.arange(tape.inputs)):
         return Pattern(shape, indptr, indices)
     rows = np.repeat(np.arange(len(tape.outputs)), np.diff(indptr))
     place = np.full(tape.inputs, -1)
@@ -92,6 +92,7 @@ def sparse_jacobian(
     mode: str | None = None,
     pattern: Pattern | None = None,
     is_symmetric: bool = False,
+    with_value: bool = False,
 ) -> SparseDerivative:
     """Return a tape's Jacobian by some inputs as a tape of its nonzeros.
 
@@ -106,6 +107,8 @@ def sparse_jacobian(
         The structure, where it is known; else it is found.
     is_symmetric : bool
         Whether the Jacobian is: that of a gradient by the same inputs.
+    with_value : bool
+        Whether the tape's own outputs follow the nonzeros.
     """
     check_sparse_mode(mode)
     if pattern is not None and pattern.shape != (len(tape.outputs), len(inputs)):
@@ -118,7 +121,7 @@ def sparse_jacobian(
     if tape.has_loops and tape.written_out <= _LONGEST:
         tape = unrolled(tape)
     if mode in (None, "entries"):
-        entries = accumulated(tape, inputs, lower=is_symmetric)
+        entries = accumulated(tape, inputs, is_symmetric, with_value)
         if entries is not None:
             return _of_entries(entries, pattern, is_symmetric, (len(tape.outputs), len(inputs)))
         if mode is not None:
@@ -130,13 +133,14 @@ def sparse_jacobian(
             )
     if pattern is None:
         pattern = jacobian_pattern(tape, inputs)
-    return _by_colours(tape, inputs, mode, pattern, is_symmetric)
+    return _by_colours(tape, inputs, mode, pattern, is_symmetric, with_value)
 
 
 def _of_entries(
     entries: Entries, pattern: Pattern | None, is_symmetric: bool, shape: tuple[int, int]
 ) -> SparseDerivative:
-    rows, columns, outputs = entries.rows, entries.columns, entries.tape.outputs
+    rows, columns = entries.rows, entries.columns
+    outputs, values = np.split(entries.tape.outputs, [len(rows)])
     if is_symmetric:
         below = rows != columns
         rows, columns, outputs = (
@@ -149,19 +153,16 @@ def _of_entries(
         )
         order = np.argsort(rows * shape[1] + columns, kind="stable")
         rows, columns, outputs = rows[order], columns[order], outputs[order]
-    tape = entries.tape.giving(outputs)
     found = Pattern(shape, np.searchsorted(rows, np.arange(shape[0] + 1)), columns)
     if pattern is not None:
-        tape = tape.giving(_into(pattern, found, outputs))
-        found = pattern
-    share = tape.instructions
+        found, outputs = pattern, _into(pattern, found, outputs)
+    tape = entries.tape.giving(np.concatenate([outputs, values]))
     return SparseDerivative(
         found,
         tape,
         "entries",
         None,
-        f"each operation is over arrays, so {found.nnz} nonzeros are accumulated without colours, "
-        f"in {share} instructions",
+        "operations are over arrays, so nonzeros are accumulated forward, without colours",
     )
 
 
@@ -191,7 +192,12 @@ def _missing(row: int, column: int) -> InputError:
 
 
 def _by_colours(
-    tape: FlatTape, inputs: Ints, mode: str | None, pattern: Pattern, is_symmetric: bool
+    tape: FlatTape,
+    inputs: Ints,
+    mode: str | None,
+    pattern: Pattern,
+    is_symmetric: bool,
+    with_value: bool,
 ) -> SparseDerivative:
     rows, columns = pattern.rows, pattern.columns
     if is_symmetric and mode != "reverse":
@@ -202,17 +208,21 @@ def _by_colours(
         key = rows * max(colouring.count, 1) + read
         is_alone = np.bincount(key)[key] == 1 if len(key) else np.zeros(0, bool)
         own, read = np.where(is_alone, rows, columns), np.where(is_alone, read, colours[rows])
-        made = by_columns(tape, inputs, colours, own, read)
-        reason = f"a tangent of the gradient for each of {colouring.count} colours of a star colouring"
+        made = by_columns(tape, inputs, colours, own, read, with_value)
+        reason = (
+            f"a tangent of the gradient for each of {colouring.count} colours of a star colouring"
+        )
         return SparseDerivative(pattern, made, "forward", colouring, reason)
     by_column, by_row = pattern.colouring("columns"), pattern.colouring("rows")
     if mode is None:
         mode = "forward" if by_column.count <= _REVERSE * by_row.count else "reverse"
     counts = f"{by_column.count} colours of columns, {by_row.count} of rows"
     if mode == "forward":
-        made = by_columns(tape, inputs, by_column.colours, rows, by_column.colours[columns])
+        colours = by_column.colours
+        made = by_columns(tape, inputs, colours, rows, colours[columns], with_value)
         reason = f"a tangent for each colour of columns: {counts}"
         return SparseDerivative(pattern, made, mode, by_column, reason)
-    made = by_rows(tape, inputs, by_row.colours, by_row.colours[rows], columns)
+    colours = by_row.colours
+    made = by_rows(tape, inputs, colours, colours[rows], columns, with_value)
     reason = f"an adjoint for each colour of rows: {counts}"
     return SparseDerivative(pattern, made, mode, by_row, reason)

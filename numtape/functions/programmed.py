@@ -160,7 +160,13 @@ class Programmed(Derivable):
         program = self.program(derivation)
         x = self._point(arguments)
         if x is None:
-            return program.batches(self._many_of(program, method, arguments, how))
+            if program.derivative.seeds is None:
+                return program.batches(self._many_of(program, method, arguments, how))
+            points = program.points(self.signature, arguments)
+            failed, result = program.run_each(points)
+            if failed is not None:
+                self.check_branch(points.at(result), result)
+            return result
         out = options_of(method, how).out
         failed, result = program.run(x) if out is None else (program.run_into(x, out), out)
         if failed is not None:

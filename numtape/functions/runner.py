@@ -403,8 +403,14 @@ class Runner:
             with self.lock:
                 found = self._sparse.get(what)
                 if found is None:
-                    inputs, *options = what
-                    made = sparse_jacobian(self.tape, np.frombuffer(inputs, np.int64), *options)
+                    made = sparse_jacobian(
+                        self.tape,
+                        np.frombuffer(what.inputs, np.int64),
+                        what.mode,
+                        what.pattern,
+                        what.is_symmetric,
+                        what.with_value,
+                    )
                     pair = made, self._runner_of(made.tape, what.with_value)
                     found = self._sparse.keep(what, pair)
         return found

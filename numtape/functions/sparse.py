@@ -16,15 +16,17 @@ import numpy.typing as npt
 from scipy import sparse
 
 from numtape.errors import InputError, OutputError
+from numtape.functions.batch import Options, evaluate_many
 from numtape.functions.points import Points, read_points
 from numtape.functions.programs import Derivation, Run, check_result, gradient_runner, pair_of
 from numtape.functions.result import Result
 from numtape.functions.runner import Failed, Runner
-from numtape.functions.selection import Selection, select
+from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature
 from numtape.functions.sparse_options import Sparse
 from numtape.functions.specification import SparseSpecification
 from numtape.functions.trees import flatten
+from numtape.run.batch import untold
 from numtape.sparse.derivative import SparseDerivative
 from numtape.sparse.pattern import Pattern
 
@@ -198,7 +200,7 @@ class SparseProgram:
             An earlier result, whose values are replaced.
         """
         data = np.empty(self.nonzeros + self._with_value * self._own.size)
-        failed = self._runner.evaluate_derived(self._derived, x, data)
+        failed = self._evaluate(x, data)
         if failed is not None:
             return failed, None
         if self._options.check:
@@ -217,6 +219,23 @@ class SparseProgram:
             return None, (((value, aux), result) if self._with_value else (result, aux))
         return None, (value, result)
 
+    def _evaluate(self, x: Floats, data: Floats) -> Failed | None:
+        """Write the nonzeros at a point, and then the value, if wanted."""
+        seeds = self.derivative.seeds
+        if seeds is None:
+            return self._runner.evaluate_derived(self._derived, x, data)
+        count, size = len(seeds.seeds), len(self._derived.tape.outputs)
+        found = np.empty((count, size))
+        points = Points((count,), (x, seeds.seeds), (False, True))
+        failures = evaluate_many(self._derived, points, [found], Options(), untold)
+        if len(failures.points):
+            failed = int(failures.guards[0]), float(failures.outcomes[0])
+            return self._runner.evaluate(x, np.empty(len(self._runner.tape.outputs))) or failed
+        width = size - (len(data) - self.nonzeros)
+        data[: self.nonzeros] = found[:, :width].ravel()[seeds.places]
+        data[self.nonzeros :] = found[:1, width:]
+        return None
+
     def run_into(self, x: Floats, out: Any) -> Failed | None:
         """Replace the values of an earlier result, without a copy where they are in one piece."""
         matrix = out
@@ -225,7 +244,7 @@ class SparseProgram:
             and not (self._with_value or self._has_aux or self._options.check)
             and self._is_ours(matrix, self._blocks[0].pattern)
         ):
-            return self._runner.evaluate_derived(self._derived, x, matrix.data)
+            return self._evaluate(x, matrix.data)
         return self.run(x, out)[0]
 
     def _is_ours(self, matrix: Any, pattern: Pattern) -> bool:
@@ -334,6 +353,27 @@ class SparseProgram:
         outputs = self._derived.tape.outputs
         ordered = np.concatenate([outputs[: self.nonzeros][order], outputs[self.nonzeros :]])
         return [Run(Runner(self._derived.tape.giving(ordered)), [*parts, *values])]
+
+    def run_each(self, points: Points) -> tuple[Failed | None, Any]:
+        """Return the tree of an answer at many points, one after the other."""
+        shapes = self.answer.shapes
+        leaves = [np.empty((points.count, *shape)) for shape in shapes]
+        data = np.empty(self.nonzeros + self._with_value * self._own.size)
+        count = len(self._own.shapes) if self._with_value else 0
+        for number in range(points.count):
+            failed = self._evaluate(points.at(number), data)
+            if failed is not None:
+                return failed, number
+            values = cut(data[self.nonzeros :], self._own.shapes) if count else []
+            nonzeros = data[: self.nonzeros]
+            parts = [nonzeros if b.places is None else nonzeros[b.places] for b in self._blocks]
+            for leaf, value in zip(leaves, (*values, *parts), strict=True):
+                leaf[number] = value
+        laid = [
+            leaf.reshape((*points.leading, *shape))
+            for leaf, shape in zip(leaves, shapes, strict=True)
+        ]
+        return None, self.batches(self.answer.structure.build(laid))
 
     def batches(self, values: Any) -> Any:
         """Return the tree of an answer at many points, with a `SparseBatch` for each block."""

@@ -51,7 +51,8 @@ def dependencies(tape: FlatTape) -> tuple[Ints, Ints]:
         if number < tape.instructions:
             sets.vector(tape.vectors[tape.code.item(number, 1)], tape.results.item(number))
     indptr, indices = sets.rows(tape.outputs)
-    matrix: Any = csr_array((np.ones(len(indices), np.int8), indices, indptr), copy=False)
+    shape = len(tape.outputs), tape.inputs
+    matrix: Any = csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=shape)
     matrix.sort_indices()
     return indptr, matrix.indices.astype(np.int64)
 

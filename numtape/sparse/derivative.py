@@ -16,9 +16,10 @@ from numtape.sparse.compressed import by_columns, by_rows
 from numtape.sparse.dependencies import dependencies
 from numtape.sparse.pattern import Colouring, Pattern
 from numtape.tape.flat import FlatTape
+from numtape.transform.derivative import adjoint, tangent
 from numtape.transform.unrolling import unrolled
 
-__all__ = ["MODES", "SparseDerivative", "check_sparse_mode", "jacobian_pattern", "sparse_jacobian"]
+__all__ = ["MODES", "Seeds", "SparseDerivative", "check_sparse_mode", "jacobian_pattern", "sparse_jacobian"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -27,8 +28,27 @@ MODES = ("entries", "forward", "reverse")
 # Loops of so many instructions in all are written out: then their steps' zeros cost nothing.
 _LONGEST = 300_000
 
+# Beyond so many slots for all colours, vector instructions, or colours of a loop, one tape of all
+# nonzeros takes too long to make; that of one colour is run for each.
+_MOST_SLOTS, _MOST_VECTORS, _FEW_COLOURS = 50_000_000, 20_000, 16
+
 # An adjoint costs about so many tangents.
 _REVERSE = 1.5
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds that a tape is run for, and where nonzeros are in what it gives.
+
+    Attributes
+    ----------
+    seeds : float64 array (colours, size)
+    places : int64 array
+        For each nonzero, its place in the results of all colours, one after the other.
+    """
+
+    seeds: npt.NDArray[np.float64]
+    places: Ints
 
 
 @dataclass(frozen=True)
@@ -39,13 +59,16 @@ class SparseDerivative:
     ----------
     pattern : Pattern
     tape : FlatTape
-        Its outputs are the nonzeros in the order of the pattern.
+        Its outputs are the nonzeros in the order of the pattern; or, with `seeds`, a derivative
+        along a seed, which it takes after the inputs.
     mode : {"entries", "forward", "reverse"}
         Which way it was made.
     colouring : Colouring or None
         What the seeds were, but for "entries".
     reason : str
         Why this way, in a line.
+    seeds : Seeds, optional
+        What the tape is run for, where one tape of all nonzeros would be too long.
     """
 
     pattern: Pattern
@@ -53,6 +76,7 @@ class SparseDerivative:
     mode: str
     colouring: Colouring | None
     reason: str
+    seeds: Seeds | None = None
 
     def __str__(self) -> str:
         rows, columns = self.pattern.shape
@@ -201,28 +225,60 @@ def _by_colours(
 ) -> SparseDerivative:
     rows, columns = pattern.rows, pattern.columns
     if is_symmetric and mode != "reverse":
-        colouring = pattern.colouring("star")
+        mode, colouring = "forward", pattern.colouring("star")
         colours = colouring.colours
-        own, read = rows, colours[columns]
         # An entry is read from its own row, unless another of its column's colour is there.
-        key = rows * max(colouring.count, 1) + read
-        is_alone = np.bincount(key)[key] == 1 if len(key) else np.zeros(0, bool)
-        own, read = np.where(is_alone, rows, columns), np.where(is_alone, read, colours[rows])
-        made = by_columns(tape, inputs, colours, own, read, with_value)
-        reason = (
-            f"a tangent of the gradient for each of {colouring.count} colours of a star colouring"
-        )
-        return SparseDerivative(pattern, made, "forward", colouring, reason)
-    by_column, by_row = pattern.colouring("columns"), pattern.colouring("rows")
-    if mode is None:
-        mode = "forward" if by_column.count <= _REVERSE * by_row.count else "reverse"
-    counts = f"{by_column.count} colours of columns, {by_row.count} of rows"
+        key = rows * max(colouring.count, 1) + colours[columns]
+        is_alone = np.bincount(key, minlength=1)[key] == 1
+        reason = f"a tangent of the gradient for each of {colouring.count} star colours"
+        across = np.where(is_alone, rows, columns)
+        own = colours[np.where(is_alone, columns, rows)]
+    else:
+        by_column, by_row = pattern.colouring("columns"), pattern.colouring("rows")
+        counts = f"{by_column.count} colours of columns, {by_row.count} of rows"
+        if mode is None:
+            mode = "forward" if by_column.count <= _REVERSE * by_row.count else "reverse"
+        if mode == "forward":
+            colouring, reason = by_column, f"a tangent for each colour of columns: {counts}"
+            across, own = rows, by_column.colours[columns]
+        else:
+            colouring, reason = by_row, f"an adjoint for each colour of rows: {counts}"
+            across, own = columns, by_row.colours[rows]
+    parts = tape, inputs, colouring.colours
+    if not _is_too_long(tape, colouring.count):
+        make = by_columns if mode == "forward" else by_rows
+        made = make(*parts, across, own, with_value)
+        return SparseDerivative(pattern, made, mode, colouring, reason)
+    made, seeds = _seeded(*parts, mode, with_value)
     if mode == "forward":
-        colours = by_column.colours
-        made = by_columns(tape, inputs, colours, rows, colours[columns], with_value)
-        reason = f"a tangent for each colour of columns: {counts}"
-        return SparseDerivative(pattern, made, mode, by_column, reason)
-    colours = by_row.colours
-    made = by_rows(tape, inputs, colours, colours[rows], columns, with_value)
-    reason = f"an adjoint for each colour of rows: {counts}"
-    return SparseDerivative(pattern, made, mode, by_row, reason)
+        places = own * len(tape.outputs) + across
+    else:
+        places = own * tape.inputs + inputs[across]
+    reason += ", run one after the other"
+    return SparseDerivative(pattern, made, mode, colouring, reason, Seeds(seeds, places))
+
+
+def _is_too_long(tape: FlatTape, colours: int) -> bool:
+    """Return whether one tape of the derivatives for all colours is not worth making."""
+    return (
+        colours * tape.slots > _MOST_SLOTS
+        or colours * len(tape.vectors) > _MOST_VECTORS
+        or (tape.has_loops and colours > _FEW_COLOURS)
+    )
+
+
+def _seeded(
+    tape: FlatTape, inputs: Ints, colours: Ints, mode: str, with_value: bool
+) -> tuple[FlatTape, npt.NDArray[np.float64]]:
+    """Return the tape of a derivative along a seed, and a seed for each colour.
+
+    The tape gives the derivative, and then its own outputs, if wanted.
+    """
+    if mode == "forward":
+        made, size, places = tangent(tape, with_value), tape.inputs, inputs
+    else:
+        made, size, places = adjoint(tape, None, with_value), len(tape.outputs), np.arange(len(colours))
+    seeds = np.zeros((int(colours.max(initial=-1)) + 1, size))
+    seeds[colours, places] = 1.0
+    count = len(tape.outputs) if with_value else 0
+    return made.giving(np.roll(made.outputs, -count)), seeds

@@ -42,8 +42,10 @@ from numtape.functions.loops import (
     while_loop,
 )
 from numtape.functions.recording import record
+from numtape.functions.sparse import SparseBatch
 from numtape.functions.tape import Tape
 from numtape.functions.vmap import vmap
+from numtape.sparse.pattern import Pattern
 from numtape.testing import check_derivatives
 
 __version__ = "0.1.0"
@@ -57,7 +59,9 @@ __all__ = [
     "NumtapeWarning",
     "OutputError",
     "PathsWarning",
+    "Pattern",
     "SelectionWarning",
+    "SparseBatch",
     "Tape",
     "TapeError",
     "TraceError",

@@ -65,7 +65,8 @@ class SparseBatch:
         return self.pattern.to_scipy(data)
 
     def __repr__(self) -> str:
-        return f"<SparseBatch: points {self.data.shape[:-1]}, {self.pattern!r}>"
+        rows, columns = self.pattern.shape
+        return f"<SparseBatch of {self.data.shape[:-1]} points, each {rows} x {columns}>"
 
 
 class _Block(NamedTuple):

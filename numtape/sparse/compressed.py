@@ -44,7 +44,7 @@ def by_columns(
 
 
 def by_rows(
-    tape: FlatTape, inputs: Ints, colours: Ints, own: Ints, columns: Ints, with_value: bool
+    tape: FlatTape, inputs: Ints, colours: Ints, columns: Ints, own: Ints, with_value: bool
 ) -> FlatTape:
     """Return a tape of nonzeros, backward.
 
@@ -55,8 +55,8 @@ def by_rows(
         The numbers of the inputs that are differentiated by.
     colours : int64 array
         Of each output.
-    own, columns : int64 array
-        For each nonzero the colour that it is read from, and the column.
+    columns, own : int64 array
+        For each nonzero the column, and the colour that it is read from.
     with_value : bool
         Whether the tape's own outputs follow.
 

@@ -89,12 +89,16 @@ class Derivative:
                         return result
         return self._look_and_run(arguments, named)
 
-    def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    def _known(self, arguments: tuple[Any, ...]) -> "_Ran | None":
+        """Return what a call of this kind ran last."""
+        return self._ran.get(_kind_of(arguments)) if self._made == self.recordings.made else None
+
+    def _look_and_run(self, arguments: tuple[Any, ...], named: dict[str, Any], *out: Any) -> Any:
         """Look at the arguments, and run the derivative there."""
         by, derivation = self._derivation_of(arguments)
         paths, call = self.recordings.paths(arguments, named, by)
         x = None if named else paths.read(arguments)
-        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x), x)
+        result = paths.run(call, lambda tape, x: tape.program(derivation).run(x, *out), x)
         if call.labelled:
             return derivation.relabelled(result, partial(call.with_labels, numbers=by))
         if self._made != self.recordings.made:
@@ -127,12 +131,12 @@ class _Ran:
         self._derivation = derivation
         self._programs: dict[Tape, Program] = {}
 
-    def run(self, tape: Tape, x: Floats) -> tuple[Failed | None, Any]:
+    def run(self, tape: Tape, x: Floats, *out: Any) -> tuple[Failed | None, Any]:
         """Run the derivative of a tape of those paths."""
         program = self._programs.get(tape)
         if program is None:
             program = self._programs[tape] = tape.program(self._derivation)
-        return program.run(x)
+        return program.run(x, *out)
 
 
 def _kind_of(arguments: tuple[Any, ...]) -> Any:

@@ -168,7 +168,7 @@ class Programmed(Derivable):
                 self.check_branch(points.at(result), result)
             return result
         out = options_of(method, how).out
-        failed, result = program.run(x) if out is None else (program.run_into(x, out), out)
+        failed, result = program.run(x, out)
         if failed is not None:
             self._raise_branch(x)
         return result

@@ -157,6 +157,10 @@ class SparseProgram:
         self.derivative: SparseDerivative
         self.derivative, self._derived = runner.sparse(self._what)
         self._blocks = self._cut(selection, order, is_symmetric)
+        # Whether all that is computed is the nonzeros of one matrix.
+        self._is_plain = self._blocks[0].places is None and not (
+            self._with_value or self._has_aux or options.check
+        )
         self._made: dict[int, weakref.ref[Any]] = {}  # index arrays of some results, by identity
 
     def _cut(self, selection: Selection, order: Ints, is_symmetric: bool) -> list[_Block]:
@@ -200,6 +204,8 @@ class SparseProgram:
         out : sparse array or tree of them, optional
             An earlier result, whose values are replaced.
         """
+        if out is not None and self._is_plain and self._is_ours(out, self._blocks[0].pattern):
+            return self._evaluate(x, out.data), out
         data = np.empty(self.nonzeros + self._with_value * self._own.size)
         failed = self._evaluate(x, data)
         if failed is not None:
@@ -236,17 +242,6 @@ class SparseProgram:
         data[: self.nonzeros] = found[:, :width].ravel()[seeds.places]
         data[self.nonzeros :] = found[:1, width:]
         return None
-
-    def run_into(self, x: Floats, out: Any) -> Failed | None:
-        """Replace the values of an earlier result, without a copy where they are in one piece."""
-        matrix = out
-        if (
-            len(self._blocks) == 1
-            and not (self._with_value or self._has_aux or self._options.check)
-            and self._is_ours(matrix, self._blocks[0].pattern)
-        ):
-            return self._evaluate(x, matrix.data)
-        return self.run(x, out)[0]
 
     def _is_ours(self, matrix: Any, pattern: Pattern) -> bool:
         """Return whether a matrix has the structure of this derivative, and room for its values."""

@@ -19,7 +19,14 @@ from numtape.tape.flat import FlatTape
 from numtape.transform.derivative import adjoint, tangent
 from numtape.transform.unrolling import unrolled
 
-__all__ = ["MODES", "Seeds", "SparseDerivative", "check_sparse_mode", "jacobian_pattern", "sparse_jacobian"]
+__all__ = [
+    "MODES",
+    "Seeds",
+    "SparseDerivative",
+    "check_sparse_mode",
+    "jacobian_pattern",
+    "sparse_jacobian",
+]
 
 Ints = npt.NDArray[np.int64]
 
@@ -277,7 +284,11 @@ def _seeded(
     if mode == "forward":
         made, size, places = tangent(tape, with_value), tape.inputs, inputs
     else:
-        made, size, places = adjoint(tape, None, with_value), len(tape.outputs), np.arange(len(colours))
+        made, size, places = (
+            adjoint(tape, None, with_value),
+            len(tape.outputs),
+            np.arange(len(colours)),
+        )
     seeds = np.zeros((int(colours.max(initial=-1)) + 1, size))
     seeds[colours, places] = 1.0
     count = len(tape.outputs) if with_value else 0

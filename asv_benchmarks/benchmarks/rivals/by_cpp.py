@@ -30,7 +30,7 @@ from ..problems import (
 )
 from .common import Call, Floats, wanted
 
-__all__ = ["FLAGS", "batch", "compiler", "single"]
+__all__ = ["FLAGS", "batch", "compiler", "jacobians_of", "single"]
 
 FLAGS = ("-std=c++17", "-O3", "-march=native")
 
@@ -62,7 +62,18 @@ def _library(name: str) -> Any:
         return ctypes.CDLL(library)
 
 
-def _call(problem: Problem, what: str, points: Floats, each: tuple[int, ...]) -> Call:
+def jacobians_of(problem: Problem, points: Floats, result: Floats) -> Call:
+    """The Jacobians at all rows of `points`, one after the other in `result`."""
+    return _call(problem, "jacobian", points, (), result)
+
+
+def _call(
+    problem: Problem,
+    what: str,
+    points: Floats,
+    each: tuple[int, ...],
+    result: Floats | None = None,
+) -> Call:
     """The derivatives at all rows of `points`, of the shape `each`, in memory used again."""
     if (problem.workload, what) not in _WRITTEN:
         raise NotImplementedError("no adjoint of it was written by hand")
@@ -70,7 +81,7 @@ def _call(problem: Problem, what: str, points: Floats, each: tuple[int, ...]) ->
     function = _library(name).derivative
     function.restype = None
     count, size = points.shape
-    result = np.empty((count, *each))
+    result = np.empty((count, *each)) if result is None else result
     long, address = ctypes.c_long, ctypes.c_void_p
     arguments = (
         long(count),

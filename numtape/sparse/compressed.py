@@ -82,6 +82,8 @@ def finished(derivation: Derivation, nonzeros: Ints, with_value: bool) -> FlatTa
 
     Slots of 0 stand for what the structure has and partials have not.
     """
-    zero = derivation.builder.constant(0.0)
-    tape = derivation.finish(np.where(nonzeros == 0, zero, nonzeros), with_value)
+    missing = nonzeros == 0
+    if missing.any():
+        nonzeros = np.where(missing, derivation.builder.constant(0.0), nonzeros)
+    tape = derivation.finish(nonzeros, with_value)
     return tape.giving(np.roll(tape.outputs, len(nonzeros))) if with_value else tape

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.errors import InputError
-from numtape.sparse.accumulated import Entries, accumulated
+from numtape.sparse.accumulated import accumulated
+from numtape.sparse.backward import accumulated_backward
 from numtape.sparse.compressed import by_columns, by_rows
 from numtape.sparse.dependencies import dependencies
+from numtape.sparse.entries import Entries, NotThisWayError
 from numtape.sparse.pattern import Colouring, Pattern
-from numtape.tape.flat import FlatTape
+from numtape.tape.flat import VECTOR, FlatTape
 from numtape.transform.derivative import adjoint, tangent
 from numtape.transform.unrolling import unrolled
 
@@ -31,6 +33,13 @@ __all__ = [
 Ints = npt.NDArray[np.int64]
 
 MODES = ("entries", "forward", "reverse")
+
+# Beyond so many scalar instructions, which accumulation walks one by one, colours are better.
+_MOST_SCALARS = 2000
+
+# Nonzeros that take so many times the function's own work are accumulated the other way too, to
+# see which is cheaper.
+_LITTLE = 2.5
 
 # Loops of so many instructions in all are written out: then their steps' zeros cost nothing.
 _LONGEST = 300_000
@@ -152,9 +161,10 @@ def sparse_jacobian(
     if tape.has_loops and tape.written_out <= _LONGEST:
         tape = unrolled(tape)
     if mode in (None, "entries"):
-        entries = accumulated(tape, inputs, is_symmetric, with_value)
+        entries, how = _entries(tape, inputs, is_symmetric, with_value)
         if entries is not None:
-            return _of_entries(entries, pattern, is_symmetric, (len(tape.outputs), len(inputs)))
+            shape = len(tape.outputs), len(inputs)
+            return _of_entries(entries, how, pattern, is_symmetric, shape)
         if mode is not None:
             raise InputError(
                 "mode='entries' was given: it is for functions of arrays, of which each number "
@@ -167,8 +177,36 @@ def sparse_jacobian(
     return _by_colours(tape, inputs, mode, pattern, is_symmetric, with_value)
 
 
+def _entries(
+    tape: FlatTape, inputs: Ints, is_symmetric: bool, with_value: bool
+) -> tuple[Entries | None, str]:
+    """Return the nonzeros accumulated in the cheaper direction, and which that is.
+
+    None where there is no rule for an instruction, or there are too many of them.
+    """
+    scalars = int((tape.code[:, 0] != VECTOR).sum())
+    if scalars > _MOST_SCALARS or tape.has_loops:
+        return None, ""
+    options = inputs, is_symmetric, with_value
+    best, how = None, ""
+    for name, accumulate in (("forward", accumulated), ("backward", accumulated_backward)):
+        try:
+            found = accumulate(tape, *options)
+        except NotThisWayError:
+            continue
+        if best is None or found.work < best.work:
+            best, how = found, name
+        if best.work <= _LITTLE * (tape.slots - tape.first_result):
+            break
+    return best, how
+
+
 def _of_entries(
-    entries: Entries, pattern: Pattern | None, is_symmetric: bool, shape: tuple[int, int]
+    entries: Entries,
+    how: str,
+    pattern: Pattern | None,
+    is_symmetric: bool,
+    shape: tuple[int, int],
 ) -> SparseDerivative:
     rows, columns = entries.rows, entries.columns
     outputs, values = np.split(entries.tape.outputs, [len(rows)])
@@ -193,7 +231,7 @@ def _of_entries(
         tape,
         "entries",
         None,
-        "operations are over arrays, so nonzeros are accumulated forward, without colours",
+        f"operations are over arrays, so nonzeros are accumulated {how}, without colours",
     )
 
 

@@ -1,6 +1,7 @@
 """Sparse Jacobians and Hessians: every way against the dense ones and against differences."""
 
 import pickle
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -13,30 +14,43 @@ from random_tapes import POINTS, STEPS, point, random_tape
 
 import numtape as nt
 from numtape.sparse import derivative as ways
+from numtape.sparse.accumulated import accumulated
+from numtape.sparse.backward import accumulated_backward
 from numtape.sparse.derivative import MODES, sparse_jacobian
+from numtape.sparse.entries import NotThisWayError
 from numtape.transform.derivative import jacobian_by_columns, jacobian_by_rows
+from numtape.transform.unrolling import unrolled
 
 RNG = np.random.default_rng(5)
 X, M = RNG.uniform(0.5, 1.5, 30), RNG.uniform(0.5, 1.5, (6, 5))
 
 
+def every_way(tape):
+    """Yield a sparse derivative made in each way that there is: its mode, and what was made."""
+    inputs = np.arange(tape.inputs)
+    for mode in ("forward", "reverse"):
+        made = sparse_jacobian(tape, inputs, mode)
+        yield mode, made.pattern.rows, made.pattern.columns, made.tape
+    flat = unrolled(tape)
+    for accumulate in (accumulated, accumulated_backward):
+        with suppress(NotThisWayError):
+            made = accumulate(flat, inputs)
+            mode = "forward" if accumulate is accumulated else "reverse"
+            yield mode, made.rows, made.columns, made.tape
+
+
 def assert_sparse_is_dense(tape, x):
-    """Compare in every mode; return in how many there is one."""
+    """Compare in every way; return in how many there is one."""
     rows, columns = len(tape.outputs), tape.inputs
     forward, reverse = (
         evaluate(make(tape, np.arange(columns), False), x).reshape(rows, columns)
         for make in (jacobian_by_columns, jacobian_by_rows)
     )
     found = 0
-    for mode in MODES:
-        try:
-            made = sparse_jacobian(tape, np.arange(columns), mode)
-        except nt.InputError:
-            assert mode == "entries"
-            continue
+    for mode, *places, made in every_way(tape):
         found += 1
         matrix = np.zeros((rows, columns))
-        matrix[made.pattern.rows, made.pattern.columns] = evaluate(made.tape, x)
+        matrix[tuple(places)] = evaluate(made, x)
         dense = reverse if mode == "reverse" else forward  # which may differ where one is nan
         finite = np.isfinite(dense)
         np.testing.assert_array_equal(finite, np.isfinite(matrix))
@@ -314,8 +328,8 @@ def test_auxiliary_results():
 def test_patterns_by_the_user(mode):
     dense = nt.jacobian(branching)(X)
     wide = scipy.sparse.diags_array(np.ones((3, 29)), offsets=[0, 1, 2], shape=(29, 30))
-    for given in (dense != 0, scipy.sparse.csr_array(dense), wide, nt.Pattern.of(wide)):
-        slopes = nt.jacobian(branching, sparse=given, mode=mode, check=True)
+    for known in (dense != 0, scipy.sparse.csr_array(dense), wide, nt.Pattern.of(wide)):
+        slopes = nt.jacobian(branching, sparse=known, mode=mode, check=True)
         np.testing.assert_allclose(slopes(X).toarray(), dense, rtol=1e-13)
     assert slopes(X).nnz == wide.nnz
     missing = dense != 0
@@ -350,3 +364,26 @@ def test_values_round_alike_in_batches_and_compiled():
     np.testing.assert_allclose(batch.data[1], expected, rtol=1e-14)
     compiled = nt.record(padded, M).compile()
     np.testing.assert_allclose(compiled.jacobian(M, sparse=True).data, expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", JACOBIANS)
+def test_every_way_to_a_jacobian(name):
+    function, x = JACOBIANS[name]
+    tape = nt.record(function, x)
+    assert assert_sparse_is_dense(tape.flat, np.ravel(x).astype(float)) >= 2
+
+
+def test_residuals_of_many_parameters_are_accumulated_backward():
+    cameras = np.arange(40) % 3
+
+    def residuals(z):
+        c, p = z[:27].reshape(3, 9)[cameras], z[27:].reshape(40, 3)
+        r = np.linalg.norm(c[:, :3], axis=1)
+        turned = p * np.cos(r)[:, None] + c[:, 3:6] * np.sin(r)[:, None]
+        u = turned[:, 0] / turned[:, 2]
+        return u * c[:, 6] * (1.0 + c[:, 7] * u**2 + c[:, 8] * u**4)
+
+    z = np.random.default_rng(1).uniform(0.5, 1.5, 27 + 120)
+    slopes = nt.jacobian(residuals, sparse=True)
+    assert "accumulated backward" in slopes.explain(z)
+    np.testing.assert_allclose(slopes(z).toarray(), nt.jacobian(residuals)(z), rtol=1e-11)

@@ -44,6 +44,21 @@ def loss(x, a):
     return a * np.sum(x * x)
 
 
+def neighbours(x):
+    return x[1:] * x[:-1]
+
+
+SLOPES = np.array([[X[1], X[0], 0.0], [0.0, X[2], X[1]]])
+
+
+def dense(matrix):
+    return matrix.toarray()
+
+
+def refreshed(slopes):
+    return slopes(X, out=slopes(2.0 * X))
+
+
 def dask_of(values, chunks=1):
     from dask import array
 
@@ -77,6 +92,67 @@ REMEDIES = {
         "Give one of these",
         (lambda: nt.grad(squares, branches="select")(X), 2.0 * X),
         (lambda: nt.grad(squares, branches="paths")(X), 2.0 * X),
+    ],
+    # sparse derivatives
+    "a format without sparse": [
+        lambda: nt.jacobian(neighbours, format="csc"),
+        "Add sparse=True, or leave it out",
+        (lambda: dense(nt.jacobian(neighbours, sparse=True, format="csc")(X)), SLOPES),
+        (lambda: nt.jacobian(neighbours)(X), SLOPES),
+    ],
+    "a check without sparse": [
+        lambda: nt.hessian(squares, check=True),
+        "Add sparse=True, or leave it out",
+        (lambda: dense(nt.hessian(squares, sparse=True, check=True)(X)), 2.0 * np.eye(3)),
+        (lambda: nt.hessian(squares)(X), 2.0 * np.eye(3)),
+    ],
+    "a format that there is not": [
+        lambda: nt.jacobian(neighbours, sparse=True, format="rsc"),
+        "one of SciPy's, csr, csc, coo",
+        (lambda: dense(nt.jacobian(neighbours, sparse=True, format="coo")(X)), SLOPES),
+    ],
+    "a pattern that is none": [
+        lambda: nt.jacobian(neighbours, sparse="yes"),
+        "True, or the pattern where it is known",
+        (lambda: dense(nt.jacobian(neighbours, sparse=True)(X)), SLOPES),
+        (lambda: dense(nt.jacobian(neighbours, sparse=SLOPES != 0.0)(X)), SLOPES),
+    ],
+    "a mode of a dense Hessian": [
+        lambda: nt.hessian(squares, mode="reverse"),
+        "Leave mode out, or add sparse=True",
+        (lambda: nt.hessian(squares)(X), 2.0 * np.eye(3)),
+        (lambda: dense(nt.hessian(squares, mode="reverse", sparse=True)(X)), 2.0 * np.eye(3)),
+    ],
+    "a sparse Jacobian of a tree": [
+        lambda: nt.jacobian(pair, sparse=True)(X),
+        "Return one array, such as np.concatenate of the parts, or leave sparse out",
+        (
+            lambda: dense(nt.jacobian(lambda x: np.concatenate(pair(x)), sparse=True)(X)),
+            np.vstack([2.0 * np.eye(3), 3.0 * np.eye(3)]),
+        ),
+        (lambda: nt.jacobian(pair)(X)[0], 2.0 * np.eye(3)),
+    ],
+    "out of a dense array": [
+        lambda: nt.jacobian(neighbours, sparse=True)(X, out=np.zeros((2, 3))),
+        "Pass such a result, or leave out= away",
+        (lambda: dense(refreshed(nt.jacobian(neighbours, sparse=True))), SLOPES),
+        (lambda: dense(nt.jacobian(neighbours, sparse=True)(X)), SLOPES),
+    ],
+    "out of other blocks": [
+        lambda: nt.jacobian(loss, (0, 1), sparse=True)(X, 2.0, out=[1.0]),
+        "Pass such a result, or leave out= away",
+        (lambda: dense(nt.jacobian(loss, (0, 1), sparse=True)(X, 2.0)[0]), [4.0 * X]),
+    ],
+    "a pattern without a nonzero": [
+        lambda: nt.jacobian(neighbours, sparse=np.eye(2, 3) != 0.0, mode="forward", check=True)(X),
+        "Add it, or give sparse=True to have the pattern found",
+        (lambda: dense(nt.jacobian(neighbours, sparse=SLOPES != 0.0, check=True)(X)), SLOPES),
+        (lambda: dense(nt.jacobian(neighbours, sparse=True)(X)), SLOPES),
+    ],
+    "a sparse derivative inside": [
+        lambda: nt.grad(lambda x: nt.jacobian(neighbours, sparse=True)(x)[0, 0])(X),
+        "Use the dense numtape.jacobian there, or products with it",
+        (lambda: nt.grad(lambda x: nt.jacobian(neighbours)(x)[0, 0])(X), [0.0, 1.0, 0.0]),
     ],
     # loops and choices
     "cond of an array": [

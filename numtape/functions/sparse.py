@@ -48,6 +48,18 @@ class SparseBatch:
         In CSR order.
     pattern : Pattern
         The structure that all have.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> tape = nt.record(lambda x: x[1:] * x[:-1], np.ones(3))
+    >>> slopes = tape.jacobian(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), sparse=True)
+    >>> slopes.data
+    array([[2., 1., 3., 2.],
+           [5., 4., 6., 5.]])
+    >>> slopes[1].toarray()
+    array([[5., 4., 0.],
+           [0., 6., 5.]])
     """
 
     def __init__(self, data: Floats, pattern: Pattern) -> None:

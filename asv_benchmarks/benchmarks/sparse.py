@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 
 import numtape
@@ -63,9 +64,6 @@ def _chain_symbols(casadi: Any, x: Any) -> Any:
 
 
 def _chain_by_hand() -> Callable[[Floats, Floats], Any]:
-    from numba import njit
-
-    @njit  # type: ignore[untyped-decorator]
     def fill(x: Floats, data: Floats) -> None:
         place = 0
         for i in range(len(x)):
@@ -78,7 +76,8 @@ def _chain_by_hand() -> Callable[[Floats, Floats], Any]:
                 data[place] = -2.0
                 place += 1
 
-    return fill  # type: ignore[no-any-return]
+    compiled: Any = numba.njit(fill)
+    return compiled  # type: ignore[no-any-return]
 
 
 # Bratu's equation on a square.
@@ -100,9 +99,6 @@ def _bratu_symbols(casadi: Any, x: Any) -> Any:
 
 
 def _bratu_by_hand() -> Callable[[Floats, Floats], Any]:
-    from numba import njit
-
-    @njit  # type: ignore[untyped-decorator]
     def fill(u: Floats, data: Floats) -> None:
         n, place = u.shape[0], 0
         h = 1.0 / (n + 1)
@@ -119,7 +115,8 @@ def _bratu_by_hand() -> Callable[[Floats, Floats], Any]:
                         data[place] = 1.0
                         place += 1
 
-    return fill  # type: ignore[no-any-return]
+    compiled: Any = numba.njit(fill)
+    return compiled  # type: ignore[no-any-return]
 
 
 # The Lagrangian of a cart-pole's optimal control, by collocation: four states and a force a node.
@@ -217,7 +214,8 @@ def _adjustment_by_hand() -> Callable[[Floats, Floats], Any]:
         """The nonzeros: no residual depends on the other one's offset."""
         return np.stack([np.delete(blocks[:, k], 8 - k, axis=1) for k in (0, 1)], axis=1).ravel()
 
-    fill.check = check  # type: ignore[attr-defined]
+    with_check: Any = fill
+    with_check.check = check
     return fill
 
 
@@ -345,8 +343,8 @@ class SparseBesideCasadi(_OfProblems):
         function = casadi.Function("f", [x], [matrix])
         buffer, evaluate = function.buffer()
         data = np.empty(matrix.nnz())
-        buffer.set_arg(0, memoryview(point))
-        buffer.set_res(0, memoryview(data))
+        buffer.set_arg(0, point.data)
+        buffer.set_res(0, data.data)
         evaluate()
         self.kept = point, buffer, function
         return evaluate, data

@@ -159,7 +159,7 @@ def jacobian(
     checkpoint: bool | int | None = None,
     mode: str | None = None,
     sparse: Any = False,
-    format: str | None = None,
+    format: str | None = None,  # noqa: A002 (SciPy's name)
     check: bool = False,
 ) -> Derivative:
     """Return the Jacobian of a function, by the cheaper of forward and reverse mode.
@@ -426,7 +426,7 @@ def hessian(
     checkpoint: bool | int | None = None,
     mode: str | None = None,
     sparse: Any = False,
-    format: str | None = None,
+    format: str | None = None,  # noqa: A002 (SciPy's name)
     check: bool = False,
 ) -> Derivative:
     """Return the Hessian of a scalar function: the Jacobian of its gradient.

@@ -23,7 +23,6 @@ from numtape.functions.result import Result
 from numtape.functions.runner import Failed, Runner
 from numtape.functions.selection import Selection, cut, select
 from numtape.functions.signature import Signature
-from numtape.functions.sparse_options import Sparse
 from numtape.functions.specification import SparseSpecification
 from numtape.functions.trees import flatten
 from numtape.run.batch import untold
@@ -399,8 +398,8 @@ class SparseProgram:
 
 def _wrong_out(given: str, rule: str) -> InputError:
     return InputError(
-        f"out= holds {given}: it must be what an earlier call returned on this path, in CSR format: "
-        f"{rule}, with the same structure. Pass such a result, or leave out= away",
+        f"out= holds {given}: it must be what an earlier call returned on this path, in CSR "
+        f"format: {rule}, with the same structure. Pass such a result, or leave out= away",
         code="wrong-out",
     )
 

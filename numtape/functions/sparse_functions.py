@@ -4,8 +4,6 @@ from typing import Any
 
 from numtape.errors import UnsupportedError
 from numtape.functions.differentiated import Derivative
-from numtape.functions.runner import Failed
-from numtape.functions.tape import Tape
 from numtape.trace.locations import user_location
 from numtape.trace.record import active_recorder
 
@@ -22,9 +20,9 @@ class SparseFunction(Derivative):
         """Return the derivative at these arguments; `out` is an earlier result to write to."""
         if active_recorder() is not None:
             raise UnsupportedError(
-                f"{self.__name__} was called on traced values at {user_location()}: a sparse matrix "
-                "has no traced form. Use the dense numtape.jacobian there, or products with it by "
-                "numtape.jvp and vjp; at many points, pass leading axes to a tape's method",
+                f"{self.__name__} was called on traced values at {user_location()}: a sparse "
+                "matrix has no traced form. Use the dense numtape.jacobian there, or products with "
+                "it by numtape.jvp and vjp; at many points, pass leading axes to a tape's method",
                 code="sparse-inside",
             )
         if out is None:

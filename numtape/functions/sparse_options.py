@@ -28,7 +28,11 @@ class Sparse(NamedTuple):
     check: bool = False
 
 
-def sparse_options(sparse: Any, format: str | None = None, check: bool = False) -> Sparse | None:
+def sparse_options(
+    sparse: Any,
+    format: str | None = None,  # noqa: A002 (SciPy's name)
+    check: bool = False,
+) -> Sparse | None:
     """Return how a derivative is to be sparse; None where it is to be dense.
 
     Raises

@@ -207,7 +207,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         mode: str | None = None,
         sparse: Any = False,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002 (SciPy's name)
         check: bool = False,
         **how: Unpack[How],
     ) -> Any:
@@ -270,7 +270,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         mode: str | None = None,
         sparse: Any = False,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002 (SciPy's name)
         check: bool = False,
         **how: Unpack[How],
     ) -> Any:
@@ -316,7 +316,7 @@ class Tape(Programmed):
         argnums: int | Sequence[int] = 0,
         mode: str | None = None,
         sparse: Any = False,
-        format: str | None = None,
+        format: str | None = None,  # noqa: A002 (SciPy's name)
         check: bool = False,
         **how: Unpack[How],
     ) -> Any:
@@ -384,7 +384,7 @@ class Tape(Programmed):
         >>> import numpy as np, numtape as nt
         >>> tape = nt.record(lambda x: x[1:] * x[:-1], np.ones(5))
         >>> tape.jacobian_pattern().columns
-        array([0, 1, 1, 2, 2, 3, 3, 4])
+        array([0, 1, 1, 2, 2, 3, 3, 4], dtype=int32)
         """
         inputs = select(self.signature, argnums).inputs
         return jacobian_pattern(self.derivatives.tape, inputs)

@@ -1,9 +1,10 @@
 """Sparse backward accumulation: the other end first.
 
-The derivatives of outputs by an instruction's results are a few terms (`entries.py`), found from the
-outputs on. This takes fewer operations than forward accumulation where few outputs are made of many
-inputs through long chains: residuals of many observations, each of some dozen parameters. Views of
-arrays are written to here, so what is not an operand as a whole is listed element by element.
+The derivatives of outputs by an instruction's results are a few terms (`entries.py`), found from
+the outputs on. This takes fewer operations than forward accumulation where few outputs are made of
+many inputs through long chains: residuals of many observations, each of some dozen parameters.
+Views of arrays are written to here, so what is not an operand as a whole is listed element by
+element.
 """
 
 from collections.abc import Iterator
@@ -129,9 +130,9 @@ class _Backward(Accumulation):
                 for term in terms:
                     self._push(self.times(term, partial, times, shape), places, blocks)
             return
-        self._sum(instruction, operands, terms, risky)
+        self._unsum(instruction, operands, terms, risky)
 
-    def _sum(
+    def _unsum(
         self, instruction: VectorInstruction, operands: Any, terms: list[Term], risky: bool
     ) -> None:
         """Go from sums to what they are of."""

@@ -1,8 +1,9 @@
 """Sparse derivatives of a tape: which way is taken, and why.
 
 A sparse derivative is a tape whose outputs are the nonzeros in CSR order. There are three ways to
-make one. *Entries* are accumulated forward, without colours (`accumulated.py`): for tapes of arrays.
-Tangents or adjoints of colours (`compressed.py`), *forward* or *reverse*, do for all tapes.
+make one. *Entries* are accumulated, without colours, forward (`accumulated.py`) or backward
+(`backward.py`): for tapes of arrays. Tangents or adjoints of colours (`compressed.py`), *forward*
+or *reverse*, do for all tapes.
 """
 
 from dataclasses import dataclass
@@ -279,16 +280,14 @@ def _by_colours(
         across = np.where(is_alone, rows, columns)
         own = colours[np.where(is_alone, columns, rows)]
     else:
-        by_column, by_row = pattern.colouring("columns"), pattern.colouring("rows")
-        counts = f"{by_column.count} colours of columns, {by_row.count} of rows"
-        if mode is None:
-            mode = "forward" if by_column.count <= _REVERSE * by_row.count else "reverse"
+        mode = mode or _fewer_colours(pattern)
+        colouring = pattern.colouring("columns" if mode == "forward" else "rows")
         if mode == "forward":
-            colouring, reason = by_column, f"a tangent for each colour of columns: {counts}"
-            across, own = rows, by_column.colours[columns]
+            reason = f"a tangent for each of {colouring.count} colours of columns"
+            across, own = rows, colouring.colours[columns]
         else:
-            colouring, reason = by_row, f"an adjoint for each colour of rows: {counts}"
-            across, own = columns, by_row.colours[rows]
+            reason = f"an adjoint for each of {colouring.count} colours of rows"
+            across, own = columns, colouring.colours[rows]
     parts = tape, inputs, colouring.colours
     if not _is_too_long(tape, colouring.count):
         make = by_columns if mode == "forward" else by_rows
@@ -301,6 +300,23 @@ def _by_colours(
         places = own * tape.inputs + inputs[across]
     reason += ", run one after the other"
     return SparseDerivative(pattern, made, mode, colouring, reason, Seeds(seeds, places))
+
+
+def _fewer_colours(pattern: Pattern) -> str:
+    """Return the mode that takes less: "forward" by colours of columns, or "reverse" by rows."""
+    # There are as many colours as the longest row (column) has entries, or more; they are not
+    # looked for where that is too many, since long rows take long to colour.
+    least = int(np.diff(pattern.indptr).max(initial=0))
+    across = int(np.bincount(pattern.columns, minlength=1).max())
+    if least <= _REVERSE * across:
+        forward = pattern.colouring("columns").count
+        if forward <= _REVERSE * across:
+            return "forward"
+        return "forward" if forward <= _REVERSE * pattern.colouring("rows").count else "reverse"
+    reverse = pattern.colouring("rows").count
+    if least > _REVERSE * reverse:
+        return "reverse"
+    return "forward" if pattern.colouring("columns").count <= _REVERSE * reverse else "reverse"
 
 
 def _is_too_long(tape: FlatTape, colours: int) -> bool:

@@ -76,7 +76,7 @@ def _composed(
             reach = k * (extent - 1)
             low[axis] += min(reach, 0)
             high[axis] += max(reach, 0)
-    inside = all(0 <= a and b < n for a, b, n in zip(low, high, shape, strict=True))
+    inside = all(a >= 0 and b < n for a, b, n in zip(low, high, shape, strict=True))
     return (first, tuple(moved)) if inside else None
 
 

@@ -234,9 +234,10 @@ def _distinct(numbers: Ints) -> Ints:
     Most are equal to the one before, and there `np.unique`, which hashes all, takes 50 times as
     long.
     """
-    changing = numbers[np.diff(numbers, prepend=-1) != 0]
+    changing: Ints = numbers[np.diff(numbers, prepend=-1) != 0]
     changing.sort()
-    return changing[np.diff(changing, prepend=-1) != 0]
+    found: Ints = changing[np.diff(changing, prepend=-1) != 0]
+    return found
 
 
 def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:

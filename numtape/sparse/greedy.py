@@ -81,7 +81,7 @@ def _forbid(heads, following, forbidden, state, vertex, colour):
 
 @kernel
 def colour_stars(
-    order, indptr, indices, colours, used, heads, following, forbidden, keys, firsts, state
+    indptr, indices, colours, used, seen, treated, heads, following, forbidden, keys, firsts, state
 ):
     """Colour the rows of a symmetric pattern so that each path of four has three colours.
 
@@ -90,21 +90,22 @@ def colour_stars(
 
     Parameters
     ----------
-    order : int64 array
-        The rows.
     indptr, indices : int array
         The pattern.
     colours, used
         As for `colour_apart`.
+    seen : int64 array (2, colours)
+        By colour: the row that was coloured when it was seen last, and at which neighbour.
+    treated : int64 array
+        For each row that which was coloured when its neighbours' colours were forbidden.
     heads : int64 array
-        For each vertex the last colour that is forbidden for its neighbours; -1 at first. While it
-        has no colour these are its neighbours' colours; then those of neighbours that have
-        another neighbour of its own colour.
+        For each row with a colour the last of those that are forbidden for its neighbours: the
+        colours of neighbours that have another neighbour of its own colour; -1 at first.
     following, forbidden : int64 array
-        Of these the next, and the colour: three for each entry.
+        Of these the next, and the colour: two for each entry.
     keys, firsts : int64 array
-        A table by vertex and colour of the first neighbour of that colour, -1 where there are more;
-        `keys` are -1 at first, and twice the entries, a power of two.
+        A table by row and colour of the first neighbour of that colour, -1 where there are more;
+        they are -1 and -2 at first, and of more than twice the entries, a power of two.
     state : int64 array
         How many colours were forbidden: 0 at first.
 
@@ -112,26 +113,39 @@ def colour_stars(
     -------
     int
         How many colours there are.
+
+    Notes
+    -----
+    What is kept is that of the greedy star colouring of Gebremedhin, Tarafdar, Manne and Pothen
+    (SIAM J. Sci. Comput. 29, 2007), by other means.
     """
     count = 0
-    for at in range(order.size):
-        vertex = order[at]
+    for vertex in range(indptr.size - 1):
         for k in range(indptr[vertex], indptr[vertex + 1]):
-            near = indices[k]
-            if near == vertex:
+            near = np.int64(indices[k])
+            colour = colours[near]
+            if near == vertex or colour < 0:
                 continue
-            if colours[near] >= 0:
-                used[colours[near]] = vertex
+            used[colour] = vertex
             entry = heads[near]
-            while entry >= 0:
+            while entry >= 0:  # near's neighbours that are hubs of stars with near's colour
                 used[forbidden[entry]] = vertex
                 entry = following[entry]
+            if seen[0, colour] != vertex:
+                seen[0, colour], seen[1, colour] = vertex, near
+                continue
+            for one in (seen[1, colour], near):  # two neighbours of one colour: a hub itself
+                if treated[one] != vertex:
+                    treated[one] = vertex
+                    for j in range(indptr[one], indptr[one + 1]):
+                        far = colours[indices[j]]
+                        if far >= 0:
+                            used[far] = vertex
         colour = _first_free(used, vertex)
         colours[vertex] = colour
         count = max(count, colour + 1)
-        heads[vertex] = -1
         for k in range(indptr[vertex], indptr[vertex + 1]):
-            near = indices[k]
+            near = np.int64(indices[k])
             if near == vertex:
                 continue
             place = _place_of(keys, near, colour)
@@ -139,11 +153,14 @@ def colour_stars(
             if is_first:
                 firsts[place] = vertex
             if colours[near] < 0:
-                _forbid(heads, following, forbidden, state, near, colour)
-            elif not is_first:
+                continue
+            if not is_first:  # near is a hub of this colour
                 if firsts[place] >= 0:
-                    other = firsts[place]
+                    _forbid(heads, following, forbidden, state, firsts[place], colours[near])
                     firsts[place] = -1
-                    _forbid(heads, following, forbidden, state, other, colours[near])
                 _forbid(heads, following, forbidden, state, vertex, colours[near])
+            own = _place_of(keys, vertex, colours[near])
+            if treated[near] == vertex:  # and so is this vertex, of near's
+                firsts[own] = -1
+                _forbid(heads, following, forbidden, state, near, colour)
     return count

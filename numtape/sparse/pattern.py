@@ -24,10 +24,6 @@ Ints = npt.NDArray[np.integer[Any]]
 
 _KINDS = ("columns", "rows", "star")
 
-# Rows of a symmetric pattern with so many times the mean of entries are coloured first: then all
-# others may share colours.
-_LONG = 8
-
 
 @dataclass(frozen=True)
 class Colouring:
@@ -289,16 +285,14 @@ class Pattern:
 
     def _stars(self) -> Colouring:
         size, entries = self.shape[0], self.nnz
-        lengths = np.diff(self.indptr)
-        is_short = lengths <= _LONG * max(entries / max(size, 1), 1.0)
-        order = np.argsort(is_short, kind="stable")
         table = 1 << (2 * entries + 1).bit_length()
-        colours, used = np.full((2, size + 1), -1)
-        heads, keys = np.full(size, -1), np.full(table, -1)
-        lists = np.empty((2, 3 * entries + 1), np.int64)
+        colours, used, treated, heads = np.full((4, size + 1), -1)
+        seen, keys = np.full((2, size + 1), -1), np.full(table, -1)
+        lists = np.empty((2, 2 * entries + 1), np.int64)
         state, firsts = np.zeros(1, np.int64), np.full(table, -2)
         count = colour_stars(
-            order, self.indptr, self.indices, colours, used, heads, *lists, keys, firsts, state
+            *(self.indptr, self.indices, colours, used, seen, treated),
+            *(heads, *lists, keys, firsts, state),
         )
         return Colouring("star", colours[:size], int(count))
 

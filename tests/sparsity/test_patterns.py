@@ -179,14 +179,6 @@ def greedy_stars(matrix):
             colours[v] = colour
             if any(colours[a] == colour for a in near[v]):
                 continue
-            # Vertices without a colour may get any, so what they may not spoil counts too.
-            if any(
-                colours[b] >= 0 and colours[a] < 0 and colours[b] == colour
-                for a in near[v]
-                for b in near[a]
-                if b != v
-            ):
-                continue
             if all(
                 -1 in (own := [colours[each] for each in path]) or len(set(own)) > 2
                 for path in paths(v)
@@ -218,9 +210,7 @@ def test_stars(matrix):
             for i, j in ((row, column), (column, row))
         ]
         assert any(alone)
-    # All rows are about as long, so that the order is the natural one.
-    if (matrix.sum(1) <= 8 * max(matrix.sum() / max(len(matrix), 1), 1.0)).all():
-        assert colours.tolist() == greedy_stars(matrix)
+    assert colours.tolist() == greedy_stars(matrix)
 
 
 @pytest.mark.parametrize("hub", [0, 99])

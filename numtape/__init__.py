@@ -41,6 +41,7 @@ from numtape.functions.loops import (
     scan,
     while_loop,
 )
+from numtape.functions.problem import Problem, problem
 from numtape.functions.recording import record
 from numtape.functions.sparse import SparseBatch
 from numtape.functions.tape import Tape
@@ -60,6 +61,7 @@ __all__ = [
     "OutputError",
     "PathsWarning",
     "Pattern",
+    "Problem",
     "SelectionWarning",
     "SparseBatch",
     "Tape",
@@ -82,6 +84,7 @@ __all__ = [
     "linearize",
     "load",
     "map",
+    "problem",
     "record",
     "scan",
     "stop_gradient",

@@ -19,6 +19,7 @@ from numtape.functions.programs import (
     Many,
     Product,
     Program,
+    Value,
     check_mode,
     product_of,
     program_of,
@@ -48,7 +49,7 @@ class Programmed(Derivable):
         self, flat: FlatTape, signature: Signature, result: Result, runner: Runner | None = None
     ) -> None:
         super().__init__(flat, signature, result, runner)
-        self._programs: Recent[Program | SparseProgram] = Recent()
+        self._programs: Recent[Program | SparseProgram | Value] = Recent()
         self._products: dict[str, Product] = {}
         self._latest: tuple[Any, Any, Any, Any] = (None,) * 4  # what was asked for, its program
 
@@ -141,10 +142,14 @@ class Programmed(Derivable):
         """Return the program of a derivative of this tape; made once."""
         program = self._programs.get(derivation)
         if program is None:
-            parts = self.signature, self.result, self.derivatives, self.runner
-            made = program_of if derivation.sparse is None else sparse_program_of
-            program = self._programs.keep(derivation, made(derivation, *parts))
+            program = self._programs.keep(derivation, self._program_of(derivation))
         return program
+
+    def _program_of(self, derivation: Derivation) -> Any:
+        if derivation.method == "value":
+            return Value(self.runner, self.result)
+        make = program_of if derivation.sparse is None else sparse_program_of
+        return make(derivation, self.signature, self.result, self.derivatives, self.runner)
 
     def _sparse_derivative(
         self,

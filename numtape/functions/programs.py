@@ -34,6 +34,7 @@ __all__ = [
     "Product",
     "Program",
     "Run",
+    "Value",
     "check_hessian_mode",
     "check_mode",
     "check_result",
@@ -55,8 +56,9 @@ class Derivation(NamedTuple):
 
     Attributes
     ----------
-    method : {"gradient", "value_and_gradient", "jacobian", "value_and_jacobian", "hessian"}
-        The method of a tape.
+    method : str
+        "gradient", "value_and_gradient", "jacobian", "value_and_jacobian" or "hessian":
+        the method of a tape; "value" for calling it.
     argnums : int or tuple of int
         Which arguments to differentiate by.
     mode : {"forward", "reverse"}, optional
@@ -224,6 +226,20 @@ def program_of(
     is_simple = is_of_array and derivation.argnums == 0 and signature.shapes != ((),)
     alone = is_simple and derivation.method == "gradient"
     return Program(runner, whole, result, selection, derivation, alone)
+
+
+class Value(NamedTuple):
+    """The value of a tape at a point, as a program like those of derivatives."""
+
+    runner: Runner
+    result: Result
+    array_shape: None = None
+
+    def run(self, x: Floats) -> tuple[Failed | None, Any]:
+        """Run at a point: return the guard that does not hold there, or None and the result."""
+        y = np.empty(len(self.runner.tape.outputs))
+        failed = self.runner.evaluate(x, y)
+        return (failed, None) if failed is not None else (None, self.result.build(y))
 
 
 def gradient_runner(runner: Runner, selection: Selection, is_tape: bool = False) -> Runner:

@@ -89,6 +89,7 @@ PARTS = {
     "wrong-pattern": ("row 0 and column 1", "must have all that may be", "give sparse=True"),
     "sparse-of-tree": ("(*, *)", "a row for each number of one array", "Return one array"),
     "sparse-inside": ("jacobian(<lambda>)", "has no traced form", "Use the dense"),
+    "no-constraints": ("that has none", "a function of their own", "constraints=g"),
     "wrong-points": ("[3, 4] points", "as many points as the others", "Say None in in_axes"),
     "wrong-argument": ("4 and 4 elements", "must have 2 or 3", "Give such vectors"),
     "out-of-bounds": ("5 to 5", "axis 0 with 3 elements", "Clip it"),

@@ -90,6 +90,17 @@ class Problem:
     ----------
     counts : Counter
         How often each method computed something; what was remembered does not count.
+
+    Examples
+    --------
+    >>> import numpy as np, numtape as nt
+    >>> p = nt.problem(lambda x: np.sum(x**2), lambda x: x[:1] * x[1:])
+    >>> x = np.array([1.0, 2.0])
+    >>> p.fun(x), p.jac(x), p.constraints_jac(x)
+    (5.0, array([2., 4.]), array([[2., 1.]]))
+    >>> p.lagrangian_hess(x, [10.0])
+    array([[ 2., 10.],
+           [10.,  2.]])
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.optimize
 from labels import Series
 
 import numtape as nt
@@ -57,6 +58,19 @@ def dense(matrix):
 
 def refreshed(slopes):
     return slopes(X, out=slopes(2.0 * X))
+
+
+bent = nt.problem(lambda x: np.sum(x**2) if x[0] > 0.0 else np.sum(x**2) + x[1] * x[2], sparse=True)
+
+
+def minimized(p):
+    found = scipy.optimize.minimize(p.fun, X, jac=p.jac, hess=p.hess, method="trust-constr")
+    return found.x.round(6)
+
+
+def asked(p):
+    p.fun(X)
+    return p
 
 
 def dask_of(values, chunks=1):
@@ -153,6 +167,26 @@ REMEDIES = {
         lambda: nt.grad(lambda x: nt.jacobian(neighbours, sparse=True)(x)[0, 0])(X),
         "Use the dense numtape.jacobian there, or products with it",
         (lambda: nt.grad(lambda x: nt.jacobian(neighbours)(x)[0, 0])(X), [0.0, 1.0, 0.0]),
+    ],
+    "constraints that there are not": [
+        lambda: nt.problem(squares).constraints(X),
+        "Make it with problem(objective, constraints=g)",
+        (lambda: nt.problem(squares, constraints=neighbours).constraints(X), neighbours(X)),
+    ],
+    "another path under Ipopt": [
+        lambda: bent.ipopt(X).hessian(-X, np.zeros(0), 1.0),
+        "Choose a point for problem.ipopt(x) on the path with more nonzeros",
+        (lambda: bent.ipopt(-X).hessian(X, np.zeros(0), 1.0), [2.0, 2.0, 0.0, 2.0]),
+    ],
+    "a solver that is not installed": [
+        lambda: _without("cyipopt", lambda: nt.problem(squares).ipopt(X).solve(X)),
+        'use SciPy\'s minimize(method="trust-constr")',
+        (lambda: minimized(nt.problem(squares)), np.zeros(3)),
+    ],
+    "progress without rich": [
+        lambda: _without("rich.live", lambda: nt.problem(squares).progress().__enter__()),
+        "or look at counts",
+        (lambda: asked(nt.problem(squares)).counts["fun"], 1),
     ],
     # loops and choices
     "cond of an array": [
@@ -466,9 +500,14 @@ REMEDIES = {
         (lambda: TAPE(POINTS, progress=False), SUMS),
     ],
     "progress without its library": [
-        lambda: _without_rich(lambda: TAPE(POINTS, progress=True)),
+        lambda: _without("rich.progress", lambda: TAPE(POINTS, progress=True)),
         "or pass a function progress(done, total)",
-        (lambda: _without_rich(lambda: TAPE(POINTS, progress=lambda done, total: None)), SUMS),
+        (
+            lambda: _without(
+                "rich.progress", lambda: TAPE(POINTS, progress=lambda done, total: None)
+            ),
+            SUMS,
+        ),
     ],
     "how many recordings": [
         lambda: _with_paths("many", lambda: nt.grad(squares)(X)),
@@ -667,9 +706,9 @@ def _with_paths(most, run):
             os.environ["NUMTAPE_MAX_PATHS"] = before
 
 
-def _without_rich(run):
+def _without(library, run):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "rich.progress", None)
+        patch.setitem(sys.modules, library, None)
         return run()
 
 

@@ -92,6 +92,14 @@ BOXES = (
     ),
     Box(20, 380, 150, "Results", ("values, derivatives,", "or a guard's number")),
     Box(
+        20,
+        530,
+        150,
+        "Sparse matrices",
+        ("nonzeros as outputs", "of a tape"),
+        "numtape/sparse",
+    ),
+    Box(
         230,
         530,
         190,

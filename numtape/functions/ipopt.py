@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from numtape.errors import InputError
+from numtape.sparse.matrices import csr_array, is_sparse
 from numtape.sparse.pattern import Pattern
 
 __all__ = ["Ipopt"]
@@ -152,11 +152,11 @@ class Ipopt:
 
 def _matrix(found: Any) -> Any:
     """Return a matrix in CSR form; of a dense one all elements are stored."""
-    if sparse.issparse(found):
+    if is_sparse(found):
         return found
     rows, columns = found.shape
     indptr, indices = np.arange(rows + 1) * columns, np.tile(np.arange(columns), rows)
-    return sparse.csr_array((found.ravel(), indices, indptr), shape=found.shape)
+    return csr_array(found.ravel(), indices, indptr, found.shape)
 
 
 def _lower(found: Any) -> Any:
@@ -166,8 +166,7 @@ def _lower(found: Any) -> Any:
     kept = matrix.indices <= rows
     counts = np.bincount(rows[kept], minlength=matrix.shape[0])
     indptr = np.concatenate([[0], np.cumsum(counts)])
-    parts = matrix.data[kept], matrix.indices[kept], indptr
-    return sparse.csr_array(parts, shape=matrix.shape)
+    return csr_array(matrix.data[kept], matrix.indices[kept], indptr, matrix.shape)
 
 
 def _values(pattern: Pattern, matrix: Any) -> Floats:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
 
 from numtape.errors import InputError
 from numtape.functions.differentiated import Derivative
@@ -212,7 +211,7 @@ class Problem:
         self.counts["lagrangian_hess"] += 1
         return self._lagrangian.hessian(*point, weights, float(objective_factor))
 
-    def scipy_constraint(self, lower: Any, upper: Any) -> optimize.NonlinearConstraint:
+    def scipy_constraint(self, lower: Any, upper: Any) -> Any:
         """Return the constraints as SciPy's ``minimize(method="trust-constr")`` takes them.
 
         Parameters
@@ -238,7 +237,9 @@ class Problem:
         >>> found.x.round(4)
         array([1., 1.])
         """
-        return optimize.NonlinearConstraint(
+        from scipy.optimize import NonlinearConstraint  # which takes long to import
+
+        return NonlinearConstraint(
             self.constraints,
             lower,
             upper,

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from numtape.errors import InputError, OutputError
 from numtape.functions.batch import Options, evaluate_many
@@ -27,6 +26,7 @@ from numtape.functions.specification import SparseSpecification
 from numtape.functions.trees import flatten
 from numtape.run.batch import untold
 from numtape.sparse.derivative import SparseDerivative
+from numtape.sparse.matrices import is_sparse
 from numtape.sparse.pattern import Pattern
 
 __all__ = ["SparseBatch", "SparseProgram", "sparse_program_of"]
@@ -256,7 +256,7 @@ class SparseProgram:
 
     def _is_ours(self, matrix: Any, pattern: Pattern) -> bool:
         """Return whether a matrix has the structure of this derivative, and room for its values."""
-        if not (sparse.issparse(matrix) and matrix.format == "csr"):
+        if not (getattr(matrix, "format", None) == "csr" and is_sparse(matrix)):
             return False
         data = matrix.data
         if not (
@@ -288,8 +288,7 @@ class SparseProgram:
         return list(given)
 
     def _matrix(self, pattern: Pattern, data: Floats) -> Any:
-        parts = data, pattern.indices.copy(), pattern.indptr.copy()  # which users may change
-        made: Any = sparse.csr_array(parts, shape=pattern.shape)
+        made = pattern.to_scipy(data)
         if self._options.format != "csr":
             return made.asformat(self._options.format)
         if len(self._made) >= _MOST_KNOWN:
@@ -405,6 +404,6 @@ def _wrong_out(given: str, rule: str) -> InputError:
 
 
 def _shown(matrix: Any) -> str:
-    if not sparse.issparse(matrix):
+    if not is_sparse(matrix):
         return f"{type(matrix).__name__}"
     return f"a {matrix.format} array of shape {matrix.shape} with {matrix.nnz} nonzeros"

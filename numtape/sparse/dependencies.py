@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from numtape.kinds import KINDS
 from numtape.kinds.flow import RESULT, ROOM, Flow
 from numtape.ops.table import ROWS
+from numtape.sparse.matrices import csr_array
 from numtape.sparse.sets import COUNT, FIELDS, LIMIT, TOP, follow, members, over_scalars
 from numtape.tape.flat import VECTOR, FlatTape, VectorInstruction
 from numtape.transform.unrolling import unrolled
@@ -52,7 +52,7 @@ def dependencies(tape: FlatTape) -> tuple[Ints, Ints]:
             sets.vector(tape.vectors[tape.code.item(number, 1)], tape.results.item(number))
     indptr, indices = sets.rows(tape.outputs)
     shape = len(tape.outputs), tape.inputs
-    matrix: Any = csr_array((np.ones(len(indices), np.int8), indices, indptr), shape=shape)
+    matrix = csr_array(np.ones(len(indices), np.int8), indices, indptr, shape)
     matrix.sort_indices()
     return indptr, matrix.indices.astype(np.int64)
 

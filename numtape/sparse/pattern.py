@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from numtape.errors import InputError
 from numtape.show.spy import braille, draw, svg
 from numtape.sparse.greedy import colour_apart, colour_stars
+from numtape.sparse.matrices import csr_array, is_sparse, module
 
 __all__ = ["Colouring", "Pattern"]
 
@@ -135,7 +135,7 @@ class Pattern:
                     f"{name}s are from 0 to {extent - 1}. Give a shape that has room for all",
                     code="wrong-pattern",
                 )
-        return cls.of(sparse.coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape))
+        return cls.of(module().coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape))
 
     @classmethod
     def of(cls, matrix: Any) -> "Pattern":
@@ -159,7 +159,7 @@ class Pattern:
         """
         if isinstance(matrix, Pattern):
             return matrix
-        if not sparse.issparse(matrix):
+        if not is_sparse(matrix):
             array = np.asarray(matrix)
             if array.ndim != 2 or array.dtype.kind not in "biuf":
                 raise InputError(
@@ -167,8 +167,8 @@ class Pattern:
                     "array of bools or numbers of two axes. Give one",
                     code="wrong-pattern",
                 )
-            matrix = sparse.csr_array(array != 0)
-        made = sparse.csr_array(matrix, copy=True)
+            matrix = module().csr_array(array != 0)
+        made = module().csr_array(matrix, copy=True)
         made.data = np.ones(made.nnz, np.int8)
         made.sum_duplicates()
         return cls(made.shape, made.indptr, made.indices)
@@ -220,8 +220,7 @@ class Pattern:
                [4., 0.]])
         """
         values = np.ones(self.nnz) if data is None else np.asarray(data)
-        parts = values, self.indices.copy(), self.indptr.copy()
-        return sparse.csr_array(parts, shape=self.shape)
+        return csr_array(values, self.indices.copy(), self.indptr.copy(), self.shape)
 
     def colouring(self, kind: str) -> Colouring:
         """Return a greedy colouring in natural order; made once.

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from numtape.jit.compile import Lazy
+from numtape.tape.regular import by_parts
 
 if TYPE_CHECKING:
     from numtape.tape.flat import FlatTape
@@ -27,8 +28,8 @@ __all__ = [
 
 Ints = npt.NDArray[np.int64]
 
-# Slots that are looked up one by one, however few the tape has.
-_FEW = 64
+# Slots that are looked up one by one, however few the tape has; and so many are looked up at once.
+_FEW, _MANY = 64, 1 << 18
 
 _NOTHING = np.zeros(0, np.int64)
 _VECTOR = -1
@@ -172,11 +173,15 @@ def without(reads: Reads, inputs: int, kept: npt.NDArray[np.bool_], which: Any) 
 
 def nodes(tape: FlatTape, slots: npt.NDArray[np.integer], results: Ints) -> Ints:
     """Return the node of each of some slots."""
-    early = np.maximum(slots.astype(np.int64) - (tape.first_input - 1), 0)
-    if not tape.vectors:
-        return early
-    late = np.searchsorted(results, slots, side="right") + tape.inputs
-    return np.where(slots >= tape.first_result, late, early)
+
+    def found(part: Ints) -> Ints:
+        early = np.maximum(part.astype(np.int64) - (tape.first_input - 1), 0)
+        if not tape.vectors:
+            return early
+        late = np.searchsorted(results, part, side="right") + tape.inputs
+        return np.where(part >= tape.first_result, late, early)
+
+    return by_parts(found, slots)  # type: ignore[arg-type]
 
 
 def nodes_once(tape: FlatTape, slots: npt.NDArray[np.integer]) -> Ints:
@@ -201,12 +206,13 @@ def _nodes_present(tape: FlatTape, slots: npt.NDArray[np.integer]) -> Ints:
     """Return the nodes of many slots, in order: a mark for each takes a tenth of looking it up."""
     marks = np.zeros(tape.slots, np.int8)
     marks[slots] = 1
-    early = 1 + np.flatnonzero(marks[tape.first_input : tape.first_result])
-    results = tape.results
-    if len(results) == 1:
-        return early
-    found = np.maximum.reduceat(marks, results[:-1])
-    return np.concatenate([early, 1 + tape.inputs + np.flatnonzero(found)])
+    first_input, results = tape.first_input, tape.results
+    found = [np.zeros(int(marks[:first_input].any()), np.int64)]  # constants are one node
+    found.append(1 + np.flatnonzero(marks[first_input : tape.first_result]))
+    if len(results) > 1:
+        own = np.maximum.reduceat(marks, results[:-1])
+        found.append(1 + tape.inputs + np.flatnonzero(own))
+    return np.concatenate(found)
 
 
 def _apart(tape: FlatTape, views: list[int]) -> tuple[Ints, Ints, Ints]:
@@ -217,12 +223,19 @@ def _apart(tape: FlatTape, views: list[int]) -> tuple[Ints, Ints, Ints]:
     view, first, last : int64 array
         Of each range its view, in order, and its ends.
     """
-    read = [tape.vectors.slots_read(view).ravel() for view in views]
-    owner = np.repeat(np.array(views, np.int64), [len(slots) for slots in read])
-    alone = nodes(tape, np.concatenate([_NOTHING, *read]), tape.results)
     # Each view has numbers of its own for the nodes, so one sorting does for all.
     count = tape.inputs + 1 + tape.instructions
-    alone = _distinct((owner * count + alone)[alone > 0])
+    found, done, size = [_NOTHING], 0, 0
+    read: list[Ints] = []
+    for number, view in enumerate(views, 1):
+        read.append(tape.vectors.slots_read(view).ravel())
+        size += len(read[-1])
+        if size >= _MANY or number == len(views):  # not all at once, for memory's sake
+            owner = np.repeat(np.array(views[done:number], np.int64), list(map(len, read)))
+            own = nodes(tape, np.concatenate(read), tape.results)
+            found.append(_distinct((owner * count + own)[own > 0]))
+            read, done, size = [], number, 0
+    alone = np.concatenate(found)
     is_first = np.diff(alone, prepend=-1) != 1
     view, first = np.divmod(alone[is_first], count)
     return view, first, alone[np.append(is_first[1:], True)[: len(alone)]] - view * count

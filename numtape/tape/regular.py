@@ -10,7 +10,7 @@ There is one object for each layout, which knows what has been done with it: loo
 with other slots over and over. What arranging does, NumPy says, of arrays that have no memory.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from operator import index
 from typing import Any
@@ -22,6 +22,7 @@ __all__ = [
     "Layout",
     "RegularSlots",
     "broadcast_slots",
+    "by_parts",
     "in_order",
     "reach",
     "slots_of_view",
@@ -35,6 +36,7 @@ _ITEM = 8
 _NEAR = 1 << 16
 _MOST = 1 << 14  # what is kept of layouts and what was done with them
 _FEW = 64  # elements that are also kept written out
+_PART = 1 << 18  # of what is changed in parts: it stays in the cache
 
 _counting: Slots = np.arange(1 << 12)
 
@@ -432,6 +434,16 @@ class RegularSlots:
 
     def __ne__(self, other: Any) -> Any:
         return np.asarray(self) != other
+
+
+def by_parts(change: Callable[[Slots], Slots], slots: Slots) -> Slots:
+    """Return what a change makes of slots one by one; of many in parts, which takes less memory."""
+    if slots.size <= _PART:
+        return change(slots)
+    flat, found = slots.reshape(-1), np.empty(slots.size, np.int64)
+    for start in range(0, slots.size, _PART):
+        found[start : start + _PART] = change(flat[start : start + _PART])
+    return found.reshape(slots.shape)
 
 
 def slots_of_view(

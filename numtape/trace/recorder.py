@@ -56,7 +56,7 @@ from numtape.tape.flat import (
     contiguous_strides,
 )
 from numtape.tape.forms import Form, Forms, Vectors, bases_of
-from numtape.tape.regular import Layout, RegularSlots, in_order
+from numtape.tape.regular import Layout, RegularSlots, by_parts, in_order
 from numtape.trace.locations import user_location
 from numtape.trace.ranges import Ranges
 from numtape.trace.views import (
@@ -569,8 +569,9 @@ class Recorder:
         shifts = np.array(
             [0, constants, first_capture - CAPTURES, 1 - CONSTANTS, first_result - RESULTS]
         )
-        final: Slots = slots + shifts[np.searchsorted(_REGIONS, slots, side="right")]
-        return final
+        return by_parts(
+            lambda part: part + shifts[np.searchsorted(_REGIONS, part, side="right")], slots
+        )
 
     def _final_vectors(self) -> Vectors:
         """Return the vector instructions with slots in the final numbering."""

@@ -15,6 +15,7 @@ from numtape.tape.flat import VECTOR, FlatTape
 from numtape.tape.forms import Vectors
 from numtape.tape.instruction import View
 from numtape.tape.reads import without
+from numtape.tape.regular import by_parts
 from numtape.trace.recorder import Slots, view_of
 from numtape.transform.blocks import blocks_of
 from numtape.transform.builder import ALL_RULES, NO_RULES, Builder, Rules, replay
@@ -107,7 +108,7 @@ class _Renumbering:
 
     def at(self, slots: Slots) -> Slots:
         """Return the new slots of some that are left."""
-        return slots - self.before(slots)
+        return by_parts(lambda part: part - self.before(part), slots)
 
     def vectors(self, kept: Vectors) -> Vectors | None:
         """Return instructions that read the new slots; None where one may not gather but has to."""

@@ -33,6 +33,7 @@ from numtape.functions.labels import have_same_labels, labels_of
 from numtape.functions.readers import reader_of
 from numtape.functions.recording import record_call
 from numtape.functions.runner import Failed
+from numtape.functions.sieve import Sieve
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
 from numtape.locks import fresh_lock
@@ -105,6 +106,8 @@ class Paths:
         self.latest: Tape | None = None
         self.branching = Branching.by(recordings.branches)
         self.foreseen = 0
+        self._forgotten = 0
+        self._sieve: tuple[Sieve | None, int] = None, 0
         signature, pythons, named = key
         points = set(range(len(pythons))) if named else set(signature.points)
         self.read = reader_of(
@@ -145,6 +148,20 @@ class Paths:
         # (see "Whose arithmetic?" in the architecture). The recording saw what the
         # function does here, so it is right.
         return tape.without_guards()
+
+    def sieve(self) -> Sieve | None:
+        """Return what sorts many points by the paths known; None of one path.
+
+        It is made anew when there are half as many paths again, or when some were forgotten.
+        """
+        tapes = list(self.walks)
+        if len(tapes) < 2:
+            return None
+        known, made = self._sieve
+        if known is None or made != self._forgotten or 1.5 * known.size <= len(tapes):
+            known = Sieve(tapes)
+            self._sieve = known, self._forgotten
+        return known
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
         """Return the tape known for points that leave one at a guard with some outcome.
@@ -253,6 +270,7 @@ class Paths:
         walk = self.walks.pop(tape, None)
         if walk is None:
             return
+        self._forgotten += 1
         walk[-1].end = None
         for k in range(len(walk) - 1, -1, -1):
             node = walk[k]

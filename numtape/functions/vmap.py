@@ -22,6 +22,7 @@ from numtape.functions.labels import is_labelled, plain_values
 from numtape.functions.paths import Paths, Recordings
 from numtape.functions.points import Points, check_memory, outputs_for
 from numtape.functions.recording import check_callable
+from numtape.functions.runner import Runner
 from numtape.functions.signature import Call, check_plain
 from numtape.functions.streams import are_streams, in_blocks, is_lazy
 from numtape.functions.tape import Tape
@@ -34,6 +35,9 @@ from numtape.trace.traced import TracedArray, is_traced
 __all__ = ["vmap"]
 
 Floats = npt.NDArray[np.float64]
+
+# So many points are sorted by their paths before these are run.
+_MANY = 2048
 Ints = npt.NDArray[np.int64]
 
 
@@ -189,12 +193,15 @@ class Vectorized:
     ) -> None:
         """Run every point on the tape of its path."""
         options = Options(None, self._num_threads, self._progress)
-        pending: list[tuple[Tape, Ints | None]] = [(self._latest(paths, batch), None)]
+        pending = self._sorted(paths, batch, points, options)
+        # Points that a first tape is not right for are counted once.
+        first = len(pending)
         with options.reporting(batch.count) as progress:
             while pending:
                 tape, numbers = pending.pop()
-                failures = evaluate_many(tape.runner, points, outputs, options, progress, numbers)
-                progress = untold  # the points that take other paths have been counted
+                told = progress if len(pending) < first else untold
+                first = min(first, len(pending))
+                failures = evaluate_many(tape.runner, points, outputs, options, told, numbers)
                 groups = _groups(failures)
                 paths.foreseen = max(paths.foreseen, len(paths.walks) + len(groups))
                 for group, guard, outcome in groups:
@@ -217,6 +224,22 @@ class Vectorized:
                             # Its tape was forgotten meanwhile; the others may take this path.
                             pending.append((single, group[place + 1 :]))
                             break
+
+    def _sorted(
+        self, paths: Paths, batch: "_Batch", points: Points, options: Options
+    ) -> list[tuple[Tape, Ints | None]]:
+        """Return the tapes to run at first, with the numbers of points for each; None for all."""
+        latest = self._latest(paths, batch)
+        sieve = paths.sieve() if batch.count >= _MANY else None
+        if sieve is None:
+            return [(latest, None)]
+
+        def decide(runner: Runner, numbers: Ints) -> Floats:
+            found = np.empty((batch.count,))
+            evaluate_many(runner, points, [found], options, untold, numbers)
+            return found[numbers]
+
+        return list(sieve.sort(np.arange(batch.count), decide))
 
     def _inside(
         self, leaves: Sequence[Any], structure: Structure, axes: Sequence[int | None], named: bool

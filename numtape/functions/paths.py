@@ -33,7 +33,7 @@ from numtape.functions.labels import have_same_labels, labels_of
 from numtape.functions.readers import reader_of
 from numtape.functions.recording import record_call
 from numtape.functions.runner import Failed
-from numtape.functions.sieve import Sieve
+from numtape.functions.sieve import Decisions, Sieve
 from numtape.functions.signature import Call, Signature, read_call
 from numtape.functions.tape import Tape
 from numtape.locks import fresh_lock
@@ -51,6 +51,9 @@ _MAX_PATHS = 1000
 # A long recording counts as several, one for each so many slots, which take 1 MB: so
 # the longest ones that a function keeps take 1 GB.
 _SLOTS = 10_000
+
+# Beyond so many instructions decisions at a point cost less than derivatives on other paths.
+_LONG = 500
 
 Floats = npt.NDArray[np.float64]
 Key = tuple[Signature, tuple[bool, ...], bool]
@@ -106,8 +109,9 @@ class Paths:
         self.latest: Tape | None = None
         self.branching = Branching.by(recordings.branches)
         self.foreseen = 0
-        self._forgotten = 0
-        self._sieve: tuple[Sieve | None, int] = None, 0
+        self._sieve: Sieve | None = None
+        self._decisions: Decisions = {}
+        self._asked = 0  # how often a sieve that is not fresh
         signature, pythons, named = key
         points = set(range(len(pythons))) if named else set(signature.points)
         self.read = reader_of(
@@ -149,18 +153,22 @@ class Paths:
         # function does here, so it is right.
         return tape.without_guards()
 
-    def sieve(self) -> Sieve | None:
-        """Return what sorts many points by the paths known; None of one path.
+    def sieve(self, is_fresh: bool = True) -> Sieve | None:
+        """Return what tells the paths of points; None of one path.
 
-        It is made anew when there are half as many paths again, or when some were forgotten.
+        Where it need not be fresh it is made anew when there are half as many paths again, or when
+        it was asked for as often as there are paths.
         """
-        tapes = list(self.walks)
+        tapes, known = list(self.walks), self._sieve
         if len(tapes) < 2:
             return None
-        known, made = self._sieve
-        if known is None or made != self._forgotten or 1.5 * known.size <= len(tapes):
-            known = Sieve(tapes)
-            self._sieve = known, self._forgotten
+        if known is not None and known.size != len(tapes):
+            self._asked += 1
+            is_stale = self._asked > len(tapes) or 1.5 * known.size <= len(tapes)
+            known = None if is_fresh or is_stale else known
+        if known is None:
+            known = self._sieve = Sieve(tapes, self._decisions)
+            self._asked = 0
         return known
 
     def following(self, tape: Tape, guard: int, outcome: float) -> Tape | None:
@@ -218,7 +226,8 @@ class Paths:
             node = walk[guard].children.get(_branch(outcome))
             if node is None:
                 return None, None
-            tape, agreed = node.tape, guard
+            tape = self._likely(node, tape, guard, outcome, x) if first is None else node.tape
+            agreed = guard
             failed_next, result = action(tape, x)
             if failed_next is None:
                 self.latest = tape
@@ -227,6 +236,17 @@ class Paths:
                     self._recordings.prefer(self, *first, tape)
                 return tape, result
             failed, first = failed_next, first or (guard + 1, node)
+
+    def _likely(self, node: _Node, tape: Tape, guard: int, outcome: float, x: Floats) -> Tape:
+        """Return the tape to run at a point at which a guard came out so, which leads to a node."""
+        is_long = tape.flat.instructions > _LONG
+        sieve = self.sieve(is_fresh=False) if is_long and len(self.walks) > 2 else None
+        if sieve is None:
+            return node.tape
+        likely = sieve.after(tape, guard, outcome, x)
+        walk = self.walks.get(likely)
+        agrees = walk is not None and len(walk) > guard + 1 and walk[guard + 1] is node
+        return likely if agrees else node.tape
 
     # what `Recordings` does with its lock taken
 
@@ -270,7 +290,8 @@ class Paths:
         walk = self.walks.pop(tape, None)
         if walk is None:
             return
-        self._forgotten += 1
+        self._sieve = None
+        self._decisions.pop(tape, None)
         walk[-1].end = None
         for k in range(len(walk) - 1, -1, -1):
             node = walk[k]

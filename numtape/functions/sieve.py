@@ -18,7 +18,7 @@ from numtape.functions.tape import Tape
 from numtape.run.lanes import exact_opcodes
 from numtape.transform.passes import remove_dead
 
-__all__ = ["Sieve"]
+__all__ = ["Decisions", "Sieve"]
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -28,6 +28,9 @@ Decide = Callable[[Runner, Ints], Floats]
 
 # Fewer points are not split: what a run costs besides is as much as they cost on two tapes.
 _FEW = 512
+
+# After so many visits of single points a decision is made ready, which takes a millisecond.
+_OFTEN = 4
 
 # A decision that takes more than such a part of a tape's instructions is not worth taking apart.
 _SHARE = 0.5
@@ -40,30 +43,23 @@ class _Node:
     Attributes
     ----------
     tape : Tape
-        One of them.
+        One of them: the one made first.
     guard : int
         The number of that guard; -1 where there is one recording.
     children : dict
         By the bits of what the guard is of.
+    visits : int
+        How many single points came here.
     """
 
     tape: Tape
     guard: int = -1
     children: dict[int, "_Node"] = field(default_factory=dict)
-    _decision: Runner | None = None
+    visits: int = 0
 
-    def decision(self) -> Runner | None:
-        """Return what computes the guarded value; None where it takes nearly what the tape does."""
-        guard = self.guard  # which another thread may change
-        if guard >= 0 and self._decision is None:
-            flat = self.tape.flat
-            outputs = np.array([flat.guards[guard].slot], np.int64)
-            made = remove_dead(flat.changed(outputs=outputs, guards=(), lines=None))
-            if made.instructions > _SHARE * flat.instructions:
-                self.guard = -1
-            else:
-                self._decision = Runner(made, exact=exact_opcodes(flat))
-        return self._decision
+
+# What computes a guarded value, by tape and by number of the guard; None where it takes too long.
+Decisions = dict[Tape, dict[int, Runner | None]]
 
 
 class Sieve:
@@ -72,20 +68,39 @@ class Sieve:
     Parameters
     ----------
     tapes : sequence of Tape
+        In the order in which they were made.
+    decisions : dict
+        Those made so far, for this sieve and for others of the same function.
 
     Attributes
     ----------
     size : int
-        How many they are.
+        How many tapes there are.
     """
 
-    def __init__(self, tapes: Sequence[Tape]) -> None:
+    def __init__(self, tapes: Sequence[Tape], decisions: Decisions) -> None:
         self.size = len(tapes)
+        self._decisions = decisions
         outcomes = {
             tape: np.array([guard.outcome for guard in tape.flat.guards]).view(np.int64).tolist()
             for tape in tapes
         }
         self._root = _grown(list(tapes), outcomes, 0)
+
+    def _decision(self, node: _Node) -> Runner | None:
+        """Return what computes the value at which a node's tapes part; made once.
+
+        None where there is one tape, or where that takes nearly what a tape does.
+        """
+        made_here = self._decisions.setdefault(node.tape, {})
+        if node.guard >= 0 and node.guard not in made_here:
+            flat = node.tape.flat
+            outputs = np.array([flat.guards[node.guard].slot], np.int64)
+            made = remove_dead(flat.changed(outputs=outputs, guards=(), lines=None))
+            is_short = made.instructions <= _SHARE * flat.instructions
+            runner = Runner(made, exact=exact_opcodes(flat)) if is_short else None
+            made_here[node.guard] = runner
+        return made_here.get(node.guard)
 
     def sort(self, numbers: Ints, decide: Decide) -> list[tuple[Tape, Ints]]:
         """Return the tapes to run, with the numbers of the points that are likely to take them.
@@ -101,7 +116,7 @@ class Sieve:
         pending = [(self._root, numbers)]
         while pending:
             node, here = pending.pop()
-            decision = node.decision() if len(here) >= _FEW else None
+            decision = self._decision(node) if len(here) >= _FEW else None
             if decision is None:
                 found.append((node.tape, here))
                 continue
@@ -115,6 +130,38 @@ class Sieve:
             if rest.any():  # a path that is not known
                 found.append((node.tape, here[rest]))
         return found
+
+    def after(self, tape: Tape, guard: int, outcome: float, x: Floats) -> Tape:
+        """Return the tape that is likely for a point at which a guard of a tape came out otherwise.
+
+        What came before that guard is known without a run; what comes after it is decided where
+        points have come often.
+        """
+        node, guards = self._root, tape.flat.guards
+        while node.guard >= 0:
+            if node.guard < guard:
+                known = guards[node.guard].outcome
+            elif node.guard == guard:
+                known = outcome
+            else:
+                node.visits += 1
+                decision = self._decision(node) if node.visits > _OFTEN else None
+                if decision is None:
+                    break
+                y = np.empty(1)
+                decision.evaluate(x, y)
+                known = y.item()
+            child = node.children.get(_bits(known))
+            if child is None:
+                break
+            node = child
+        return node.tape
+
+
+def _bits(value: float) -> int:
+    """Return what tells an outcome from others."""
+    bits: int = np.float64(value).view(np.int64).item()
+    return bits
 
 
 def _grown(tapes: list[Tape], outcomes: dict[Tape, list[int]], guard: int) -> _Node:

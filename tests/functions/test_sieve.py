@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import numtape as nt
-from numtape.functions import sieve, vmap
+from numtape.functions import paths, sieve, vmap
 
 POINTS = np.random.default_rng(0).normal(size=(300, 4))
 
@@ -16,6 +16,7 @@ def small(monkeypatch):
     """Sort few points too."""
     monkeypatch.setattr(vmap, "_MANY", 8)
     monkeypatch.setattr(sieve, "_FEW", 4)
+    monkeypatch.setattr(paths, "_LONG", 0)
 
 
 def branching(x):
@@ -182,3 +183,27 @@ def test_decisions_that_take_all_of_a_function_are_left_out(monkeypatch):
     for _ in range(3):
         np.testing.assert_allclose(mapped(x), [late(each) for each in x], rtol=1e-13)
     assert made == []
+
+
+def test_single_points(monkeypatch):
+    gradient, plain = nt.grad(branching, branches="paths"), nt.grad(branching, branches="select")
+    for _ in range(8):
+        for x in POINTS[:100]:
+            np.testing.assert_allclose(gradient(x), plain(x), rtol=1e-13, atol=1e-15)
+    tried = []
+    failing = paths.Paths.run_after
+
+    def noted(self, tape, failed, x, action):
+        return failing(self, tape, failed, x, lambda tape, x: tried.append(tape) or action(tape, x))
+
+    monkeypatch.setattr(paths.Paths, "run_after", noted)
+    for x in POINTS[:100]:
+        tried.clear()
+        gradient(x)
+        assert len(tried) <= 1  # the right one at once
+
+
+def test_single_points_on_new_paths():
+    gradient, plain = nt.grad(branching, branches="paths"), nt.grad(branching, branches="select")
+    for x in POINTS:  # one new path after the other
+        np.testing.assert_allclose(gradient(x), plain(x), rtol=1e-13, atol=1e-15)

@@ -245,3 +245,39 @@ class BranchesBesideJax(_OfPrograms):
         of_jax = jax.value_and_grad(lambda x: program.selecting(x, jax.numpy))
         jitted = jax.jit(jax.vmap(of_jax))
         return self._beside(lambda: jax.block_until_ready(jitted(self.points)))
+
+
+def _decided(x: Any) -> Any:
+    total = x[0]
+    for k in range(len(x)):
+        for j in range(5):
+            total = np.sin(total) * 0.9 + x[k] * (0.1 * (j + 1))
+        match bool(x[k] > 0.0):
+            case True:
+                total = total + np.tanh(total) * x[k]
+            case False:
+                total = total * 0.8 - np.exp(-x[k] * x[k]) * total
+    return total
+
+
+class ManyPaths:
+    """Gradients of a function whose decisions stay paths: two to each of so many."""
+
+    params = (1, 3, 9)
+    param_names = ("decisions",)
+
+    def setup(self, decisions: int) -> None:
+        points = np.random.default_rng(0).normal(size=(sized(20_000, 100), decisions))
+        self.points, self.single = points, points[:64]
+        self.mapped = numtape.vmap(numtape.grad(_decided), num_threads=1)
+        self.slope = numtape.grad(_decided)
+        self.mapped(points)
+        for point in self.single:
+            self.slope(point)
+
+    def time_batch(self, decisions: int) -> None:
+        self.mapped(self.points)
+
+    def time_single_points_that_alternate(self, decisions: int) -> None:
+        for point in self.single:
+            self.slope(point)

@@ -514,10 +514,30 @@ def hvp(
     """
     check_callable(function, "hvp", "hvp(f, (x,), (v,))")
     primals = one_for_each_argument(primals)
+    if active_recorder() is None:
+        direct = _hvp_of_floats(function, primals, one_for_each_argument(vectors))
+        if direct is not None:
+            return direct
     owners = _owners(primals)
     gradient = kept(function, ("gradient", owners), lambda f: grad(f, argnums=owners))
     products = iter(jvp(gradient, primals, vectors)[1])
     return tuple(next(products) if k in owners else None for k in range(len(primals)))
+
+
+def _hvp_of_floats(
+    function: Callable[..., Any], primals: tuple[Any, ...], vectors: tuple[Any, ...]
+) -> tuple[Any, ...] | None:
+    """Return what `hvp` gives for float64 leaves alone, from the function's own recording.
+
+    None for others. At first it takes half as long as recording the gradient to differentiate it.
+    """
+    for leaf in (*flatten(primals)[0], *flatten(vectors)[0]):
+        is_array = type(leaf) is np.ndarray and leaf.dtype == np.float64
+        if not (is_array or type(leaf) is float):
+            return None
+    paths, call = recordings_of(function, False).paths(primals, {})
+    products: tuple[Any, ...] = paths.run(call, lambda tape, x: tape.try_hvp(x, vectors))
+    return products
 
 
 def _owners(primals: Sequence[Any]) -> tuple[int, ...]:

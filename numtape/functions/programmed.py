@@ -225,6 +225,10 @@ class Programmed(Derivable):
             return failed, None
         return None, self._product("jvp", arguments, tangents, "tangents", {})
 
+    def try_hvp(self, x: Floats, vectors: Sequence[Any]) -> tuple[Failed | None, Any]:
+        """Return what `hvp` gives at x, or the guard that does not hold there."""
+        return self.product("hvp").run(x, self._one_point(vectors, "tangents"))
+
     def auxiliary(self, arguments: Sequence[Any]) -> Any:
         """Return the auxiliary result, for a tape of a function that has one."""
         x, y = self._one_point(arguments), np.empty(len(self.flat.outputs))

@@ -21,15 +21,11 @@ from numtape.errors import (
 from numtape.functions.api import (
     grad,
     hessian,
-    hvp,
     jacfwd,
     jacobian,
     jacrev,
-    jvp,
-    linearize,
     stop_gradient,
     value_and_grad,
-    vjp,
 )
 from numtape.functions.branching import branches
 from numtape.functions.loading import load
@@ -43,6 +39,7 @@ from numtape.functions.loops import (
 )
 from numtape.functions.problem import Problem, problem
 from numtape.functions.recording import record
+from numtape.functions.seeded import hvp, jvp, linearize, vjp
 from numtape.functions.sparse import SparseBatch
 from numtape.functions.tape import Tape
 from numtape.functions.vmap import vmap

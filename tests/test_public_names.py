@@ -20,6 +20,7 @@ INTERNAL = {
     "failed_guard",
     "product",
     "program",
+    "try_hvp",
     "try_jvp",
 }
 

@@ -209,24 +209,25 @@ def _of_entries(
     is_symmetric: bool,
     shape: tuple[int, int],
 ) -> SparseDerivative:
-    rows, columns = entries.rows, entries.columns
-    outputs, values = np.split(entries.tape.outputs, [len(rows)])
+    nonzeros = len(entries.columns)
+    outputs, values = entries.tape.outputs[:nonzeros], entries.tape.outputs[nonzeros:]
+    indptr, columns = entries.indptr, entries.columns
     if is_symmetric:
-        below = rows != columns
+        rows, below = entries.rows, entries.rows != columns
         rows, columns, outputs = (
-            np.concatenate(pair)
-            for pair in (
-                (rows, columns[below]),
-                (columns, entries.rows[below]),
-                (outputs, outputs[below]),
-            )
+            np.concatenate([one, other[below]])
+            for one, other in ((rows, columns), (columns, rows), (outputs, outputs))
         )
         order = np.argsort(rows * shape[1] + columns, kind="stable")
-        rows, columns, outputs = rows[order], columns[order], outputs[order]
-    found = Pattern(shape, np.searchsorted(rows, np.arange(shape[0] + 1)), columns)
+        columns, outputs = columns[order], outputs[order]
+        indptr = np.searchsorted(rows[order], np.arange(shape[0] + 1))
+    found = Pattern(shape, indptr, columns)
     if pattern is not None:
         found, outputs = pattern, _into(pattern, found, outputs)
-    tape = entries.tape.giving(np.concatenate([outputs, values]))
+    if is_symmetric or pattern is not None:
+        tape = entries.tape.giving(np.concatenate([outputs, values]))
+    else:
+        tape = entries.tape
     return SparseDerivative(
         found,
         tape,

@@ -40,17 +40,22 @@ class Entries:
 
     Attributes
     ----------
-    rows, columns : int64 array
-        In the order of rows and, within these, of columns.
+    indptr, columns : int array
+        Where each row begins, and the columns in the order of rows and of themselves.
     tape : FlatTape
         Its outputs are the values in the same order, and then perhaps those of the old tape.
     work : int
         How many elements the tape computes.
     """
 
-    rows: Ints
-    columns: Ints
+    indptr: Ints
+    columns: npt.NDArray[np.integer[Any]]
     tape: FlatTape
+
+    @property
+    def rows(self) -> Ints:
+        """The row of each."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
 
     @property
     def work(self) -> int:
@@ -172,7 +177,7 @@ class Accumulation(Derivation):
         width = max(len(self.inputs), 1)
         is_by_all = len(self.inputs) == self.tape.inputs
         # What there is of each entry takes 8 MB a million: so little is kept at one time.
-        key, slot = np.empty((2, size), np.int64)
+        key, slot = np.empty(size, np.int64), np.empty(size, np.int64)
         done = 0
         for rows, inputs, slots in parts:
             part = slice(done, done + len(inputs))
@@ -186,15 +191,19 @@ class Accumulation(Derivation):
         order = np.argsort(key, kind="stable")  # merges what is in order already
         key = key[order]
         slot = slot[order]
-        del order
+        del order, parts
         is_first = np.ones(len(key), bool)
         np.not_equal(key[1:], key[:-1], out=is_first[1:])
         if not is_first.all():
             begins = np.flatnonzero(is_first)
             key, slot = key[begins], self._added_up(slot, begins)
-        rows = key // width
-        key -= rows * width
-        return Entries(rows, key, finished(self, slot, with_value))
+        indptr = np.searchsorted(key, width * np.arange(len(self.outputs) + 1))
+        key %= width
+        columns: npt.NDArray[np.integer[Any]] = key
+        if width < np.iinfo(np.int32).max:
+            columns = key.astype(np.int32)
+        del key
+        return Entries(indptr, columns, finished(self, slot, with_value))
 
     def _added_up(self, slots: Ints, begins: Ints) -> Ints:
         """Record the sums of slots that follow one another; return a slot for each."""

@@ -177,6 +177,7 @@ class Accumulation(Derivation):
         width = max(len(self.inputs), 1)
         is_by_all = len(self.inputs) == self.tape.inputs
         # What there is of each entry takes 8 MB a million: so little is kept at one time.
+        self._operands.clear()
         key, slot = np.empty(size, np.int64), np.empty(size, np.int64)
         done = 0
         for rows, inputs, slots in parts:

@@ -8,34 +8,24 @@ another has in a register. Sums along the rows end in a place of the same tile, 
 the nests after it; sums over the rows are kept aside until the last tile. All are added
 up in NumPy's order (`sums.py`).
 
-Which instructions make a group, and which a nest, is decided in `fusion.py`. Here
+Which instructions make a group (`groups.py`), and which a nest, is decided in `fusion.py`. Here
 they are written down, with what their rows say (`emitter.py`).
 """
 
-import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from llvmlite import ir
 
 from numtape.ops.structured import INITIAL
 from numtape.ops.table import ROWS
-from numtape.run import emitter
-from numtape.run.emitter import SINGLE, emit, functions_called, has_vector_forms
+from numtape.run.emitter import SINGLE, emit, functions_called
+from numtape.run.functions import FunctionWriter, Value
+from numtape.run.groups import Group, Member, Nest, Operand, expression_of, split
 from numtape.run.sums import BLOCK, SIDE_BY_SIDE, STATE, WAITING, add_across
 
-__all__ = [
-    "FunctionWriter",
-    "Group",
-    "Member",
-    "Nest",
-    "Operand",
-    "expression_of",
-    "split",
-    "write_group",
-]
+__all__ = ["write_group"]
 
 _DOUBLE, _WORD, _BIT, _I32 = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(32)
 
@@ -44,127 +34,6 @@ _WRITTEN_OUT = 8
 _UNROLLED = 4
 _PIECE = 1024  # elements that go through a loop before what is to be summed is added up
 _MUCH = 12  # instructions in a nest from which on one vector at a time is enough
-
-
-@dataclass(frozen=True)
-class Operand:
-    """What a member reads.
-
-    Attributes
-    ----------
-    source : int
-        The member whose result it is, by its number in the group; -1 for memory.
-    base : int
-        The place of the first element, or where in a row of the source's result it is.
-    strides : tuple of int
-        Over the member's extents.
-    """
-
-    source: int
-    base: int
-    strides: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Member:
-    """An instruction of a group.
-
-    Attributes
-    ----------
-    opcode : int
-        The row that it applies, or reduces by.
-    reduces : bool
-    exact : bool
-        Whether it rounds as NumPy does.
-    extents : tuple of int
-        What it iterates over; the rows come first.
-    operands : tuple of Operand
-    strides : tuple of int
-        Where its results are, over the extents; 0 where it reduces.
-    width : int
-        How many results a row has; 0 where there is one set of results for all rows.
-    size : int
-        How many results there are.
-    place : int
-        Where they are kept, if they are.
-    run : int
-        How many elements one after the other NumPy's loop adds up, for a sum whose last
-        axis is one of those that are added up; else 0.
-    """
-
-    opcode: int
-    reduces: bool
-    exact: bool
-    extents: tuple[int, ...]
-    operands: tuple[Operand, ...]
-    strides: tuple[int, ...]
-    width: int
-    size: int
-    place: int
-    run: int = 0
-
-
-@dataclass(frozen=True)
-class Nest:
-    """Members, by number, that go through the same elements: `inner` are a row's extents."""
-
-    inner: tuple[int, ...]
-    members: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """What one function does.
-
-    Attributes
-    ----------
-    rows, tile : int
-        How many rows there are, and how many make a tile.
-    members : tuple of Member
-    nests : tuple of Nest
-        In the order in which they run.
-    kept : frozenset of int
-        The members whose results are to be in memory in the end.
-    passed_on : frozenset of int
-        Those whose results other nests read.
-    """
-
-    rows: int
-    tile: int
-    members: tuple[Member, ...]
-    nests: tuple[Nest, ...]
-    kept: frozenset[int]
-    passed_on: frozenset[int]
-
-
-@cache
-def expression_of(opcode: int, exact: bool) -> ast.expr | None:
-    """Return what a row is in a nest; None where only its ufunc's loop can run it."""
-    row = ROWS[opcode]
-    text = row.primal if exact else row.vector or row.primal
-    expression = None if text is None else ast.parse(text, mode="eval").body
-    if expression is None or not functions_called(expression):
-        return expression
-    return None if exact or not has_vector_forms(expression) else expression
-
-
-def split(
-    extents: Sequence[int], strides: Sequence[int], inner: Sequence[int]
-) -> tuple[int, ...] | None:
-    """Return strides over finer extents, the given ones cut up; None where they are not."""
-    found: list[int] = []
-    rest = list(inner)
-    for extent, stride in zip(reversed(extents), reversed(strides), strict=True):
-        done = 1
-        while done < extent:
-            if not rest or extent % (done * rest[-1]):
-                return None
-            found.append(stride * done)
-            done *= rest.pop()
-    return None if rest else tuple(reversed(found))
-
-
-Value = Any  # of LLVM's, or a number that is known here
 
 
 @dataclass(frozen=True)
@@ -178,142 +47,6 @@ class _Access:
 def write_group(module: ir.Module, name: str, group: Group) -> None:
     """Write the function of a group into a module."""
     _Writer(module, name, group).write()
-
-
-class FunctionWriter:
-    """Writes a function that a kernel can call for a segment: memory, numbers and loops."""
-
-    def __init__(self, module: ir.Module, name: str) -> None:
-        self.module, self.form = module, emitter.vector_form()
-        pointer = _DOUBLE.as_pointer()
-        signature = ir.FunctionType(_WORD, [pointer, pointer, pointer, _WORD])
-        self.function = ir.Function(module, signature, name)
-        self.memory = self.function.args[0]
-        self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-
-    # Memory.
-
-    def room(self, size: int) -> Value:
-        """Reserve memory of the function's own."""
-        found = self.builder.alloca(_DOUBLE, size=_WORD(size))
-        found.align = 64
-        return found
-
-    def fill(self, pointer: Value, size: Value, value: float) -> None:
-        """Write a number to so many elements."""
-
-        def body(index: Value) -> None:
-            self.builder.store(ir.Constant(_DOUBLE, value), self.at(pointer, index))
-
-        self.loop(0, size, 1, body)
-
-    def copy(self, source: Value, target: Value, size: int) -> None:
-        """Copy elements that follow one another."""
-
-        def body(index: Value) -> None:
-            self.builder.store(
-                self.builder.load(self.at(source, index)), self.at(target, index), align=8
-            )
-
-        self.loop(0, size, 1, body)
-
-    def at(self, pointer: Value, index: Value) -> Value:
-        """Return the address of an element."""
-        if isinstance(index, int):
-            if index == 0:
-                return pointer
-            index = _WORD(index)
-        return self.builder.gep(pointer, [index])
-
-    # Vectors. A mask has the lanes that are meant, and is None for all of them.
-
-    def splat(self, number: Value, kind: Any = None) -> Value:
-        """Return a vector full of a number."""
-        kind = kind or self.form.kind
-        one = self.builder.insert_element(ir.Constant(kind, ir.Undefined), number, _I32(0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.form.width), [0] * self.form.width)
-        return self.builder.shuffle_vector(one, one, zeros)
-
-    def load(self, pointer: Value, mask: Value) -> Value:
-        """Load a vector from memory; lanes that are not meant hold 1."""
-        kind = self.form.kind
-        pointer = self.builder.bitcast(pointer, kind.as_pointer())
-        if mask is None:
-            return self.builder.load(pointer, align=8)
-        ones = ir.Constant(kind, [1.0] * self.form.width)
-        kinds = [pointer.type, _I32, mask.type, kind]
-        function = self._masked("load", kind, kinds)
-        return self.builder.call(function, [pointer, _I32(8), mask, ones])
-
-    def store(self, value: Value, pointer: Value, mask: Value) -> None:
-        """Write a vector to memory."""
-        pointer = self.builder.bitcast(pointer, self.form.kind.as_pointer())
-        if mask is None:
-            self.builder.store(value, pointer, align=8)
-            return
-        kinds = [value.type, pointer.type, _I32, mask.type]
-        function = self._masked("store", ir.VoidType(), kinds)
-        self.builder.call(function, [value, pointer, _I32(8), mask])
-
-    def _masked(self, name: str, result: Any, kinds: Sequence[Any]) -> Any:
-        symbol = f"llvm.masked.{name}.v{self.form.width}f64.p0"
-        if symbol not in self.module.globals:
-            ir.Function(self.module, ir.FunctionType(result, kinds), symbol)
-        return self.module.globals[symbol]
-
-    # Numbers, as far as they are known here.
-
-    def add(self, x: Value, y: Value) -> Value:
-        """Add two words."""
-        if isinstance(x, int) and isinstance(y, int):
-            return x + y
-        return self.builder.add(self.word(x), self.word(y))
-
-    def times(self, x: Value, y: int) -> Value:
-        """Multiply a word by a number that is known."""
-        if isinstance(x, int) or y == 0:
-            return 0 if y == 0 else x * y
-        return x if y == 1 else self.builder.mul(x, _WORD(y))
-
-    def word(self, x: Value) -> Value:
-        """Return a number as LLVM has it."""
-        return _WORD(x) if isinstance(x, int) else x
-
-    # Control.
-
-    def loop(
-        self,
-        start: Value,
-        stop: Value,
-        step: int,
-        body: Callable[..., Sequence[Value] | None],
-        carried: Sequence[Value] = (),
-    ) -> tuple[Value, list[Value]]:
-        """Run `body` of the index and what is carried along; both as they are after it."""
-        builder = self.builder
-        if isinstance(start, int) and isinstance(stop, int):
-            turns = max(0, -(-(stop - start) // step))
-            if turns < 2:
-                found = body(start, *carried) if turns else carried
-                return start + turns * step, list(found or ())
-        before = builder.block
-        test, inside, after = (self.function.append_basic_block() for _ in range(3))
-        builder.branch(test)
-        builder.position_at_end(test)
-        index = builder.phi(_WORD)
-        phis = [builder.phi(value.type) for value in carried]
-        builder.cbranch(builder.icmp_signed("<", index, self.word(stop)), inside, after)
-        builder.position_at_end(inside)
-        found = body(index, *phis) or ()
-        following = builder.add(index, _WORD(step))
-        index.add_incoming(self.word(start), before)
-        index.add_incoming(following, builder.block)
-        for phi, first, value in zip(phis, carried, found, strict=True):
-            phi.add_incoming(first, before)
-            phi.add_incoming(value, builder.block)
-        builder.branch(test)
-        builder.position_at_end(after)
-        return index, phis
 
 
 class _Writer(FunctionWriter):

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import binding, ir
 
 from numtape.run import emitter
-from numtape.run.nests import FunctionWriter
+from numtape.run.functions import FunctionWriter
 
 __all__ = ["Product", "is_narrow", "write_product"]
 

@@ -18,8 +18,8 @@ import numtape as nt
 from numtape.functions.specification import GRADIENT
 from numtape.jit.compiling import THOROUGH
 from numtape.ops.table import ROWS
-from numtape.run import fusion
-from numtape.run.nests import split
+from numtape.run import fusion, traffic
+from numtape.run.groups import split
 from numtape.run.products import Product, is_narrow
 from numtape.run.workspace import Plan, Workspace
 from numtape.trace.recorder import Recorder
@@ -46,13 +46,13 @@ def test_small_arrays_make_no_groups(monkeypatch):
 
 def groups(plan):
     """The groups of a plan, as they are written."""
-    program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
+    program = traffic.Program(plan.tape, plan.places, plan.segments, plan.free)
     return [group.finished(program) for group in fusion._chosen(program)]
 
 
 def program_groups(plan):
     """The groups of a plan, as they were chosen."""
-    return fusion._chosen(fusion._Program(plan.tape, plan.places, plan.segments, plan.free))
+    return fusion._chosen(traffic.Program(plan.tape, plan.places, plan.segments, plan.free))
 
 
 def plan_of(tape, what=GRADIENT):
@@ -62,7 +62,7 @@ def plan_of(tape, what=GRADIENT):
 def has_products(tape):
     """Whether a gradient multiplies matrices by code of its own."""
     plan = plan_of(tape)
-    program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
+    program = traffic.Program(plan.tape, plan.places, plan.segments, plan.free)
     return bool(list(fusion._products(program)))
 
 
@@ -350,9 +350,9 @@ def test_narrow_products(extents, turned):
     point = np.cos(np.arange(m * n + n * p) * 0.7)
     tape = check(function, point, rtol=1e-11, points=[point * 3.0])
     plan = plan_of(tape)
-    program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
+    program = traffic.Program(plan.tape, plan.places, plan.segments, plan.free)
     assert any(product.p == p for _, product in fusion._products(program))
-    assert not list(fusion._products(fusion._Program(plan.tape, plan.places, plan.segments, None)))
+    assert not list(fusion._products(traffic.Program(plan.tape, plan.places, plan.segments, None)))
 
 
 def test_a_product_of_one_column_or_of_many_is_left_to_blas():

@@ -6,7 +6,7 @@ from checks import assert_same_bits
 
 import numtape as nt
 from numtape.functions.specification import TANGENT
-from numtape.run import emitter, fusion
+from numtape.run import emitter, fusion, traffic
 from numtape.run.emitter import Form
 from numtape.run.sums import BLOCK, WAITING
 
@@ -47,7 +47,7 @@ def assert_sums_as_numpy(function, *points):
         else:
             assert_same_bits(value, function(point))
     plan = tape.derivatives.derived.get(TANGENT).plan()
-    program = fusion._Program(plan.tape, plan.places, plan.segments, plan.free)
+    program = traffic.Program(plan.tape, plan.places, plan.segments, plan.free)
     members = [m for group in fusion._chosen(program) for m in group.finished(program).members]
     return [member for member in members if member.reduces]
 

@@ -176,12 +176,9 @@ def _values(pattern: Pattern, matrix: Any) -> Floats:
     ):
         found: Floats = matrix.data
         return found
-    found_pattern, width = Pattern.of(matrix), max(pattern.shape[1], 1)
-    given, own = (each.rows * width + each.columns for each in (pattern, found_pattern))
-    places = np.searchsorted(given, own)
-    missing = (places == len(given)) | (given[np.minimum(places, len(given) - 1)] != own)
-    if len(given) == 0 or missing.any():
-        row, column = divmod(int(own[missing][0] if len(given) else own[0]), width)
+    places, missing = pattern.find(Pattern.of(matrix))
+    if missing is not None:
+        row, column = missing
         raise InputError(
             f"a derivative has a nonzero in row {row} and column {column} here, which the path "
             "that Ipopt's structures are of has not: they stay as they are while it runs. Choose "

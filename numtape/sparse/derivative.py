@@ -239,27 +239,17 @@ def _of_entries(
 
 def _into(pattern: Pattern, found: Pattern, outputs: Ints) -> Ints:
     """Return the slots of the nonzeros of a given pattern; 0 where nothing was found."""
-    width = max(pattern.shape[1], 1)
-    given, own = (each.rows * width + each.columns for each in (pattern, found))
-    places = np.searchsorted(given, own)
-    missing = (places == len(given)) | (given[np.minimum(places, len(given) - 1)] != own)
-    if len(given) == 0 or missing.any():
-        first = int(np.flatnonzero(missing)[0]) if len(given) else 0
-        row, column = divmod(int(own[first]), width)
-        raise _missing(row, column)
-    slots = np.zeros(len(given), np.int64)
+    places, missing = pattern.find(found)
+    if missing is not None:
+        raise InputError(
+            f"the pattern that was given has no entry in row {missing[0]} and column "
+            f"{missing[1]}, where the derivative is not zero: it must have all that may be "
+            "nonzero. Add it, or give sparse=True to have the pattern found",
+            code="wrong-pattern",
+        )
+    slots = np.zeros(pattern.nnz, np.int64)
     slots[places] = outputs
     return slots
-
-
-def _missing(row: int, column: int) -> InputError:
-    """Return the error of a pattern without an entry that there is."""
-    return InputError(
-        f"the pattern that was given has no entry in row {row} and column {column}, where the "
-        "derivative is not zero: it must have all that may be nonzero. Add it, or give sparse=True "
-        "to have the pattern found",
-        code="wrong-pattern",
-    )
 
 
 def _by_colours(

@@ -352,6 +352,31 @@ class Pattern:
             )
         return cls(tuple(shape.tolist()), indptr, indices)
 
+    def find(self, other: "Pattern") -> tuple[npt.NDArray[np.int64], tuple[int, int] | None]:
+        """Return where another pattern's entries are among those of this one.
+
+        Parameters
+        ----------
+        other : Pattern
+            Of the same shape.
+
+        Returns
+        -------
+        places : int64 array
+            For each of the other's entries its number here.
+        missing : pair of int, optional
+            Row and column of the first that is not here; the places mean nothing then.
+        """
+        width = max(self.shape[1], 1)
+        given, own = (each.rows * width + each.columns for each in (self, other))
+        places = np.searchsorted(given, own)
+        inside = np.minimum(places, max(len(given) - 1, 0))
+        is_here = given[inside] == own if len(given) else np.zeros(len(own), bool)
+        if is_here.all():
+            return places, None
+        row, column = divmod(int(own[np.argmin(is_here)]), width)
+        return places, (row, column)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pattern):
             return NotImplemented

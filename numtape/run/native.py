@@ -105,9 +105,13 @@ def _calls(name: str, count: int) -> str:
 
 def _point_module(source: Source, start: int, stop: int, name: str) -> str:
     writer, tape = PointWriter(source), source.tape
+    choices = _choices(source, start, stop)
     for number in range(start, stop):
-        writer.instruction(number)
         slot = source.results[number]
+        if number in choices:
+            _write_choice(writer, slot, *choices[number])
+        else:
+            writer.instruction(number)
         if source.last[slot] >= stop:
             writer.store(slot)
         for guard in source.guards.get(number, ()):
@@ -131,6 +135,40 @@ def _point_module(source: Source, start: int, stop: int, name: str) -> str:
             "}",
         ]
     )
+
+
+_KEEP, _DROP, _MERGE = OPCODE["keep"], OPCODE["drop"], OPCODE["merge"]
+
+
+def _choices(source: Source, start: int, stop: int) -> dict[int, tuple[int, int, int]]:
+    """Return the merges of what one mask keeps and drops: by number the mask, and the two arms.
+
+    As one choice they take a third of the operations. The arms as they were are left to LLVM, which
+    leaves out what nobody reads.
+    """
+    arms: dict[int, tuple[int, int, int]] = {}  # by slot the opcode, the mask and the arm
+    found = {}
+    for number in range(start, stop):
+        opcode, a, b = source.code[number].tolist()
+        if opcode in (_KEEP, _DROP):
+            arms[source.results[number]] = opcode, a, b
+        elif opcode == _MERGE and a in arms and b in arms:
+            (one, mask, x), (other, same, y) = arms[a], arms[b]
+            if mask == same and one != other:
+                found[number] = (mask, x, y) if one == _KEEP else (mask, y, x)
+    return found
+
+
+def _write_choice(writer: Writer, slot: int, mask: int, kept: int, other: int) -> None:
+    """Write a choice between two arms."""
+    kind, width = writer.kind, writer.form.width
+    bits = "i1" if width == 1 else f"<{width} x i1>"
+    chosen, left = writer.operand(kept), writer.operand(other)
+    writer.lines.append(
+        f"%q{slot} = fcmp une {kind} {writer.operand(mask)}, zeroinitializer\n"
+        f"%v{slot} = select {bits} %q{slot}, {kind} {chosen}, {kind} {left}"
+    )
+    writer.names[slot] = f"%v{slot}"
 
 
 # Lanes.
@@ -220,10 +258,13 @@ def _lane_module(
 ) -> str:
     code, results = writer.source.code, writer.source.results
     pairs = _sines_with_cosines(code, opcodes, exact, start, stop)
+    choices = _choices(writer.source, start, stop)
     for number in range(start, stop):
         slot = results[number]
         _, a, b = code[number].tolist()
-        if slot not in writer.names:  # else it came with its sine or cosine
+        if number in choices:
+            _write_choice(writer, slot, *choices[number])
+        elif slot not in writer.names:  # else it came with its sine or cosine
             x, y = writer.operand(a), writer.operand(b)
             if number in pairs:
                 _write_pair(writer, pairs[number], x)

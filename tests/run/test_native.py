@@ -268,3 +268,27 @@ def test_many_short_runs_of_scalars_are_left_to_the_interpreter():
         tape.compile()
         assert_same_bits(tape(x), expected[0])
         np.testing.assert_allclose(tape.gradient(x), expected[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_one_mask_keeps_and_drops_is_one_choice(width, monkeypatch):
+    if emitter.vector_form().mark in "edb" and WIDTHS[width] <= emitter.vector_form():
+        monkeypatch.setattr(emitter, "vector_form", lambda: WIDTHS[width])
+    monkeypatch.setattr(native, "_CHUNK", 100)
+    keep, drop, merge = (OPCODE[name] for name in ("keep", "drop", "merge"))
+    recorder = Recorder(3)
+    kept, dropped = recorder.scalar(keep, 1, 2), recorder.scalar(drop, 1, 3)
+    other = recorder.scalar(keep, 3, 2)  # of another mask
+    pairs = [(kept, dropped), (dropped, kept), (other, dropped), (kept, kept), (2, dropped)]
+    outputs = [recorder.scalar(merge, *pair) for pair in pairs]
+    tape = recorder.finish(np.array([*outputs, kept]), np.zeros(3))
+    points = np.array([(m, a, b) for m in SPECIAL for a in SPECIAL for b in SPECIAL])
+    source = native.Source(tape, Plan(tape).places)
+    assert sorted(native._choices(source, 0, len(tape.code))) == [3, 4]
+    assert_batches_agree(tape, points, np.zeros(3, bool))
+    plan = Plan(tape)
+    plan.compile(QUICK)
+    workspace, y = Workspace(plan), np.empty(6)
+    for each in points:
+        plan.evaluate(workspace.handle, each, y)
+        assert_same_bits(y, interpreted(tape, each)[0])

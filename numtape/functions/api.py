@@ -162,7 +162,7 @@ def jacobian(
         a tangent for each colour of columns, an adjoint for each colour of rows, or "entries":
         nonzeros accumulated forward.
     sparse : bool, Pattern or sparse array
-        Whether to give `scipy.sparse` arrays: of a function that returns one array, for each
+        Whether to give arrays of ``scipy.sparse``: of a function that returns one array, for each
         argument one with a row for each number of the result and a column for each number of the
         argument. A pattern says where nonzeros may be; by default it is found, once for each path.
     format : str, optional

@@ -53,8 +53,8 @@ def problem(
     argnum : int
         Which argument the solver changes, an array of one axis. For ``f(t, y)`` it is 1.
     sparse : bool
-        Whether Jacobians and Hessians are `scipy.sparse.csr_array`. The gradient of a number is an
-        array in any case.
+        Whether Jacobians and Hessians are ``scipy.sparse.csr_array``. The gradient of a number is
+        an array in any case.
     branches : {"auto", "select", "paths"}, optional
         As for `grad`.
 
@@ -84,6 +84,11 @@ class Problem:
 
     Methods take the arguments of the functions. Results are the caller's own: changing one changes
     nothing here.
+
+    Parameters
+    ----------
+    objective, constraints, argnum, sparse, branches
+        As for `problem`.
 
     Attributes
     ----------
@@ -130,6 +135,16 @@ class Problem:
         ----------
         *arguments
             As for the objective.
+
+        Returns
+        -------
+        float or array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(lambda x: np.sum(x**2)).fun(np.array([1.0, 2.0]))
+        5.0
         """
         return self._value("fun", self._objective, "jac", arguments)
 
@@ -140,6 +155,16 @@ class Problem:
         ----------
         *arguments
             As for the objective.
+
+        Returns
+        -------
+        array or csr_array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(lambda x: np.sum(x**2)).jac(np.array([1.0, 2.0]))
+        array([2., 4.])
         """
         return self._slopes("fun", self._objective, "jac", arguments)
 
@@ -150,6 +175,17 @@ class Problem:
         ----------
         *arguments
             As for the objective.
+
+        Returns
+        -------
+        array or csr_array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(lambda x: x[0] * x[1]).hess(np.array([1.0, 2.0]))
+        array([[0., 1.],
+               [1., 0.]])
         """
         known = self._at(arguments).known
         if "hess" not in known:
@@ -165,6 +201,16 @@ class Problem:
         *arguments
             As for the objective, but for a vector after the one that is differentiated by, as
             SciPy's solvers pass it.
+
+        Returns
+        -------
+        array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(lambda x: x[0] * x[1]).hessp(np.ones(2), np.array([3.0, 4.0]))
+        array([4., 3.])
         """
         place = self._argnum + 1
         point, vector = arguments[:place] + arguments[place + 1 :], arguments[place]
@@ -179,6 +225,16 @@ class Problem:
         ----------
         *arguments
             As for the constraints.
+
+        Returns
+        -------
+        array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(np.sum, lambda x: x[1:] - x[:-1]).constraints(np.array([1.0, 4.0]))
+        array([3.])
         """
         return self._value("constraints", self._known(), "constraints_jac", arguments)
 
@@ -189,6 +245,16 @@ class Problem:
         ----------
         *arguments
             As for the constraints.
+
+        Returns
+        -------
+        array or csr_array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> nt.problem(np.sum, lambda x: x[1:] * x[:-1]).constraints_jac(np.array([1.0, 4.0]))
+        array([[4., 1.]])
         """
         return self._slopes("constraints", self._known(), "constraints_jac", arguments)
 
@@ -201,6 +267,18 @@ class Problem:
             Those of the functions, then the multipliers, an array, and if wanted the factor.
         objective_factor : float
             By name, or as the last argument.
+
+        Returns
+        -------
+        array or csr_array
+
+        Examples
+        --------
+        >>> import numpy as np, numtape as nt
+        >>> p = nt.problem(lambda x: x[0] ** 2, lambda x: x[1:] * x[:-1])
+        >>> p.lagrangian_hess(np.ones(2), [5.0])
+        array([[2., 5.],
+               [5., 0.]])
         """
         self._known()
         count = self._objective.arguments or len(arguments) - 1

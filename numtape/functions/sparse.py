@@ -41,10 +41,10 @@ _MOST_KNOWN = 32
 class SparseBatch:
     """Sparse matrices of one structure, one for each of many points.
 
-    Attributes
+    Parameters
     ----------
-    data : float64 array (*points, nonzeros)
-        In CSR order.
+    data : float64 array
+        Of shape points + (nonzeros,), in CSR order.
     pattern : Pattern
         The structure that all have.
 
@@ -69,7 +69,7 @@ class SparseBatch:
         return len(self.data)
 
     def __getitem__(self, point: Any) -> Any:
-        """Return the matrix of one point as a `scipy.sparse.csr_array`."""
+        """Return the matrix of one point as a ``scipy.sparse.csr_array``."""
         data = self.data[point]
         if data.ndim != 1:
             return SparseBatch(data, self.pattern)

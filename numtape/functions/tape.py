@@ -224,7 +224,7 @@ class Tape(Programmed):
             made by a tangent for each colour of columns, an adjoint for each colour of rows,
             or "entries": nonzeros accumulated forward.
         sparse : bool, Pattern or sparse array
-            Whether to give `scipy.sparse` arrays: for each argument one with a row for each
+            Whether to give arrays of ``scipy.sparse``: for each argument one with a row for each
             number of the result, which is one array, and a column for each number of the
             argument. At many points it is a `SparseBatch` of values ``(points, nonzeros)``.
             A pattern says where nonzeros may be; by default it is found, once.

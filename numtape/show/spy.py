@@ -107,7 +107,7 @@ def draw(
     except ImportError:
         raise InputError(
             "spy was called: the picture is drawn with Matplotlib, which is not installed. Run "
-            "pip install matplotlib, or print the pattern",
+            'pip install "numtape[plot]", or print the pattern',
             code="missing-library",
         ) from None
     if axes is None:

@@ -49,7 +49,7 @@ class Colouring:
 class Pattern:
     """Where a matrix may have nonzeros, in CSR order.
 
-    Attributes
+    Parameters
     ----------
     shape : tuple of int
         Rows and columns.
@@ -195,12 +195,19 @@ class Pattern:
 
     @property
     def T(self) -> "Pattern":  # noqa: N802 (NumPy's name)
-        """The transposed pattern."""
+        """The transposed pattern.
+
+        Examples
+        --------
+        >>> import numtape as nt
+        >>> nt.Pattern.from_coo([0], [1], (2, 3)).T
+        <Pattern: 3 x 2, 1 nonzeros, 16.7 %>
+        """
         turned = self.to_scipy().T.tocsr()
         return Pattern(turned.shape, turned.indptr, turned.indices)
 
     def to_scipy(self, data: npt.ArrayLike | None = None) -> Any:
-        """Return a `scipy.sparse.csr_array` of this pattern.
+        """Return a ``scipy.sparse.csr_array`` of this pattern.
 
         Parameters
         ----------
@@ -296,7 +303,7 @@ class Pattern:
         return Colouring("star", colours[:size], int(count))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the pattern to a file, which `Pattern.load` and `numpy.load` read.
+        """Write the pattern to a file, which ``Pattern.load`` and ``numpy.load`` read.
 
         Parameters
         ----------
@@ -317,7 +324,7 @@ class Pattern:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Pattern":
-        """Return a pattern from a file that `save` has written.
+        """Return a pattern from a file that ``save`` has written.
 
         Parameters
         ----------
@@ -333,6 +340,14 @@ class Pattern:
             Where the file has no pattern.
         OSError
             Where it cannot be read.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np, numtape as nt
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     nt.Pattern.of(np.eye(3)).save(f"{folder}/eye.npz")
+        ...     nt.Pattern.load(f"{folder}/eye.npz").nnz
+        3
         """
         try:
             with open(path, "rb") as file:

@@ -3,11 +3,13 @@
 import pickle
 import xml.etree.ElementTree as ET
 
+import matplotlib
 import numpy as np
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import pyplot
 from numpy.lib import format as npy
 
 import numtape as nt
@@ -261,10 +263,7 @@ def test_as_svg():
 
 
 def test_by_matplotlib():
-    matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     pattern = nt.Pattern.of(np.eye(6) + np.eye(6, k=1))
     axes = pattern.spy(colouring="columns")
     places = axes.collections[0].get_offsets()
@@ -281,5 +280,5 @@ def test_without_matplotlib(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(nt.InputError, match="pip install matplotlib"):
+    with pytest.raises(nt.InputError, match=r"numtape\[plot\]"):
         nt.Pattern.of(np.eye(3)).spy()
